@@ -1,0 +1,1 @@
+"""csfs.toml and member.toml to one frozen Settings, all complaints at once."""

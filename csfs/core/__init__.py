@@ -1,0 +1,1 @@
+"""Names, versions, records and policies: plain values and functions of them."""

@@ -1,0 +1,70 @@
+"""What is on disk at a path, as the store sees it: stamps, observations, and what the index says is shown."""
+
+import enum
+
+import msgspec
+
+from csfs.core.versions import Dot, Vector
+
+Xattrs = tuple[tuple[bytes, bytes], ...]
+"""Extended attributes (name, value), sorted by name; POSIX ACLs are among them as the kernel encodes them."""
+
+
+class Kind(enum.IntEnum):
+    """What an object is. The numbers are in every index and on the wire: never reused."""
+
+    ABSENT = 0
+    FILE = 1
+    DIRECTORY = 2
+    SYMLINK = 3
+    FIFO = 4
+    CHARACTER_DEVICE = 5
+    BLOCK_DEVICE = 6
+    SOCKET = 7
+
+
+class Stamp(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What lstat says of an object that changes whenever the object does; times in nanoseconds."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class Observation(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """An object as it was found on disk, complete; what is not of its kind is zero or empty.
+
+    `size` and `hash` are those of a regular file, `target` of a symlink, `device` of a device node. `owner` and `group` are
+    empty where the host knows no name. A directory's `size` is 0.
+    """
+
+    stamp: Stamp
+    kind: Kind
+    mode: int
+    uid: int
+    gid: int
+    owner: str = ""
+    group: str = ""
+    mtime_ns: int = 0
+    size: int = 0
+    hash: bytes = b""
+    target: bytes = b""
+    device: int = 0
+    xattrs: Xattrs = ()
+    links: int = 1
+
+
+class Applied(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """What the disk shows, in terms of the record: which entries, in which context, and how they were represented.
+
+    `observation` is None where the path shows nothing. `*_seen` are the contexts on which a local change builds (R3).
+    `racy`: the stamp was too young when it was recorded to prove that nothing was written since (R23).
+    """
+
+    observation: Observation | None
+    content_dot: Dot | None = None
+    content_seen: Vector = {}
+    meta_dot: Dot | None = None
+    meta_seen: Vector = {}
+    racy: bool = False

@@ -1,0 +1,124 @@
+"""Records: all that is known of a path, as two multi-value registers that merge by a join, and a directory's time.
+
+Each half (content, meta) is a set of entries plus the vector of everything it has seen. The join keeps an entry if the
+other side has it too, or has not seen its dot: commutative, associative, idempotent (an optimised add-wins register, Bieniusa
+et al. 2012). What is live is a pure function of the set: see `policies`.
+"""
+
+from typing import Generic, TypeVar
+
+import msgspec
+
+from csfs.core import versions
+from csfs.core.objects import Kind, Xattrs
+from csfs.core.paths import RelPath
+from csfs.core.versions import Dot, Hlc, Vector
+
+
+class Meta(msgspec.Struct, frozen=True, array_like=True):
+    """Everything about an object that is not its content; `mode` has the permission bits alone (07777)."""
+
+    mode: int
+    uid: int
+    gid: int
+    owner: str = ""
+    group: str = ""
+    xattrs: Xattrs = ()
+
+
+class Content(msgspec.Struct, frozen=True, array_like=True):
+    """What an object is and holds; what is not of its kind is zero or empty.
+
+    `hash` is the root hash of a regular file. `mtime_ns` is 0 for a directory, whose time is a register of its own.
+    """
+
+    kind: Kind
+    size: int = 0
+    hash: bytes = b""
+    mtime_ns: int = 0
+    target: bytes = b""
+    device: int = 0
+
+
+class ContentEntry(msgspec.Struct, frozen=True, array_like=True):
+    """The content half at one version.
+
+    `snapshot` is the meta it was observed with (None for a tombstone of something never seen). `birth` is the object's id: the
+    dot of the entry that created it. `parent` is the dot of the bytes it was made from, `moved_to` where the object went
+    that this entry took away from the path. `write` is shared by all names of one inode that one write changed (R17).
+    """
+
+    dot: Dot
+    hlc: Hlc
+    value: Content
+    snapshot: Meta | None = None
+    birth: Dot | None = None
+    parent: Dot | None = None
+    moved_to: RelPath | None = None
+    write: Dot | None = None
+
+
+class MetaEntry(msgspec.Struct, frozen=True, array_like=True):
+    """The meta half at one version; `kind` and `hash` name the object that its privileges are for (R5)."""
+
+    dot: Dot
+    hlc: Hlc
+    value: Meta
+    kind: Kind
+    hash: bytes = b""
+
+
+E = TypeVar("E", ContentEntry, MetaEntry)
+
+
+class Half(msgspec.Struct, Generic[E], frozen=True, array_like=True):
+    """The entries that nothing supersedes, by dot, and everything this half has seen."""
+
+    entries: tuple[E, ...] = ()
+    seen: Vector = {}
+
+
+class DirectoryTime(msgspec.Struct, frozen=True, array_like=True):
+    """A directory's mtime: the last by clock, then dot. Never a conflict, never an edit (R6)."""
+
+    dot: Dot
+    hlc: Hlc
+    mtime_ns: int
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True):
+    """All that is known of one path."""
+
+    content: Half[ContentEntry] = Half()
+    meta: Half[MetaEntry] = Half()
+    time: DirectoryTime | None = None
+
+
+NOTHING_KNOWN = Record()
+
+
+def halves_joined(ours: Half[E], theirs: Half[E]) -> Half[E]:
+    """Return the join of two states of one half."""
+    if ours == theirs:
+        return ours
+    our_dots = {entry.dot for entry in ours.entries}
+    their_dots = {entry.dot for entry in theirs.entries}
+    kept = [e for e in ours.entries if e.dot in their_dots or not versions.covers(theirs.seen, e.dot)]
+    kept += [e for e in theirs.entries if e.dot not in our_dots and not versions.covers(ours.seen, e.dot)]
+    return Half(tuple(sorted(kept, key=lambda entry: entry.dot)), versions.joined(ours.seen, theirs.seen))
+
+
+def times_joined(ours: DirectoryTime | None, theirs: DirectoryTime | None) -> DirectoryTime | None:
+    """Return the later of two states of a directory's time."""
+    if ours is None or theirs is None:
+        return ours or theirs
+    return max(ours, theirs, key=lambda time: (time.hlc, time.dot))
+
+
+def records_joined(ours: Record, theirs: Record) -> Record:
+    """Return the join of what two members know of one path."""
+    return Record(
+        halves_joined(ours.content, theirs.content),
+        halves_joined(ours.meta, theirs.meta),
+        times_joined(ours.time, theirs.time),
+    )

@@ -1,0 +1,1 @@
+"""The daemon: builds its rooms, one nursery, the control socket."""

@@ -1,0 +1,1 @@
+"""One volume on one member as a state machine, without any input or output."""

@@ -1,0 +1,1 @@
+"""Records, knowledge and what is applied, in SQLite."""

@@ -1,0 +1,1 @@
+"""The changes that a mount noted, in SQLite: append and tail."""

@@ -1,0 +1,1 @@
+"""The kernel side: serves one directory, notes what changes, guards commits."""

@@ -1,0 +1,1 @@
+"""The directory underneath; this room alone makes file system calls."""

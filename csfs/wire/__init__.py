@@ -1,0 +1,1 @@
+"""Messages between processes and members, and their encoding, without any input or output."""

@@ -1,0 +1,238 @@
+"""Messages on the daemon's control socket: from a mount's parent, from a mount, from the command line.
+
+Every connection opens with one message that says who speaks (`ParentHello`, `MountHello` or a request of the command line).
+Frames are a four-byte big-endian length and one msgpack message; see `codec`. Root alone may connect.
+"""
+
+import enum
+from typing import Any
+
+import msgspec
+
+from csfs.core.changes import Change
+from csfs.core.objects import Stamp, Xattrs
+from csfs.core.paths import RelPath
+
+STAGE = b".csfs/stage"
+KEPT = b".csfs/kept"
+
+
+class Tagged(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Base of all messages: the class name is the tag."""
+
+
+# ---------------------------------------------------------------------------------------------- a mount's parent → daemon
+
+
+class ParentHello(Tagged, frozen=True):
+    """Comes with two descriptors (SCM_RIGHTS): the cloned mount's root and the root underneath.
+
+    Sent after every (re)mount, and again after every reconnect. `generation` counts the mounts that this parent made.
+    """
+
+    volume: str
+    path: bytes
+    parent_pid: int
+    mount_pid: int
+    generation: int
+
+
+class ParentWelcome(Tagged, frozen=True):
+    """The daemon holds the descriptors."""
+
+
+class Unmounted(Tagged, frozen=True):
+    """The host unmounted the volume: let go of both descriptors. Answered by `LetGo` once no commit is under way."""
+
+    volume: str
+
+
+class LetGo(Tagged, frozen=True):
+    """The daemon holds nothing of the volume any more."""
+
+    volume: str
+
+
+# ------------------------------------------------------------------------------------------------------- mount ↔ daemon
+
+
+class MountHello(Tagged, frozen=True):
+    """A mount process: what its journal holds. `clean` is False when rows may be missing: compare the whole volume."""
+
+    volume: str
+    pid: int
+    journal: bytes
+    first: int
+    last: int
+    clean: bool
+
+
+class MountWelcome(Tagged, frozen=True):
+    """The daemon's answer: rows up to `digested` are taken care of; send live rows after `last` of the hello.
+
+    `threads` are the daemon's commit threads (thread ids), which alone may see the reserved directory.
+    """
+
+    digested: int
+    threads: tuple[int, ...]
+
+
+class Rows(Tagged, frozen=True):
+    """Changes as they happen, ascending and without gaps; the daemon never hears of a row that was not appended."""
+
+    changes: tuple[Change, ...]
+
+
+class Behind(Tagged, frozen=True):
+    """The daemon did not keep up: rows up to `last` are in the journal only; live rows go on after it."""
+
+    last: int
+
+
+class Digested(Tagged, frozen=True):
+    """Rows up to `sequence` are in the index and may be pruned."""
+
+    sequence: int
+
+
+class Flush(Tagged, frozen=True):
+    """Send every row so far, then answer `Flushed` with the last sequence."""
+
+    token: int
+
+
+class Flushed(Tagged, frozen=True):
+    token: int
+    sequence: int
+
+
+class Install(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Make the staged object live at the path. What was there goes to `kept` in the kept store, or away if `kept` is empty.
+
+    `staged` is a name in the stage: `<digested>.<id>`. A directory is installed only where nothing is.
+    """
+
+    staged: bytes
+    kept: bytes = b""
+
+
+class Remove(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Take the object away; a file goes to `kept` in the kept store if that is not empty. A directory must be empty."""
+
+    kept: bytes = b""
+
+
+class Attributes(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Set attributes in place, all in one step. None leaves a field alone; `xattrs` is the complete set wanted."""
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    mtime_ns: int | None = None
+    xattrs: Xattrs | None = None
+
+
+class Move(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Rename `source`, which must show `source_expected`, to the path, where nothing may be."""
+
+    source: RelPath
+    source_expected: Stamp
+
+
+Action = Install | Remove | Attributes | Move
+
+
+class Commit(msgspec.Struct, frozen=True, array_like=True):
+    """One announced step. `expected` is the stamp that the path must show in the same step; None: nothing may be there.
+
+    `id` is unique in the life of one daemon. `digested` is the sequence up to which the daemon had taken rows into account
+    when it decided.
+    """
+
+    id: int
+    digested: int
+    path: RelPath
+    expected: Stamp | None
+    action: Action
+
+
+class Commits(Tagged, frozen=True):
+    """A batch of commits, in order: parents before children, removals last."""
+
+    commits: tuple[Commit, ...]
+
+
+class Outcome(enum.IntEnum):
+    """What became of a commit."""
+
+    DONE = 0
+    THROUGH = 1
+    """The kernel knows the object or its parent: the daemon has to make the system call through the mount; the outcome follows."""
+    REFUSED = 2
+    """Something changed that the daemon had not taken into account: look again and decide anew."""
+    BUSY = 3
+    """Somebody has unwritten data in it: a row follows when it is written."""
+    FAILED = 4
+    """The directory underneath refused; `error` is its errno."""
+
+
+class CommitResult(msgspec.Struct, frozen=True, array_like=True):
+    """`stamp` is what the path shows after DONE (None: nothing), or what was found when REFUSED.
+
+    `refresh` with DONE of Attributes: the kernel has the old ones cached; a chmod through the mount makes it ask.
+    """
+
+    id: int
+    outcome: Outcome
+    stamp: Stamp | None = None
+    error: int = 0
+    reason: str = ""
+    refresh: bool = False
+
+
+class CommitResults(Tagged, frozen=True):
+    results: tuple[CommitResult, ...]
+
+
+# ------------------------------------------------------------------------------------------------ command line → daemon
+
+
+class Request(Tagged, frozen=True):
+    """One command of the command line; `arguments` as the command documents them (plain values)."""
+
+    command: str
+    arguments: dict[str, Any] = {}
+
+
+class Reply(Tagged, frozen=True):
+    """The last answer to a request. `exit_code` 0: `value` is the result; else `error` is the one line to show."""
+
+    exit_code: int
+    value: Any = None
+    error: str = ""
+
+
+class Progress(Tagged, frozen=True):
+    """Something to show while a request is under way."""
+
+    value: Any
+
+
+ControlMessage = (
+    ParentHello
+    | ParentWelcome
+    | Unmounted
+    | LetGo
+    | MountHello
+    | MountWelcome
+    | Rows
+    | Behind
+    | Digested
+    | Flush
+    | Flushed
+    | Commits
+    | CommitResults
+    | Request
+    | Reply
+    | Progress
+)

@@ -1,0 +1,194 @@
+"""Messages between members, on one TLS connection per pair.
+
+Records flow in the sender's update order and are acknowledged by position; contents are asked for block by block, in
+small windows, so that a large file never holds up a small change. Who may say what when: `conversation`.
+"""
+
+import msgspec
+
+from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry
+from csfs.core.versions import Scope, Vector
+from csfs.wire.control import Tagged
+
+PROTOCOL = 1
+FRAME_SIZE_MAX = 4 * 1024 * 1024
+"""No frame is larger, before or after compression."""
+UPDATES_MAX = 2_000
+"""Updates in one `Records`."""
+INLINE_SIZE_MAX = 32 * 1024
+"""Contents up to this size travel with their record."""
+INLINE_BATCH_SIZE_MAX = 1024 * 1024
+"""Inline contents of one `Records` together; beyond it the rest is asked for."""
+BLOCKS_PER_REQUEST_MAX = 8
+TABLE_HASHES_MAX = 65_536
+"""Block hashes in one `Table`."""
+
+
+class VolumeHello(msgspec.Struct, frozen=True, array_like=True):
+    """What a member says of one volume that both have.
+
+    `index_id` names the index whose positions it counts in; `cursor` is (the peer's index id, position) up to which it has
+    stored what the peer sent, so that the peer can go on there. `pulling`: it has nothing of its own to say yet (R14).
+    """
+
+    name: str
+    index_id: bytes
+    knowledge: dict[Scope, Vector]
+    cursor_index: bytes = b""
+    cursor_position: int = 0
+    pulling: bool = False
+
+
+class Hello(Tagged, frozen=True):
+    """First on every connection, from both sides. `time_ns` is the sender's clock. `incarnations` says whose they are."""
+
+    protocol: int
+    version: str
+    cluster: str
+    member: str
+    time_ns: int
+    settings_revision: int
+    settings_digest: bytes
+    incarnations: dict[int, str]
+    volumes: tuple[VolumeHello, ...]
+
+
+class Update(msgspec.Struct, frozen=True, array_like=True):
+    """What is known of one path now; a half that the receiver has already is left out."""
+
+    path: bytes
+    content: Half[ContentEntry] | None = None
+    meta: Half[MetaEntry] | None = None
+    time: DirectoryTime | None = None
+
+
+class Records(Tagged, frozen=True):
+    """Updates of one scope, in the sender's order, and the position that they reach.
+
+    `contents` are whole small contents by their hash. `mark`, when the sender has caught up with itself, is its
+    knowledge of the scope: the receiver's knowledge advances only then (R10).
+    """
+
+    volume: str
+    scope: Scope
+    position: int
+    updates: tuple[Update, ...]
+    contents: tuple[tuple[bytes, bytes], ...] = ()
+    mark: Vector | None = None
+
+
+class Stored(Tagged, frozen=True):
+    """Everything up to `position` is durable here; `knowledge` is what the sender of this knows now, per scope."""
+
+    volume: str
+    position: int
+    knowledge: dict[Scope, Vector]
+
+
+class AppliedUpTo(Tagged, frozen=True):
+    """Everything up to `position` is on disk here, or reported as a problem; `problems` counts those."""
+
+    volume: str
+    position: int
+    problems: int = 0
+
+
+class GetTable(Tagged, frozen=True):
+    """Ask for the block hashes of a content of more than one block."""
+
+    volume: str
+    request: int
+    hash: bytes
+    first: int = 0
+
+
+class Table(Tagged, frozen=True):
+    """Block hashes from `first` on, 32 bytes each, concatenated; `count` is how many the content has."""
+
+    request: int
+    first: int
+    count: int
+    hashes: bytes
+
+
+class GetBlocks(Tagged, frozen=True):
+    """Ask for `count` blocks of a content from block `first` on. A content of one block has its own hash as the block's."""
+
+    volume: str
+    request: int
+    hash: bytes
+    first: int
+    count: int
+
+
+class Blocks(Tagged, frozen=True):
+    """The blocks asked for, one bytes object each."""
+
+    request: int
+    first: int
+    blocks: tuple[bytes, ...]
+
+
+class Unavailable(Tagged, frozen=True):
+    """The content asked for is not here (any more)."""
+
+    request: int
+
+
+class Heartbeat(Tagged, frozen=True):
+    """Sent when nothing else was for a while; answered by nothing. `time_ns` is the sender's clock."""
+
+    time_ns: int
+
+
+class Settings(Tagged, frozen=True):
+    """The cluster's configuration as text, from the side with the higher revision."""
+
+    revision: int
+    text: str
+
+
+class Join(Tagged, frozen=True):
+    """First on a connection without a certificate: the invited host asks to become a member.
+
+    `request` is its certificate signing request (PEM). `paths` are its own places of volumes.
+    """
+
+    protocol: int
+    member: str
+    secret: str
+    request: bytes
+    addresses: tuple[str, ...]
+    paths: dict[str, str]
+
+
+class Joined(Tagged, frozen=True):
+    """The answer: certificates in PEM and the cluster's configuration."""
+
+    certificate: bytes
+    authority: bytes
+    settings: str
+
+
+class Goodbye(Tagged, frozen=True):
+    """The sender is about to close; `reason` is for the other side's log and status."""
+
+    reason: str
+
+
+PeerMessage = (
+    Hello
+    | Records
+    | Stored
+    | AppliedUpTo
+    | GetTable
+    | Table
+    | GetBlocks
+    | Blocks
+    | Unavailable
+    | Heartbeat
+    | Settings
+    | Join
+    | Joined
+    | Goodbye
+)
