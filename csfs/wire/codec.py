@@ -19,7 +19,7 @@ class FrameCodec(Generic[T]):
     """
 
     def __init__(self, messages: object, source: str, size_max: int) -> None:
-        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(messages)  # type: ignore[arg-type]
+        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(messages)
         self._encoder = msgspec.msgpack.Encoder()
         self._source = source
         self._size_max = size_max
