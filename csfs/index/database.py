@@ -1,0 +1,102 @@
+"""The index file: one connection, transactions, and checkpoints that never hold up the caller."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import apsw
+
+from csfs.errors import CorruptDatabaseError
+from csfs.index import schema
+
+CHECKPOINT_PAGES = 4_000
+
+
+class Database:
+    """One SQLite file in WAL mode. Used from one thread, but for `checkpoint`."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._open_transaction = False
+        self._before_commit: list[Callable[[], None]] = []
+        self._after_rollback: list[Callable[[], None]] = []
+        self.wal_pages = 0
+        try:
+            self.connection = apsw.Connection(path)
+            os.chmod(path, 0o600)
+            self._prepare()
+        except apsw.Error as error:
+            raise CorruptDatabaseError(
+                f"{path}: not an index csfs can read ({error}); move it away and restart: "
+                "this member then compares its files with the other members' and goes on"
+            ) from error
+
+    def _prepare(self) -> None:
+        self.connection.set_busy_timeout(5_000)
+        self.execute("PRAGMA journal_mode = WAL")
+        # A commit survives kill -9; what a power cut may take, a new boot's new incarnation never misuses (R8).
+        self.execute("PRAGMA synchronous = NORMAL")
+        self.execute("PRAGMA wal_autocheckpoint = 0")
+        self.execute("PRAGMA cache_size = -4096")
+        (version,) = self.execute("PRAGMA user_version").fetchone()
+        if version not in (0, schema.VERSION):
+            raise CorruptDatabaseError(
+                f"{self.path}: index of format {version}, this csfs knows {schema.VERSION}; install the newer csfs"
+            )
+        self.connection.execute(schema.TABLES)
+        self.execute(f"PRAGMA user_version = {schema.VERSION}")
+        self.connection.set_wal_hook(self._count_pages)
+
+    def _count_pages(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self.wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def execute(self, statement: str, values: tuple[object, ...] = ()) -> Any:
+        """Run one statement and return its cursor; columns are what `schema` says they are."""
+        return self.connection.execute(statement, values)  # type: ignore[arg-type]
+
+    def executemany(self, statement: str, rows: Iterator[tuple[object, ...]] | list[tuple[object, ...]]) -> None:
+        """Run one statement for every row."""
+        self.connection.executemany(statement, rows)  # type: ignore[arg-type]
+
+    def on_transaction_end(self, before_commit: Callable[[], None], after_rollback: Callable[[], None]) -> None:
+        """Have unwritten values flushed before each commit, and forgotten after a rollback."""
+        self._before_commit.append(before_commit)
+        self._after_rollback.append(after_rollback)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make all changes inside stand or fall together; durable against kill -9 on return. Not to be nested."""
+        assert not self._open_transaction, "index transactions do not nest"
+        self.execute("BEGIN IMMEDIATE")
+        self._open_transaction = True
+        try:
+            yield
+            for flush in self._before_commit:
+                flush()
+            self.execute("COMMIT")
+        except BaseException:
+            self.execute("ROLLBACK")
+            for forget in self._after_rollback:
+                forget()
+            raise
+        finally:
+            self._open_transaction = False
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        """Whether the log has grown so far that `checkpoint` is due."""
+        return self.wal_pages > CHECKPOINT_PAGES
+
+    def checkpoint(self) -> None:
+        """Move the log into the file; for a thread: uses a connection of its own, and never blocks a writer."""
+        other = apsw.Connection(self.path)
+        try:
+            other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        finally:
+            other.close()
+
+    def close(self) -> None:
+        """Close the file; the log goes into it."""
+        self.connection.close()

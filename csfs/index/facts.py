@@ -1,0 +1,52 @@
+"""Single values of the index, in memory until the transaction ends."""
+
+from csfs.index.database import Database
+
+
+class Facts:
+    """Values by key: bytes, or numbers as decimal text."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._dirty: set[str] = set()
+        self._values: dict[str, bytes] = {}
+        self._load()
+        database.on_transaction_end(self._flush, self._forget)
+
+    def _load(self) -> None:
+        self._values = dict(self._database.execute("SELECT key, value FROM facts").fetchall())
+
+    def _flush(self) -> None:
+        rows: list[tuple[object, ...]] = [(key, self._values[key]) for key in self._dirty]
+        self._database.executemany(
+            "INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", rows
+        )
+        self._dirty.clear()
+
+    def _forget(self) -> None:
+        self._dirty.clear()
+        self._load()
+
+    def value(self, key: str) -> bytes | None:
+        """Return the value of `key`."""
+        return self._values.get(key)
+
+    def set_value(self, key: str, value: bytes) -> None:
+        """Set the value of `key`."""
+        if self._values.get(key) != value:
+            self._values[key] = value
+            self._dirty.add(key)
+
+    def number(self, key: str) -> int:
+        """Return the number at `key`, 0 if there is none."""
+        return int(self._values.get(key, b"0"))
+
+    def set_number(self, key: str, number: int) -> None:
+        """Set the number at `key`."""
+        self.set_value(key, b"%d" % number)
+
+    def increment(self, key: str) -> int:
+        """Return the number at `key` plus one, having stored it."""
+        number = self.number(key) + 1
+        self.set_number(key, number)
+        return number

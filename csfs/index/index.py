@@ -1,0 +1,55 @@
+"""One volume's index on one member: rows for the engine, the ledger for the workers, in one file."""
+
+import secrets
+from contextlib import AbstractContextManager
+
+from csfs.core.versions import Incarnation
+from csfs.index.database import Database
+from csfs.index.facts import Facts
+from csfs.index.ledger import Ledger
+from csfs.index.rows import Rows
+
+
+class Index:
+    """Opens or creates the file. A new index has to pull first unless `founding` says that its tree is where the volume begins.
+
+    Every start on a new boot is a new incarnation of the member (R8): what a power cut or a restored backup took from the
+    index can then never be minted again with another meaning.
+    """
+
+    def __init__(self, path: str, *, member: str, boot: bytes, founding: bool = False) -> None:
+        self._database = Database(path)
+        self._facts = Facts(self._database)
+        self.rows = Rows(self._database, self._facts)
+        self.ledger = Ledger(self._database, self._facts)
+        with self.transaction():
+            if self._facts.value("index_id") is None:
+                self._facts.set_value("index_id", secrets.token_bytes(16))
+                self.ledger.set_pulling(not founding)
+            if self._facts.value("boot") != boot:
+                self._facts.set_value("boot", boot)
+                self._facts.set_number("incarnation", secrets.randbits(62) | 1)
+                self.rows.start_incarnation()
+            self.ledger.add_authors({self.incarnation: member})
+
+    @property
+    def incarnation(self) -> Incarnation:
+        """Our present incarnation."""
+        return Incarnation(self._facts.number("incarnation"))
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Make all changes inside stand or fall together; they survive kill -9 on return."""
+        return self._database.transaction()
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        """Whether `checkpoint` is due."""
+        return self._database.wants_checkpoint
+
+    def checkpoint(self) -> None:
+        """Move SQLite's log into the file; for a thread."""
+        self._database.checkpoint()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()

@@ -1,0 +1,187 @@
+"""What the daemon's workers remember beside records: cursors, block tables, kept versions, how far the journal is digested."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from csfs.core.objects import Applied
+from csfs.core.paths import RelPath
+from csfs.core.versions import Incarnation
+from csfs.engine.ports import Plan
+from csfs.index.database import Database
+from csfs.index.facts import Facts
+
+
+class KeptVersion(NamedTuple):
+    """One displaced object in the kept store."""
+
+    name: bytes
+    path: RelPath
+    kept_ns: int
+    size: int
+    hash: bytes
+    loser: bool
+    applied: Applied
+
+
+class Ledger:
+    """Tables beside the rows, in the same file and the same transactions."""
+
+    def __init__(self, database: Database, facts: Facts) -> None:
+        self._database = database
+        self._facts = facts
+
+    # ------------------------------------------------------------------------------------------------- who and how far
+
+    @property
+    def index_id(self) -> bytes:
+        """The random name of this index; positions count in it."""
+        found = self._facts.value("index_id")
+        assert found is not None
+        return found
+
+    @property
+    def volume_identity(self) -> bytes | None:
+        """What the root underneath must carry as its identity; None until the first mount."""
+        return self._facts.value("volume_identity")
+
+    def set_volume_identity(self, identity: bytes) -> None:
+        """Bind the index to one root."""
+        self._facts.set_value("volume_identity", identity)
+
+    @property
+    def pulling(self) -> bool:
+        """Whether this member first takes what the others have (R14)."""
+        return self._facts.value("pulling") == b"1"
+
+    def set_pulling(self, pulling: bool) -> None:
+        """Say whether this member first takes what the others have."""
+        self._facts.set_value("pulling", b"1" if pulling else b"0")
+
+    def digested(self, journal: bytes) -> int:
+        """Return the sequence up to which rows of that journal are taken care of."""
+        return self._facts.number("digested") if self._facts.value("journal") == journal else 0
+
+    def set_digested(self, journal: bytes, sequence: int) -> None:
+        """Record how far that journal is digested."""
+        self._facts.set_value("journal", journal)
+        self._facts.set_number("digested", sequence)
+
+    @property
+    def compared(self) -> bytes:
+        """Which life of the mount the whole tree was last compared in."""
+        return self._facts.value("compared") or b""
+
+    def set_compared(self, mount: bytes) -> None:
+        """Record that the whole tree was compared in that life of the mount."""
+        self._facts.set_value("compared", mount)
+
+    def authors(self) -> dict[Incarnation, str]:
+        """Return the member of every incarnation heard of."""
+        return dict(self._database.execute("SELECT incarnation, member FROM incarnations").fetchall())
+
+    def add_authors(self, authors: dict[int, str]) -> None:
+        """Remember whose incarnations these are; the first word stands."""
+        self._database.executemany("INSERT OR IGNORE INTO incarnations VALUES (?, ?)", list(authors.items()))
+
+    def cursor(self, peer: str) -> tuple[bytes, int]:
+        """Return (the peer's index, the position in it up to which everything it sent is stored)."""
+        found = self._database.execute("SELECT index_id, position FROM cursors WHERE peer = ?", (peer,)).fetchone()
+        return (found[0], found[1]) if found else (b"", 0)
+
+    def set_cursor(self, peer: str, index_id: bytes, position: int) -> None:
+        """Record how much of what the peer sends is stored."""
+        self._database.execute(
+            "INSERT INTO cursors VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
+            "SET index_id = excluded.index_id, position = excluded.position",
+            (peer, index_id, position),
+        )
+
+    # ------------------------------------------------------------------------------------------------------ contents
+
+    def table(self, content_hash: bytes) -> bytes:
+        """Return the block hashes of a content, 32 bytes each; empty if they are not known."""
+        found = self._database.execute("SELECT hashes FROM tables WHERE hash = ?", (content_hash,)).fetchone()
+        return found[0] if found else b""
+
+    def add_table(self, content_hash: bytes, hashes: bytes) -> None:
+        """Remember the block hashes of a content."""
+        self._database.execute("INSERT OR IGNORE INTO tables VALUES (?, ?)", (content_hash, hashes))
+
+    def prune_tables(self) -> None:
+        """Forget block tables of contents that no path shows and no kept version holds."""
+        self._database.execute(
+            "DELETE FROM tables WHERE NOT EXISTS (SELECT 1 FROM rows WHERE rows.hash = tables.hash) "
+            "AND NOT EXISTS (SELECT 1 FROM kept WHERE kept.hash = tables.hash)"
+        )
+
+    # -------------------------------------------------------------------------------------------------- kept versions
+
+    def add_kept(self, version: KeptVersion) -> None:
+        """Remember a displaced object."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*version[:6], msgspec.msgpack.encode(version.applied)),
+        )
+
+    def kept(self, path: RelPath | None = None) -> list[KeptVersion]:
+        """Return kept versions, the newest first; of one path, or all."""
+        where, values = ("WHERE path = ?", (path,)) if path is not None else ("", ())
+        found = self._database.execute(
+            f"SELECT name, path, kept_ns, size, hash, loser, applied FROM kept {where} ORDER BY kept_ns DESC", values
+        )
+        return [
+            KeptVersion(*columns, loser=bool(loser), applied=msgspec.msgpack.decode(applied, type=Applied))
+            for *columns, loser, applied in found
+        ]
+
+    def kept_with_hash(self, content_hash: bytes) -> list[bytes]:
+        """Return the names of kept files with this content."""
+        return [name for (name,) in self._database.execute("SELECT name FROM kept WHERE hash = ?", (content_hash,))]
+
+    def surplus(self, *, count_max: int, bytes_max: int, before_ns: int) -> list[bytes]:
+        """Return names of kept versions that retention lets go, losers of conflicts never among them.
+
+        More than `count_max` of one path, older than `before_ns`, or, the oldest first, what goes over `bytes_max` in all.
+        """
+        query = """
+            SELECT name FROM (
+                SELECT name, kept_ns,
+                    row_number() OVER (PARTITION BY path ORDER BY kept_ns DESC) AS place,
+                    sum(size) OVER (ORDER BY kept_ns DESC ROWS UNBOUNDED PRECEDING) AS together
+                FROM kept WHERE NOT loser)
+            WHERE place > ? OR kept_ns < ? OR together > ?"""
+        return [name for (name,) in self._database.execute(query, (count_max, before_ns, bytes_max))]
+
+    def drop_kept(self, name: bytes) -> None:
+        """Forget a kept version."""
+        self._database.execute("DELETE FROM kept WHERE name = ?", (name,))
+
+    # ------------------------------------------------------------------------------------------------ held and intents
+
+    def hold(self, paths: list[RelPath]) -> None:
+        """Remember paths that stay on this member alone."""
+        self._database.executemany("INSERT OR IGNORE INTO held VALUES (?)", [(path,) for path in paths])
+
+    def held(self) -> list[RelPath]:
+        """Return the paths that stay on this member alone."""
+        return [path for (path,) in self._database.execute("SELECT path FROM held ORDER BY path")]
+
+    def release(self, path: RelPath) -> None:
+        """Let a held path be followed from now on."""
+        self._database.execute("DELETE FROM held WHERE path = ?", (path,))
+
+    def add_intent(self, plan: Plan) -> None:
+        """Remember that attributes are about to be set at a path (R20)."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO intents VALUES (?, ?)", (plan.path, msgspec.msgpack.encode(plan))
+        )
+
+    def drop_intents(self, paths: list[RelPath]) -> None:
+        """Forget intents that were carried out or given up."""
+        self._database.executemany("DELETE FROM intents WHERE path = ?", [(path,) for path in paths])
+
+    def intents(self) -> list[Plan]:
+        """Return the intents that a stop left behind."""
+        found = self._database.execute("SELECT plan FROM intents")
+        return [msgspec.msgpack.decode(plan, type=Plan) for (plan,) in found]

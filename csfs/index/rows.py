@@ -1,0 +1,244 @@
+"""The engine's memory in SQLite: rows by path, by position and by hash; knowledge; counters.
+
+Rows put in a transaction stay in memory until it ends or a query needs them in the tables, so that a path touched
+several times in one batch is written once.
+"""
+
+import struct
+from collections.abc import Iterator
+
+import msgspec
+
+from csfs.core.objects import Kind, Stamp
+from csfs.core.paths import RelPath
+from csfs.core.versions import Hlc, Incarnation, Scope, Vector
+from csfs.engine.ports import Row
+from csfs.index.database import Database
+from csfs.index.facts import Facts
+
+CACHED_ROWS_MAX = 4_096
+
+_PUT = """INSERT INTO rows (path, position, live, pending, stamp, hash, row) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (path) DO UPDATE SET position = excluded.position, live = excluded.live, pending = excluded.pending,
+stamp = excluded.stamp, hash = excluded.hash, row = excluded.row"""
+
+_BELOW = "path > ? AND path < ?"
+
+_stamp_struct = struct.Struct("<Qqqq")
+
+
+def packed_stamp(stamp: Stamp) -> bytes:
+    """Return `stamp` as the `stamp` column holds it."""
+    return _stamp_struct.pack(stamp.inode, stamp.size, stamp.mtime_ns, stamp.ctime_ns)
+
+
+def below(path: RelPath) -> tuple[bytes, bytes]:
+    """Return the exclusive bounds of all paths strictly below `path`."""
+    return (path + b"/", path + b"0") if path else (b"", b"\xff" * 256)
+
+
+class Rows:
+    """Implements `engine.ports.IndexPort`."""
+
+    def __init__(self, database: Database, facts: Facts) -> None:
+        self._database = database
+        self._facts = facts
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._decode = msgspec.msgpack.Decoder(Row).decode
+        self._cache: dict[RelPath, Row | None] = {}
+        self._dirty: dict[RelPath, Row | None] = {}
+        self._knowledge: dict[Scope, Vector] = {}
+        self._dirty_knowledge: set[Scope] = set()
+        self._counters: dict[Scope, int] = {}
+        self._dirty_counters: set[Scope] = set()
+        self._load()
+        database.on_transaction_end(self._flush, self._forget)
+
+    def _load(self) -> None:
+        self._knowledge.clear()
+        for scope, incarnation, counter in self._database.execute("SELECT scope, incarnation, counter FROM knowledge"):
+            self._knowledge[scope] = {**self._knowledge.get(scope, {}), Incarnation(incarnation): counter}
+        self._counters = dict(self._database.execute("SELECT scope, counter FROM counters").fetchall())
+
+    def _flush(self) -> None:
+        self._flush_rows()
+        for scope in self._dirty_knowledge:
+            self._database.executemany(
+                "INSERT INTO knowledge VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET counter = excluded.counter",
+                [(scope, incarnation, counter) for incarnation, counter in self._knowledge[scope].items()],
+            )
+        for scope in self._dirty_counters:
+            self._database.execute(
+                "INSERT INTO counters VALUES (?, ?) ON CONFLICT DO UPDATE SET counter = excluded.counter",
+                (scope, self._counters[scope]),
+            )
+        self._dirty_knowledge.clear()
+        self._dirty_counters.clear()
+
+    def _flush_rows(self) -> None:
+        if not self._dirty:
+            return
+        dropped = [(path,) for path, row in self._dirty.items() if row is None]
+        if dropped:
+            self._database.executemany("DELETE FROM rows WHERE path = ?", dropped)
+        self._database.executemany(_PUT, [self._columns(p, row) for p, row in self._dirty.items() if row is not None])
+        self._dirty.clear()
+
+    def _columns(self, path: RelPath, row: Row) -> tuple[object, ...]:
+        position = max(row.content_position, row.meta_position, row.time_position)
+        shown = row.applied.observation
+        stamp = packed_stamp(shown.stamp) if shown is not None else None
+        file_hash = shown.hash if shown is not None and shown.kind is Kind.FILE else None
+        return path, position, row.live, row.pending, stamp, file_hash, self._encode(row)
+
+    def _forget(self) -> None:
+        self._dirty.clear()
+        self._cache.clear()
+        self._dirty_knowledge.clear()
+        self._dirty_counters.clear()
+        self._load()
+
+    # ------------------------------------------------------------------------------------------------ IndexPort: rows
+
+    def row(self, path: RelPath) -> Row | None:
+        """Return what is held of `path`."""
+        if path in self._cache:
+            return self._cache[path]
+        found = self._database.execute("SELECT row FROM rows WHERE path = ?", (path,)).fetchone()
+        row = None if found is None else self._decode(found[0])
+        self._remember(path, row)
+        return row
+
+    def _remember(self, path: RelPath, row: Row | None) -> None:
+        if len(self._cache) >= CACHED_ROWS_MAX and path not in self._cache:
+            # Dirty rows must stay readable: they leave the cache only once they are in the table.
+            self._flush_rows()
+            self._cache.clear()
+        self._cache[path] = row
+
+    def put(self, path: RelPath, row: Row) -> None:
+        """Set what is held of `path`."""
+        self._remember(path, row)
+        self._dirty[path] = row
+
+    def drop(self, path: RelPath) -> None:
+        """Forget `path`."""
+        self._remember(path, None)
+        self._dirty[path] = None
+
+    def rows_below(self, path: RelPath) -> Iterator[tuple[RelPath, Row]]:
+        """Yield all rows strictly below `path`, ascending; read in chunks, so rows may be put meanwhile."""
+        lower, upper = below(path)
+        while True:
+            self._flush_rows()
+            chunk = self._database.execute(
+                f"SELECT path, row FROM rows WHERE {_BELOW} ORDER BY path LIMIT 500", (lower, upper)
+            ).fetchall()
+            for found, encoded in chunk:
+                yield found, self._decode(encoded)
+            if len(chunk) < 500:
+                return
+            lower = chunk[-1][0]
+
+    def has_live_below(self, path: RelPath) -> bool:
+        """Return whether any row strictly below `path` is live."""
+        return self._any_below(path, "live")
+
+    def has_shown_below(self, path: RelPath) -> bool:
+        """Return whether the disk shows anything strictly below `path`."""
+        return self._any_below(path, "stamp IS NOT NULL")
+
+    def _any_below(self, path: RelPath, condition: str) -> bool:
+        self._flush_rows()
+        query = f"SELECT 1 FROM rows WHERE {_BELOW} AND {condition} LIMIT 1"
+        return self._database.execute(query, below(path)).fetchone() is not None
+
+    def updated_since(self, position: int, limit: int) -> list[tuple[RelPath, Row]]:
+        """Return rows whose greatest position is above `position`, ascending by it."""
+        self._flush_rows()
+        found = self._database.execute(
+            "SELECT path, row FROM rows WHERE position > ? ORDER BY position LIMIT ?", (position, limit)
+        ).fetchall()
+        return [(path, self._decode(encoded)) for path, encoded in found]
+
+    # ------------------------------------------------------------------------------------- IndexPort: numbers and clock
+
+    def position(self) -> int:
+        """Return the position handed out last."""
+        return self._facts.number("position")
+
+    def next_position(self) -> int:
+        """Hand out the next position."""
+        return self._facts.increment("position")
+
+    def next_counter(self, scope: Scope) -> int:
+        """Return the next counter of our incarnation in `scope`."""
+        counter = self._counters.get(scope, 0) + 1
+        self._counters[scope] = counter
+        self._dirty_counters.add(scope)
+        return counter
+
+    def knowledge(self, scope: Scope) -> Vector:
+        """Return what is known of `scope`."""
+        return self._knowledge.get(scope, {})
+
+    def set_knowledge(self, scope: Scope, knowledge: Vector) -> None:
+        """Set what is known of `scope`."""
+        self._knowledge[scope] = knowledge
+        self._dirty_knowledge.add(scope)
+
+    def clock(self) -> Hlc:
+        """Return the hybrid logical clock's last reading."""
+        return Hlc(self._facts.number("clock"))
+
+    def set_clock(self, clock: Hlc) -> None:
+        """Set the hybrid logical clock."""
+        self._facts.set_number("clock", clock)
+
+    # ---------------------------------------------------------------------------------------------- for the workers
+
+    def pending(self) -> list[RelPath]:
+        """Return every path whose known state is not yet shown."""
+        self._flush_rows()
+        return [path for (path,) in self._database.execute("SELECT path FROM rows WHERE pending")]
+
+    def paths_with_hash(self, file_hash: bytes) -> list[RelPath]:
+        """Return paths where a regular file with this content is shown, at most ten."""
+        self._flush_rows()
+        query = "SELECT path FROM rows WHERE hash = ? LIMIT 10"
+        return [path for (path,) in self._database.execute(query, (file_hash,))]
+
+    def stamps(self, paths: list[RelPath]) -> list[bytes | None]:
+        """Return the packed stamp shown at each path, None for nothing; far cheaper than rows."""
+        self._flush_rows()
+        found: list[bytes | None] = []
+        for path in paths:
+            row = self._database.execute("SELECT stamp FROM rows WHERE path = ?", (path,)).fetchone()
+            found.append(row[0] if row else None)
+        return found
+
+    def shown_paths(self, path: RelPath) -> Iterator[RelPath]:
+        """Yield the paths strictly below `path` where the disk shows something, ascending."""
+        lower, upper = below(path)
+        while True:
+            self._flush_rows()
+            chunk = self._database.execute(
+                f"SELECT path FROM rows WHERE {_BELOW} AND stamp IS NOT NULL ORDER BY path LIMIT 1000", (lower, upper)
+            ).fetchall()
+            for (found,) in chunk:
+                yield found
+            if len(chunk) < 1000:
+                return
+            lower = chunk[-1][0]
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many paths are live, and how many are pending."""
+        self._flush_rows()
+        (live,) = self._database.execute("SELECT count(*) FROM rows WHERE live").fetchone()
+        (pending,) = self._database.execute("SELECT count(*) FROM rows WHERE pending").fetchone()
+        return live, pending
+
+    def start_incarnation(self) -> None:
+        """Begin counting anew: a new incarnation has used no counter."""
+        self._counters.clear()
+        self._database.execute("DELETE FROM counters")

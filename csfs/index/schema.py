@@ -1,0 +1,72 @@
+"""The index file's tables; this module alone explains columns and sentinels."""
+
+VERSION = 1
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS facts (
+    key   TEXT PRIMARY KEY,    -- see Ledger: index_id, boot, incarnation, position, clock, digested, pulling, compared
+    value BLOB NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS rows (
+    path     BLOB PRIMARY KEY,
+    position INTEGER NOT NULL, -- greatest of the three positions in row; 0: never sent (nothing known)
+    live     INTEGER NOT NULL, -- 1: the winner is something other than absent
+    pending  INTEGER NOT NULL, -- 1: what is known is not yet what is shown
+    stamp    BLOB,             -- stamp of what is shown, 4 x int64 little-endian; NULL: nothing is shown
+    hash     BLOB,             -- root hash of the regular file shown; NULL otherwise
+    row      BLOB NOT NULL     -- msgpack of engine.ports.Row
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS rows_by_position ON rows (position) WHERE position > 0;
+CREATE INDEX IF NOT EXISTS rows_pending ON rows (path) WHERE pending;
+CREATE INDEX IF NOT EXISTS rows_by_hash ON rows (hash) WHERE hash IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS knowledge (
+    scope       BLOB NOT NULL,
+    incarnation INTEGER NOT NULL,
+    counter     INTEGER NOT NULL, -- every dot of the incarnation up to this one is in rows, or was superseded there
+    PRIMARY KEY (scope, incarnation)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS counters (
+    scope   BLOB PRIMARY KEY,
+    counter INTEGER NOT NULL   -- the last counter our present incarnation used
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS incarnations (
+    incarnation INTEGER PRIMARY KEY,
+    member      TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS cursors (
+    peer     TEXT PRIMARY KEY,
+    index_id BLOB NOT NULL,    -- the peer's index that the position counts in
+    position INTEGER NOT NULL  -- everything the peer sent up to here is stored
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS tables (
+    hash   BLOB PRIMARY KEY,   -- root hash of a content of more than one block
+    hashes BLOB NOT NULL       -- its block hashes, 32 bytes each
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS kept (
+    name    BLOB PRIMARY KEY,  -- name in the kept store
+    path    BLOB NOT NULL,     -- where it was live
+    kept_ns INTEGER NOT NULL,
+    size    INTEGER NOT NULL,
+    hash    BLOB NOT NULL,     -- root hash; empty if it is not a regular file
+    loser   INTEGER NOT NULL,  -- 1: lost a conflict: retention never takes it
+    applied BLOB NOT NULL      -- msgpack of core.objects.Applied: what was shown
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS kept_by_path ON kept (path, kept_ns);
+CREATE INDEX IF NOT EXISTS kept_by_hash ON kept (hash);
+
+CREATE TABLE IF NOT EXISTS held (
+    path BLOB PRIMARY KEY      -- found here alone when this member joined, and to stay here alone
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS intents (
+    path BLOB PRIMARY KEY,     -- attributes are being set here in several steps
+    plan BLOB NOT NULL         -- msgpack of engine.ports.Plan
+) WITHOUT ROWID;
+"""
