@@ -1,7 +1,7 @@
 """The index file: one connection, transactions, and checkpoints that never hold up the caller."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,11 +54,11 @@ class Database:
 
     def execute(self, statement: str, values: tuple[object, ...] = ()) -> Any:
         """Run one statement and return its cursor; columns are what `schema` says they are."""
-        return self.connection.execute(statement, values)  # type: ignore[arg-type]
+        return self.connection.execute(statement, values)
 
-    def executemany(self, statement: str, rows: Iterator[tuple[object, ...]] | list[tuple[object, ...]]) -> None:
+    def executemany(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         """Run one statement for every row."""
-        self.connection.executemany(statement, rows)  # type: ignore[arg-type]
+        self.connection.executemany(statement, rows)
 
     def on_transaction_end(self, before_commit: Callable[[], None], after_rollback: Callable[[], None]) -> None:
         """Have unwritten values flushed before each commit, and forgotten after a rollback."""
@@ -93,6 +93,7 @@ class Database:
         """Move the log into the file; for a thread: uses a connection of its own, and never blocks a writer."""
         other = apsw.Connection(self.path)
         try:
+            other.execute("SELECT 1 FROM facts").fetchall()  # before its first read a connection sees no log to move
             other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         finally:
             other.close()

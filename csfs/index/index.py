@@ -11,10 +11,10 @@ from csfs.index.rows import Rows
 
 
 class Index:
-    """Opens or creates the file. A new index has to pull first unless `founding` says that its tree is where the volume begins.
+    """Opens or creates the file. A new index has to pull first, unless `founding`: the volume begins with its tree.
 
-    Every start on a new boot is a new incarnation of the member (R8): what a power cut or a restored backup took from the
-    index can then never be minted again with another meaning.
+    Every start on a new boot is a new incarnation of the member (R8): what a power cut or a restored backup took from
+    the index can then never be minted again with another meaning.
     """
 
     def __init__(self, path: str, *, member: str, boot: bytes, founding: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What the daemon's workers remember beside records: cursors, block tables, kept versions, how far the journal is digested."""
+"""What the daemon's workers remember beside records: cursors, block tables, kept versions, how much is digested."""
 
 from typing import NamedTuple
 
@@ -131,8 +131,8 @@ class Ledger:
             f"SELECT name, path, kept_ns, size, hash, loser, applied FROM kept {where} ORDER BY kept_ns DESC", values
         )
         return [
-            KeptVersion(*columns, loser=bool(loser), applied=msgspec.msgpack.decode(applied, type=Applied))
-            for *columns, loser, applied in found
+            KeptVersion(name, at, kept_ns, size, digest, bool(loser), msgspec.msgpack.decode(applied, type=Applied))
+            for name, at, kept_ns, size, digest, loser, applied in found
         ]
 
     def kept_with_hash(self, content_hash: bytes) -> list[bytes]:
@@ -142,7 +142,7 @@ class Ledger:
     def surplus(self, *, count_max: int, bytes_max: int, before_ns: int) -> list[bytes]:
         """Return names of kept versions that retention lets go, losers of conflicts never among them.
 
-        More than `count_max` of one path, older than `before_ns`, or, the oldest first, what goes over `bytes_max` in all.
+        More than `count_max` of one path, older than `before_ns`, or, the oldest first, what is over `bytes_max`.
         """
         query = """
             SELECT name FROM (
