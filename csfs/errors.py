@@ -73,3 +73,15 @@ class CorruptDatabaseError(CsfsError):
     """A journal or an index cannot be read; names the file and how to go on without it."""
 
     exit_code = ExitCode.REFUSED
+
+
+class UnstableError(CsfsError):
+    """A file changed each time it was read: it is looked at again when whoever writes it pauses."""
+
+    exit_code = ExitCode.FOUND
+
+
+class ForeignError(CsfsError):
+    """What lies at a path belongs to another mount: nothing is read, written or concluded there."""
+
+    exit_code = ExitCode.REFUSED

@@ -1,0 +1,133 @@
+"""Looking at one object through an O_PATH descriptor: everything said of it is said of one inode, at one moment."""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+
+import msgspec
+
+from csfs.core.changes import Extent
+from csfs.core.objects import Kind, Observation
+from csfs.errors import UnstableError
+from csfs.store import blocks
+from csfs.store.attributes import kind_of, link_path, read_xattrs, stamp_of
+from csfs.store.hashing import BLOCK_SIZE, block_hash
+from csfs.store.owners import Owners
+
+_DEVICES = (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE)
+
+
+class Look(msgspec.Struct, frozen=True):
+    """An object as it was found. `content` is the whole of a small file, if it was asked for and read.
+
+    `table` has the block hashes of a file of more than one block, and is empty for others; None: the content was not read,
+    the hash is the previous one.
+    """
+
+    observation: Observation
+    content: bytes | None = None
+    table: bytes | None = b""
+
+
+class Before(msgspec.Struct, frozen=True):
+    """What is known of a file from before, and how much of it may still be believed. See `Tree.look`."""
+
+    previous: Observation | None = None
+    content_changed: bool | None = None
+    table: bytes = b""
+    extents: tuple[Extent, ...] = ()
+
+    def still_holds(self, status: os.stat_result) -> bool:
+        """Return whether the previous hash can be taken without reading."""
+        if self.content_changed or self.previous is None or self.previous.kind is not Kind.FILE:
+            return False
+        stamp = self.previous.stamp
+        if self.content_changed is None:
+            return stamp_of(status) == stamp
+        return (stamp.inode, stamp.size, stamp.mtime_ns) == (status.st_ino, status.st_size, status.st_mtime_ns)
+
+    def table_for(self, status: os.stat_result) -> bytes:
+        """Return the block hashes to build on, empty if none are of this inode."""
+        same = self.previous is not None and self.previous.stamp.inode == status.st_ino
+        return self.table if same and self.extents else b""
+
+
+@contextlib.contextmanager
+def reading(handle: int) -> Iterator[int]:
+    """Hold a descriptor to read the regular file that the O_PATH descriptor `handle` names, leaving its atime alone."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        descriptor = os.open(link_path(handle), flags | os.O_NOATIME)
+    except PermissionError:  # not the owner, in a user namespace
+        descriptor = os.open(link_path(handle), flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def look_at(handle: int, owners: Owners, before: Before, content_size_max: int) -> Look | None:
+    """Return what the O_PATH descriptor `handle` names, or None if it changed while it was looked at."""
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        return _look_at_other(handle, owners)
+    if before.still_holds(status):
+        assert before.previous is not None
+        xattrs = read_xattrs(link_path(handle))
+        found = Look(_observation(status, owners, xattrs, root=before.previous.hash), None, None)
+    else:
+        try:
+            found = _look_at_content(handle, status, owners, before, content_size_max)
+        except UnstableError:  # it became shorter under our hands
+            return None
+    return found if stamp_of(os.fstat(handle)) == found.observation.stamp else None
+
+
+def _look_at_content(
+    handle: int, status: os.stat_result, owners: Owners, before: Before, content_size_max: int
+) -> Look:
+    size = status.st_size
+    with reading(handle) as descriptor:
+        xattrs = read_xattrs(descriptor)
+        if size > BLOCK_SIZE:
+            root, table = blocks.rehash(descriptor, size, before.table_for(status), before.extents)
+            return Look(_observation(status, owners, xattrs, root=root), None, table)
+        content = blocks.read_exactly(descriptor, 0, size) if size else b""
+    found = _observation(status, owners, xattrs, root=block_hash(content))
+    return Look(found, content if size <= content_size_max else None)
+
+
+def _look_at_other(handle: int, owners: Owners) -> Look:
+    """Look at what has no content. A directory's times move with its entries, so one look at the end has to do."""
+    xattrs = read_xattrs(link_path(handle))
+    status = os.fstat(handle)
+    target = os.readlink(b"", dir_fd=handle) if stat.S_ISLNK(status.st_mode) else b""
+    return Look(_observation(status, owners, xattrs, target=target))
+
+
+def _observation(
+    status: os.stat_result,
+    owners: Owners,
+    xattrs: tuple[tuple[bytes, bytes], ...],
+    root: bytes = b"",
+    target: bytes = b"",
+) -> Observation:
+    kind = kind_of(status.st_mode)
+    owner, group = owners.names(status.st_uid, status.st_gid)
+    return Observation(
+        stamp=stamp_of(status),
+        kind=kind,
+        mode=stat.S_IMODE(status.st_mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        owner=owner,
+        group=group,
+        mtime_ns=status.st_mtime_ns,
+        size=status.st_size if kind is Kind.FILE else 0,
+        hash=root,
+        target=target,
+        device=status.st_rdev if kind in _DEVICES else 0,
+        xattrs=xattrs,
+        links=status.st_nlink,
+    )

@@ -1,0 +1,150 @@
+"""Names of users and groups for their ids and back, as this host knows them, remembered while its tables stay the same."""
+
+import grp
+import os
+import pwd
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+_TABLES = ("/etc/passwd", "/etc/group", "/etc/nsswitch.conf")
+_CHECK_INTERVAL_S = 1.0
+_AGE_S_MAX = 60.0
+"""A directory service changes without touching any of the tables: nothing is believed longer."""
+
+
+class Accounts(Protocol):
+    """Where names come from. Each answers None for what it does not know."""
+
+    def user_name(self, uid: int) -> str | None: ...
+
+    def group_name(self, gid: int) -> str | None: ...
+
+    def user_id(self, name: str) -> int | None: ...
+
+    def group_id(self, name: str) -> int | None: ...
+
+
+class HostAccounts:
+    """The host's name service. May block on a directory service: for worker threads."""
+
+    def user_name(self, uid: int) -> str | None:
+        try:
+            return _portable(pwd.getpwuid(uid).pw_name)
+        except (KeyError, OverflowError):
+            return None
+
+    def group_name(self, gid: int) -> str | None:
+        try:
+            return _portable(grp.getgrgid(gid).gr_name)
+        except (KeyError, OverflowError):
+            return None
+
+    def user_id(self, name: str) -> int | None:
+        try:
+            return pwd.getpwnam(name).pw_uid
+        except (KeyError, ValueError):
+            return None
+
+    def group_id(self, name: str) -> int | None:
+        try:
+            return grp.getgrnam(name).gr_gid
+        except (KeyError, ValueError):
+            return None
+
+
+class FixedAccounts:
+    """Accounts from explicit tables of name to id."""
+
+    def __init__(self, users: Mapping[str, int], groups: Mapping[str, int]) -> None:
+        self._users, self._groups = dict(users), dict(groups)
+        self._user_names = {uid: name for name, uid in users.items()}
+        self._group_names = {gid: name for name, gid in groups.items()}
+
+    def user_name(self, uid: int) -> str | None:
+        return self._user_names.get(uid)
+
+    def group_name(self, gid: int) -> str | None:
+        return self._group_names.get(gid)
+
+    def user_id(self, name: str) -> int | None:
+        return self._users.get(name)
+
+    def group_id(self, name: str) -> int | None:
+        return self._groups.get(name)
+
+
+class _Memory:
+    """What was looked up since the tables last changed."""
+
+    def __init__(self) -> None:
+        self.owner_names: dict[int, str] = {}
+        self.group_names: dict[int, str] = {}
+        self.owner_ids: dict[str, int | None] = {"": None}
+        self.group_ids: dict[str, int | None] = {"": None}
+
+
+class Owners:
+    """Answers from memory. Safe to use from several threads: at worst two look up the same name."""
+
+    def __init__(self, accounts: Accounts | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._accounts = accounts or HostAccounts()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._stamps = _table_stamps()
+        self._checked = self._filled = clock()
+        self._memory = _Memory()
+
+    def names(self, uid: int, gid: int) -> tuple[str, str]:
+        """Return the names of a user and a group, empty where the host knows none."""
+        memory = self._current()
+        owner = memory.owner_names.get(uid)
+        if owner is None:
+            owner = memory.owner_names[uid] = self._accounts.user_name(uid) or ""
+        group = memory.group_names.get(gid)
+        if group is None:
+            group = memory.group_names[gid] = self._accounts.group_name(gid) or ""
+        return owner, group
+
+    def ids(self, owner: str, uid: int, group: str, gid: int) -> tuple[int, int]:
+        """Return the local ids of an owner and a group by name; the numbers given stand in for unknown or empty names."""
+        memory = self._current()
+        if owner not in memory.owner_ids:
+            memory.owner_ids[owner] = self._accounts.user_id(owner)
+        if group not in memory.group_ids:
+            memory.group_ids[group] = self._accounts.group_id(group)
+        local_uid, local_gid = memory.owner_ids[owner], memory.group_ids[group]
+        return (uid if local_uid is None else local_uid), (gid if local_gid is None else local_gid)
+
+    def _current(self) -> _Memory:
+        """Return the memory to use for one question: it may be replaced by another thread while it is used."""
+        now = self._clock()
+        if now - self._checked >= _CHECK_INTERVAL_S:
+            with self._lock:
+                self._checked = now
+                stamps = _table_stamps()
+                if stamps != self._stamps or now - self._filled >= _AGE_S_MAX:
+                    self._stamps, self._filled, self._memory = stamps, now, _Memory()
+        return self._memory
+
+
+def _table_stamps() -> tuple[tuple[int, int, int] | None, ...]:
+    return tuple(_table_stamp(path) for path in _TABLES)
+
+
+def _table_stamp(path: str) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_ctime_ns
+
+
+def _portable(name: str) -> str | None:
+    """Return `name` if a message can carry it: one that is not UTF-8 comes with escapes that cannot be encoded."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return None
+    return name

@@ -1,0 +1,165 @@
+"""The directory underneath, beneath one root descriptor: looking at objects, complete and consistent.
+
+Every path is resolved by the kernel from the root, never through a symlink, never out, never across a mount. Looking opens an object by
+O_PATH first, so that a device is never opened and all that is said of it is said of one inode.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+
+from csfs.core.changes import Extent
+from csfs.core.objects import Observation, Stamp
+from csfs.core.paths import ROOT, RelPath, name_of, parent_of, shown
+from csfs.errors import ForeignError, UnstableError
+from csfs.store import blocks, syscalls
+from csfs.store.attributes import stamp_of
+from csfs.store.observing import Before, Look, look_at, reading
+from csfs.store.owners import Owners
+
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""Nothing is at a path whose parents are missing, no directories, or symlinks."""
+_READS_MAX = 3
+_PIECE_SIZE_MAX = 4000
+"""The kernel takes no path of 4096 bytes or more at once."""
+
+
+def open_beneath(root: int, path: RelPath, flags: int) -> int:
+    """Open `path` beneath the directory `root`, never following anything; the root itself is `ROOT`.
+
+    Raises:
+        ForeignError: a part of the path is a mount of something else.
+        OSError: as open(2) says; ELOOP where a part is a symlink.
+    """
+    directory, rest = root, path or b"."
+    try:
+        while len(rest) > _PIECE_SIZE_MAX:
+            cut = rest.rindex(b"/", 0, _PIECE_SIZE_MAX)
+            deeper = syscalls.openat2(directory, rest[:cut], os.O_PATH | os.O_DIRECTORY)
+            if directory != root:
+                os.close(directory)
+            directory, rest = deeper, rest[cut + 1 :]
+        return syscalls.openat2(directory, rest, flags | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise ForeignError(f"{shown(path)}: another file system is mounted there") from error
+        raise
+    finally:
+        if directory != root:
+            os.close(directory)
+
+
+class Tree:
+    """One volume's directory underneath. Does not own `root`. Safe to use from several threads."""
+
+    def __init__(self, root: int, owners: Owners | None = None) -> None:
+        self.root = root
+        self.owners = owners or Owners()
+
+    @contextlib.contextmanager
+    def open_parent(self, path: RelPath) -> Iterator[tuple[int, bytes]]:
+        """Hold the directory of `path` open (O_PATH) and give (descriptor, last name).
+
+        Raises:
+            ForeignError, OSError: see `open_beneath`.
+        """
+        if path == ROOT:
+            raise ValueError("the root has no parent beneath itself")
+        descriptor = open_beneath(self.root, parent_of(path), os.O_PATH | os.O_DIRECTORY)
+        try:
+            yield descriptor, name_of(path)
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def open_object(self, path: RelPath) -> Iterator[int]:
+        """Hold the object itself by an O_PATH descriptor: it can be asked about, not read."""
+        descriptor = open_beneath(self.root, path, os.O_PATH)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def open_file(self, path: RelPath) -> Iterator[int]:
+        """Hold a regular file open for reading.
+
+        Raises:
+            FileNotFoundError: what is there is not a regular file.
+        """
+        with self.open_object(path) as handle:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise FileNotFoundError(errno.ENOENT, "not a regular file", shown(path))
+            with reading(handle) as descriptor:
+                yield descriptor
+
+    def lstat(self, path: RelPath) -> os.stat_result | None:
+        """Return lstat of `path`, None if nothing is there.
+
+        Raises:
+            ForeignError: it, or a directory above it, is a mount of something else.
+        """
+        try:
+            with self.open_object(path) as descriptor:
+                return os.fstat(descriptor)
+        except OSError as error:
+            if error.errno in ABSENT:
+                return None
+            raise
+
+    def stamp(self, path: RelPath) -> Stamp | None:
+        """Return the stamp of `path`, None if nothing is there."""
+        status = self.lstat(path)
+        return None if status is None else stamp_of(status)
+
+    def read_blocks(self, path: RelPath, first: int, count: int) -> list[bytes]:
+        """Return up to `count` blocks of a regular file; the caller checks them against the hashes it promised."""
+        with self.open_file(path) as descriptor:
+            return blocks.read_blocks(descriptor, first, count)
+
+    def observe(
+        self, path: RelPath, previous: Observation | None = None, content_changed: bool | None = None
+    ) -> Observation | None:
+        """Return what is at `path` now, complete, or None for nothing. See `look`."""
+        found = self.look(path, previous, content_changed)
+        return None if found is None else found.observation
+
+    def look(
+        self,
+        path: RelPath,
+        previous: Observation | None = None,
+        content_changed: bool | None = None,
+        *,
+        table: bytes = b"",
+        extents: Iterable[Extent] = (),
+        content_size_max: int = -1,
+    ) -> Look | None:
+        """Return what is at `path` now, complete, or None for nothing.
+
+        A file's content is read and hashed unless the hash of `previous` can be taken: with `content_changed` None if the
+        whole stamp is the same; with False if inode, size and mtime are; with True never, for stamps are racy (R23). With
+        `table`, the block hashes of `previous`, and `extents`, which cover all that was written since, only
+        those blocks are read. A content that is read and has at most `content_size_max` bytes is returned.
+
+        Raises:
+            UnstableError: the file changed each time it was read.
+            ForeignError: it, or a directory above it, is a mount of something else.
+            OSError: it is there and cannot be read.
+        """
+        before = Before(previous, content_changed, table, tuple(extents))
+        for _ in range(_READS_MAX):
+            try:
+                handle = open_beneath(self.root, path, os.O_PATH)
+            except OSError as error:
+                if error.errno in ABSENT:
+                    return None
+                raise
+            try:
+                found = look_at(handle, self.owners, before, content_size_max)
+            finally:
+                os.close(handle)
+            if found is not None:
+                return found
+        raise UnstableError(f"{shown(path)}: changed each of {_READS_MAX} times it was read")
