@@ -14,7 +14,7 @@ from csfs.core.objects import Kind, Stamp
 from csfs.core.paths import RESERVED, ROOT, RelPath, joined
 from csfs.errors import ForeignError
 from csfs.store.attributes import kind_of, stamp_of
-from csfs.store.tree import ABSENT, open_beneath
+from csfs.store.beneath import ABSENT, open_beneath
 
 CHUNK_SIZE = 1000
 

@@ -13,42 +13,16 @@ from collections.abc import Iterable, Iterator
 from csfs.core.changes import Extent
 from csfs.core.objects import Observation, Stamp
 from csfs.core.paths import ROOT, RelPath, name_of, parent_of, shown
-from csfs.errors import ForeignError, UnstableError
-from csfs.store import blocks, syscalls
+from csfs.errors import UnstableError
+from csfs.store import blocks
 from csfs.store.attributes import stamp_of
-from csfs.store.observing import Before, Look, look_at, reading
+from csfs.store.beneath import ABSENT, open_beneath
+from csfs.store.observing import Before, look_at, reading
+from csfs.store.observing import Look as Look
 from csfs.store.owners import Owners
+from csfs.store.scanning import Chunk, scan
 
-ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-"""Nothing is at a path whose parents are missing, no directories, or symlinks."""
 _READS_MAX = 3
-_PIECE_SIZE_MAX = 4000
-"""The kernel takes no path of 4096 bytes or more at once."""
-
-
-def open_beneath(root: int, path: RelPath, flags: int) -> int:
-    """Open `path` beneath the directory `root`, never following anything; the root itself is `ROOT`.
-
-    Raises:
-        ForeignError: a part of the path is a mount of something else.
-        OSError: as open(2) says; ELOOP where a part is a symlink.
-    """
-    directory, rest = root, path or b"."
-    try:
-        while len(rest) > _PIECE_SIZE_MAX:
-            cut = rest.rindex(b"/", 0, _PIECE_SIZE_MAX)
-            deeper = syscalls.openat2(directory, rest[:cut], os.O_PATH | os.O_DIRECTORY)
-            if directory != root:
-                os.close(directory)
-            directory, rest = deeper, rest[cut + 1 :]
-        return syscalls.openat2(directory, rest, flags | os.O_NOFOLLOW)
-    except OSError as error:
-        if error.errno == errno.EXDEV:
-            raise ForeignError(f"{shown(path)}: another file system is mounted there") from error
-        raise
-    finally:
-        if directory != root:
-            os.close(directory)
 
 
 class Tree:
@@ -113,6 +87,10 @@ class Tree:
         """Return the stamp of `path`, None if nothing is there."""
         status = self.lstat(path)
         return None if status is None else stamp_of(status)
+
+    def scan(self, below: RelPath = ROOT) -> Iterator[Chunk]:
+        """Walk everything strictly below a directory, parents before children. See `scanning.scan`."""
+        return scan(self.root, below)
 
     def read_blocks(self, path: RelPath, first: int, count: int) -> list[bytes]:
         """Return up to `count` blocks of a regular file; the caller checks them against the hashes it promised."""

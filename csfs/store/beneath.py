@@ -1,0 +1,38 @@
+"""Opening paths beneath a root descriptor: the kernel resolves them, never through a symlink, never out, never across a mount."""
+
+import errno
+import os
+
+from csfs.core.paths import RelPath, shown
+from csfs.errors import ForeignError
+from csfs.store import syscalls
+
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""Nothing is at a path whose parents are missing, no directories, or symlinks."""
+_PIECE_SIZE_MAX = 4000
+"""The kernel takes no path of 4096 bytes or more at once."""
+
+
+def open_beneath(root: int, path: RelPath, flags: int) -> int:
+    """Open `path` beneath the directory `root`, never following anything; the root itself is `ROOT`.
+
+    Raises:
+        ForeignError: a part of the path is a mount of something else.
+        OSError: as open(2) says; ELOOP where a part is a symlink.
+    """
+    directory, rest = root, path or b"."
+    try:
+        while len(rest) > _PIECE_SIZE_MAX:
+            cut = rest.rindex(b"/", 0, _PIECE_SIZE_MAX)
+            deeper = syscalls.openat2(directory, rest[:cut], os.O_PATH | os.O_DIRECTORY)
+            if directory != root:
+                os.close(directory)
+            directory, rest = deeper, rest[cut + 1 :]
+        return syscalls.openat2(directory, rest, flags | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise ForeignError(f"{shown(path)}: another file system is mounted there") from error
+        raise
+    finally:
+        if directory != root:
+            os.close(directory)
