@@ -1,0 +1,189 @@
+"""Reads csfs.toml and member.toml to settings. Everything that is wrong with a file is said at once."""
+
+import re
+import tomllib
+from collections.abc import Callable
+from itertools import combinations
+from posixpath import normpath
+from typing import Any
+
+from csfs.config import addresses, settings
+from csfs.config.profiles import PROFILES
+from csfs.config.settings import GroupSettings, HostSettings, MemberSettings, Settings, VolumeSettings
+from csfs.config.tables import Complaints, Table
+from csfs.core.groups import DEFAULT_POLICY, Pattern, compiled_include
+from csfs.errors import ConfigError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+SYNC_MODES = ("async",)
+
+
+def checked_name(text: str) -> str:
+    """Return `text` as the name of a cluster, member or volume.
+
+    Raises:
+        ValueError: it cannot be one; names become parts of file names and certificates.
+    """
+    if not NAME.fullmatch(text):
+        raise ValueError(
+            f'"{text}" is not a name: letters, digits, ".", "_" and "-", at most 63, a letter or digit first'
+        )
+    return text
+
+
+def parse(text: str, file: str = "csfs.toml") -> Settings:
+    """Return the settings that `text` writes; `file` is what complaints call it.
+
+    Raises:
+        ConfigError: with every complaint, one a line.
+    """
+    complaints = Complaints(file)
+    top = Table(_toml(text, file), "", complaints)
+    revision = top.integer("revision", 1, 1)
+    cluster = _name(top, "cluster")
+    members = tuple(_member(name, table, complaints) for name, table in top.table("members").entries())
+    names = tuple(member.name for member in members)
+    if not names:
+        complaints.add("members", "there is none; write a table [members.NAME] for each host")
+    volumes = tuple(_volume(name, table, names, complaints) for name, table in top.table("volumes").entries())
+    top.finish()
+    _complain_of_nested_paths(volumes, names, complaints)
+    _raise(complaints)
+    return Settings(cluster, members, volumes, revision)
+
+
+def parse_host(text: str, file: str = "member.toml") -> HostSettings:
+    """Return what `text` says of this host.
+
+    Raises:
+        ConfigError: with every complaint, one a line.
+    """
+    complaints = Complaints(file)
+    top = Table(_toml(text, file), "", complaints)
+    member = _name(top, "member")
+    listen = top.parsed("listen", ("*",), addresses.parsed)
+    log = top.table("log")
+    level = log.choice("level", settings.LOG_LEVELS, "info")
+    log.finish()
+    top.finish()
+    _raise(complaints)
+    return HostSettings(member, listen, level)
+
+
+def _toml(text: str, file: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from None
+
+
+def _raise(complaints: Complaints) -> None:
+    if len(complaints.lines) == 1:
+        raise ConfigError(f"{complaints.file}: {complaints.lines[0]}")
+    if complaints.lines:
+        lines = "".join(f"\n  {line}" for line in complaints.lines)
+        raise ConfigError(f"{complaints.file}: {len(complaints.lines)} complaints{lines}")
+
+
+def _name(table: Table, key: str) -> str:
+    text = table.string(key)
+    try:
+        return checked_name(text) if text else text
+    except ValueError as error:
+        table.complain(key, str(error))
+        return text
+
+
+def _complain_of_name(name: str, table: Table, complaints: Complaints) -> None:
+    try:
+        checked_name(name)
+    except ValueError as error:
+        complaints.add(table.key_path, str(error))
+
+
+def _member(name: str, table: Table, complaints: Complaints) -> MemberSettings:
+    _complain_of_name(name, table, complaints)
+    if name == settings.DEFAULT_PATH:
+        complaints.add(table.key_path, f'no member may be called "{name}": it stands for all of them in path.{name}')
+    address = table.parsed("address", (), addresses.parsed)
+    for one in address:
+        if one.is_anywhere:
+            table.complain("address", f"{one} is no address to call; write the name or address that peers reach")
+    table.finish()
+    return MemberSettings(name, address)
+
+
+def _volume(name: str, table: Table, members: tuple[str, ...], complaints: Complaints) -> VolumeSettings:
+    _complain_of_name(name, table, complaints)
+    paths = _paths(table, members)
+    profile = table.choice("profile", tuple(PROFILES), "")
+    groups = tuple(_group(group, members) for group in table.tables("groups"))
+    table.finish()
+    return VolumeSettings(name, paths, profile, groups)
+
+
+def _paths(table: Table, members: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    if not table.is_table("path"):
+        path = table.string("path")
+        if path:
+            _complain_of_path(table, "path", path)
+        return ((settings.DEFAULT_PATH, path),)
+    own = table.table("path")
+    for key in own.names():
+        if key not in members and key != settings.DEFAULT_PATH:
+            own.complain(key, f"no member of this name; there are: {', '.join(members)}, and default for the rest")
+    paths = tuple(sorted((key, own.string(key)) for key in own.names()))
+    for key, path in paths:
+        _complain_of_path(own, key, path)
+    if not paths:
+        table.complain("path", 'is empty; write path = "/directory", or path.MEMBER = "/directory"')
+    return paths
+
+
+def _complain_of_path(table: Table, key: str, path: str) -> None:
+    if not path.startswith("/") or "\0" in path or normpath(path) != path or path.startswith("//"):
+        table.complain(key, f'"{path}" must be an absolute path without "..", "//" or a slash at its end')
+    elif path == "/":
+        table.complain(key, "the root of the system cannot be a volume; name a directory")
+
+
+def _group(table: Table, cluster: tuple[str, ...]) -> GroupSettings:
+    members = table.parsed("members", (), _one_of("member", cluster))
+    receive_only = table.parsed("receive_only", (), _one_of("member", cluster))
+    include = table.parsed("include", ("/",), _pattern(compiled_include))
+    exclude = table.parsed("exclude", (), _pattern(Pattern.compiled))
+    policy = table.parsed("policy", DEFAULT_POLICY, _one_of("policy", settings.POLICIES))
+    sync = table.choice("sync", SYNC_MODES, "async")
+    table.finish()
+    for name in set(members) & set(receive_only):
+        table.complain("receive_only", f"{name} is among members too; name it in one of them")
+    if not set(members or cluster) - set(receive_only):
+        table.complain("receive_only", "leaves nobody who may write; take one out")
+    assert sync == "async", "no other way is built yet"
+    return GroupSettings(members, receive_only, include, exclude, policy)
+
+
+def _one_of(what: str, known: tuple[str, ...]) -> Callable[[str], str]:
+    def parse_one(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"no {what} {text}; there are: {', '.join(known)}")
+        return text
+
+    return parse_one
+
+
+def _pattern(compile_one: Callable[[str], Pattern]) -> Callable[[str], str]:
+    return lambda text: compile_one(text).text
+
+
+def _complain_of_nested_paths(
+    volumes: tuple[VolumeSettings, ...], members: tuple[str, ...], complaints: Complaints
+) -> None:
+    """No directory may belong to two volumes: a write there would be replicated twice, and end differently."""
+    seen = set()
+    for member in members:
+        places = sorted((path, volume.name) for volume in volumes if (path := volume.path_of(member)))
+        for (upper, first), (lower, second) in combinations(places, 2):
+            if (lower == upper or lower.startswith(upper + "/")) and (first, second) not in seen:
+                seen.add((first, second))
+                complaints.add(f"volumes.{second}.path", f"{lower} lies in {upper} of volume {first} at {member}")

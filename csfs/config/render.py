@@ -1,0 +1,71 @@
+"""Writes settings as the text that reads back to the same settings, always the same way."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from csfs.config.settings import DEFAULT_PATH, GroupSettings, HostSettings, Settings, VolumeSettings
+from csfs.config.tables import written
+
+HEADER = (
+    "# The configuration of this csfs cluster, the same on every member. Each key: csfs.toml(5).\n"
+    "# csfs rewrites this file; after an edit by hand raise the revision and run: csfs config check\n"
+)
+HOST_HEADER = "# What this host alone decides. Each key: csfs.toml(5).\n"
+DIGEST_SIZE = 16
+
+
+def rendered(settings: Settings) -> str:
+    """Return the text of csfs.toml; `reader.parse` makes the same settings of it."""
+    lines = [HEADER, f"revision = {settings.revision}", f"cluster = {_string(settings.cluster)}"]
+    for member in settings.members:
+        lines += ["", f"[members.{written(member.name)}]"]
+        if member.address:
+            lines.append(f"address = {_list(str(address) for address in member.address)}")
+    for volume in settings.volumes:
+        lines += _volume(volume)
+    return "\n".join(lines) + "\n"
+
+
+def rendered_host(host: HostSettings) -> str:
+    """Return the text of member.toml."""
+    listen = _list(str(address) for address in host.listen)
+    return f"{HOST_HEADER}\nmember = {_string(host.member)}\nlisten = {listen}\n\n[log]\nlevel = {_string(host.log_level)}\n"
+
+
+def digest(settings: Settings) -> bytes:
+    """Return what two members compare to see whether they have the same settings."""
+    return hashlib.blake2b(rendered(settings).encode(), digest_size=DIGEST_SIZE).digest()
+
+
+def _volume(volume: VolumeSettings) -> list[str]:
+    key = f"volumes.{written(volume.name)}"
+    lines = ["", f"[{key}]"]
+    if [member for member, _ in volume.paths] == [DEFAULT_PATH]:
+        lines.append(f"path = {_string(volume.paths[0][1])}")
+    else:
+        lines += [f"path.{written(member)} = {_string(path)}" for member, path in volume.paths]
+    if volume.profile:
+        lines.append(f"profile = {_string(volume.profile)}")
+    for group in volume.groups:
+        lines += ["", f"[[{key}.groups]]", *_group(group)]
+    return lines
+
+
+def _group(group: GroupSettings) -> list[str]:
+    usual = GroupSettings()
+    lines = []
+    for key in ("members", "receive_only", "include", "exclude", "policy"):
+        value: tuple[str, ...] = getattr(group, key)
+        if value != getattr(usual, key):
+            lines.append(f"{key} = {_list(value)}")
+    return lines
+
+
+def _list(values: Iterable[str]) -> str:
+    return f"[{', '.join(_string(value) for value in values)}]"
+
+
+def _string(text: str) -> str:
+    # JSON's escapes are TOML's, but for DEL, which TOML wants escaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,218 @@
+"""Settings: what the configuration says, as frozen values, and the changes that commands make to them."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from csfs.config import profiles
+from csfs.config.addresses import Address
+from csfs.core.groups import DEFAULT_POLICY, GroupRule, Rules
+from csfs.errors import ConfigError
+
+T = TypeVar("T")
+
+POLICIES = ("younger", "older", "bigger", "smaller", "first", "left", "right", "none", "merge")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+DEFAULT_PATH = "default"
+"""The key of a volume's path at members that have none of their own; no member may have this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSettings:
+    """A member and where its peers call it; no address means that it calls them."""
+
+    name: str
+    address: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSettings:
+    """A group as written. No `members` means every member of the cluster that is not in `receive_only`."""
+
+    members: tuple[str, ...] = ()
+    receive_only: tuple[str, ...] = ()
+    include: tuple[str, ...] = ("/",)
+    exclude: tuple[str, ...] = ()
+    policy: tuple[str, ...] = DEFAULT_POLICY
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSettings:
+    """A volume as written. `paths` holds (member, path) and (`default`, path), sorted; no `groups` means one for all."""
+
+    name: str
+    paths: tuple[tuple[str, str], ...]
+    profile: str = ""
+    groups: tuple[GroupSettings, ...] = ()
+
+    def path_of(self, member: str) -> str | None:
+        """Return the directory at `member`; None where it has none."""
+        paths = dict(self.paths)
+        return paths.get(member, paths.get(DEFAULT_PATH))
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRules:
+    """A volume's groups with everything filled in that was left out, as `Rules` wants them."""
+
+    name: str
+    rules: tuple[GroupRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The cluster's configuration, the same at every member. `revision` grows with each change that csfs makes."""
+
+    cluster: str
+    members: tuple[MemberSettings, ...]
+    volumes: tuple[VolumeSettings, ...] = ()
+    revision: int = 1
+
+    @property
+    def member_names(self) -> tuple[str, ...]:
+        return tuple(member.name for member in self.members)
+
+    def member(self, name: str) -> MemberSettings:
+        """Return a member's settings.
+
+        Raises:
+            ConfigError: there is no such member.
+        """
+        return _found("member", name, {member.name: member for member in self.members})
+
+    def volume(self, name: str) -> VolumeSettings:
+        """Return a volume's settings.
+
+        Raises:
+            ConfigError: there is no such volume.
+        """
+        return _found("volume", name, {volume.name: volume for volume in self.volumes})
+
+    def volume_at(self, path: str, member: str) -> VolumeSettings | None:
+        """Return the volume whose directory at `member` is `path` or holds it; `path` is absolute and normal."""
+        for volume in self.volumes:
+            top = volume.path_of(member)
+            if top is not None and (path == top or path.startswith(top.rstrip("/") + "/")):
+                return volume
+        return None
+
+    def volume_rules(self, name: str) -> VolumeRules:
+        """Return the groups of a volume with members and the profile's excludes filled in."""
+        volume = self.volume(name)
+        groups = volume.groups or (GroupSettings(),)
+        return VolumeRules(name, tuple(self._rule(volume, group) for group in groups))
+
+    def rules(self, volume: str, member: str) -> Rules:
+        """Return the compiled rules of a volume as `member` sees them."""
+        return Rules.compiled(self.volume_rules(volume), member)
+
+    def _rule(self, volume: VolumeSettings, group: GroupSettings) -> GroupRule:
+        everybody = tuple(name for name in self.member_names if name not in group.receive_only)
+        exclude = group.exclude + profiles.excludes_of(volume.profile, group.include)
+        return GroupRule(group.members or everybody, group.receive_only, group.include, exclude, group.policy)
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """What this host alone decides: who it is, where it listens, how much it logs."""
+
+    member: str
+    listen: tuple[Address, ...] = (Address("*"),)
+    log_level: str = "info"
+
+
+def _found(what: str, name: str, known: Mapping[str, T]) -> T:
+    try:
+        return known[name]
+    except KeyError:
+        raise ConfigError(f"no {what} {name}; there are: {', '.join(known) or 'none'}") from None
+
+
+def with_volume(settings: Settings, volume: VolumeSettings) -> Settings:
+    """Return `settings` with one more volume.
+
+    Raises:
+        ConfigError: its name is taken.
+    """
+    if any(volume.name == other.name for other in settings.volumes):
+        raise ConfigError(f"volume {volume.name} is there already; remove it first, or choose another name")
+    return _changed(settings, volumes=(*settings.volumes, volume))
+
+
+def without_volume(settings: Settings, name: str) -> Settings:
+    """Return `settings` without a volume.
+
+    Raises:
+        ConfigError: there is no such volume.
+    """
+    gone = settings.volume(name)
+    return _changed(settings, volumes=tuple(volume for volume in settings.volumes if volume is not gone))
+
+
+def with_member(
+    settings: Settings, name: str, address: tuple[Address, ...] = (), paths: Mapping[str, str] | None = None
+) -> Settings:
+    """Return `settings` with one more member, or with new addresses of it. `paths`: volume to its directory there.
+
+    Raises:
+        ConfigError: `paths` names a volume that does not exist.
+    """
+    member = MemberSettings(name, address)
+    others = settings.members
+    if name in settings.member_names:
+        members = tuple(member if other.name == name else other for other in others)
+    else:
+        members = (*others, member)
+    volumes = settings.volumes
+    for volume_name, path in (paths or {}).items():
+        chosen = with_path(settings.volume(volume_name), name, path)
+        volumes = tuple(chosen if volume.name == volume_name else volume for volume in volumes)
+    return _changed(settings, members=members, volumes=volumes)
+
+
+def with_path(volume: VolumeSettings, member: str, path: str) -> VolumeSettings:
+    """Return `volume` with a directory of its own at `member`."""
+    return dataclasses.replace(volume, paths=tuple(sorted({**dict(volume.paths), member: path}.items())))
+
+
+def without_member(settings: Settings, name: str) -> Settings:
+    """Return `settings` without a member, wherever it is named.
+
+    Raises:
+        ConfigError: there is no such member, or it is the last that may write in some group.
+    """
+    settings.member(name)
+    members = tuple(member for member in settings.members if member.name != name)
+    volumes = tuple(_volume_without(volume, name) for volume in settings.volumes)
+    return _changed(settings, members=members, volumes=volumes)
+
+
+def _volume_without(volume: VolumeSettings, name: str) -> VolumeSettings:
+    for group in volume.groups:
+        if group.members == (name,):
+            raise ConfigError(f"volume {volume.name}: {name} is the last member of a group; remove the group first")
+    groups = tuple(
+        dataclasses.replace(
+            group,
+            members=tuple(member for member in group.members if member != name),
+            receive_only=tuple(member for member in group.receive_only if member != name),
+        )
+        for group in volume.groups
+    )
+    paths = tuple((member, path) for member, path in volume.paths if member != name)
+    return dataclasses.replace(volume, groups=groups, paths=paths)
+
+
+def _changed(
+    settings: Settings,
+    *,
+    members: tuple[MemberSettings, ...] | None = None,
+    volumes: tuple[VolumeSettings, ...] | None = None,
+) -> Settings:
+    return dataclasses.replace(
+        settings,
+        members=settings.members if members is None else members,
+        volumes=settings.volumes if volumes is None else volumes,
+        revision=settings.revision + 1,
+    )

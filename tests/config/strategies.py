@@ -1,0 +1,53 @@
+"""Settings of all kinds, as hypothesis draws them."""
+
+from hypothesis import strategies as st
+
+from csfs.config import settings
+from csfs.config.addresses import Address
+from csfs.config.profiles import PROFILES
+from csfs.config.settings import GroupSettings, MemberSettings, Settings, VolumeSettings
+
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True).filter(
+    lambda name: name != settings.DEFAULT_PATH
+)
+hosts = st.sampled_from(["alpha.example.net", "192.0.2.7", "2001:db8::2", "fe80::1%eth0"])
+addresses = st.builds(Address, hosts, st.integers(1, 65535))
+includes = st.sampled_from(["/", "/network", "/a b", '/"quoted"', "/caf\u00e9", "/*/x", "/del\x7f", "/new\nline"])
+excludes = st.sampled_from(["*.bak", "/x", "**/cache/tmp", "\\\\", "[a-z]", "#*#"])
+
+
+def unique(elements: st.SearchStrategy[str], least: int = 0) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.lists(elements, min_size=least, max_size=3, unique=True).map(tuple)
+
+
+@st.composite
+def group_settings(draw: st.DrawFn, members: tuple[str, ...]) -> GroupSettings:
+    receive_only = draw(unique(st.sampled_from(members)))[: len(members) - 1]
+    writers = [name for name in members if name not in receive_only]
+    return GroupSettings(
+        draw(unique(st.sampled_from(writers))),
+        receive_only,
+        draw(unique(includes, 1)),
+        draw(unique(excludes)),
+        draw(unique(st.sampled_from(settings.POLICIES), 1)),
+    )
+
+
+@st.composite
+def volume_settings(draw: st.DrawFn, name: str, members: tuple[str, ...]) -> VolumeSettings:
+    places = draw(unique(st.sampled_from((*members, settings.DEFAULT_PATH)), 1))
+    paths = tuple(sorted((place, f"/srv/{name}/at {place}") for place in places))
+    groups = tuple(draw(st.lists(group_settings(members), max_size=2)))
+    return VolumeSettings(name, paths, draw(st.sampled_from(["", *PROFILES])), groups)
+
+
+@st.composite
+def all_settings(draw: st.DrawFn) -> Settings:
+    members = draw(unique(names, 1))
+    volumes = tuple(draw(volume_settings(name, members)) for name in draw(unique(names)))
+    return Settings(
+        draw(names),
+        tuple(MemberSettings(name, tuple(draw(st.lists(addresses, max_size=2, unique=True)))) for name in members),
+        volumes,
+        draw(st.integers(1, 2**60)),
+    )
