@@ -32,6 +32,31 @@ class Stamp(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ctime_ns: int
 
 
+class Meta(msgspec.Struct, frozen=True, array_like=True):
+    """Everything about an object that is not its content; `mode` has the permission bits alone (07777)."""
+
+    mode: int
+    uid: int
+    gid: int
+    owner: str = ""
+    group: str = ""
+    xattrs: Xattrs = ()
+
+
+class Content(msgspec.Struct, frozen=True, array_like=True):
+    """What an object is and holds; what is not of its kind is zero or empty.
+
+    `hash` is the root hash of a regular file. `mtime_ns` is 0 for a directory, whose time is a register of its own.
+    """
+
+    kind: Kind
+    size: int = 0
+    hash: bytes = b""
+    mtime_ns: int = 0
+    target: bytes = b""
+    device: int = 0
+
+
 class Observation(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """An object as it was found on disk, complete; what is not of its kind is zero or empty.
 
@@ -59,7 +84,8 @@ class Applied(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """What the disk shows, in terms of the record: which entries, in which context, and how they were represented.
 
     `observation` is None where the path shows nothing. `*_seen` are the contexts on which a local change builds (R3).
-    `racy`: the stamp was too young when it was recorded to prove that nothing was written since (R23).
+    `racy`: the stamp was too young when it was recorded to prove that nothing was written since (R23). `mtime_ns` and `meta`
+    are what was wanted where the disk could not show it exactly (R4); None: the observation says it.
     """
 
     observation: Observation | None
@@ -68,3 +94,5 @@ class Applied(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     meta_dot: Dot | None = None
     meta_seen: Vector = {}
     racy: bool = False
+    mtime_ns: int | None = None
+    meta: Meta | None = None

@@ -10,34 +10,11 @@ from typing import Generic, TypeVar
 import msgspec
 
 from csfs.core import versions
-from csfs.core.objects import Kind, Xattrs
+from csfs.core.objects import Content as Content
+from csfs.core.objects import Kind
+from csfs.core.objects import Meta as Meta
 from csfs.core.paths import RelPath
 from csfs.core.versions import Dot, Hlc, Vector
-
-
-class Meta(msgspec.Struct, frozen=True, array_like=True):
-    """Everything about an object that is not its content; `mode` has the permission bits alone (07777)."""
-
-    mode: int
-    uid: int
-    gid: int
-    owner: str = ""
-    group: str = ""
-    xattrs: Xattrs = ()
-
-
-class Content(msgspec.Struct, frozen=True, array_like=True):
-    """What an object is and holds; what is not of its kind is zero or empty.
-
-    `hash` is the root hash of a regular file. `mtime_ns` is 0 for a directory, whose time is a register of its own.
-    """
-
-    kind: Kind
-    size: int = 0
-    hash: bytes = b""
-    mtime_ns: int = 0
-    target: bytes = b""
-    device: int = 0
 
 
 class ContentEntry(msgspec.Struct, frozen=True, array_like=True):
@@ -46,6 +23,8 @@ class ContentEntry(msgspec.Struct, frozen=True, array_like=True):
     `snapshot` is the meta it was observed with (None for a tombstone of something never seen). `birth` is the object's id: the
     dot of the entry that created it. `parent` is the dot of the bytes it was made from, `moved_to` where the object went
     that this entry took away from the path. `write` is shared by all names of one inode that one write changed (R17).
+    `origin` is the dot of the entry that first held these bytes, None for this one (R6). `overruled` are entries that a policy
+    had decided against when this one replaced them: a member that shows one of them keeps it.
     """
 
     dot: Dot
@@ -56,6 +35,8 @@ class ContentEntry(msgspec.Struct, frozen=True, array_like=True):
     parent: Dot | None = None
     moved_to: RelPath | None = None
     write: Dot | None = None
+    origin: Dot | None = None
+    overruled: tuple[Dot, ...] = ()
 
 
 class MetaEntry(msgspec.Struct, frozen=True, array_like=True):
