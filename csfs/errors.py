@@ -85,3 +85,9 @@ class ForeignError(CsfsError):
     """What lies at a path belongs to another mount: nothing is read, written or concluded there."""
 
     exit_code = ExitCode.REFUSED
+
+
+class ContentMismatchError(CsfsError):
+    """Bytes are not the content that their hash names: they are fetched again, from somewhere else."""
+
+    exit_code = ExitCode.FOUND

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from csfs.core.changes import Extent
 from csfs.errors import UnstableError
-from csfs.store.hashing import BLOCK_SIZE, HASH_SIZE, ZERO_HASH, block_count, block_hash, table_root
+from csfs.store.hashing import BLOCK_SIZE, HASH_SIZE, ZERO_HASH, block_count, block_hash, block_size, table_root
 
 _READ_BLOCKS = 8
 """Blocks read at once: 1 MiB, large enough for a disk, small enough for many threads."""
@@ -83,6 +83,11 @@ def verify(descriptor: int, size: int, root: bytes) -> bool:
         return hash_file(descriptor, size)[0] == root
     except UnstableError:
         return False
+
+
+def block_matches(descriptor: int, size: int, index: int, expected: bytes) -> bool:
+    """Return whether block `index` of a file of `size` bytes has the hash `expected`."""
+    return block_hash(os.pread(descriptor, block_size(index, size), index * BLOCK_SIZE)) == expected
 
 
 def data_ranges(descriptor: int, size: int, within: BlockRange) -> Iterator[BlockRange]:

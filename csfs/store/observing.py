@@ -1,6 +1,7 @@
 """Looking at one object through an O_PATH descriptor: everything said of it is said of one inode, at one moment."""
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -55,7 +56,13 @@ class Before(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def reading(handle: int) -> Iterator[int]:
-    """Hold a descriptor to read the regular file that the O_PATH descriptor `handle` names, leaving its atime alone."""
+    """Hold a descriptor to read the regular file that the O_PATH descriptor `handle` names, leaving its atime alone.
+
+    Raises:
+        FileNotFoundError: it is not a regular file. Opening a device or a fifo would have effects, or wait.
+    """
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        raise FileNotFoundError(errno.ENOENT, "not a regular file")
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         descriptor = os.open(link_path(handle), flags | os.O_NOATIME)
@@ -75,7 +82,7 @@ def look_at(handle: int, owners: Owners, before: Before, content_size_max: int) 
     if before.still_holds(status):
         assert before.previous is not None
         xattrs = read_xattrs(link_path(handle))
-        found = Look(_observation(status, owners, xattrs, root=before.previous.hash), None, None)
+        found = Look(observed(status, owners, xattrs, root=before.previous.hash), None, None)
     else:
         try:
             found = _look_at_content(handle, status, owners, before, content_size_max)
@@ -92,9 +99,9 @@ def _look_at_content(
         xattrs = read_xattrs(descriptor)
         if size > BLOCK_SIZE:
             root, table = blocks.rehash(descriptor, size, before.table_for(status), before.extents)
-            return Look(_observation(status, owners, xattrs, root=root), None, table)
+            return Look(observed(status, owners, xattrs, root=root), None, table)
         content = blocks.read_exactly(descriptor, 0, size) if size else b""
-    found = _observation(status, owners, xattrs, root=block_hash(content))
+    found = observed(status, owners, xattrs, root=block_hash(content))
     return Look(found, content if size <= content_size_max else None)
 
 
@@ -103,16 +110,17 @@ def _look_at_other(handle: int, owners: Owners) -> Look:
     xattrs = read_xattrs(link_path(handle))
     status = os.fstat(handle)
     target = os.readlink(b"", dir_fd=handle) if stat.S_ISLNK(status.st_mode) else b""
-    return Look(_observation(status, owners, xattrs, target=target))
+    return Look(observed(status, owners, xattrs, target=target))
 
 
-def _observation(
+def observed(
     status: os.stat_result,
     owners: Owners,
     xattrs: tuple[tuple[bytes, bytes], ...],
     root: bytes = b"",
     target: bytes = b"",
 ) -> Observation:
+    """Return the observation that lstat, the xattrs, a file's root hash and a symlink's target make."""
     kind = kind_of(status.st_mode)
     owner, group = owners.names(status.st_uid, status.st_gid)
     return Observation(

@@ -5,9 +5,7 @@ O_PATH first, so that a device is never opened and all that is said of it is sai
 """
 
 import contextlib
-import errno
 import os
-import stat
 from collections.abc import Iterable, Iterator
 
 from csfs.core.changes import Extent
@@ -63,11 +61,8 @@ class Tree:
         Raises:
             FileNotFoundError: what is there is not a regular file.
         """
-        with self.open_object(path) as handle:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise FileNotFoundError(errno.ENOENT, "not a regular file", shown(path))
-            with reading(handle) as descriptor:
-                yield descriptor
+        with self.open_object(path) as handle, reading(handle) as descriptor:
+            yield descriptor
 
     def lstat(self, path: RelPath) -> os.stat_result | None:
         """Return lstat of `path`, None if nothing is there.

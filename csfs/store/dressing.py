@@ -1,0 +1,65 @@
+"""Giving a newly built object its owner, mode, xattrs and time, and telling what this host cannot represent."""
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+
+from csfs.core.objects import Kind
+from csfs.core.records import Meta
+from csfs.store import syscalls
+from csfs.store.attributes import Target, is_carried, xattrs_in_order
+from csfs.store.owners import Owners
+
+_UNABLE = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOPNOTSUPP, errno.E2BIG, errno.ERANGE)
+"""The file system, or the kernel for this host, will not have it, however often it is tried."""
+
+
+def dress(target: Target, kind: Kind, meta: Meta, mtime_ns: int | None, owners: Owners) -> tuple[str, ...]:
+    """Set everything of `meta` on an object that nobody else can reach yet; return what could not be represented.
+
+    Raises:
+        OSError: what trying again later may mend, a full disk among it.
+    """
+    problems: list[str] = []
+    uid, gid = owners.ids(meta.owner, meta.uid, meta.group, meta.gid)
+    mode = meta.mode
+    if not _tried(problems, f"owner {uid}:{gid}", lambda: os.chown(target, uid, gid)):
+        mode &= ~(stat.S_ISUID | stat.S_ISGID)  # the bits would lend our rights, not the owner's
+    if kind is not Kind.SYMLINK:
+        _tried(problems, f"mode {mode:o}", lambda: os.chmod(target, mode))
+    for name, value in xattrs_in_order(meta.xattrs):
+        if is_carried(name):
+            _set_xattr(problems, target, name, value)
+    if mtime_ns is not None:
+        if isinstance(target, int):
+            syscalls.set_mtime_of(target, mtime_ns)
+        else:
+            syscalls.set_mtime(syscalls.AT_FDCWD, target.encode(), mtime_ns, flags=0)
+    return tuple(problems)
+
+
+def _set_xattr(problems: list[str], target: Target, name: bytes, value: bytes) -> None:
+    try:
+        os.setxattr(target, name, value)
+    except OSError as error:
+        if error.errno not in _UNABLE and not (error.errno == errno.ENOSPC and _has_space(target)):
+            raise
+        problems.append(f"xattr {os.fsdecode(name)}: {error.strerror}")
+
+
+def _has_space(target: Target) -> bool:
+    """Return whether ENOSPC for an xattr meant that it is too large, as ext4 says it, and not that the disk is full."""
+    space = os.statvfs(target)
+    return space.f_bavail > 0 and (space.f_favail > 0 or space.f_files == 0)
+
+
+def _tried(problems: list[str], what: str, attempt: Callable[[], None]) -> bool:
+    try:
+        attempt()
+    except OSError as error:
+        if error.errno not in _UNABLE:
+            raise
+        problems.append(f"{what}: {error.strerror}")
+        return False
+    return True

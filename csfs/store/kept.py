@@ -1,0 +1,59 @@
+"""The kept versions: objects that are no longer live, under flat names that the index gives them."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import msgspec
+
+from csfs.core.objects import Kind, Stamp
+from csfs.store.attributes import kind_of, stamp_of
+from csfs.store.blocks import read_blocks
+from csfs.store.reserved import checked_name, opened, remove
+
+
+class KeptEntry(msgspec.Struct, frozen=True):
+    """One kept object, as it lies on disk. `links` above one: it is live somewhere under another name."""
+
+    name: bytes
+    kind: Kind
+    stamp: Stamp
+    links: int
+
+
+class Kept:
+    """The kept versions of one volume."""
+
+    def __init__(self, directory: int) -> None:
+        self.directory = directory
+
+    def entries(self) -> Iterator[KeptEntry]:
+        """Yield all kept objects, in no order."""
+        with os.scandir(self.directory) as found:
+            for entry in found:
+                with contextlib.suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    yield KeptEntry(os.fsencode(entry.name), kind_of(status.st_mode), stamp_of(status), status.st_nlink)
+
+    @contextlib.contextmanager
+    def open_file(self, name: bytes) -> Iterator[int]:
+        """Hold a kept regular file open for reading.
+
+        Raises:
+            FileNotFoundError: there is none of that name.
+        """
+        with opened(self.directory, name) as descriptor:
+            yield descriptor
+
+    def read_blocks(self, name: bytes, first: int, count: int) -> list[bytes]:
+        """Return up to `count` blocks of a kept regular file."""
+        with self.open_file(name) as descriptor:
+            return read_blocks(descriptor, first, count)
+
+    def read_link(self, name: bytes) -> bytes:
+        """Return the target of a kept symlink."""
+        return os.readlink(checked_name(name), dir_fd=self.directory)
+
+    def delete(self, name: bytes) -> None:
+        """Remove a kept object; one that is gone is no error."""
+        remove(self.directory, name)

@@ -1,0 +1,115 @@
+"""Contents that arrive block by block: one sparse file for each content, in place of which the blocks are written as they come."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+
+from csfs.errors import ContentMismatchError
+from csfs.store import blocks
+from csfs.store.copying import copy_content, copy_range, write_block
+from csfs.store.hashing import BLOCK_SIZE, HASH_SIZE, ZERO_HASH, block_hash, block_size, hash_of_block
+from csfs.store.reserved import create, remove
+
+
+class Partials:
+    """The partial contents of one volume, by root hash. Several threads may write different blocks of one content."""
+
+    def __init__(self, directory: int) -> None:
+        self._directory = directory
+
+    def hashes(self) -> list[bytes]:
+        """Return the root hashes of all contents that have arrived in part."""
+        names = os.listdir(self._directory)
+        return [bytes.fromhex(name) for name in names if len(name) == 2 * HASH_SIZE]
+
+    def begin(self, root: bytes, size: int) -> bool:
+        """Make room for a content of `size` bytes; return whether part of it may be here already."""
+        try:
+            descriptor = create(self._directory, partial_name(root))
+        except FileExistsError:
+            with self._opened(root) as descriptor:
+                if os.fstat(descriptor).st_size == size:
+                    return True
+                os.ftruncate(descriptor, size)
+                return True
+        try:
+            os.ftruncate(descriptor, size)
+        finally:
+            os.close(descriptor)
+        return False
+
+    def seed(self, root: bytes, size: int, source: int) -> None:
+        """Begin a content anew as a copy (shared blocks if possible) of the file that `source` has open for reading.
+
+        Which blocks are right is for `present_blocks` to say.
+        """
+        self.discard(root)
+        descriptor = create(self._directory, partial_name(root))
+        try:
+            copy_content(source, descriptor, size)
+        finally:
+            os.close(descriptor)
+
+    def copy_blocks(self, root: bytes, source: int, pairs: Iterable[tuple[int, int]]) -> None:
+        """Copy whole blocks (index in the file `source`, index here) that are known to be equal by their hashes."""
+        with self._opened(root) as descriptor:
+            size = os.fstat(descriptor).st_size
+            for source_index, index in pairs:
+                length = block_size(index, size)
+                copy_range(source, descriptor, source_index * BLOCK_SIZE, index * BLOCK_SIZE, length)
+
+    def write_block(self, root: bytes, index: int, data: bytes, expected: bytes) -> None:
+        """Write one block that arrived.
+
+        Raises:
+            ContentMismatchError: its hash is not `expected`, or its length not that of the block.
+        """
+        if block_hash(data) != expected:
+            raise ContentMismatchError(f"block {index} of content {root.hex()[:16]} is not what its hash says")
+        with self._opened(root) as descriptor:
+            if len(data) != block_size(index, os.fstat(descriptor).st_size):
+                raise ContentMismatchError(f"block {index} of content {root.hex()[:16]} has {len(data)} bytes")
+            write_block(descriptor, index, data)
+
+    def present_blocks(self, root: bytes, table: bytes) -> set[int]:
+        """Return the indexes of the blocks that are here, by reading them; `table` is empty for one block at most."""
+        try:
+            with self._opened(root) as descriptor:
+                return _present(descriptor, root, table)
+        except FileNotFoundError:
+            return set()
+
+    def discard(self, root: bytes) -> None:
+        """Forget what has arrived of a content."""
+        remove(self._directory, partial_name(root))
+
+    @contextlib.contextmanager
+    def _opened(self, root: bytes) -> Iterator[int]:
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(partial_name(root), flags, dir_fd=self._directory)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def partial_name(root: bytes) -> bytes:
+    """Return the name of the partial content with that root hash."""
+    return root.hex().encode()
+
+
+def _present(descriptor: int, root: bytes, table: bytes) -> set[int]:
+    size = os.fstat(descriptor).st_size
+    count = max(1, len(table) // HASH_SIZE)
+    holes = set(range(count))
+    present = set()
+    for first, last in blocks.data_ranges(descriptor, size, (0, count)):
+        for index in range(first, last):
+            holes.discard(index)
+            if blocks.block_matches(descriptor, size, index, hash_of_block(root, table, index)):
+                present.add(index)
+    # Nothing has arrived in a hole, unless zeros are what is wanted there. The last block, which may be short, is read.
+    present |= {index for index in holes if hash_of_block(root, table, index) == ZERO_HASH}
+    if blocks.block_matches(descriptor, size, count - 1, hash_of_block(root, table, count - 1)):
+        present.add(count - 1)
+    return present
