@@ -1,7 +1,7 @@
 """The stage: objects are built here, complete and verified, before a rename makes them live.
 
-An object under construction has a name of its own (`BUILDING`), so that whatever a crash leaves under a staged name is
-either complete or was displaced by a commit that could not finish: never half a file.
+An object under construction has no name, or one of its own (`BUILDING`), so that whatever a crash leaves under a staged
+name is either complete or was displaced by a commit that could not finish: never half a file.
 """
 
 import os
@@ -21,11 +21,9 @@ from csfs.store.hashing import hash_bytes
 from csfs.store.kept import Kept
 from csfs.store.observing import observed
 from csfs.store.partials import Partials, partial_name
-from csfs.store.reserved import Reserved, checked_name, create, opened, remove, write_all
+from csfs.store.reserved import Reserved, checked_name, opened, remove, write_all
 from csfs.store.tree import Tree
-
-BUILDING = b"building."
-"""How the names of objects under construction begin."""
+from csfs.store.unborn import BUILDING, Unborn
 
 _NODES = {
     Kind.FIFO: stat.S_IFIFO,
@@ -125,16 +123,10 @@ class Stage:
             FileNotFoundError: the source is gone.
             OSError: ENOSPC and the like, or the kind cannot be made at all; nothing is left in the stage.
         """
-        building = BUILDING + name
-        try:
-            if content.kind is Kind.FILE:
-                problems, xattrs = self._build_file(building, content, meta, mtime_ns, source)
-            else:
-                problems, xattrs = self._build_other(building, content, meta, mtime_ns)
-            syscalls.renameat2(self._directory, building, self._directory, name, syscalls.RENAME_NOREPLACE)
-        except BaseException:
-            remove(self._directory, building)
-            raise
+        if content.kind is Kind.FILE:
+            problems, xattrs = self._build_file(checked_name(name), content, meta, mtime_ns, source)
+        else:
+            problems, xattrs = self._build_other(checked_name(name), content, meta, mtime_ns)
         status = os.lstat(name, dir_fd=self._directory)
         return Staged(observed(status, self._tree.owners, xattrs, content.hash, content.target), problems)
 
@@ -178,87 +170,81 @@ class Stage:
             return blocks.hash_file(descriptor, size)[0]
 
     def _build_file(
-        self, building: bytes, content: Content, meta: Meta, mtime_ns: int | None, source: Source | None
+        self, name: bytes, content: Content, meta: Meta, mtime_ns: int | None, source: Source | None
     ) -> tuple[tuple[str, ...], Xattrs]:
-        descriptor = self._filled(building, content, source)
-        try:
-            problems = dress(descriptor, Kind.FILE, meta, mtime_ns, self._tree.owners)
-            return problems, read_xattrs(descriptor) if meta.xattrs else ()
-        finally:
-            os.close(descriptor)
-
-    def _build_other(
-        self, building: bytes, content: Content, meta: Meta, mtime_ns: int | None
-    ) -> tuple[tuple[str, ...], Xattrs]:
-        if content.kind is Kind.DIRECTORY:
-            os.mkdir(building, 0o700, dir_fd=self._directory)
-        elif content.kind is Kind.SYMLINK:
-            os.symlink(content.target, building, dir_fd=self._directory)
-        else:
-            os.mknod(building, _NODES[content.kind] | 0o600, content.device, dir_fd=self._directory)
-        with object_at(self._directory, building) as handle:
-            problems = dress(link_path(handle), content.kind, meta, mtime_ns, self._tree.owners)
-            return problems, read_xattrs(link_path(handle)) if meta.xattrs else ()
-
-    def _filled(self, building: bytes, content: Content, source: Source | None) -> int:
-        """Return a descriptor of a file under `building` that holds the content, verified."""
         match source:
-            case FromBytes(data):
-                return self._written(building, content, data)
+            case FromPartial():
+                return self._adopt(self._reserved.partial, partial_name(content.hash), name, content, meta, mtime_ns)
+            case FromStage(left):
+                return self._adopt(self._directory, checked_name(left), name, content, meta, mtime_ns)
+        with Unborn(self._directory, name) as file:
+            self._fill(file.descriptor, content, source)
+            problems = dress(file.descriptor, Kind.FILE, meta, mtime_ns, self._tree.owners)
+            xattrs = read_xattrs(file.descriptor) if meta.xattrs else ()
+            file.appear()
+        return problems, xattrs
+
+    def _fill(self, descriptor: int, content: Content, source: FromBytes | FromTree | FromKept | None) -> None:
+        """Put the content into an empty file and make sure that it is the one wanted."""
+        match source:
             case FromTree(path):
                 with self._tree.open_file(path) as existing:
-                    return self._copied(building, content, existing)
-            case FromKept(name):
-                with self.kept.open_file(name) as existing:
-                    return self._copied(building, content, existing)
-            case FromPartial():
-                return self._taken(building, content, self._reserved.partial, partial_name(content.hash))
-            case FromStage(name):
-                return self._taken(building, content, self._directory, name)
-            case None:
-                return self._written(building, content, b"")
+                    _copy(existing, descriptor, content)
+            case FromKept(kept):
+                with self.kept.open_file(kept) as existing:
+                    _copy(existing, descriptor, content)
+            case _:
+                data = b"" if source is None else source.data
+                if len(data) != content.size or hash_bytes(data)[0] != content.hash:
+                    raise _mismatch(content)
+                write_all(descriptor, data)
 
-    def _written(self, building: bytes, content: Content, data: bytes) -> int:
-        if len(data) != content.size or hash_bytes(data)[0] != content.hash:
-            raise _mismatch(content)
-        descriptor = create(self._directory, building)
-        try:
-            write_all(descriptor, data)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
-
-    def _copied(self, building: bytes, content: Content, existing: int) -> int:
-        if os.fstat(existing).st_size != content.size:
-            raise _mismatch(content)
-        descriptor = create(self._directory, building)
-        try:
-            copy_content(existing, descriptor, content.size)
-            _verify(descriptor, content)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
-
-    def _taken(self, building: bytes, content: Content, directory: int, name: bytes) -> int:
-        """Move a complete file to `building`; back again if it is not what it should be."""
-        syscalls.renameat2(directory, checked_name(name), self._directory, building, syscalls.RENAME_NOREPLACE)
+    def _adopt(
+        self, directory: int, old_name: bytes, name: bytes, content: Content, meta: Meta, mtime_ns: int | None
+    ) -> tuple[tuple[str, ...], Xattrs]:
+        """Make a complete file of a reserved directory the staged one; it stays there if it is not what it should be."""
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(building, flags, dir_fd=self._directory)
+        descriptor = os.open(old_name, flags, dir_fd=directory)
         try:
-            _verify(descriptor, content)
+            if not blocks.verify(descriptor, content.size, content.hash):
+                raise _mismatch(content)
             replace_xattrs(descriptor, ())
-        except BaseException:
+            problems = dress(descriptor, Kind.FILE, meta, mtime_ns, self._tree.owners)
+            xattrs = read_xattrs(descriptor) if meta.xattrs else ()
+        finally:
             os.close(descriptor)
-            syscalls.renameat2(self._directory, building, directory, name, syscalls.RENAME_NOREPLACE)
+        syscalls.renameat2(directory, old_name, self._directory, name, syscalls.RENAME_NOREPLACE)
+        return problems, xattrs
+
+    def _build_other(
+        self, name: bytes, content: Content, meta: Meta, mtime_ns: int | None
+    ) -> tuple[tuple[str, ...], Xattrs]:
+        building = BUILDING + name
+        try:
+            if content.kind is Kind.DIRECTORY:
+                os.mkdir(building, 0o700, dir_fd=self._directory)
+            elif content.kind is Kind.SYMLINK:
+                os.symlink(content.target, building, dir_fd=self._directory)
+            else:
+                os.mknod(building, _NODES[content.kind] | 0o600, content.device, dir_fd=self._directory)
+            with object_at(self._directory, building) as handle:
+                target = link_path(handle)
+                problems = dress(target, content.kind, meta, mtime_ns, self._tree.owners)
+                xattrs = read_xattrs(target) if meta.xattrs else ()
+            syscalls.renameat2(self._directory, building, self._directory, name, syscalls.RENAME_NOREPLACE)
+        except BaseException:
+            remove(self._directory, building)
             raise
-        return descriptor
+        return problems, xattrs
 
 
-def _verify(descriptor: int, content: Content) -> None:
-    if not blocks.verify(descriptor, content.size, content.hash):
-        raise _mismatch(content)
+def _copy(existing: int, descriptor: int, content: Content) -> None:
+    # Clones and copies of a file that is being written can be torn: what counts is what the copy turned out to be.
+    if os.fstat(existing).st_size == content.size:
+        copy_content(existing, descriptor, content.size)
+        if blocks.verify(descriptor, content.size, content.hash):
+            return
+    raise _mismatch(content)
 
 
 def _mismatch(content: Content) -> ContentMismatchError:
