@@ -1,0 +1,106 @@
+"""Setting attributes in place: in the order that works, leaving alone what was not asked for."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from csfs.store.attributes import read_attributes, read_xattrs, set_attributes, stamp_at
+from csfs.store.tree import Tree
+
+from .conftest import CAPABILITY, access_acl
+
+ACL = b"system.posix_acl_access"
+
+
+def test_everything_is_set_in_one_call(tree: Tree, volume: Path) -> None:
+    file = volume / "f"
+    file.write_bytes(b"")
+    os.setxattr(file, "user.old", b"goes")
+    wanted = ((b"security.capability", CAPABILITY), (ACL, access_acl(7)), (b"user.new", b"comes"))
+    stamp = set_attributes(tree.root, b"f", 0o6660, 1001, 2001, 123_456_789, wanted)
+    status, xattrs = read_attributes(tree.root, b"f")
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (1001, 2001, 0o6660)
+    assert status.st_mtime_ns == 123_456_789
+    assert xattrs == wanted
+    assert stamp == stamp_at(tree.root, b"f")
+
+
+def test_a_chown_alone_keeps_setuid_and_capabilities(tree: Tree, volume: Path) -> None:
+    file = volume / "f"
+    file.write_bytes(b"")
+    file.chmod(0o4755)
+    os.setxattr(file, "security.capability", CAPABILITY)
+    set_attributes(tree.root, b"f", uid=1001)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o4755
+    assert file.stat().st_uid == 1001
+    assert read_xattrs(str(file)) == ((b"security.capability", CAPABILITY),)
+
+
+def test_a_new_owner_and_mode_do_not_keep_the_old_setuid(tree: Tree, volume: Path) -> None:
+    file = volume / "f"
+    file.write_bytes(b"")
+    file.chmod(0o4755)
+    set_attributes(tree.root, b"f", mode=0o700, uid=1001)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o700
+
+
+def test_none_leaves_everything_alone(tree: Tree, volume: Path) -> None:
+    file = volume / "f"
+    file.write_bytes(b"")
+    os.setxattr(file, "user.a", b"1")
+    before = stamp_at(tree.root, b"f")
+    assert set_attributes(tree.root, b"f") == before
+
+
+def test_what_is_so_already_costs_no_change_time(tree: Tree, volume: Path) -> None:
+    file = volume / "f"
+    file.write_bytes(b"")
+    os.setxattr(file, "user.a", b"1")
+    before = stamp_at(tree.root, b"f")
+    status = file.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    assert set_attributes(tree.root, b"f", mode, 0, status.st_gid, None, ((b"user.a", b"1"),)) == before
+
+
+def test_an_acl_that_goes_leaves_the_mode_that_is_wanted(tree: Tree, volume: Path) -> None:
+    file = volume / "f"
+    file.write_bytes(b"")
+    os.setxattr(file, ACL, access_acl(7))
+    set_attributes(tree.root, b"f", mode=0o640, xattrs=())
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert os.listxattr(file) == []
+
+
+def test_a_symlink_itself_gets_owner_and_time_and_its_target_nothing(tree: Tree, volume: Path) -> None:
+    (volume / "target").write_bytes(b"")
+    before = (volume / "target").stat()
+    (volume / "l").symlink_to("target")
+    set_attributes(tree.root, b"l", 0o777, 1001, 2001, 99, ((b"trusted.t", b"1"),))
+    status = (volume / "l").lstat()
+    assert (status.st_uid, status.st_gid, status.st_mtime_ns) == (1001, 2001, 99)
+    assert os.getxattr(volume / "l", "trusted.t", follow_symlinks=False) == b"1"
+    assert (volume / "target").stat() == before
+
+
+def test_a_fifo_is_not_opened(tree: Tree, volume: Path) -> None:
+    os.mkfifo(volume / "p")
+    set_attributes(tree.root, b"p", mode=0o622, uid=1001, mtime_ns=5)
+    status = (volume / "p").stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_mtime_ns) == (0o622, 1001, 5)
+
+
+def test_each_hosts_own_labels_are_neither_read_nor_removed(tree: Tree, volume: Path) -> None:
+    file = volume / "f"
+    file.write_bytes(b"")
+    os.setxattr(file, "trusted.overlay.opaque", b"y")
+    assert read_xattrs(str(file)) == ()
+    set_attributes(tree.root, b"f", xattrs=((b"user.a", b"1"),))
+    assert os.getxattr(file, "trusted.overlay.opaque") == b"y"
+
+
+def test_what_is_not_there_is_an_error(tree: Tree) -> None:
+    with pytest.raises(FileNotFoundError):
+        set_attributes(tree.root, b"nothing", mode=0o600)
+    assert stamp_at(tree.root, b"nothing") is None
