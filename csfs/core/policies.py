@@ -111,8 +111,9 @@ def _contenders(entries: Sequence[ContentEntry]) -> Sequence[ContentEntry]:
     living = [entry for entry in entries if entry.value.kind is not Kind.ABSENT] or entries
     # Whoever asks has found out whether the directory has live children; here it is an empty one.
     objects = [entry for entry in living if entry.value.kind is not Kind.DIRECTORY] or living
-    edited = {entry.parent: origin_of(entry) for entry in objects if entry.parent is not None}
-    unbeaten = [entry for entry in objects if edited.get(origin_of(entry), origin_of(entry)) == origin_of(entry)]
+    made_from = {(entry.parent, origin_of(entry)) for entry in objects if entry.parent is not None}
+    beaten = {parent for parent, origin in made_from if parent != origin}
+    unbeaten = [entry for entry in objects if origin_of(entry) not in beaten]
     return unbeaten or objects
 
 

@@ -1,0 +1,90 @@
+"""What peers are told: our update order, without what they know, and our knowledge at its end (R10)."""
+
+from collections.abc import Iterator, Mapping
+
+from csfs.core import versions
+from csfs.core.paths import RelPath
+from csfs.core.records import ContentEntry, Half, MetaEntry
+from csfs.core.versions import Scope, Vector
+from csfs.engine.ports import Outgoing, Row
+from csfs.engine.rules import GroupRules
+from csfs.engine.state import State
+from csfs.wire.messages import Update
+
+
+class Exchange(State):
+    """Batches for peers."""
+
+    def greeted(self, peer: str) -> None:
+        """A new connection to a peer: nothing is taken for told, and its past refusals are forgotten."""
+        self._told.pop(peer, None)
+        self._tainted = {(name, scope) for name, scope in self._tainted if name != peer}
+
+    def knowledge(self) -> dict[Scope, Vector]:
+        """Return what is known of each group that this member is in, its own changes included."""
+        groups = [group for group in self._rules.groups if self._member in group.members]
+        return {group.scope: self._index.knowledge(group.scope) for group in groups}
+
+    def outgoing(self, position: int, peer_knowledge: Mapping[Scope, Vector], limit: int, peer: str) -> Outgoing:
+        """Return the next batch for a peer after `position`; at most `limit` rows are looked at.
+
+        A batch that reaches the end carries the mark of its scope. Where records of several scopes went out, empty
+        batches with the marks of the others follow, and the last is `done`.
+        """
+        scopes = {group.scope for group in self._sendable(peer)}
+        rows = self._index.updated_since(position, limit)
+        scope, reached = Scope(b""), position
+        updates: list[Update] = []
+        for path, row in rows:
+            if row.scope in scopes:
+                if scope and row.scope != scope:
+                    return Outgoing(scope, tuple(updates), reached, None, False)
+                update = _update_of(path, row, position, peer_knowledge.get(row.scope, {}))
+                if update is not None:
+                    scope = row.scope
+                    updates.append(update)
+            reached = max(row.content_position, row.meta_position, row.time_position)
+        if len(rows) == limit:
+            return Outgoing(scope, tuple(updates), reached, None, False)
+        owed = [one for one in self._owed(peer, scopes, peer_knowledge) if one != scope]
+        if not scope and owed:
+            scope = owed.pop(0)
+        mark = self._index.knowledge(scope) if scope else None
+        if mark is not None:
+            self._told.setdefault(peer, {})[scope] = mark
+        return Outgoing(scope, tuple(updates), max(reached, self._index.position()), mark, not owed)
+
+    def _sendable(self, peer: str) -> Iterator[GroupRules]:
+        """Yield the groups in which we may speak and the peer listens."""
+        return (g for g in self._rules.groups if peer in g.members and self._member in g.members and self._may_write(g))
+
+    def _owed(self, peer: str, scopes: set[Scope], peer_knowledge: Mapping[Scope, Vector]) -> list[Scope]:
+        """Return the scopes whose knowledge the peer neither has nor was told on this connection."""
+        told = self._told.get(peer, {})
+        return [
+            scope
+            for scope in sorted(scopes)
+            if not versions.includes(
+                versions.joined(peer_knowledge.get(scope, {}), told.get(scope, {})), self._index.knowledge(scope)
+            )
+        ]
+
+
+def _update_of(path: RelPath, row: Row, position: int, known: Vector) -> Update | None:
+    """Return the halves that changed after `position` and that the peer may not have; None if there are none.
+
+    A half whose entries it knows tells nothing: whatever they replaced, they were never without what they had seen.
+    """
+    record = row.record
+    content = record.content if row.content_position > position and _is_news(record.content, known) else None
+    meta = record.meta if row.meta_position > position and _is_news(record.meta, known) else None
+    time = record.time
+    if row.time_position <= position or (time is not None and versions.covers(known, time.dot)):
+        time = None
+    if content is None and meta is None and time is None:
+        return None
+    return Update(path, content, meta, time)
+
+
+def _is_news(half: Half[ContentEntry] | Half[MetaEntry], known: Vector) -> bool:
+    return not all(versions.covers(known, entry.dot) for entry in half.entries)

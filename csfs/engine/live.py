@@ -1,0 +1,206 @@
+"""What a path should show, derived from its record and from what is live below it, and how that differs from the disk."""
+
+from typing import Final
+
+import msgspec
+
+from csfs.core import policies, versions
+from csfs.core.objects import Applied, Content, Kind, Meta, Observation
+from csfs.core.policies import Ranks
+from csfs.core.records import ContentEntry, Half, MetaEntry, Record
+from csfs.core.versions import Dot, Vector
+from csfs.engine.ports import Step
+
+ABSENT: Final = Content(Kind.ABSENT)
+DIRECTORY: Final = Content(Kind.DIRECTORY)
+NO_META: Final = Meta(0, 0, 0)
+"""The meta of what is absent."""
+PRIVATE_META: Final = Meta(0o700, 0, 0, "root", "root")
+"""For a directory that has to exist and of which nothing is known: it must not grant what its maker did not."""
+NOTHING_APPLIED: Final = Applied(observation=None)
+
+
+class Live(msgspec.Struct, frozen=True):
+    """What a path should show. `meta` is None exactly when it is nothing; `mtime_ns` None leaves the time as it is.
+
+    `entry` is the winner, None where nothing is known or a directory lives by what is below it alone (R16).
+    """
+
+    content: Content
+    entry: ContentEntry | None = None
+    meta: Meta | None = None
+    meta_dot: Dot | None = None
+    mtime_ns: int | None = None
+
+    @property
+    def content_dot(self) -> Dot | None:
+        """The winner's dot."""
+        return self.entry.dot if self.entry is not None else None
+
+
+NOTHING_LIVE: Final = Live(ABSENT)
+
+
+def is_plain_directory(record: Record) -> bool:
+    """Return whether a directory is all that the record can mean, whatever is below it."""
+    entries = record.content.entries
+    return len(entries) == 1 and entries[0].value.kind is Kind.DIRECTORY
+
+
+def is_live(record: Record) -> bool:
+    """Return whether the winner, by the path's own record, is something other than absent."""
+    return any(entry.value.kind is not Kind.ABSENT for entry in record.content.entries)
+
+
+def live_of(record: Record, applied: Applied, below: bool, policy: tuple[str, ...], ranks: Ranks) -> Live:
+    """Return what the path should show; `below` says that something below it is live, so it has to be a directory."""
+    entries = record.content.entries
+    candidates = [e for e in entries if e.value.kind is Kind.DIRECTORY] if below else entries
+    entry = policies.content_winner(candidates, policy, ranks, applied.content_dot)
+    if entry is not None:
+        content, snapshot = entry.value, entry.snapshot
+    elif below:
+        content, snapshot = DIRECTORY, _removed_meta(record.content)
+    else:
+        return NOTHING_LIVE
+    if content.kind is Kind.ABSENT:
+        return Live(ABSENT, entry)
+    meta, meta_dot = policies.live_meta(record.meta, content, snapshot, policy, ranks, applied.meta_dot)
+    mtime_ns: int | None = content.mtime_ns
+    if content.kind is Kind.DIRECTORY:
+        mtime_ns = record.time.mtime_ns if record.time is not None else None
+    return Live(content, entry, meta or PRIVATE_META, meta_dot, mtime_ns)
+
+
+def _removed_meta(half: Half[ContentEntry]) -> Meta | None:
+    """Return the meta of the directory that was removed and lives on."""
+    removed = [e for e in half.entries if e.value.kind is Kind.ABSENT and e.snapshot is not None]
+    return max(removed, key=lambda entry: (entry.hlc, entry.dot)).snapshot if removed else None
+
+
+def difference(applied: Applied, live: Live) -> Step | None:
+    """Return what has to be done so that the disk shows what is live, None if it does."""
+    observation = applied.observation
+    if observation is None:
+        return None if live.content.kind is Kind.ABSENT else Step.INSTALL
+    if live.content.kind is Kind.ABSENT:
+        return Step.REMOVE
+    if not holds(observation, live.content):
+        return Step.INSTALL
+    if live.mtime_ns is not None and live.mtime_ns != shown_mtime_ns(applied):
+        return Step.ATTRIBUTES
+    assert live.meta is not None, "an object without meta"
+    shown = applied.meta or meta_of(observation)
+    return None if is_same_meta(shown, live.meta) else Step.ATTRIBUTES
+
+
+def holds(observation: Observation, content: Content) -> bool:
+    """Return whether the object found is this content, its time aside."""
+    return (
+        observation.kind is content.kind
+        and observation.size == content.size
+        and observation.hash == content.hash
+        and observation.target == content.target
+        and observation.device == content.device
+    )
+
+
+def shown_mtime_ns(applied: Applied) -> int | None:
+    """Return the time that the disk shows, or stands for where it cannot show it exactly."""
+    if applied.mtime_ns is not None:
+        return applied.mtime_ns
+    return applied.observation.mtime_ns if applied.observation is not None else None
+
+
+def content_of(observation: Observation | None) -> Content:
+    """Return the content half of what was found."""
+    if observation is None:
+        return ABSENT
+    if observation.kind is Kind.DIRECTORY:
+        return DIRECTORY
+    return Content(
+        observation.kind,
+        observation.size,
+        observation.hash,
+        observation.mtime_ns,
+        observation.target,
+        observation.device,
+    )
+
+
+def meta_of(observation: Observation) -> Meta:
+    """Return the meta half of what was found."""
+    return Meta(
+        observation.mode,
+        observation.uid,
+        observation.gid,
+        observation.owner,
+        observation.group,
+        observation.xattrs,
+    )
+
+
+def is_same_meta(ours: Meta, theirs: Meta) -> bool:
+    """Return whether two metas mean the same: owner and group by name, by number where one has no name."""
+    return (
+        ours.mode == theirs.mode
+        and ours.xattrs == theirs.xattrs
+        and _is_same_owner(ours.owner, ours.uid, theirs.owner, theirs.uid)
+        and _is_same_owner(ours.group, ours.gid, theirs.group, theirs.gid)
+    )
+
+
+def _is_same_owner(name: str, number: int, other_name: str, other_number: int) -> bool:
+    return name == other_name if name and other_name else number == other_number
+
+
+def context_of(half: Half[ContentEntry], live: Live, applied: Applied, policy: tuple[str, ...]) -> Vector:
+    """Return what a change to the live content has seen: everything, but where the policy leaves the choice open (R3).
+
+    Entries of one incarnation at one path follow each other, so that a vector can leave out one of them and nothing older.
+    """
+    if not policies.is_left_open(half.entries, policy):
+        return half.seen
+    seen = dict(half.seen)
+    for entry in half.entries:
+        if entry.dot != live.content_dot and not versions.covers(applied.content_seen, entry.dot):
+            seen[entry.dot.incarnation] = entry.dot.counter - 1
+    return seen
+
+
+def applied_as(
+    observation: Observation | None,
+    live_mtime_ns: int | None,
+    live_meta: Meta | None,
+    content: tuple[Dot | None, Vector],
+    meta: tuple[Dot | None, Vector],
+    *,
+    racy: bool = False,
+) -> Applied:
+    """Return what is applied once the disk stands for these values: what it cannot show exactly is remembered (R4)."""
+    mtime_ns, kept_meta = None, None
+    if observation is not None:
+        if live_mtime_ns is not None and live_mtime_ns != observation.mtime_ns:
+            mtime_ns = live_mtime_ns
+        if live_meta is not None and not is_same_meta(live_meta, meta_of(observation)):
+            kept_meta = live_meta
+    return Applied(
+        observation=observation,
+        content_dot=content[0],
+        content_seen=content[1],
+        meta_dot=meta[0],
+        meta_seen=meta[1],
+        racy=racy,
+        mtime_ns=mtime_ns,
+        meta=kept_meta,
+    )
+
+
+def meta_entry(record: Record, dot: Dot | None) -> MetaEntry | None:
+    """Return the entry with this dot if nothing superseded it."""
+    return next((entry for entry in record.meta.entries if entry.dot == dot), None)
+
+
+def content_entry(record: Record, dot: Dot | None) -> ContentEntry | None:
+    """Return the entry with this dot if nothing superseded it."""
+    return next((entry for entry in record.content.entries if entry.dot == dot), None)

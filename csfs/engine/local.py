@@ -1,0 +1,137 @@
+"""From what is on disk to new versions: a change builds on what was applied, and is then joined with what is known (R3)."""
+
+import msgspec
+
+from csfs.core.objects import Applied, Kind, Observation, Stamp
+from csfs.core.paths import RelPath
+from csfs.core.records import DirectoryTime
+from csfs.engine.live import difference
+from csfs.engine.minting import Change, Circumstances, Minting
+from csfs.engine.ports import Row
+from csfs.engine.rules import GroupRules
+from csfs.engine.state import new_row
+
+
+class Local(Minting):
+    """Observations: what was found at a path."""
+
+    def observe(
+        self,
+        path: RelPath,
+        observation: Observation | None,
+        now_ns: int,
+        *,
+        created: bool = False,
+        moved_to: RelPath | None = None,
+        moved_from: RelPath | None = None,
+        joining: bool = False,
+        extra: str = "add",
+        racy: bool = False,
+    ) -> bool:
+        """Compare what is at a path with what was applied there; return whether the record changed.
+
+        `created`: it is another object than the one that was there. `joining`: it was here before this member joined, so
+        the cluster's version is live (R14); what the cluster does not know is minted if `extra` is `add`, and
+        left out of the index if it is `keep`. A path outside the rules is ignored.
+        """
+        group = self._followed(path)
+        if group is None:
+            return False
+        row = self._index.row(path)
+        if joining and observation is not None:
+            known = row is not None and bool(row.record.content.entries)
+            if known or self._index.has_live_below(path):
+                self._join_found(path, row or new_row(group), observation, group, racy)
+                return False
+            if extra == "keep" and row is None:
+                return False
+        if row is None:
+            if observation is None:
+                return False
+            row = new_row(group)
+        change = Change.between(row.applied, observation, created)
+        if change is None:
+            self._refresh(path, row, observation, racy)
+            return False
+        if not self._may_write(group):
+            self._notice(path, row, observation, change, group)
+            return False
+        circumstances = Circumstances(now_ns, moved_from, moved_to, racy)
+        return self._change(path, row, observation, change, group, circumstances)
+
+    def touched(self, directory: RelPath, mtime_ns: int, now_ns: int) -> bool:
+        """Names in a directory were changed locally, which gave it this time; return whether the record changed."""
+        group = self._followed(directory)
+        row = self._index.row(directory)
+        if group is None or row is None or not _shows_directory(row):
+            return False
+        applied = _with_time(row.applied, mtime_ns, None)
+        register = row.record.time
+        if (register is not None and register.mtime_ns == mtime_ns) or not self._may_write(group):
+            if applied != row.applied:
+                pending = self._is_pending(directory, row.record, applied, group, leaf=False)
+                self._store_applied(directory, row, applied, pending=pending)
+            return False
+        time = DirectoryTime(self._mint(group.scope, row.record), self._tick(now_ns, row.record), mtime_ns)
+        record = msgspec.structs.replace(row.record, time=time)
+        pending = row.pending and self._is_pending(directory, record, applied, group, leaf=False)
+        self._store(directory, row, record, applied, group, pending)
+        return True
+
+    def disturbed(self, directory: RelPath, stamp: Stamp, mtime_ns: int) -> None:
+        """A commit of ours changed a directory's stamp and time: nobody's change, and `plan` puts the time back."""
+        group = self._followed(directory)
+        row = self._index.row(directory)
+        if group is None or row is None or not _shows_directory(row):
+            return
+        applied = _with_time(row.applied, mtime_ns, stamp)
+        if applied == row.applied:
+            return
+        register = row.record.time
+        moved = register is not None and register.mtime_ns != mtime_ns
+        self._store_applied(directory, row, applied, pending=row.pending or moved)
+
+    def _refresh(self, path: RelPath, row: Row, observation: Observation | None, racy: bool) -> None:
+        """Nothing differs but, perhaps, the stamp or the names that this host has for owners."""
+        if observation != row.applied.observation or racy != row.applied.racy:
+            applied = msgspec.structs.replace(row.applied, observation=observation, racy=racy)
+            self._store_applied(path, row, applied, pending=row.pending)
+
+    def _join_found(self, path: RelPath, row: Row, observation: Observation, group: GroupRules, racy: bool) -> None:
+        """Take in what was here before this member joined: what is equal is adopted, the rest is replaced and kept."""
+        if Change.between(row.applied, observation, False) is None:
+            self._refresh(path, row, observation, racy)
+            return
+        self._store_applied(path, row, Applied(observation=observation, racy=racy), pending=True)
+        row = self._index.row(path) or row
+        live = self._live(path, row.record, row.applied, group)
+        if difference(row.applied, live) is None:
+            self._adopt(path, row, group)
+
+    def _notice(
+        self, path: RelPath, row: Row, observation: Observation | None, change: Change, group: GroupRules
+    ) -> None:
+        """A receive-only member mints nothing: note what is shown, so that the plan restores what is live, and keeps this."""
+        applied = Applied(
+            observation=observation,
+            content_dot=None if change.content else row.applied.content_dot,
+            content_seen=row.applied.content_seen,
+            meta_dot=None if change.meta else row.applied.meta_dot,
+            meta_seen=row.applied.meta_seen,
+        )
+        row = msgspec.structs.replace(row, applied=applied, pending=True)
+        self._index.put(path, row)
+        if not self._is_pending(path, row.record, applied, group, leaf=False):
+            self._adopt(path, row, group)
+
+
+def _shows_directory(row: Row) -> bool:
+    return row.applied.observation is not None and row.applied.observation.kind is Kind.DIRECTORY
+
+
+def _with_time(applied: Applied, mtime_ns: int, stamp: Stamp | None) -> Applied:
+    observation = applied.observation
+    assert observation is not None, "a directory that shows nothing"
+    stamp = stamp or msgspec.structs.replace(observation.stamp, mtime_ns=mtime_ns)
+    observation = msgspec.structs.replace(observation, stamp=stamp, mtime_ns=mtime_ns)
+    return msgspec.structs.replace(applied, observation=observation, mtime_ns=None)

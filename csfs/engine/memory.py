@@ -1,0 +1,147 @@
+"""An index in memory, with transactions: for tests and the simulator."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+
+from csfs.core.paths import RelPath, is_below
+from csfs.core.versions import Hlc, Scope, Vector
+from csfs.engine.ports import Row
+
+
+class MemoryIndex:
+    """Implements `IndexPort`. What was not committed is gone after `rollback`, as after a crash."""
+
+    def __init__(self) -> None:
+        self._rows: dict[RelPath, Row] = {}
+        self._order: dict[int, RelPath] = {}
+        self._positions: list[int] = []
+        self._position = 0
+        self._counters: dict[Scope, int] = {}
+        self._knowledge: dict[Scope, Vector] = {}
+        self._clock = Hlc(0)
+        self._undo: list[Callable[[], None]] = []
+
+    def commit(self) -> None:
+        """Make everything up to here durable."""
+        self._undo.clear()
+
+    def rollback(self) -> None:
+        """Take back everything since the last commit."""
+        while self._undo:
+            self._undo.pop()()
+
+    def start_incarnation(self) -> None:
+        """Count from the beginning: a new incarnation has used no counter."""
+        before = self._counters
+        self._undo.append(lambda: setattr(self, "_counters", before))
+        self._counters = {}
+
+    def pending(self) -> list[RelPath]:
+        """Return every path whose known state is not yet shown, ascending."""
+        return sorted(path for path, row in self._rows.items() if row.pending)
+
+    def rows(self) -> dict[RelPath, Row]:
+        """Return all rows."""
+        return dict(self._rows)
+
+    def row(self, path: RelPath) -> Row | None:
+        """Return what is held of `path`."""
+        return self._rows.get(path)
+
+    def put(self, path: RelPath, row: Row) -> None:
+        """Set what is held of `path`."""
+        before = self._rows.get(path)
+        self._undo.append(lambda: self._set(path, before))
+        self._set(path, row)
+
+    def drop(self, path: RelPath) -> None:
+        """Forget `path`."""
+        before = self._rows.get(path)
+        self._undo.append(lambda: self._set(path, before))
+        self._set(path, None)
+
+    def _set(self, path: RelPath, row: Row | None) -> None:
+        old = self._rows.pop(path, None)
+        if old is not None:
+            self._order.pop(position_of(old), None)
+        if row is None:
+            return
+        self._rows[path] = row
+        position = position_of(row)
+        if position:
+            self._order[position] = path
+            if not self._positions or position > self._positions[-1]:
+                self._positions.append(position)
+
+    def rows_below(self, path: RelPath) -> Iterator[tuple[RelPath, Row]]:
+        """Yield all rows strictly below `path`, ascending."""
+        for found in sorted(self._rows):
+            if is_below(found, path):
+                yield found, self._rows[found]
+
+    def has_live_below(self, path: RelPath) -> bool:
+        """Return whether any row strictly below `path` is live."""
+        return any(row.live and is_below(found, path) for found, row in self._rows.items())
+
+    def has_shown_below(self, path: RelPath) -> bool:
+        """Return whether the disk shows anything strictly below `path`."""
+        return any(row.applied.observation is not None and is_below(found, path) for found, row in self._rows.items())
+
+    def updated_since(self, position: int, limit: int) -> list[tuple[RelPath, Row]]:
+        """Return rows whose greatest position is above `position`, ascending by it, at most `limit`."""
+        found: list[tuple[RelPath, Row]] = []
+        for one in self._positions[bisect_right(self._positions, position) :]:
+            path = self._order.get(one)
+            if path is not None:
+                found.append((path, self._rows[path]))
+                if len(found) == limit:
+                    break
+        return found
+
+    def position(self) -> int:
+        """Return the position handed out last."""
+        return self._position
+
+    def next_position(self) -> int:
+        """Hand out the next position."""
+        before = self._position
+        self._undo.append(lambda: self._set_position(before))
+        self._position += 1
+        return self._position
+
+    def _set_position(self, position: int) -> None:
+        self._position = position
+        while self._positions and self._positions[-1] > position:
+            self._positions.pop()
+
+    def next_counter(self, scope: Scope) -> int:
+        """Return the next counter of our incarnation in `scope`."""
+        before = self._counters.get(scope, 0)
+        self._undo.append(lambda: self._counters.__setitem__(scope, before))
+        self._counters[scope] = before + 1
+        return before + 1
+
+    def knowledge(self, scope: Scope) -> Vector:
+        """Return what is known of `scope`."""
+        return self._knowledge.get(scope, {})
+
+    def set_knowledge(self, scope: Scope, knowledge: Vector) -> None:
+        """Set what is known of `scope`."""
+        before = self._knowledge.get(scope, {})
+        self._undo.append(lambda: self._knowledge.__setitem__(scope, before))
+        self._knowledge[scope] = knowledge
+
+    def clock(self) -> Hlc:
+        """Return the hybrid logical clock's last reading."""
+        return self._clock
+
+    def set_clock(self, clock: Hlc) -> None:
+        """Set the hybrid logical clock."""
+        before = self._clock
+        self._undo.append(lambda: setattr(self, "_clock", before))
+        self._clock = clock
+
+
+def position_of(row: Row) -> int:
+    """Return the greatest of the row's positions."""
+    return max(row.content_position, row.meta_position, row.time_position)

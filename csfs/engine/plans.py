@@ -1,0 +1,110 @@
+"""What has to be done on disk: derived from what is known and what is applied, never stored."""
+
+from csfs.core import versions
+from csfs.core.objects import Applied, Kind, Observation
+from csfs.core.paths import ROOT, RelPath, parent_of
+from csfs.engine.live import Live, applied_as, difference
+from csfs.engine.ports import Plan, Row, Step
+from csfs.engine.rules import GroupRules
+from csfs.engine.state import State, new_row
+
+
+class Plans(State):
+    """Plans, and what becomes of them."""
+
+    def plan(self, path: RelPath) -> Plan | None:
+        """Return what makes the disk show what is live at a path; None if it does, or cannot yet.
+
+        A path that cannot be planned yet stays pending: `applied` and `woken` return it when it can. What is on disk already is
+        adopted here.
+        """
+        group = self._followed(path)
+        if group is None or self.pulling:
+            return None
+        row = self._index.row(path)
+        if row is None:
+            if not self._index.has_live_below(path):
+                return None
+            row = new_row(group)
+        live = self._live(path, row.record, row.applied, group)
+        step = difference(row.applied, live)
+        if step is None:
+            self._adopt(path, row, group)
+            return None
+        self._set_pending(path, row)
+        if not self._is_possible(path, step, row.applied):
+            return None
+        return self._planned(path, step, row, live, group)
+
+    def applied(self, plan: Plan, observation: Observation | None, *, racy: bool = False) -> tuple[RelPath, ...]:
+        """Record that a plan was carried out, and what the disk shows now; return paths that may be planned now."""
+        path = plan.path
+        group = self._followed(path)
+        if group is None:
+            return ()
+        row = self._index.row(path) or new_row(group)
+        if row.applied.observation != plan.base:
+            # Something else was recorded meanwhile; the next look at the disk finds what was done here.
+            self._set_pending(path, row)
+            return ()
+        applied = applied_as(
+            observation,
+            plan.mtime_ns,
+            plan.meta,
+            (plan.content_dot, versions.joined(row.applied.content_seen, plan.content_seen)),
+            (plan.meta_dot, versions.joined(row.applied.meta_seen, plan.meta_seen)),
+            racy=racy,
+        )
+        pending = self._is_pending(path, row.record, applied, group, leaf=False)
+        self._store_applied(path, row, applied, pending=pending)
+        return self._freed(path, observation)
+
+    def _freed(self, path: RelPath, observation: Observation | None) -> tuple[RelPath, ...]:
+        """Return what waited for this path: children of a directory, or a directory that is empty now."""
+        freed = self.woken()
+        if observation is not None and observation.kind is Kind.DIRECTORY:
+            freed += tuple(sorted(self._waiting.pop(path, ())))
+        return freed
+
+    def _is_possible(self, path: RelPath, step: Step, applied: Applied) -> bool:
+        shown = applied.observation
+        if step is Step.ATTRIBUTES:
+            return True
+        if path == ROOT:
+            return False
+        if shown is not None and shown.kind is Kind.DIRECTORY and self._index.has_shown_below(path):
+            self._emptying.add(path)
+            return False
+        parent = parent_of(path)
+        if step is Step.INSTALL and parent != ROOT and not self._is_shown_directory(parent):
+            self._waiting.setdefault(parent, set()).add(path)
+            return False
+        return True
+
+    def _planned(self, path: RelPath, step: Step, row: Row, live: Live, group: GroupRules) -> Plan:
+        base = row.applied.observation
+        return Plan(
+            path=path,
+            step=step,
+            expected=base.stamp if base is not None else None,
+            base=base,
+            content=live.content,
+            meta=live.meta,
+            mtime_ns=live.mtime_ns,
+            keep=step is not Step.ATTRIBUTES and _must_keep(row, live),
+            content_dot=live.content_dot,
+            content_seen=self._context(row, live, group),
+            meta_dot=live.meta_dot,
+            meta_seen=row.record.meta.seen,
+        )
+
+
+def _must_keep(row: Row, live: Live) -> bool:
+    """Return whether what is displaced lost a conflict, or was never known to anybody else."""
+    shown, dot = row.applied.observation, row.applied.content_dot
+    if shown is None or shown.kind is Kind.DIRECTORY:
+        return False
+    if dot is None:
+        return True
+    entries = row.record.content.entries
+    return any((entry.dot == dot and entry.dot != live.content_dot) or dot in entry.overruled for entry in entries)

@@ -1,0 +1,142 @@
+"""What peers say: checked, joined with what is known, and knowledge at the marks (R2, R9, R10)."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from csfs.core import versions
+from csfs.core.paths import RelPath, ancestors_of, checked
+from csfs.core.records import Record, halves_joined, times_joined
+from csfs.core.versions import Dot, Hlc, Scope, Vector
+from csfs.engine.live import is_live, is_plain_directory
+from csfs.engine.ports import Received
+from csfs.engine.rules import GroupRules, may_send
+from csfs.engine.state import State, new_row
+from csfs.engine.validation import RefusedError, check_mark, check_update
+from csfs.wire.messages import Update
+
+SKEW_NS_MAX: Final = 3_600 * 1_000_000_000
+"""A peer's clock moves ours ahead by no more than this."""
+
+
+class Remote(State):
+    """Updates from peers."""
+
+    def receive(self, peer: str, scope: Scope, updates: Sequence[Update], mark: Vector | None, now_ns: int) -> Received:
+        """Take in one batch; to be stored together with the cursor, in one transaction.
+
+        `touched` are paths to be planned: those whose record changed, and directories that may have to come or may go with
+        them. What is refused is left out and keeps knowledge from advancing until the peer is `greeted` again.
+        """
+        group = next((group for group in self._rules.groups if group.scope == scope), None)
+        if group is None or self._member not in group.members:
+            return Received((), ((b"", "records of a group, or a revision of its rules, that this member is not in"),))
+        if not may_send(group, peer):
+            return Received((), ((b"", f"{peer} may not change paths of this group"),))
+        touched: dict[RelPath, None] = {}
+        turned: dict[RelPath, bool] = {}
+        refused: list[tuple[bytes, str]] = []
+        for update in updates:
+            try:
+                self._take_in(update, group, touched, turned)
+            except ValueError as error:
+                refused.append((update.path, str(error)))
+        self._advance_clock(updates, now_ns)
+        self._turn_ancestors(turned, touched)
+        if refused:
+            self._tainted.add((peer, scope))
+        if mark is not None and (peer, scope) not in self._tainted:
+            self._learn(scope, mark, refused)
+        return Received(tuple(touched), tuple(refused))
+
+    def _take_in(
+        self, update: Update, group: GroupRules, touched: dict[RelPath, None], turned: dict[RelPath, bool]
+    ) -> None:
+        path = checked(update.path)
+        belongs = self._rules.group_of(path)
+        if belongs is None or belongs.scope != group.scope:
+            raise RefusedError("the path belongs to another group here")
+        check_update(update)
+        self._check_our_dots(update, group.scope)
+        row = self._index.row(path) or new_row(group)
+        record = _joined(row.record, update)
+        if record == row.record:
+            return
+        self._store(path, row, record, row.applied, group, True)
+        touched[path] = None
+        live = is_live(record)
+        if live != row.live:
+            turned[path] = live
+
+    def _check_our_dots(self, update: Update, scope: Scope) -> None:
+        """Nobody knows a change of ours that we do not: what shows one was made by a clone of this member (R8)."""
+        made = self._index.knowledge(scope).get(self._incarnation, 0)
+        for dot in _dots(update):
+            if dot.incarnation == self._incarnation and dot.counter > made:
+                raise RefusedError("a change of this member that it has not made: was it cloned or restored?")
+
+    def _advance_clock(self, updates: Iterable[Update], now_ns: int) -> None:
+        limit = now_ns + SKEW_NS_MAX
+        clock = self._index.clock()
+        latest = max((hlc for update in updates for hlc in _clocks(update) if hlc <= limit), default=clock)
+        if latest > clock:
+            self._index.set_clock(Hlc(latest))
+
+    def _turn_ancestors(self, turned: dict[RelPath, bool], touched: dict[RelPath, None]) -> None:
+        """Directories live with what is below them: have those planned that this alone makes come or go (R16)."""
+        settled: set[RelPath] = set()
+        for path, live in turned.items():
+            for directory in ancestors_of(path):
+                if directory in settled:
+                    break
+                settled.add(directory)
+                row = self._index.row(directory)
+                if row is not None and is_plain_directory(row.record):
+                    break
+                if row is not None:
+                    self._set_pending(directory, row)
+                if row is not None or live:
+                    touched[directory] = None
+
+    def _learn(self, scope: Scope, mark: Vector, refused: list[tuple[bytes, str]]) -> None:
+        try:
+            check_mark(mark)
+        except RefusedError as error:
+            refused.append((b"", str(error)))
+            return
+        ours = self._index.knowledge(scope)
+        # What others claim to know of our own changes is no news (R9).
+        news = {incarnation: counter for incarnation, counter in mark.items() if incarnation != self._incarnation}
+        knowledge = versions.joined(ours, news)
+        if knowledge is not ours:
+            self._index.set_knowledge(scope, knowledge)
+
+
+def _joined(record: Record, update: Update) -> Record:
+    content, meta = record.content, record.meta
+    if update.content is not None:
+        content = halves_joined(content, update.content)
+    if update.meta is not None:
+        meta = halves_joined(meta, update.meta)
+    return Record(content, meta, times_joined(record.time, update.time))
+
+
+def _dots(update: Update) -> Iterable[Dot]:
+    if update.content is not None:
+        for entry in update.content.entries:
+            yield entry.dot
+    if update.meta is not None:
+        for meta in update.meta.entries:
+            yield meta.dot
+    if update.time is not None:
+        yield update.time.dot
+
+
+def _clocks(update: Update) -> Iterable[int]:
+    if update.content is not None:
+        for entry in update.content.entries:
+            yield entry.hlc
+    if update.meta is not None:
+        for meta in update.meta.entries:
+            yield meta.hlc
+    if update.time is not None:
+        yield update.time.hlc

@@ -1,0 +1,198 @@
+"""What all parts of an engine share: the index, the rules, minting, and storing a row with what follows from it."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from csfs.core import versions
+from csfs.core.objects import Applied, Kind
+from csfs.core.paths import RelPath, ancestors_of
+from csfs.core.policies import Ranks
+from csfs.core.records import NOTHING_KNOWN, Record
+from csfs.core.versions import Dot, Hlc, Incarnation, Scope, Vector
+from csfs.engine.live import (
+    NOTHING_APPLIED,
+    Live,
+    applied_as,
+    context_of,
+    difference,
+    is_live,
+    is_plain_directory,
+    live_of,
+)
+from csfs.engine.ports import IndexPort, Row
+from csfs.engine.rules import GroupRules, Rules, may_send
+
+_NO_RANKS: Final[Ranks] = {}
+
+
+class State:
+    """The state of one volume on one member. `authors` may grow while the engine lives; it is read each time."""
+
+    def __init__(
+        self,
+        index: IndexPort,
+        rules: Rules,
+        member: str,
+        incarnation: Incarnation,
+        authors: Mapping[Incarnation, str],
+        *,
+        pulling: bool = False,
+    ) -> None:
+        self._index = index
+        self._rules = rules
+        self._member = member
+        self._incarnation = incarnation
+        self._authors = authors
+        self.pulling = pulling
+        self._waiting: dict[RelPath, set[RelPath]] = {}
+        """By directory that is not shown yet, the paths that were planned and wait for it."""
+        self._emptying: set[RelPath] = set()
+        """Directories that go once nothing is shown below them."""
+        self._woken: dict[RelPath, None] = {}
+        self._told: dict[str, dict[Scope, Vector]] = {}
+        """By peer, the marks that it was sent on this connection."""
+        self._tainted: set[tuple[str, Scope]] = set()
+        """Whose marks count for nothing on this connection: something that it sent was refused (R10)."""
+
+    def finish_pull(self) -> None:
+        """The first exchange is complete: plans are made, and every path on disk is to be observed as joining (R14)."""
+        self.pulling = False
+
+    def woken(self) -> tuple[RelPath, ...]:
+        """Return, once, paths other than the observed ones that a local change made worth planning."""
+        woken = tuple(self._woken)
+        self._woken.clear()
+        return woken
+
+    def _followed(self, path: RelPath) -> GroupRules | None:
+        """Return the path's group if we are in it."""
+        group = self._rules.group_of(path)
+        return group if group is not None and self._member in group.members else None
+
+    def _may_write(self, group: GroupRules) -> bool:
+        return may_send(group, self._member)
+
+    def _ranks(self, group: GroupRules, record: Record) -> Ranks:
+        """Return the authors' places in the group, where there is something to choose from."""
+        if len(record.content.entries) < 2 and len(record.meta.entries) < 2:
+            return _NO_RANKS
+        places = {member: place for place, member in enumerate(group.members)}
+        return {dot: places[member] for dot, member in self._authors.items() if member in places}
+
+    def _live(self, path: RelPath, record: Record, applied: Applied, group: GroupRules, *, leaf: bool = False) -> Live:
+        """Return what the path should show. `leaf` says that nothing can be live below it, which saves asking."""
+        below = False
+        if not leaf and not is_plain_directory(record):
+            below = not path or self._index.has_live_below(path)
+        return live_of(record, applied, below, group.policy, self._ranks(group, record))
+
+    def _mint(self, scope: Scope, record: Record) -> Dot:
+        """Return a dot that nothing known of the path has seen; knowledge includes it from now on."""
+        seen = max(
+            record.content.seen.get(self._incarnation, 0),
+            record.meta.seen.get(self._incarnation, 0),
+            record.time.dot.counter if record.time and record.time.dot.incarnation == self._incarnation else 0,
+        )
+        dot = Dot(self._incarnation, self._index.next_counter(scope))
+        # A record that came from another revision of the group was counted there.
+        while dot.counter <= seen:
+            dot = Dot(self._incarnation, self._index.next_counter(scope))
+        self._index.set_knowledge(scope, versions.with_dot(self._index.knowledge(scope), dot))
+        return dot
+
+    def _tick(self, now_ns: int, record: Record) -> Hlc:
+        """Return the clock's next reading: a change is always later than what it replaces."""
+        last = self._index.clock()
+        for entry in record.content.entries:
+            last = max(last, entry.hlc)
+        for meta in record.meta.entries:
+            last = max(last, meta.hlc)
+        if record.time is not None:
+            last = max(last, record.time.hlc)
+        clock = versions.ticked(last, now_ns)
+        self._index.set_clock(clock)
+        return clock
+
+    def _store(
+        self, path: RelPath, row: Row, record: Record, applied: Applied, group: GroupRules, pending: bool
+    ) -> None:
+        """Store what is known and applied; halves that differ from the row's take the next position."""
+        old = row.record
+        content, meta, time = row.content_position, row.meta_position, row.time_position
+        if record is not old:
+            changed = (
+                record.content.entries != old.content.entries,
+                record.meta.entries != old.meta.entries,
+                record.time != old.time,
+            )
+            if any(changed):
+                position = self._index.next_position()
+                content, meta, time = (
+                    position if moved else before for moved, before in zip(changed, (content, meta, time), strict=True)
+                )
+        self._index.put(
+            path,
+            Row(
+                record=record,
+                applied=applied,
+                scope=group.scope,
+                live=is_live(record),
+                pending=pending,
+                content_position=content,
+                meta_position=meta,
+                time_position=time,
+            ),
+        )
+        if applied.observation is None and row.applied.observation is not None:
+            self._wake_emptying(path)
+
+    def _store_applied(self, path: RelPath, row: Row, applied: Applied, *, pending: bool) -> None:
+        self._index.put(path, msgspec.structs.replace(row, applied=applied, pending=pending))
+        if applied.observation is None and row.applied.observation is not None:
+            self._wake_emptying(path)
+
+    def _adopt(self, path: RelPath, row: Row, group: GroupRules) -> None:
+        """The disk shows what is live: from now on changes build on it."""
+        live = self._live(path, row.record, row.applied, group)
+        applied = applied_as(
+            row.applied.observation,
+            live.mtime_ns,
+            live.meta,
+            (live.content_dot, versions.joined(row.applied.content_seen, self._context(row, live, group))),
+            (live.meta_dot, versions.joined(row.applied.meta_seen, row.record.meta.seen)),
+            racy=row.applied.racy,
+        )
+        if applied != row.applied or row.pending:
+            self._store_applied(path, row, applied, pending=False)
+
+    def _context(self, row: Row, live: Live, group: GroupRules) -> Vector:
+        return context_of(row.record.content, live, row.applied, group.policy)
+
+    def _set_pending(self, path: RelPath, row: Row) -> None:
+        if not row.pending:
+            self._index.put(path, msgspec.structs.replace(row, pending=True))
+
+    def _wake_emptying(self, path: RelPath) -> None:
+        """Something is no longer shown: the nearest directory that waits to be empty may go now."""
+        if not self._emptying:
+            return
+        for directory in ancestors_of(path):
+            if directory in self._emptying:
+                self._emptying.discard(directory)
+                self._woken[directory] = None
+                return
+
+    def _is_shown_directory(self, path: RelPath) -> bool:
+        row = self._index.row(path)
+        shown = row.applied.observation if row is not None else None
+        return shown is not None and shown.kind is Kind.DIRECTORY
+
+    def _is_pending(self, path: RelPath, record: Record, applied: Applied, group: GroupRules, *, leaf: bool) -> bool:
+        return difference(applied, self._live(path, record, applied, group, leaf=leaf)) is not None
+
+
+def new_row(group: GroupRules) -> Row:
+    """Return the row of a path of which nothing is known."""
+    return Row(record=NOTHING_KNOWN, applied=NOTHING_APPLIED, scope=group.scope, live=False, pending=False)

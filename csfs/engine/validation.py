@@ -1,0 +1,142 @@
+"""What a peer may say of a path: checked once, where it comes in. Complaints are for the other side's administrator."""
+
+from itertools import pairwise
+from typing import Final
+
+from csfs.core.objects import Content, Kind, Meta, Xattrs
+from csfs.core.paths import ROOT, checked
+from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry
+from csfs.core.versions import Dot, Vector, covers
+from csfs.wire.messages import Update
+
+ENTRIES_MAX: Final = 64
+INCARNATIONS_MAX: Final = 4_096
+OVERRULED_MAX: Final = 64
+TARGET_SIZE_MAX: Final = 4_095
+"""PATH_MAX without its NUL: symlink(2)."""
+HASH_SIZE: Final = 32
+XATTRS_MAX: Final = 256
+XATTR_NAME_SIZE_MAX: Final = 255
+XATTR_VALUE_SIZE_MAX: Final = 65_536
+"""XATTR_NAME_MAX and XATTR_SIZE_MAX of Linux."""
+NAME_SIZE_MAX: Final = 256
+"""Longest owner's name taken (LOGIN_NAME_MAX)."""
+COUNTER_MAX: Final = 2**63 - 1
+CLOCK_MAX: Final = 2**62
+"""The year 2116; leaves room to be later than any clock accepted."""
+TIME_MAX: Final = 2**63 - 1
+_DEVICES: Final = (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE)
+
+
+class RefusedError(ValueError):
+    """An update that is not taken in; says why."""
+
+
+def check_update(update: Update) -> None:
+    """Check everything about an update that does not depend on what is known here.
+
+    Raises:
+        RefusedError: it cannot be what a member says.
+    """
+    if update.content is not None:
+        _check_half(update.content)
+        for entry in update.content.entries:
+            _check_content_entry(entry, update.path)
+    if update.meta is not None:
+        _check_half(update.meta)
+        for meta in update.meta.entries:
+            _check_clock(meta.hlc)
+            _check_meta(meta.value)
+            _require(not meta.hash or len(meta.hash) == HASH_SIZE, "a hash of another size")
+    if update.time is not None:
+        _check_time(update.time)
+
+
+def check_mark(mark: Vector) -> None:
+    """Check a peer's knowledge.
+
+    Raises:
+        RefusedError: it cannot be what a member says.
+    """
+    _require(len(mark) <= INCARNATIONS_MAX, f"knowledge of more than {INCARNATIONS_MAX} incarnations")
+    _require(all(0 <= counter <= COUNTER_MAX for counter in mark.values()), "a counter out of range")
+
+
+def _require(holds: bool, complaint: str) -> None:
+    if not holds:
+        raise RefusedError(complaint)
+
+
+def _check_half(half: Half[ContentEntry] | Half[MetaEntry]) -> None:
+    entries = half.entries
+    _require(0 < len(entries) <= ENTRIES_MAX, f"{len(entries)} entries, limit {ENTRIES_MAX}")
+    check_mark(half.seen)
+    for entry in entries:
+        _check_dot(entry.dot)
+        _require(covers(half.seen, entry.dot), "an entry that its own half has not seen")
+    _require(len({entry.dot.incarnation for entry in entries}) == len(entries), "two entries of one incarnation")
+
+
+def _check_dot(dot: Dot | None) -> None:
+    if dot is not None:
+        _require(0 < dot.counter <= COUNTER_MAX and 0 <= dot.incarnation <= COUNTER_MAX, "a dot out of range")
+
+
+def _check_clock(hlc: int) -> None:
+    _require(0 <= hlc <= CLOCK_MAX, "a clock out of range")
+
+
+def _check_time(time: DirectoryTime) -> None:
+    _check_dot(time.dot)
+    _check_clock(time.hlc)
+    _require(abs(time.mtime_ns) <= TIME_MAX, "a time out of range")
+
+
+def _check_content_entry(entry: ContentEntry, path: bytes) -> None:
+    _check_clock(entry.hlc)
+    _check_content(entry.value)
+    if path == ROOT:
+        _require(entry.value.kind is Kind.DIRECTORY, "the volume's root is a directory")
+    if entry.snapshot is not None:
+        _check_meta(entry.snapshot)
+    for dot in (entry.birth, entry.parent, entry.write, entry.origin):
+        _check_dot(dot)
+    _require(len(entry.overruled) <= OVERRULED_MAX, f"more than {OVERRULED_MAX} overruled entries")
+    for dot in entry.overruled:
+        _check_dot(dot)
+    if entry.moved_to is not None:
+        try:
+            checked(entry.moved_to)
+        except ValueError as error:
+            raise RefusedError(f"moved to a path that is none: {error}") from error
+
+
+def _check_content(content: Content) -> None:
+    kind = content.kind
+    _require(0 <= content.size <= COUNTER_MAX and abs(content.mtime_ns) <= TIME_MAX, "a size or time out of range")
+    _require(len(content.hash) == (HASH_SIZE if kind is Kind.FILE else 0), "a hash that does not fit its kind")
+    _require(kind is Kind.FILE or content.size == 0 or kind is Kind.SYMLINK, "a size that does not fit its kind")
+    target = content.target
+    _require(bool(target) == (kind is Kind.SYMLINK) and len(target) <= TARGET_SIZE_MAX, "a target out of range")
+    _require(b"\0" not in target, "a target with a NUL byte")
+    _require(0 <= content.device < 2**64 and (content.device == 0 or kind in _DEVICES), "a device out of range")
+
+
+def _check_meta(meta: Meta) -> None:
+    _require(0 <= meta.mode <= 0o7777, "a mode out of range")
+    _require(0 <= meta.uid < 2**32 - 1 and 0 <= meta.gid < 2**32 - 1, "an owner out of range")
+    _require(len(meta.owner) <= NAME_SIZE_MAX and len(meta.group) <= NAME_SIZE_MAX, "an owner's name out of range")
+    _require("\0" not in meta.owner and "\0" not in meta.group, "an owner's name with a NUL byte")
+    if meta.xattrs:
+        _check_xattrs(meta.xattrs)
+
+
+def _check_xattrs(xattrs: Xattrs) -> None:
+    _require(len(xattrs) <= XATTRS_MAX, f"more than {XATTRS_MAX} extended attributes")
+    names = [name for name, _ in xattrs]
+    _require(all(a < b for a, b in pairwise(names)), "extended attributes out of order")
+    for name, value in xattrs:
+        _require(
+            0 < len(name) <= XATTR_NAME_SIZE_MAX and b"\0" not in name, "an extended attribute's name out of range"
+        )
+        _require(len(value) <= XATTR_VALUE_SIZE_MAX, "an extended attribute out of range")

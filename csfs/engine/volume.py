@@ -1,0 +1,79 @@
+"""`VolumeEngine`: one volume on one member. What happens goes in as arguments; what is to be done comes out as values.
+
+Observations come in through `local`, peers' updates through `remote`; `plans` says what the disk should show, `exchange`
+what peers should hear. The index is the only memory that counts: whatever else is held here may be lost at any time.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from csfs.core.paths import ROOT, RelPath
+from csfs.core.policies import is_content_conflict, is_meta_conflict
+from csfs.core.records import Record
+from csfs.core.versions import Dot, Scope
+from csfs.engine.exchange import Exchange
+from csfs.engine.local import Local
+from csfs.engine.plans import Plans
+from csfs.engine.ports import Conflict, Row
+from csfs.engine.remote import Remote
+from csfs.engine.rules import GroupRules as GroupRules
+from csfs.engine.rules import Rules as Rules
+
+
+class VolumeEngine(Local, Remote, Plans, Exchange):
+    """One volume on one member as a state machine; the caller's transactions make its steps stand or fall together."""
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield paths at which several versions stand side by side, ascending; reads the whole index."""
+        for path, row in self._rows():
+            if is_content_conflict(row.record.content.entries):
+                yield Conflict(path, "content", self._dots(path, row, "content"))
+            if is_meta_conflict(row.record.meta.entries):
+                yield Conflict(path, "meta", self._dots(path, row, "meta"))
+
+    def follow_rules(self) -> int:
+        """Put every row into the group that the rules name now, to be sent anew; return how many moved (R11).
+
+        To be called once before anything else whenever the rules differ from those of the last life of this index.
+        """
+        moved = 0
+        for path, row in self._rows():
+            group = self._followed(path)
+            scope = group.scope if group is not None else Scope(b"")
+            if row.scope != scope:
+                self._index.put(path, _moved(row, scope, self._index.next_position()))
+                moved += 1
+        return moved
+
+    def _rows(self) -> Iterator[tuple[RelPath, Row]]:
+        root = self._index.row(ROOT)
+        if root is not None:
+            yield ROOT, root
+        yield from self._index.rows_below(ROOT)
+
+    def _dots(self, path: RelPath, row: Row, half: str) -> tuple[Dot, ...]:
+        """Return the dots of one half's entries, the winner's first."""
+        winner = self._winning_dot(path, row, half)
+        entries = row.record.content.entries if half == "content" else row.record.meta.entries
+        dots = [entry.dot for entry in entries]
+        return tuple(sorted(dots, key=lambda dot: (dot != winner, dot)))
+
+    def _winning_dot(self, path: RelPath, row: Row, half: str) -> Dot | None:
+        group = self._followed(path)
+        if group is None:
+            return None
+        live = self._live(path, row.record, row.applied, group)
+        return live.content_dot if half == "content" else live.meta_dot
+
+
+def _moved(row: Row, scope: Scope, position: int) -> Row:
+    record: Record = row.record
+    return msgspec.structs.replace(
+        row,
+        scope=scope,
+        pending=True,
+        content_position=position if record.content.entries else 0,
+        meta_position=position if record.meta.entries else 0,
+        time_position=position if record.time is not None else 0,
+    )
