@@ -64,6 +64,10 @@ class Home:
     def index(self, volume: str) -> Path:
         return self.volume_dir(volume) / "index.db"
 
+    def founding(self, volume: str) -> Path:
+        """Return the mark that this host added the volume: what its tree holds is where the volume begins."""
+        return self.volume_dir(volume) / "founding"
+
     def mount_log(self, volume: str) -> Path:
         return self.volume_dir(volume) / "mount.log"
 

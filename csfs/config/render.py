@@ -29,8 +29,16 @@ def rendered(settings: Settings) -> str:
 
 def rendered_host(host: HostSettings) -> str:
     """Return the text of member.toml."""
-    listen = _list(str(address) for address in host.listen)
-    return f"{HOST_HEADER}\nmember = {_string(host.member)}\nlisten = {listen}\n\n[log]\nlevel = {_string(host.log_level)}\n"
+    lines = [
+        HOST_HEADER,
+        f"member = {_string(host.member)}",
+        f"listen = {_list(str(address) for address in host.listen)}",
+        *([f"extra = {_string(host.extra)}"] if host.extra else []),
+        "",
+        "[log]",
+        f"level = {_string(host.log_level)}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def digest(settings: Settings) -> bytes:

@@ -1,0 +1,76 @@
+"""Arguments that several commands share: addresses, durations, paths, names."""
+
+import os
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from csfs.config import addresses, reader
+from csfs.config.addresses import Address
+from csfs.config.settings import Settings, VolumeSettings
+from csfs.errors import ConfigError
+
+T = TypeVar("T")
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+_UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def address(text: str) -> Address:
+    """Return the address that an argument writes: `host:port`, `[v6]:port`."""
+    return _parsed(addresses.parsed, text)
+
+
+def name(text: str) -> str:
+    """Return the name of a cluster, member or volume."""
+    return _parsed(reader.checked_name, text)
+
+
+def duration_s(text: str) -> float:
+    """Return the seconds that `90`, `90s`, `15m`, `1h` or `7d` are."""
+    return _parsed(_seconds, text)
+
+
+def place(text: str) -> tuple[str, str]:
+    """Return a volume and its directory on this host from `NAME=/path`."""
+    return _parsed(_place, text)
+
+
+def _parsed(parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _seconds(text: str) -> float:
+    found = _DURATION.fullmatch(text)
+    if not found or float(found[1]) == 0:
+        raise ValueError(f'"{text}" is no duration: write 90s, 15m, 1h or 7d')
+    return float(found[1]) * _UNITS_S[found[2]]
+
+
+def _place(text: str) -> tuple[str, str]:
+    volume, equals, path = text.partition("=")
+    if not equals or not path.startswith("/"):
+        raise ValueError(f'"{text}" must be a volume and its directory: NAME=/path')
+    return reader.checked_name(volume), os.path.normpath(path)
+
+
+def volume_at(settings: Settings, member: str, directory: str) -> VolumeSettings:
+    """Return the volume whose directory on this host is `directory`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for path in (os.path.abspath(directory), os.path.realpath(directory)):
+        for volume in settings.volumes:
+            if volume.path_of(member) == path:
+                return volume
+    known = [f"{volume.path_of(member)} ({volume.name})" for volume in settings.volumes if volume.path_of(member)]
+    raise ConfigError(
+        f"{os.path.abspath(directory)} is no volume's directory on this host; there are: {', '.join(known) or 'none'}; "
+        "csfs volume add NAME PATH makes one"
+    )

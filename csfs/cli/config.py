@@ -1,0 +1,48 @@
+"""`csfs config check|show|reload`: the configuration as csfs reads it."""
+
+from pathlib import Path
+
+import click
+
+from csfs.cli import client, describing, output
+from csfs.config import files, reader, render
+from csfs.config.home import Home
+
+
+@click.group("config")
+def command() -> None:
+    """Look at the configuration."""
+
+
+@command.command("check")
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.pass_obj
+def check(home: Home, file: Path | None) -> None:
+    """Say everything that is wrong with this host's configuration, or with FILE as a csfs.toml."""
+    if file is None:
+        files.loaded_both(home)
+    else:
+        reader.parse(file.read_text(), str(file))
+
+
+@command.command("show")
+@click.option("--json", "machine", is_flag=True, help="For programs, with every default and profile filled in.")
+@click.pass_obj
+def show(home: Home, machine: bool) -> None:
+    """Print the configuration."""
+    settings, host = files.loaded_both(home)
+    if machine:
+        output.as_json(describing.configuration(settings, host))
+        return
+    click.echo(
+        f"# {home.settings_file}\n{render.rendered(settings)}\n# {home.member_file}\n{render.rendered_host(host)}",
+        nl=False,
+    )
+
+
+@command.command("reload")
+@click.pass_obj
+def reload(home: Home) -> None:
+    """Make the daemon read a csfs.toml that was edited by hand; raise its revision first."""
+    files.loaded_both(home)
+    client.ask(home, "reload")

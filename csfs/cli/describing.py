@@ -1,0 +1,39 @@
+"""The configuration for programs: plain values with every default and profile filled in."""
+
+from csfs.config import render
+from csfs.config.settings import HostSettings, Settings, VolumeSettings
+from csfs.core.groups import GroupRule
+
+
+def configuration(settings: Settings, host: HostSettings) -> dict[str, object]:
+    """Return all of the cluster's and of this host's configuration."""
+    return {
+        "cluster": settings.cluster,
+        "revision": settings.revision,
+        "digest": render.digest(settings).hex(),
+        "member": host.member,
+        "listen": [str(address) for address in host.listen],
+        "log_level": host.log_level,
+        "members": {member.name: [str(address) for address in member.address] for member in settings.members},
+        "volumes": {one.name: volume(settings, one, host.member) for one in settings.volumes},
+    }
+
+
+def volume(settings: Settings, described: VolumeSettings, member: str) -> dict[str, object]:
+    """Return one volume as `member` sees it; `path` is None where it has none."""
+    return {
+        "path": described.path_of(member),
+        "paths": dict(described.paths),
+        "profile": described.profile,
+        "groups": [_group(rule) for rule in settings.volume_rules(described.name).rules],
+    }
+
+
+def _group(rule: GroupRule) -> dict[str, list[str]]:
+    return {
+        "members": list(rule.members),
+        "receive_only": list(rule.receive_only),
+        "include": list(rule.include),
+        "exclude": list(rule.exclude),
+        "policy": list(rule.policy),
+    }

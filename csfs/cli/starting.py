@@ -1,0 +1,90 @@
+"""Starts the daemon when none is running, and says why when it does not start."""
+
+import os
+import select
+import sys
+import time
+
+from csfs.cli import client
+from csfs.config.home import Home
+from csfs.errors import CsfsError, NotRunningError
+
+START_S_MAX = 30.0
+ASK_AGAIN_S = 0.05
+LOG_TAIL_SIZE = 64 * 1024
+
+
+def ensure_daemon(home: Home) -> bool:
+    """Make sure that a daemon answers; return whether it had to be started.
+
+    Raises:
+        NotRunningError: it did not start; the message is its own last line.
+    """
+    if _answers(home):
+        return False
+    home.made()
+    logged = home.daemon_log.stat().st_size if home.daemon_log.exists() else 0
+    process = os.pidfd_open(_detached(home))
+    try:
+        _wait_answer(home, process, logged)
+    finally:
+        os.close(process)
+    return True
+
+
+def _wait_answer(home: Home, process: int, logged: int) -> None:
+    deadline = time.monotonic() + START_S_MAX
+    while not _answers(home):
+        ended, _, _ = select.select([process], [], [], ASK_AGAIN_S)
+        if ended and not _answers(home):  # another command may have started one at the same time
+            raise NotRunningError(f"the daemon did not start: {_last_line(home, logged)}")
+        if time.monotonic() > deadline:
+            raise NotRunningError(f"the daemon does not answer after {START_S_MAX:g} s; see {home.daemon_log}")
+
+
+def _answers(home: Home) -> bool:
+    try:
+        client.ask(home, "status", {"path": None}, timeout_s=START_S_MAX)
+    except NotRunningError:
+        return False
+    except CsfsError:
+        return True  # whatever it says, it is there
+    return True
+
+
+def _detached(home: Home) -> int:
+    """Start `csfs daemon` in a session of its own, its output in the log; return its process id.
+
+    The child in between ends at once, so that init, not this process, is the daemon's parent.
+    """
+    arguments = [sys.executable, "-m", "csfs.cli.main", *home.arguments, "daemon"]
+    log = os.open(home.daemon_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setsid()
+            os.chdir("/")
+            actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in ((nothing, 0), (log, 1), (log, 2))]
+            started = os.posix_spawn(arguments[0], arguments, os.environ, file_actions=actions)
+            os.write(writing, str(started).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    number = os.read(reading, 32)
+    for descriptor in (reading, log, nothing):
+        os.close(descriptor)
+    if not number:
+        raise NotRunningError(f"the daemon could not be started with {arguments[0]}")
+    return int(number)
+
+
+def _last_line(home: Home, logged: int) -> str:
+    """Return the daemon's complaint: the last `csfs: ` line it wrote since it was started, or else its last line."""
+    with home.daemon_log.open("rb") as log:
+        log.seek(max(logged, home.daemon_log.stat().st_size - LOG_TAIL_SIZE))
+        lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+    complaints = [line.removeprefix("csfs: ") for line in lines if line.startswith("csfs: ")]
+    return (complaints or lines or [f"it left no word; see {home.daemon_log}"])[-1]

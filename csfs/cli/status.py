@@ -1,0 +1,103 @@
+"""`csfs status`: volumes, peers, lag and backlog, problems."""
+
+import os
+import time
+from typing import Any
+
+import click
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from csfs.cli import client, output
+from csfs.config.home import Home
+from csfs.errors import ExitCode
+
+WATCH_S = 1.0
+PROBLEMS_SHOWN_MAX = 20
+
+
+@click.command("status")
+@click.argument("path", required=False, type=click.Path())
+@click.option("--json", "machine", is_flag=True, help="For programs.")
+@click.option("--watch", is_flag=True, help="Go on showing it, every second, until interrupted.")
+@click.pass_obj
+def command(home: Home, path: str | None, machine: bool, watch: bool) -> int:
+    """Show volumes, peers and problems, all of them or those of PATH. Exit code 1: there are problems or conflicts."""
+    arguments = {"path": None if path is None else os.path.abspath(path)}
+    if watch:
+        _watch(home, arguments, machine)
+    value = client.ask(home, "status", arguments)
+    if machine:
+        output.as_json(value)
+    else:
+        output.console().print(shown(value, time.time()))
+    return ExitCode.FOUND if has_trouble(value) else ExitCode.DONE
+
+
+def _watch(home: Home, arguments: dict[str, Any], machine: bool) -> None:
+    """Show the status again and again; an interrupt or the daemon's end is the way out."""
+    if machine:
+        while True:
+            output.as_json(client.ask(home, "status", arguments))
+            time.sleep(WATCH_S)
+    with Live(console=output.console(), auto_refresh=False) as live:
+        while True:
+            live.update(shown(client.ask(home, "status", arguments), time.time()), refresh=True)
+            time.sleep(WATCH_S)
+
+
+def has_trouble(value: dict[str, Any]) -> bool:
+    """Return whether something waits for a person."""
+    return any(volume["problems"] or volume["conflicts"] for volume in value["volumes"])
+
+
+def shown(value: dict[str, Any], now_s: float) -> RenderableType:
+    """Return the status for people; `now_s` is seconds since 1970."""
+    heading = f"{value['member']} of cluster {value['cluster']}, csfs {value['version']}, daemon {value['pid']}"
+    return Group(Text(heading), Text(), *_volumes(value["volumes"]), Text(), _peers(value["peers"], now_s))
+
+
+def _volumes(volumes: list[dict[str, Any]]) -> list[RenderableType]:
+    if not volumes:
+        return [Text("no volumes; csfs volume add NAME PATH makes one")]
+    table = output.table("volume", "path", "state", "#paths", "#to apply", "#to read", "#conflicts", "#problems")
+    problems: list[RenderableType] = []
+    for volume in volumes:
+        state = f"{volume['state']}: {volume['reason']}" if volume["reason"] else volume["state"]
+        numbers = (
+            volume["paths"],
+            volume["pending"],
+            volume["journal_backlog"],
+            volume["conflicts"],
+            len(volume["problems"]),
+        )
+        table.add_row(volume["name"], Text(volume["path"]), Text(state), *(str(number) for number in numbers))
+        for problem in volume["problems"][:PROBLEMS_SHOWN_MAX]:
+            problems.append(Text(f"{volume['name']}: {problem['path']}: {problem['reason']}"))
+        if len(volume["problems"]) > PROBLEMS_SHOWN_MAX:
+            problems.append(Text(f"{volume['name']}: {len(volume['problems']) - PROBLEMS_SHOWN_MAX} more; see --json"))
+    return [table, *([Text(), *problems] if problems else [])]
+
+
+def _peers(peers: list[dict[str, Any]], now_s: float) -> RenderableType:
+    if not peers:
+        return Text("no peers; csfs invite MEMBER lets one in")
+    table = output.table("peer", "link", "#lag", "#backlog", "#sent", "#received")
+    for peer in peers:
+        table.add_row(
+            peer["name"],
+            Text(_link(peer, now_s)),
+            output.seconds(peer["lag_s"]),
+            ", ".join(f"{volume} {count}" for volume, count in peer["backlog"].items() if count) or "0",
+            output.size(peer["bytes_sent"]),
+            output.size(peer["bytes_received"]),
+        )
+    return table
+
+
+def _link(peer: dict[str, Any], now_s: float) -> str:
+    if peer["connected"]:
+        since = f" for {output.seconds(max(0.0, now_s - peer['since']))}" if peer["since"] is not None else ""
+        return f"{peer['address']}{since}"
+    return f"not connected: {peer['error']}" if peer["error"] else "not connected"
