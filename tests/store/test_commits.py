@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from csfs.core.objects import Kind
-from csfs.store import commits, syscalls
+from csfs.store import syscalls
 from csfs.store.attributes import stamp_at
 from csfs.store.commits import commit_install, commit_move, commit_remove
 from csfs.store.stage import Stage
@@ -42,7 +42,7 @@ def places(
                 raise OSError(errno.EINVAL, "no exchange here")
             real(source_directory, source, target_directory, target, flags)
 
-        monkeypatch.setattr(commits.syscalls, "renameat2", without_exchange)
+        monkeypatch.setattr(syscalls, "renameat2", without_exchange)
     places = Places(volume)
     (volume / ".csfs" / "stage" / "7.1").write_bytes(b"new")
     yield places

@@ -12,7 +12,6 @@ from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from csfs.core.records import Content, Meta
 from csfs.errors import ConfigError, ContentMismatchError
-from csfs.store import unborn
 from csfs.store.hashing import BLOCK_SIZE, hash_bytes
 from csfs.store.owners import FixedAccounts, Owners
 from csfs.store.stage import FromBytes, FromKept, FromPartial, FromStage, FromTree, Stage
@@ -180,7 +179,7 @@ def test_a_staged_name_is_flat(stage: Stage, name: bytes) -> None:
 def test_files_without_an_unnamed_start_are_built_too(
     stage: Stage, volume: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unborn.os, "O_TMPFILE", 0)  # opening a directory for writing: EISDIR, as old kernels answer
+    monkeypatch.setattr(os, "O_TMPFILE", 0)  # opening a directory for writing: EISDIR, as old kernels answer
     stage.build(b"7.1", file_of(b"content"), PLAIN, MTIME_NS, FromBytes(b"content"))
     with pytest.raises(FileExistsError):
         stage.build(b"7.1", file_of(b"content"), PLAIN, MTIME_NS, FromBytes(b"content"))
