@@ -18,6 +18,9 @@ from csfs.index.facts import Facts
 
 CACHED_ROWS_MAX = 4_096
 
+RACY = b"r"
+"""Follows a packed stamp that does not prove that nothing was written since (R23)."""
+
 _PUT = """INSERT INTO rows (path, position, live, pending, stamp, hash, row) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (path) DO UPDATE SET position = excluded.position, live = excluded.live, pending = excluded.pending,
 stamp = excluded.stamp, hash = excluded.hash, row = excluded.row"""
@@ -49,8 +52,6 @@ class Rows:
         self._dirty: dict[RelPath, Row | None] = {}
         self._knowledge: dict[Scope, Vector] = {}
         self._dirty_knowledge: set[Scope] = set()
-        self._counters: dict[Scope, int] = {}
-        self._dirty_counters: set[Scope] = set()
         self._load()
         database.on_transaction_end(self._flush, self._forget)
 
@@ -58,7 +59,6 @@ class Rows:
         self._knowledge.clear()
         for scope, incarnation, counter in self._database.execute("SELECT scope, incarnation, counter FROM knowledge"):
             self._knowledge[scope] = {**self._knowledge.get(scope, {}), Incarnation(incarnation): counter}
-        self._counters = dict(self._database.execute("SELECT scope, counter FROM counters").fetchall())
 
     def _flush(self) -> None:
         self._flush_rows()
@@ -67,13 +67,7 @@ class Rows:
                 "INSERT INTO knowledge VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET counter = excluded.counter",
                 [(scope, incarnation, counter) for incarnation, counter in self._knowledge[scope].items()],
             )
-        for scope in self._dirty_counters:
-            self._database.execute(
-                "INSERT INTO counters VALUES (?, ?) ON CONFLICT DO UPDATE SET counter = excluded.counter",
-                (scope, self._counters[scope]),
-            )
         self._dirty_knowledge.clear()
-        self._dirty_counters.clear()
 
     def _flush_rows(self) -> None:
         if not self._dirty:
@@ -87,7 +81,7 @@ class Rows:
     def _columns(self, path: RelPath, row: Row) -> tuple[object, ...]:
         position = max(row.content_position, row.meta_position, row.time_position)
         shown = row.applied.observation
-        stamp = packed_stamp(shown.stamp) if shown is not None else None
+        stamp = packed_stamp(shown.stamp) + (RACY if row.applied.racy else b"") if shown is not None else None
         file_hash = shown.hash if shown is not None and shown.kind is Kind.FILE else None
         return path, position, row.live, row.pending, stamp, file_hash, self._encode(row)
 
@@ -95,7 +89,6 @@ class Rows:
         self._dirty.clear()
         self._cache.clear()
         self._dirty_knowledge.clear()
-        self._dirty_counters.clear()
         self._load()
 
     # ------------------------------------------------------------------------------------------------ IndexPort: rows
@@ -172,11 +165,12 @@ class Rows:
         return self._facts.increment("position")
 
     def next_counter(self, scope: Scope) -> int:
-        """Return the next counter of our incarnation in `scope`."""
-        counter = self._counters.get(scope, 0) + 1
-        self._counters[scope] = counter
-        self._dirty_counters.add(scope)
-        return counter
+        """Return the next counter of our incarnation; one sequence serves all scopes.
+
+        A dot then means one change whatever revision of the rules it was made under: a record may go over into another
+        scope as it is, and knowledge of a scope merely skips the counters that others used.
+        """
+        return self._facts.increment("counter")
 
     def knowledge(self, scope: Scope) -> Vector:
         """Return what is known of `scope`."""
@@ -209,7 +203,7 @@ class Rows:
         return [path for (path,) in self._database.execute(query, (file_hash,))]
 
     def stamps(self, paths: list[RelPath]) -> list[bytes | None]:
-        """Return the packed stamp shown at each path, None for nothing; far cheaper than rows."""
+        """Return the packed stamp shown at each path, `RACY` after it if it is, None for nothing; cheaper than rows."""
         self._flush_rows()
         found: list[bytes | None] = []
         for path in paths:
@@ -240,5 +234,4 @@ class Rows:
 
     def start_incarnation(self) -> None:
         """Begin counting anew: a new incarnation has used no counter."""
-        self._counters.clear()
-        self._database.execute("DELETE FROM counters")
+        self._facts.set_number("counter", 0)

@@ -4,7 +4,7 @@ VERSION = 1
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS facts (
-    key   TEXT PRIMARY KEY,    -- see Ledger: index_id, boot, incarnation, position, clock, digested, pulling, compared
+    key   TEXT PRIMARY KEY,    -- see Index and Ledger: index_id, boot, incarnation, counter, position, clock, digested …
     value BLOB NOT NULL
 ) WITHOUT ROWID;
 
@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS rows (
     position INTEGER NOT NULL, -- greatest of the three positions in row; 0: never sent (nothing known)
     live     INTEGER NOT NULL, -- 1: the winner is something other than absent
     pending  INTEGER NOT NULL, -- 1: what is known is not yet what is shown
-    stamp    BLOB,             -- stamp of what is shown, 4 x int64 little-endian; NULL: nothing is shown
+    stamp    BLOB,             -- stamp of what is shown, 4 x int64 little-endian, then `r` if racy; NULL: nothing is shown
     hash     BLOB,             -- root hash of the regular file shown; NULL otherwise
     row      BLOB NOT NULL     -- msgpack of engine.ports.Row
 ) WITHOUT ROWID;
@@ -26,11 +26,6 @@ CREATE TABLE IF NOT EXISTS knowledge (
     incarnation INTEGER NOT NULL,
     counter     INTEGER NOT NULL, -- every dot of the incarnation up to this one is in rows, or was superseded there
     PRIMARY KEY (scope, incarnation)
-) WITHOUT ROWID;
-
-CREATE TABLE IF NOT EXISTS counters (
-    scope   BLOB PRIMARY KEY,
-    counter INTEGER NOT NULL   -- the last counter our present incarnation used
 ) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS incarnations (

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from csfs.core.changes import Change
+from csfs.core.groups import GroupRule
 from csfs.core.objects import Stamp, Xattrs
 from csfs.core.paths import RelPath
 
@@ -75,6 +76,13 @@ class MountWelcome(Tagged, frozen=True):
 
     digested: int
     threads: tuple[int, ...]
+
+
+class MountRules(Tagged, frozen=True):
+    """The volume's groups, after `MountWelcome` and whenever they change: what the mount notes from now on."""
+
+    volume: str
+    rules: tuple[GroupRule, ...]
 
 
 class Rows(Tagged, frozen=True):
@@ -225,6 +233,7 @@ ControlMessage = (
     | LetGo
     | MountHello
     | MountWelcome
+    | MountRules
     | Rows
     | Behind
     | Digested

@@ -142,10 +142,14 @@ class Heartbeat(Tagged, frozen=True):
 
 
 class Settings(Tagged, frozen=True):
-    """The cluster's configuration as text, from the side with the higher revision."""
+    """The cluster's configuration as text, from the side with the higher revision.
+
+    `signature` is the cluster authority's: no member can grant itself what its groups do not.
+    """
 
     revision: int
     text: str
+    signature: bytes
 
 
 class Join(Tagged, frozen=True):

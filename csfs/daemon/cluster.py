@@ -1,0 +1,189 @@
+"""The cluster's configuration as this member has it: who may change it, how changes travel, who is let in."""
+
+import datetime
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+import csfs
+from csfs.config import addresses, files, reader, render
+from csfs.config.addresses import Address
+from csfs.config.home import Home
+from csfs.config.settings import with_member
+from csfs.errors import ConfigError, NotPermittedError, RemoteProtocolError
+from csfs.replicate.join import Inviter
+from csfs.trust import certificates, signatures
+from csfs.trust.authority import Authority, public_point
+from csfs.trust.invitations import Invitations
+from csfs.wire import messages
+from csfs.wire.messages import PROTOCOL, Hello, VolumeHello
+
+log = logging.getLogger(__name__)
+
+SIGNATURE_FILE = "settings.signature"
+
+
+class Cluster:
+    """Settings and trust of this member; `changed` is called whenever the settings on disk were replaced."""
+
+    def __init__(self, home: Home, changed: Callable[[], None]) -> None:
+        self.home = home
+        self.settings, self.host = files.loaded_both(home)
+        self.credentials = certificates.load_credentials(home.keys, now())
+        if self.credentials.identity.member != self.host.member:
+            raise ConfigError(
+                f"{home.member_file}: member is {self.host.member}, the certificate in {home.keys} is that of "
+                f"{self.credentials.identity.member}; correct member.toml"
+            )
+        self._changed = changed
+        self.skews: dict[str, float] = {}
+
+    @property
+    def member(self) -> str:
+        """This member's name."""
+        return self.host.member
+
+    @property
+    def peers(self) -> dict[str, tuple[Address, ...]]:
+        """The other members, and where they are called."""
+        return {member.name: member.address for member in self.settings.members if member.name != self.member}
+
+    def reload(self) -> None:
+        """Read the configuration again.
+
+        Raises:
+            ConfigError: it cannot be used; what was read before stays in force.
+        """
+        settings, host = files.loaded_both(self.home)
+        self.settings, self.host = settings, host
+
+    # ------------------------------------------------------------------------------------------- greeting and settings
+
+    def hello(self, volumes: tuple[VolumeHello, ...], incarnations: dict[int, str]) -> Hello:
+        """Return what this member says first on every link."""
+        return Hello(
+            PROTOCOL,
+            csfs.__version__,
+            self.settings.cluster,
+            self.member,
+            time.time_ns(),
+            self.settings.revision,
+            render.digest(self.settings),
+            incarnations,
+            volumes,
+        )
+
+    def settings_for(self, hello: Hello) -> messages.Settings | None:
+        """Return our settings if the peer's are older and we can show that the authority wrote ours."""
+        if hello.cluster != self.settings.cluster:
+            raise RemoteProtocolError(f"peer {hello.member}: of cluster {hello.cluster!r}, ours is another")
+        if hello.settings_revision >= self.settings.revision:
+            if hello.settings_digest != render.digest(self.settings):
+                log.info("peer %s: has another configuration (revision %d)", hello.member, hello.settings_revision)
+            if hello.settings_revision > self.settings.revision or self._authority() is None:
+                return None
+            if hello.settings_digest == render.digest(self.settings):
+                return None
+        text = render.rendered(self.settings)
+        signature = self._signature(text)
+        return messages.Settings(self.settings.revision, text, signature) if signature is not None else None
+
+    def _signature(self, text: str) -> bytes | None:
+        authority = self._authority()
+        if authority is not None:
+            return signatures.signature_of(authority.key, text)
+        try:
+            signature = (self.home.lib / SIGNATURE_FILE).read_bytes()
+            signatures.verify(self._authority_key(), text, signature)
+        except (OSError, NotPermittedError):
+            return None
+        return signature
+
+    async def settings_received(self, peer: str, message: messages.Settings) -> None:
+        """Take over settings that the authority wrote, if ours are older."""
+        signatures.verify(self._authority_key(), message.text, message.signature)
+        settings = reader.parse(message.text, f"the configuration from {peer}")
+        if self._authority() is not None or settings.cluster != self.settings.cluster:
+            return
+        with files.locked(self.home):
+            ours = files.loaded(self.home)
+            if (settings.revision, render.digest(settings)) == (ours.revision, render.digest(ours)):
+                return
+            if settings.revision < ours.revision:
+                return
+            files.store(self.home, settings)
+            files.write(self.home.lib / SIGNATURE_FILE, message.signature, 0o600)
+        log.info("configuration of revision %d from %s", settings.revision, peer)
+        self._changed()
+
+    def skew(self, peer: str, skew_ns: int) -> None:
+        """Note how far a peer's clock is from ours."""
+        self.skews[peer] = skew_ns / 1e9
+
+    # -------------------------------------------------------------------------------------------------- letting hosts in
+
+    def _authority(self) -> Authority | None:
+        try:
+            return certificates.load_authority(self.home.keys)
+        except NotPermittedError:
+            return None
+
+    def _authority_key(self) -> ec.EllipticCurvePublicKey:
+        data = (self.home.keys / certificates.AUTHORITY_CERTIFICATE).read_bytes()
+        key = x509.load_pem_x509_certificate(data).public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        return key
+
+    def invite(self, member: str, lifetime_s: float) -> str:
+        """Return the text of a new token for `member`.
+
+        Raises:
+            NotPermittedError: this host is not where `csfs init` ran.
+            ConfigError: the name cannot be used, or is a member's.
+        """
+        authority = certificates.load_authority(self.home.keys)
+        if member in self.settings.member_names:
+            raise ConfigError(f"{member} is a member already; choose another name")
+        lifetime = datetime.timedelta(seconds=lifetime_s)
+        invitations = Invitations(self.home.keys)
+        point = public_point(authority.key.public_key())
+        return invitations.invite(member, point, lifetime, now()).text
+
+    def inviter(self) -> Inviter | None:
+        """Return what it takes to let a host in, None if this host cannot."""
+        authority = self._authority()
+        if authority is None:
+            return None
+        return Inviter(
+            authority, Invitations(self.home.keys), lambda name: name in self.settings.member_names, self._admit, now
+        )
+
+    def _admit(self, member: str, called_at: tuple[str, ...], paths: Mapping[str, str]) -> str:
+        """Put a member into the configuration and return its text."""
+        try:
+            parsed = tuple(addresses.parsed(address) for address in called_at)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        settings = files.change(self.home, lambda ours: with_member(ours, member, parsed, paths))
+        self._changed()
+        return render.rendered(settings)
+
+
+def now() -> datetime.datetime:
+    """Return the time for certificates."""
+    return datetime.datetime.now(datetime.UTC)
+
+
+def load(home: Home, changed: Callable[[], None]) -> Cluster:
+    """Return this member's cluster.
+
+    Raises:
+        CsfsError: the configuration or the keys cannot be used.
+    """
+    try:
+        return Cluster(home, changed)
+    except OSError as error:
+        raise ConfigError(f"{home.etc}: {error}") from error

@@ -1,0 +1,211 @@
+"""What the command line may ask of a running daemon."""
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import trio
+
+import csfs
+from csfs.core.paths import shown
+from csfs.daemon.cluster import Cluster
+from csfs.daemon.mounts import MountedVolume
+from csfs.errors import ConfigError, CsfsError, ExitCode, NotPermittedError, WaitTimeoutError
+from csfs.replicate.network import PeerNetwork
+from csfs.replicate.volume import Exchange, Volume
+from csfs.wire.control import Reply, Request
+
+PROBLEMS_SHOWN_MAX = 100
+
+
+class Commands:
+    """Answers requests; every answer is plain values, as the command line shows them with `--json`."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        mounts: Mapping[str, MountedVolume],
+        network: PeerNetwork,
+        reload: Callable[[], Awaitable[None]],
+        stop: Callable[[], None],
+    ) -> None:
+        self._cluster = cluster
+        self._mounts = mounts
+        self._network = network
+        self._reload = reload
+        self._stop = stop
+
+    async def answer(self, request: Request) -> Reply:
+        """Return the answer to one request; what it raises on purpose becomes its exit code and line."""
+        handlers: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {
+            "status": self._status,
+            "wait": self._wait,
+            "invite": self._invite,
+            "reload": self._reloaded,
+            "stop": self._stopped,
+        }
+        handler = handlers.get(request.command)
+        if handler is None:
+            return Reply(ExitCode.REFUSED, error=f"this daemon ({csfs.__version__}) knows no command {request.command}")
+        try:
+            return Reply(ExitCode.DONE, await handler(request.arguments))
+        except CsfsError as error:
+            return Reply(error.exit_code, error=str(error))
+
+    # ---------------------------------------------------------------------------------------------------------- status
+
+    async def _status(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        chosen = self._chosen(arguments.get("path"))
+        return {
+            "member": self._cluster.member,
+            "cluster": self._cluster.settings.cluster,
+            "version": csfs.__version__,
+            "pid": os.getpid(),
+            "volumes": [self._volume_status(mounted) for mounted in chosen],
+            "peers": [self._peer_status(name) for name in sorted(self._cluster.peers)],
+        }
+
+    def _chosen(self, path: str | None) -> list[MountedVolume]:
+        """Return the volumes that a command is about: all, or the one that holds `path`."""
+        if not path:
+            return [self._mounts[name] for name in sorted(self._mounts)]
+        volume = self._cluster.settings.volume_at(os.path.normpath(path), self._cluster.member)
+        if volume is None or volume.name not in self._mounts:
+            raise ConfigError(f"{path} is in no volume of this member; `csfs volume list` shows them")
+        return [self._mounts[volume.name]]
+
+    def _volume_status(self, mounted: MountedVolume) -> dict[str, Any]:
+        volume = mounted.worker.volume
+        live, pending = volume.index.rows.counts()
+        state, reason = _state_of(volume)
+        problems = list(volume.problems.values())[:PROBLEMS_SHOWN_MAX]
+        return {
+            "name": volume.name,
+            "path": self._cluster.settings.volume(volume.name).path_of(self._cluster.member) or "",
+            "mounted": volume.mounted,
+            "state": state,
+            "reason": reason,
+            "paths": live,
+            "pending": pending,
+            "conflicts": sum(1 for _ in volume.engine.conflicts()),
+            "held": len(volume.index.ledger.held()),
+            "problems": [{"path": shown(problem.path), "reason": problem.reason} for problem in problems],
+            "journal_backlog": max(0, mounted.worker.observer.last - mounted.worker.observer.digested),
+            "bytes_fetched": mounted.worker.fetcher.bytes_fetched,
+        }
+
+    def _peer_status(self, name: str) -> dict[str, Any]:
+        link = self._network.peers_state().get(name)
+        exchanges = {
+            volume: mounted.worker.volume.exchanges[name]
+            for volume, mounted in self._mounts.items()
+            if name in mounted.worker.volume.exchanges
+        }
+        backlog = {volume: _backlog(self._mounts[volume].worker.volume, e) for volume, e in exchanges.items()}
+        waiting_ns = [e.waiting_since_ns for e in exchanges.values() if e.waiting_since_ns]
+        return {
+            "name": name,
+            "connected": link is not None and link.connected,
+            "address": link.remote if link is not None else "",
+            "since": link.since_ns / 1e9 if link is not None and link.since_ns else None,
+            "error": link.error if link is not None else "",
+            "backlog": backlog,
+            "lag_s": max(0.0, (time.time_ns() - min(waiting_ns)) / 1e9) if waiting_ns else 0.0,
+            "clock_skew_s": self._cluster.skews.get(name, 0.0),
+            "bytes_sent": link.bytes_sent if link is not None else 0,
+            "bytes_received": link.bytes_received if link is not None else 0,
+        }
+
+    # ------------------------------------------------------------------------------------------------------------ wait
+
+    async def _wait(self, arguments: dict[str, Any]) -> None:
+        chosen = self._chosen(arguments.get("path"))
+        peers = [str(peer) for peer in arguments.get("peers") or ()]
+        for peer in peers:
+            if peer not in self._cluster.peers:
+                raise ConfigError(f"{peer} is not among the members; `csfs member list` shows them")
+        timeout_s = arguments.get("timeout")
+        with trio.move_on_after(float("inf") if timeout_s is None else float(timeout_s)) as scope:
+            async with trio.open_nursery() as nursery:
+                for mounted in chosen:
+                    nursery.start_soon(self._wait_for, mounted, peers)
+        if scope.cancelled_caught:
+            raise WaitTimeoutError(f"not everything was applied within {timeout_s} s: {self._behind(chosen, peers)}")
+
+    async def _wait_for(self, mounted: MountedVolume, peers: list[str]) -> None:
+        """Return when the connected (or the named) members have applied all that was written before."""
+        volume, worker = mounted.worker.volume, mounted.worker
+        sequence = await mounted.flush()
+        if sequence is not None:
+            await volume.progress.wait_until(lambda: worker.observer.digested >= sequence and worker.observer.idle)
+        worker.directories.hurry()
+        await volume.progress.wait_until(lambda: worker.directories.idle and worker.applier.idle)
+        worker.directories.hurry()
+        await volume.progress.wait_until(lambda: worker.directories.idle and worker.observer.idle)
+        position = volume.index.rows.position()
+        names = peers or list(volume.exchanges)
+        for name in names:
+            await volume.progress.wait_until(lambda n=name: _has_applied(volume, n, position, bool(peers)))  # type: ignore[misc]
+
+    def _behind(self, chosen: list[MountedVolume], peers: list[str]) -> str:
+        behind = []
+        for mounted in chosen:
+            volume = mounted.worker.volume
+            for name in peers or list(volume.exchanges):
+                exchange = volume.exchanges.get(name)
+                if exchange is None:
+                    behind.append(f"{name} is not connected")
+                elif backlog := _backlog(volume, exchange):
+                    behind.append(f"{name} lacks {backlog} changes of {volume.name}")
+            if mounted.worker.observer.looks or not mounted.worker.applier.idle:
+                behind.append(f"this member is still busy with {volume.name}")
+        return "; ".join(behind) or "this member is still busy"
+
+    # ----------------------------------------------------------------------------------------------------------- others
+
+    async def _invite(self, arguments: dict[str, Any]) -> dict[str, str]:
+        return {"token": self._cluster.invite(str(arguments["member"]), float(arguments.get("expires_s", 3600)))}
+
+    async def _reloaded(self, _arguments: dict[str, Any]) -> None:
+        await self._reload()
+
+    async def _stopped(self, _arguments: dict[str, Any]) -> None:
+        self._stop()
+
+
+def _state_of(volume: Volume) -> tuple[str, str]:
+    if volume.stopped:
+        return "stopped", volume.stopped
+    if not volume.mounted:
+        return "not mounted", ""
+    if volume.index.ledger.pulling and not volume.comparing:
+        return (
+            "pulling",
+            "" if volume.exchanges else "no other member is connected; what is here is not sent before one is",
+        )
+    if volume.comparing:
+        return "comparing", ""
+    return "replicating", ""
+
+
+def _backlog(volume: Volume, exchange: Exchange) -> int:
+    """Return how many positions a peer has yet to apply: at least as many as there are changes."""
+    unsent = volume.index.rows.position() - exchange.sent
+    unapplied = exchange.last_records - exchange.applied if exchange.last_records > exchange.applied else 0
+    return max(0, unsent) + max(0, unapplied)
+
+
+def _has_applied(volume: Volume, peer: str, position: int, named: bool) -> bool:
+    exchange = volume.exchanges.get(peer)
+    if exchange is None:
+        return not named
+    return exchange.sent >= position and exchange.applied >= exchange.last_records
+
+
+def refused(request: Request, uid: int) -> Reply | None:
+    """Return the answer to a user who may not ask that: only root may ask anything."""
+    if uid == 0:
+        return None
+    error = NotPermittedError(f"csfs {request.command}: run it as root")
+    return Reply(error.exit_code, error=str(error))

@@ -1,0 +1,271 @@
+"""The daemon: builds its rooms, runs them in one nursery, and listens on the control socket."""
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import signal
+import socket
+import stat
+import sys
+
+import trio
+
+from csfs.config.home import Home
+from csfs.daemon import cluster as clusters
+from csfs.daemon.cluster import Cluster
+from csfs.daemon.commands import Commands, refused
+from csfs.daemon.connection import ControlConnection
+from csfs.daemon.mounts import MountedVolume
+from csfs.errors import ConfigError, CsfsError, FoundError, RemoteProtocolError
+from csfs.index.index import Index
+from csfs.replicate.exchange import PeerSession
+from csfs.replicate.link import Link
+from csfs.replicate.listener import LinkProblem
+from csfs.replicate.network import PeerNetwork
+from csfs.replicate.volume import Volume
+from csfs.replicate.worker import VolumeWorker
+from csfs.store.owners import Owners
+from csfs.wire.control import MountHello, MountRules, ParentHello, Request
+
+log = logging.getLogger(__name__)
+
+_PEER_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+class Daemon:
+    """One member's daemon."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._cluster: Cluster = clusters.load(home, self._settings_changed)
+        self._owners = Owners()
+        self._mounts: dict[str, MountedVolume] = {}
+        self._workers: dict[str, VolumeWorker] = {}
+        self._network = PeerNetwork(
+            self._cluster.credentials,
+            self._cluster.host.listen,
+            self._cluster.peers,
+            self._on_link,
+            report=self._report,
+            inviter=self._cluster.inviter,
+        )
+        self._commands = Commands(self._cluster, self._mounts, self._network, self._reload, self._stop)
+        self._nursery: trio.Nursery | None = None
+        self._reload_wanted = trio.Event()
+
+    async def run(self) -> None:
+        """Run until stopped.
+
+        Raises:
+            CsfsError: it cannot start; nothing is left running.
+        """
+        listener = _control_listener(self._home)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                for volume in self._cluster.settings.volumes:
+                    self._start_volume(volume.name)
+                await nursery.start(self._network.run)
+                nursery.start_soon(self._serve_control, listener)
+                nursery.start_soon(self._reload_when_wanted)
+                await self._wait_signal()
+                nursery.cancel_scope.cancel()
+        finally:
+            listener.socket.close()
+            with contextlib.suppress(FileNotFoundError):
+                self._home.control_socket.unlink()
+            for worker in self._workers.values():
+                worker.volume.index.close()
+
+    def _stop(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    async def _wait_signal(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            log.info("member %s of cluster %s", self._cluster.member, self._cluster.settings.cluster)
+            async for number in signals:
+                if number != signal.SIGHUP:
+                    return
+                self._settings_changed()
+
+    # --------------------------------------------------------------------------------------------------------- volumes
+
+    def _start_volume(self, name: str) -> None:
+        directory = self._home.volume_dir(name)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        founding = directory / "founding"
+        index = Index(
+            str(self._home.index(name)), member=self._cluster.member, boot=_boot_id(), founding=founding.exists()
+        )
+        founding.unlink(missing_ok=True)
+        rules = self._cluster.settings.rules(name, self._cluster.member)
+        extra_file = directory / "extra"
+        extra = extra_file.read_text().strip() if extra_file.exists() else "keep"
+        volume = Volume(
+            name, index=index, rules=rules, member=self._cluster.member, owners=self._owners, extra=extra
+        )
+        worker = VolumeWorker(volume)
+        self._workers[name] = worker
+        self._mounts[name] = MountedVolume(worker, str(self._home.journal(name)))
+        assert self._nursery is not None
+        self._nursery.start_soon(worker.run)
+
+    # ---------------------------------------------------------------------------------------------------- configuration
+
+    def _settings_changed(self) -> None:
+        self._reload_wanted.set()
+
+    async def _reload_when_wanted(self) -> None:
+        while True:
+            await self._reload_wanted.wait()
+            self._reload_wanted = trio.Event()
+            try:
+                await self._reload()
+            except CsfsError as error:
+                log.error("the configuration stays as it was: %s", error)
+
+    async def _reload(self) -> None:
+        """Read the configuration again and do as it says."""
+        self._cluster.reload()
+        settings = self._cluster.settings
+        for name in [volume.name for volume in settings.volumes]:
+            if name not in self._workers:
+                self._start_volume(name)
+            else:
+                self._workers[name].volume.set_rules(settings.rules(name, self._cluster.member))
+                await self._mounts[name].tell_rules(MountRules(name, settings.volume_rules(name).rules))
+        self._network.update_peers(self._cluster.peers)
+        # What two members share may have changed: they greet each other anew.
+        await self._network.restart_links("the configuration changed")
+
+    # ---------------------------------------------------------------------------------------------------------- network
+
+    async def _on_link(self, peer: str, link: Link) -> None:
+        workers = {name: w for name, w in self._workers.items() if w.volume.engine.scopes_with(peer)}
+        log.info("connected to %s", peer)
+        try:
+            await PeerSession(peer, link, workers, self._cluster).run()
+        finally:
+            log.info("disconnected from %s", peer)
+
+    def _report(self, problem: LinkProblem) -> None:
+        log.debug("refused %s: %s", problem.remote, problem.reason)
+
+    # --------------------------------------------------------------------------------------------------- control socket
+
+    async def _serve_control(self, listener: trio.SocketListener) -> None:
+        async with trio.open_nursery() as nursery:
+            await trio.serve_listeners(self._serve_connection, [listener], handler_nursery=nursery)
+
+    async def _serve_connection(self, stream: trio.SocketStream) -> None:
+        """Serve one connection; whatever happens on it ends nothing but it."""
+        connection = ControlConnection(stream)
+        try:
+            await self._converse(connection)
+        except RemoteProtocolError as error:
+            log.warning("%s", error)
+        except _PEER_GONE:
+            pass
+        except* _PEER_GONE:
+            pass
+        except* Exception:
+            log.exception("unexpected error on the %s", connection.source)
+        finally:
+            with trio.CancelScope(shield=True):
+                await connection.aclose()
+
+    async def _converse(self, connection: ControlConnection) -> None:
+        first = await connection.receive()
+        match first:
+            case Request():
+                reply = refused(first, connection.uid) or await self._commands.answer(first)
+                await connection.send(reply)
+            case ParentHello() | MountHello() if connection.uid == 0:
+                mounted = self._mounts.get(first.volume)
+                if mounted is None:
+                    log.warning("%s: a mount of a volume that is not in the configuration", first.volume)
+                elif isinstance(first, ParentHello):
+                    await mounted.serve_parent(first, connection)
+                else:
+                    rules = self._cluster.settings.volume_rules(first.volume).rules
+                    await mounted.serve_mount(first, connection, MountRules(first.volume, rules))
+            case None:
+                pass
+            case _:
+                raise RemoteProtocolError(f"{connection.source}: began with {type(first).__name__}")
+
+
+def _control_listener(home: Home) -> trio.SocketListener:
+    """Return the listening control socket; the caller holds the daemon's lock, so what is there is left over."""
+    path = home.control_socket
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise ConfigError(f"{path} is not a socket; move it away")
+        path.unlink()
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        before = os.umask(0o177)
+        try:
+            opened.bind(str(path))
+        finally:
+            os.umask(before)
+        opened.listen(64)
+    except OSError as error:
+        opened.close()
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    return trio.SocketListener(trio.socket.from_stdlib_socket(opened))
+
+
+def _lock(home: Home) -> int:
+    """Return a descriptor that holds the lock of the one daemon of this home, whose process id is in the file."""
+    descriptor = os.open(home.daemon_pid, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.read(descriptor, 32).decode().strip()
+        os.close(descriptor)
+        if error.errno in (errno.EAGAIN, errno.EWOULDBLOCK):
+            raise FoundError(f"a daemon runs already (process {holder})") from None
+        raise
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, b"%d\n" % os.getpid())
+    return descriptor
+
+
+def _boot_id() -> bytes:
+    with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+        return file.read().strip()
+
+
+def _first_error(group: BaseExceptionGroup[CsfsError]) -> CsfsError:
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    assert isinstance(first, CsfsError)
+    return first
+
+
+def run(home: Home) -> None:
+    """Run the daemon in the foreground until SIGTERM or SIGINT; SIGHUP reads the configuration again.
+
+    Raises:
+        CsfsError: it cannot start, or had to stop; one line says why.
+    """
+    home.made()
+    lock = _lock(home)
+    try:
+        daemon = Daemon(home)
+        level = daemon._cluster.host.log_level.upper()
+        logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        trio.run(daemon.run)
+    except BaseExceptionGroup as group:
+        known = group.subgroup(CsfsError)
+        if known is None:
+            raise
+        raise _first_error(known) from group  # type: ignore[arg-type]
+    finally:
+        os.close(lock)
+
+

@@ -1,0 +1,218 @@
+"""Mounts as the daemon sees them: a parent that hands over descriptors, and a mount process that tells rows and commits."""
+
+import logging
+import os
+
+import trio
+
+from csfs.daemon.connection import ControlConnection
+from csfs.errors import CorruptDatabaseError
+from csfs.journal.journal import JournalReader
+from csfs.replicate.gate import CommitThread, Gate
+from csfs.replicate.worker import VolumeWorker
+from csfs.wire.control import (
+    Behind,
+    CommitResults,
+    Digested,
+    Flush,
+    Flushed,
+    LetGo,
+    MountHello,
+    MountRules,
+    MountWelcome,
+    ParentHello,
+    ParentWelcome,
+    Rows,
+    Unmounted,
+)
+
+log = logging.getLogger(__name__)
+
+ROWS_READ_MAX = 5_000
+DIGESTED_EVERY_S = 1.0
+LET_GO_S_MAX = 5.0
+
+
+class MountedVolume:
+    """What the daemon holds of one volume's mount: descriptors from the parent, the connection of the mount process.
+
+    Either may come first, and either may die and come back without the other.
+    """
+
+    def __init__(self, worker: VolumeWorker, journal_file: str) -> None:
+        self.worker = worker
+        self.path = b""
+        self._journal_file = journal_file
+        self._thread = CommitThread(f"commit {worker.volume.name}")
+        self._clone = -1
+        self._gate: Gate | None = None
+        self._hello: MountHello | None = None
+        self._connection: ControlConnection | None = None
+        self._flushes: dict[int, trio.Event] = {}
+        self._flushed: dict[int, int] = {}
+        self._next_flush = 1
+        self._clean = False
+
+    # ------------------------------------------------------------------------------------------------------ the parent
+
+    async def serve_parent(self, hello: ParentHello, connection: ControlConnection) -> None:
+        """Hold what a mount's parent hands over, as long as it says; its death changes nothing."""
+        await self._take_over(hello, connection)
+        while (message := await connection.receive()) is not None:
+            match message:
+                case ParentHello():
+                    await self._take_over(message, connection)
+                case Unmounted():
+                    await self._let_go()
+                    await connection.send(LetGo(message.volume))
+                case _:
+                    log.warning("%s: a mount's parent said %s", self.worker.volume.name, type(message).__name__)
+
+    async def _take_over(self, hello: ParentHello, connection: ControlConnection) -> None:
+        if len(connection.descriptors) < 2:
+            log.error("%s: the mount's parent handed over no descriptors", hello.volume)
+            return
+        clone, root = connection.descriptors.popleft(), connection.descriptors.popleft()
+        await self._let_go()
+        self._clone, self.path = clone, hello.path
+        await self.worker.attach_root(root)
+        log.info("%s: mounted on %s by process %d", hello.volume, os.fsdecode(hello.path), hello.mount_pid)
+        self._attach_gate()
+        await connection.send(ParentWelcome())
+
+    async def _let_go(self) -> None:
+        """Hold nothing of the mount any more, once no commit uses it."""
+        if self._gate is not None:
+            with trio.move_on_after(LET_GO_S_MAX):
+                await self._gate.wait_idle()
+            self.worker.detach_gate(self._gate)
+            self._gate = None
+        if self._clone >= 0:
+            clone, self._clone = self._clone, -1
+            # The last reference ends the mount, which may take a while to say goodbye.
+            await trio.to_thread.run_sync(os.close, clone)
+        await self.worker.detach_root()
+
+    # ------------------------------------------------------------------------------------------------------- the mount
+
+    async def serve_mount(self, hello: MountHello, connection: ControlConnection, rules: MountRules) -> None:
+        """Digest a mount's rows and commit through it, as long as it is connected."""
+        volume = self.worker.volume
+        self._hello, self._connection = hello, connection
+        digested = volume.index.ledger.digested(hello.journal)
+        clean = hello.clean and hello.first <= digested + 1 and digested <= hello.last
+        digested = min(digested, hello.last) if clean else hello.last
+        self.worker.observer.start_journal(hello.journal, digested)
+        await connection.send(MountWelcome(digested, (self._thread.thread_id,)))
+        await connection.send(rules)
+        self._clean = clean
+        self._attach_gate()
+        try:
+            await self._read_journal(digested, hello.last)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tell_digested, connection)
+                await self._receive(connection)
+                nursery.cancel_scope.cancel()
+        finally:
+            if self._connection is connection:
+                self._hello = self._connection = None
+            if self._gate is not None:
+                self.worker.detach_gate(self._gate)
+                self._gate = None
+            for event in self._flushes.values():
+                event.set()
+
+    def _attach_gate(self) -> None:
+        """Commits need both the clone and the mount process."""
+        if self._clone < 0 or self._connection is None or self._hello is None or self._gate is not None:
+            return
+        self._gate = Gate(self._connection.send, self._clone, self._thread)
+        self.worker.attach_gate(self._gate, mount=_life_of(self._hello.pid), clean=self._clean)
+
+    async def _receive(self, connection: ControlConnection) -> None:
+        while (message := await connection.receive()) is not None:
+            match message:
+                case Rows(changes=changes):
+                    self.worker.observer.take(changes)
+                case Behind(last=last):
+                    await self._read_journal(self.worker.observer.last, last)
+                case CommitResults():
+                    if self._gate is not None:
+                        self._gate.receive(message)
+                case Flushed(token=token, sequence=sequence):
+                    self._flushed[token] = sequence
+                    if token in self._flushes:
+                        self._flushes[token].set()
+                case _:
+                    log.warning("%s: the mount said %s", self.worker.volume.name, type(message).__name__)
+
+    async def _read_journal(self, after: int, last: int) -> None:
+        """Take in rows that were not told live."""
+        if after >= last:
+            return
+        try:
+            reader = JournalReader(self._journal_file)
+        except CorruptDatabaseError as error:
+            log.error("%s", error)
+            self.worker.compare_all()
+            return
+        try:
+            while after < last:
+                changes = await trio.to_thread.run_sync(reader.rows, after, last, ROWS_READ_MAX)
+                if not changes:
+                    # Rows that the mount counts but the file has not were lost with a mount that was killed.
+                    self.worker.compare_all()
+                    return
+                self.worker.observer.take(changes)
+                after = changes[-1].sequence
+        finally:
+            reader.close()
+
+    async def _tell_digested(self, connection: ControlConnection) -> None:
+        told = 0
+        while True:
+            await trio.sleep(DIGESTED_EVERY_S)
+            if self.worker.observer.digested > told:
+                told = self.worker.observer.digested
+                await connection.send(Digested(told))
+
+    async def flush(self) -> int | None:
+        """Have every change so far told; return the last sequence, None if no mount is connected."""
+        connection = self._connection
+        if connection is None:
+            return None
+        token, self._next_flush = self._next_flush, self._next_flush + 1
+        event = self._flushes[token] = trio.Event()
+        try:
+            await connection.send(Flush(token))
+            await event.wait()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return None
+        finally:
+            del self._flushes[token]
+        return self._flushed.pop(token, None)
+
+    async def tell_rules(self, rules: MountRules) -> None:
+        """Tell the mount, if one is connected, what it is to note from now on."""
+        if self._connection is not None:
+            try:
+                await self._connection.send(rules)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # it hears of them when it connects again
+
+    @property
+    def mounted(self) -> bool:
+        """Whether a mount process is connected and the parent handed over its descriptors."""
+        return self.worker.volume.mounted
+
+
+def _life_of(pid: int) -> bytes:
+    """Return what names one life of a process: its id alone may come again."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            started = file.read().rpartition(b")")[2].split()[19]
+    except OSError:
+        started = b"?"
+    with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+        boot = file.read().strip()
+    return b"%s %d %s" % (boot, pid, started)

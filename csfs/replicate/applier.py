@@ -1,0 +1,283 @@
+"""Makes the disk show what is live: stages what is to be installed, and commits through the mount's gate.
+
+In rounds: plan a batch, stage it in a thread, announce it, record what was done. Content that is not here is fetched beside
+the rounds, so that a large file never holds up a small one.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import trio
+
+from csfs.core.objects import Kind, Observation, Stamp
+from csfs.core.paths import RelPath, depth_of, parent_of, shown
+from csfs.engine.ports import Plan, Step
+from csfs.errors import ContentMismatchError, CsfsError
+from csfs.index.ledger import KeptVersion
+from csfs.replicate.directories import Directories
+from csfs.replicate.gate import COMMITS_MAX, kept_name, staged_name
+from csfs.replicate.observer import Observer, Reason
+from csfs.replicate.sources import Sources
+from csfs.replicate.volume import Root, Volume
+from csfs.store.stage import Source, Staged
+from csfs.wire.control import Attributes, Commit, CommitResult, Install, Outcome, Remove
+
+log = logging.getLogger(__name__)
+
+PLANNED_MAX = COMMITS_MAX
+RACY_NS = 20_000_000
+RETRY_S_MAX = 60.0
+REFUSED_RETRY_S_MAX = 1.0
+
+
+@dataclass(slots=True)
+class Work:
+    """One plan under way. `staged` is what the stage holds for it, `error` why it could not be built."""
+
+    plan: Plan
+    commit_id: int
+    staged: bytes = b""
+    kept: bytes = b""
+    source: Source | None = None
+    built: Staged | None = None
+    error: OSError | CsfsError | None = None
+
+
+class Applier:
+    """Applies one volume's pending paths."""
+
+    def __init__(self, volume: Volume, directories: Directories, observer: Observer, sources: Sources) -> None:
+        self._volume = volume
+        self._directories = directories
+        self._observer = observer
+        self._sources = sources
+        self._tries: dict[RelPath, int] = {}
+        self._busy = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to apply at the moment."""
+        return not self._busy and not self._volume.to_apply
+
+    async def run(self) -> None:
+        """Apply what is pending, for ever."""
+        volume = self._volume
+        while True:
+            await volume.apply_wanted.wait_until(lambda: bool(volume.to_apply))
+            await volume.ready.wait_until(lambda: volume.may_apply)
+            self._busy = True
+            try:
+                await self._round()
+            except trio.ClosedResourceError:
+                # The mount went away in the middle: what was done is found by looking.
+                volume.apply_soon(volume.index.rows.pending())
+            finally:
+                self._busy = False
+                volume.progress.notify()
+
+    async def _round(self) -> None:
+        volume = self._volume
+        order = sorted(volume.to_apply, key=depth_of)
+        batch = order[:PLANNED_MAX]
+        volume.to_apply.difference_update(batch)
+        works = self._planned(batch)
+        if not works:
+            return
+        gate = volume.gate
+        if gate is None:
+            raise trio.ClosedResourceError("the mount went away")
+        await volume.with_root(_build, works)
+        ready = [work for work in works if work.error is None]
+        for work in works:
+            if work.error is not None:
+                self._not_built(work, work.error)
+        if ready:
+            with volume.index.transaction():
+                for work in ready:
+                    if work.plan.step is Step.ATTRIBUTES:
+                        volume.index.ledger.add_intent(work.plan)
+            results = await gate.commit([self._commit(work) for work in ready])
+            self._record(ready, results)
+
+    # -------------------------------------------------------------------------------------------------------- planning
+
+    def _planned(self, batch: Sequence[RelPath]) -> list[Work]:
+        """Return what can be done now: installs and attributes parents first, then removals children first."""
+        volume = self._volume
+        with volume.index.transaction():
+            plans = [plan for path in batch if (plan := volume.engine.plan(path)) is not None]
+        removals = [plan for plan in plans if plan.step is Step.REMOVE]
+        others = [plan for plan in plans if plan.step is not Step.REMOVE]
+        works = []
+        for plan in [*others, *reversed(removals)]:
+            work = Work(plan, volume.next_commit_id())
+            if plan.step is Step.INSTALL:
+                work.staged = staged_name(self._observer.digested, work.commit_id)
+                if plan.content.kind is Kind.FILE and not self._find_source(work):
+                    continue
+            work.kept = self._kept_name(work)
+            works.append(work)
+        return works
+
+    def _find_source(self, work: Work) -> bool:
+        """Find the content of a file to install; have it fetched if it is not here."""
+        work.source = self._sources.find(work.plan)
+        if work.source is None:
+            self._sources.fetch(work.plan)
+        return work.source is not None
+
+    def _kept_name(self, work: Work) -> bytes:
+        """Return where what is displaced goes; empty if nothing of worth is."""
+        base = work.plan.base
+        if work.plan.step is Step.ATTRIBUTES or base is None or base.kind is Kind.DIRECTORY:
+            return b""
+        if not work.plan.keep:
+            same = self._volume.index.rows.paths_with_hash(base.hash) if base.hash else []
+            elsewhere = any(path != work.plan.path for path in same)
+            if base.kind is not Kind.FILE or base.size == 0 or elsewhere or base.hash == work.plan.content.hash:
+                return b""
+        return kept_name(time.time_ns(), work.commit_id)
+
+    def _commit(self, work: Work) -> Commit:
+        plan = work.plan
+        action: Install | Remove | Attributes
+        match plan.step:
+            case Step.INSTALL:
+                action = Install(work.staged, work.kept)
+            case Step.REMOVE:
+                action = Remove(work.kept)
+            case Step.ATTRIBUTES:
+                action = self._attributes(plan)
+        return Commit(work.commit_id, self._observer.digested, plan.path, plan.expected, action)
+
+    def _attributes(self, plan: Plan) -> Attributes:
+        """Return only what differs from what is shown."""
+        base, meta = plan.base, plan.meta
+        assert base is not None
+        if meta is None:
+            return Attributes(mtime_ns=plan.mtime_ns)
+        uid, gid = self._volume.owners.ids(meta.owner, meta.uid, meta.group, meta.gid)
+        chowned = (uid, gid) != (base.uid, base.gid)
+        return Attributes(
+            # chown(2) may clear setuid and setgid: the mode is set again with it.
+            mode=meta.mode if chowned or meta.mode != base.mode or meta.xattrs != base.xattrs else None,
+            uid=uid if chowned else None,
+            gid=gid if chowned else None,
+            mtime_ns=plan.mtime_ns,
+            xattrs=meta.xattrs if meta.xattrs != base.xattrs or chowned else None,
+        )
+
+    # ------------------------------------------------------------------------------------------------------- recording
+
+    def _record(self, works: Sequence[Work], results: Sequence[CommitResult]) -> None:
+        volume = self._volume
+        position = volume.index.rows.position()
+        following: list[RelPath] = []
+        with volume.index.transaction():
+            for work, result in zip(works, results, strict=True):
+                if result.outcome is Outcome.DONE:
+                    following += self._done(work, result.stamp)
+            volume.index.ledger.drop_intents([work.plan.path for work in works])
+        for work, result in zip(works, results, strict=True):
+            if result.outcome is not Outcome.DONE:
+                self._not_done(work, result)
+        volume.apply_soon(following)
+        if volume.index.rows.position() != position:
+            volume.changed.notify()
+
+    def _done(self, work: Work, stamp: Stamp | None) -> tuple[RelPath, ...]:
+        volume, plan = self._volume, work.plan
+        observation = self._now_shown(work, stamp)
+        racy = observation is not None and time.time_ns() - observation.stamp.ctime_ns < RACY_NS
+        if work.kept:
+            assert plan.base is not None
+            row = volume.index.rows.row(plan.path)
+            assert row is not None
+            volume.index.ledger.add_kept(
+                KeptVersion(
+                    work.kept, plan.path, time.time_ns(), plan.base.size, plan.base.hash, plan.keep, row.applied
+                )
+            )
+        self._tries.pop(plan.path, None)
+        volume.settle_problem(plan.path)
+        if plan.step is not Step.ATTRIBUTES:
+            self._directories.mark(parent_of(plan.path), local=False)
+        if plan.step is Step.INSTALL and plan.content.kind is Kind.DIRECTORY:
+            self._directories.mark(plan.path, local=False)
+        if work.source is not None:
+            self._sources.used(plan.content.hash)
+        return volume.engine.applied(plan, observation, racy=racy)
+
+    def _now_shown(self, work: Work, stamp: Stamp | None) -> Observation | None:
+        plan = work.plan
+        if plan.step is Step.REMOVE:
+            return None
+        assert stamp is not None
+        if plan.step is Step.INSTALL:
+            assert work.built is not None
+            return msgspec.structs.replace(work.built.observation, stamp=stamp)
+        base, set_ = plan.base, self._attributes(plan)
+        assert base is not None
+        owner, group = self._volume.owners.names(
+            base.uid if set_.uid is None else set_.uid, base.gid if set_.gid is None else set_.gid
+        )
+        return msgspec.structs.replace(
+            base,
+            stamp=stamp,
+            mode=base.mode if set_.mode is None else set_.mode,
+            uid=base.uid if set_.uid is None else set_.uid,
+            gid=base.gid if set_.gid is None else set_.gid,
+            owner=owner,
+            group=group,
+            mtime_ns=stamp.mtime_ns,
+            xattrs=base.xattrs if set_.xattrs is None else set_.xattrs,
+        )
+
+    # ---------------------------------------------------------------------------------------------------------- trouble
+
+    def _not_built(self, work: Work, error: OSError | CsfsError) -> None:
+        if isinstance(error, ContentMismatchError | FileNotFoundError) and work.source is not None:
+            # What was to be copied is not the content any more: get it elsewhere.
+            self._sources.failed(work.source, work.plan.content.hash)
+            self._volume.apply_soon([work.plan.path])
+            return
+        self._failed(work.plan.path, str(error))
+
+    def _not_done(self, work: Work, result: CommitResult) -> None:
+        path = work.plan.path
+        if work.staged:
+            self._sources.discard_later(work.staged)
+        match result.outcome:
+            case Outcome.REFUSED | Outcome.BUSY:
+                # Somebody here was faster: look again, and decide anew.
+                tries = self._tries[path] = self._tries.get(path, 0) + 1
+                log.debug("%s: %s refused: %s", self._volume.name, shown(path), result.reason)
+                delay_s = min(REFUSED_RETRY_S_MAX, 0.001 * 2**tries)
+                self._volume.later(delay_s, lambda: self._observer.look(path, Reason()))
+            case _:
+                self._failed(
+                    path, f"{os.strerror(result.error)} ({result.reason or 'the directory underneath refused'})"
+                )
+
+    def _failed(self, path: RelPath, reason: str) -> None:
+        tries = self._tries[path] = self._tries.get(path, 0) + 1
+        log.warning("%s: %s not applied: %s", self._volume.name, shown(path), reason)
+        self._volume.set_problem(path, f"not applied: {reason}")
+        self._volume.later(min(RETRY_S_MAX, 2.0 ** min(tries, 6)), lambda: self._volume.apply_soon([path]))
+
+
+def _build(root: Root, works: Sequence[Work]) -> None:
+    """Stage everything that is to be installed; for a thread."""
+    for work in works:
+        if work.plan.step is not Step.INSTALL:
+            continue
+        plan = work.plan
+        assert plan.meta is not None
+        try:
+            work.built = root.stage.build(work.staged, plan.content, plan.meta, plan.mtime_ns, work.source)
+        except (OSError, CsfsError) as error:
+            work.error = error

@@ -1,0 +1,54 @@
+"""Contents by hash in memory: what was just read here or has just arrived, so that small files are read once."""
+
+from collections import OrderedDict
+
+CONTENTS_SIZE_MAX = 16 * 1024 * 1024
+
+
+class Contents:
+    """The most recent contents, bounded in bytes; what falls out is read from disk, or asked for, again."""
+
+    def __init__(self, size_max: int = CONTENTS_SIZE_MAX) -> None:
+        self._size_max = size_max
+        self._size = 0
+        self._by_hash: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._by_hash)
+
+    def put(self, content_hash: bytes, data: bytes) -> None:
+        """Hold `data`, which must have that hash."""
+        if content_hash in self._by_hash or len(data) > self._size_max:
+            return
+        self._by_hash[content_hash] = data
+        self._size += len(data)
+        while self._size > self._size_max:
+            _, dropped = self._by_hash.popitem(last=False)
+            self._size -= len(dropped)
+
+    def get(self, content_hash: bytes) -> bytes | None:
+        """Return the content if it is still held."""
+        return self._by_hash.get(content_hash)
+
+    def drop(self, content_hash: bytes) -> None:
+        """Let go of a content that was used."""
+        data = self._by_hash.pop(content_hash, None)
+        if data is not None:
+            self._size -= len(data)
+
+
+class Hashes:
+    """The most recent hashes of contents that peers are likely to have under another name: they need not travel."""
+
+    def __init__(self, count_max: int = 20_000) -> None:
+        self._count_max = count_max
+        self._hashes: OrderedDict[bytes, None] = OrderedDict()
+
+    def __contains__(self, content_hash: bytes) -> bool:
+        return content_hash in self._hashes
+
+    def add(self, content_hash: bytes) -> None:
+        """Remember a hash, and forget the oldest."""
+        self._hashes[content_hash] = None
+        if len(self._hashes) > self._count_max:
+            self._hashes.popitem(last=False)

@@ -1,0 +1,100 @@
+"""Directories' times: set last, after the children, once a directory has been quiet (R6).
+
+Every commit in a directory changes its mtime and stamp, and so does every local create, remove and rename. Neither is
+followed one by one: what a quiet directory shows is compared with its register, once.
+"""
+
+import time
+
+import trio
+
+from csfs.core.objects import Kind, Stamp
+from csfs.core.paths import RelPath
+from csfs.errors import CsfsError
+from csfs.replicate.signals import Signal
+from csfs.replicate.volume import Root, Volume
+
+QUIET_S = 0.05
+SETTLE_S_MAX = 1.0
+SETTLED_MAX = 500
+
+
+class Directories:
+    """Directories of one volume whose times are to be settled."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self._marked: dict[RelPath, bool] = {}
+        self._wanted = Signal()
+        self._last_mark = 0.0
+        self._hurry = False
+        self._settling = False
+
+    def mark(self, directory: RelPath, *, local: bool) -> None:
+        """Its children changed: by a local program, or by a commit of ours."""
+        self._marked[directory] = self._marked.get(directory, False) or local
+        self._last_mark = trio.current_time()
+        self._wanted.notify()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to settle."""
+        return not self._marked and not self._settling
+
+    def hurry(self) -> None:
+        """Settle what is marked now, quiet or not: somebody waits."""
+        self._hurry = True
+        self._wanted.notify()
+
+    async def run(self) -> None:
+        """Settle directories, for ever."""
+        volume = self._volume
+        while True:
+            await self._wanted.wait_until(lambda: bool(self._marked))
+            await self._wait_quiet()
+            await volume.ready.wait_until(lambda: volume.root is not None and not volume.stopped)
+            self._hurry = False
+            self._settling = True
+            try:
+                await self._settle()
+            except trio.ClosedResourceError:
+                pass  # unmounted in the middle; the comparison at the next mount finds them
+            finally:
+                self._settling = False
+            volume.progress.notify()
+
+    async def _wait_quiet(self) -> None:
+        deadline = trio.current_time() + SETTLE_S_MAX
+        while not self._hurry and trio.current_time() < min(deadline, self._last_mark + QUIET_S):
+            with trio.move_on_at(min(deadline, self._last_mark + QUIET_S)):
+                await self._wanted.wait()
+
+    async def _settle(self) -> None:
+        volume = self._volume
+        batch = list(self._marked.items())[:SETTLED_MAX]
+        for directory, _ in batch:
+            del self._marked[directory]
+        stamps = await volume.with_root(_stamps, [directory for directory, _ in batch])
+        position = volume.index.rows.position()
+        with volume.index.transaction():
+            for (directory, local), stamp in zip(batch, stamps, strict=True):
+                row = volume.index.rows.row(directory)
+                shown = row.applied.observation if row is not None else None
+                if stamp is None or shown is None or shown.kind is not Kind.DIRECTORY:
+                    continue
+                volume.engine.disturbed(directory, stamp, stamp.mtime_ns)
+                if local:
+                    volume.engine.touched(directory, stamp.mtime_ns, time.time_ns())
+        volume.apply_soon(directory for directory, _ in batch)
+        if volume.index.rows.position() != position:
+            volume.changed.notify()
+
+
+def _stamps(root: Root, directories: list[RelPath]) -> list[Stamp | None]:
+    found: list[Stamp | None] = []
+    for directory in directories:
+        try:
+            found.append(root.tree.stamp(directory))
+        except (OSError, CsfsError):
+            found.append(None)
+    return found

@@ -1,0 +1,347 @@
+"""One connected peer: greets it, sends it what it lacks, takes in what it sends, asks it for contents and answers it.
+
+Per volume, records go in our update order; the peer's cursor says where to go on after a break. What is sent is what the
+peer does not know yet, the newest version of each path alone.
+"""
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import trio
+
+from csfs.core.paths import checked, shown
+from csfs.core.versions import Scope, Vector, includes
+from csfs.errors import RemoteProtocolError
+from csfs.replicate.serving import Serving
+from csfs.replicate.signals import Signal
+from csfs.replicate.volume import Exchange, Volume
+from csfs.replicate.worker import VolumeWorker
+from csfs.store.hashing import HASH_SIZE, block_hash
+from csfs.wire.messages import (
+    INLINE_BATCH_SIZE_MAX,
+    PROTOCOL,
+    TABLE_HASHES_MAX,
+    UPDATES_MAX,
+    AppliedUpTo,
+    Blocks,
+    GetBlocks,
+    GetTable,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    PeerMessage,
+    Records,
+    Settings,
+    Stored,
+    Table,
+    Unavailable,
+    VolumeHello,
+)
+
+log = logging.getLogger(__name__)
+
+SKEW_NS_MAX = 2_000_000_000
+REQUEST_S_MAX = 60.0
+MIDSTREAM_S_MAX = 1.0
+
+
+class LinkPort(Protocol):
+    """What an exchange needs of a link."""
+
+    async def send(self, message: PeerMessage) -> None: ...
+
+    async def receive(self) -> PeerMessage: ...
+
+
+class Greeting(Protocol):
+    """What the daemon says of this member as a whole."""
+
+    def hello(self, volumes: tuple[VolumeHello, ...], incarnations: dict[int, str]) -> Hello: ...
+
+    async def settings_received(self, peer: str, message: Settings) -> None: ...
+
+    def settings_for(self, hello: Hello) -> Settings | None: ...
+
+    def skew(self, peer: str, skew_ns: int) -> None: ...
+
+
+class PeerSession:
+    """The conversation with one peer over one link."""
+
+    def __init__(self, peer: str, link: LinkPort, workers: Mapping[str, VolumeWorker], greeting: Greeting) -> None:
+        self._peer = peer
+        self._link = link
+        self._workers = workers
+        self._greeting = greeting
+        self._theirs: dict[str, VolumeHello] = {}
+        self._requests: dict[int, trio.MemorySendChannel[Table | Blocks | None]] = {}
+        self._request_ids = itertools.count(1)
+        self._acked = Signal()
+
+    # ------------------------------------------------------------------------------------------------------- greeting
+
+    async def run(self) -> None:
+        """Converse until the link breaks.
+
+        Raises:
+            RemoteProtocolError: the peer is not of this cluster, speaks another protocol, or broke ours.
+            trio.BrokenResourceError, trio.ClosedResourceError: the link is gone.
+        """
+        await self._link.send(self._hello())
+        message = await self._link.receive()
+        if not isinstance(message, Hello):
+            raise RemoteProtocolError(f"peer {self._peer}: said {type(message).__name__} before Hello")
+        self._check(message)
+        shared = self._meet(message)
+        try:
+            async with trio.open_nursery() as nursery:
+                for worker in shared:
+                    nursery.start_soon(self._send_records, worker)
+                    nursery.start_soon(self._report_applied, worker.volume)
+                newer = self._greeting.settings_for(message)
+                if newer is not None:
+                    await self._link.send(newer)
+                await self._receive(nursery)
+        finally:
+            self._part(shared)
+
+    def _hello(self) -> Hello:
+        volumes, incarnations = [], {}
+        for name, worker in self._workers.items():
+            volume = worker.volume
+            cursor_index, cursor = volume.index.ledger.cursor(self._peer)
+            incarnations.update({int(i): member for i, member in volume.engine.authors.items()})
+            volumes.append(
+                VolumeHello(
+                    name,
+                    volume.index.ledger.index_id,
+                    dict(volume.engine.knowledge()),
+                    cursor_index,
+                    cursor,
+                    volume.index.ledger.pulling,
+                )
+            )
+        return self._greeting.hello(tuple(volumes), incarnations)
+
+    def _check(self, hello: Hello) -> None:
+        if hello.protocol != PROTOCOL:
+            raise RemoteProtocolError(
+                f"peer {self._peer}: csfs {hello.version} speaks protocol {hello.protocol}, we speak {PROTOCOL}; "
+                "install the same csfs on both"
+            )
+        if hello.member != self._peer:
+            raise RemoteProtocolError(f"peer {self._peer}: calls itself {hello.member!r}, its certificate does not")
+        skew_ns = hello.time_ns - time.time_ns()
+        if abs(skew_ns) > SKEW_NS_MAX:
+            log.warning("peer %s: its clock is off by %.1f s; check time synchronisation", self._peer, skew_ns / 1e9)
+        self._greeting.skew(self._peer, skew_ns)
+
+    def _meet(self, hello: Hello) -> list[VolumeWorker]:
+        """Set up an exchange for each volume that both have."""
+        shared = []
+        for theirs in hello.volumes:
+            worker = self._workers.get(theirs.name)
+            if worker is None:
+                continue
+            volume = worker.volume
+            self._theirs[theirs.name] = theirs
+            with volume.index.transaction():
+                volume.index.ledger.add_authors(hello.incarnations)
+            volume.engine.authors.update(volume.index.ledger.authors())
+            resumed = theirs.cursor_index == volume.index.ledger.index_id
+            exchange = Exchange(
+                self._peer,
+                sent=theirs.cursor_position if resumed else 0,
+                knowledge=dict(theirs.knowledge),
+                stored=theirs.cursor_position if resumed else 0,
+            )
+            self._await_pending(volume, exchange)
+            volume.exchanges[self._peer] = exchange
+            worker.fetcher.requesters[self._peer] = self
+            volume.apply_soon(volume.index.rows.pending())
+            shared.append(worker)
+        return shared
+
+    def _await_pending(self, volume: Volume, exchange: Exchange) -> None:
+        """What it sent before this link, and is not applied yet, is to be reported like what it sends now."""
+        index_id, position = volume.index.ledger.cursor(self._peer)
+        if index_id == self._theirs[volume.name].index_id:
+            exchange.arrived.append((position, set(volume.index.rows.pending())))
+
+    def _part(self, shared: Sequence[VolumeWorker]) -> None:
+        for worker in shared:
+            worker.volume.exchanges.pop(self._peer, None)
+            worker.fetcher.requesters.pop(self._peer, None)
+            worker.volume.progress.notify()
+        for slot in self._requests.values():
+            slot.close()
+
+    # --------------------------------------------------------------------------------------------------------- sending
+
+    async def _send_records(self, worker: VolumeWorker) -> None:
+        volume = worker.volume
+        exchange = volume.exchanges[self._peer]
+        marked: set[Scope] = set()
+        while True:
+            # What it is in the middle of telling us must not be told back.
+            with trio.move_on_after(MIDSTREAM_S_MAX):
+                await volume.progress.wait_until(lambda: not exchange.midstream)
+            outgoing = volume.engine.outgoing(exchange.sent, exchange.knowledge, UPDATES_MAX, self._peer)
+            marks = volume.engine.knowledge() if outgoing.done else {}
+            position = outgoing.position
+            if outgoing.updates:
+                # Who joins with a tree of its own asks for what it lacks.
+                size_max = 0 if self._theirs[volume.name].pulling else INLINE_BATCH_SIZE_MAX
+                contents = await worker.inline_contents(outgoing.updates, size_max)
+                exchange.last_records = position
+                exchange.waiting_since_ns = exchange.waiting_since_ns or time.time_ns()
+                await self._link.send(
+                    Records(volume.name, outgoing.scope, position, outgoing.updates, contents, outgoing.mark)
+                )
+                if outgoing.mark is not None:
+                    marked.add(outgoing.scope)
+                    self._now_knows(exchange, outgoing.scope, outgoing.mark)
+            exchange.sent = max(exchange.sent, position)
+            volume.progress.notify()
+            for scope in volume.engine.scopes_with(self._peer):
+                mark = marks.get(scope)
+                if mark is None or (outgoing.updates and scope == outgoing.scope and outgoing.mark is not None):
+                    continue
+                # A peer that pulls has to hear once that there is nothing more.
+                if scope not in marked or not includes(exchange.knowledge.get(scope, {}), mark):
+                    marked.add(scope)
+                    self._now_knows(exchange, scope, mark)
+                    await self._link.send(Records(volume.name, scope, position, (), (), mark))
+            if outgoing.done and volume.index.rows.position() <= exchange.sent:
+                await volume.changed.wait()
+
+    def _now_knows(self, exchange: Exchange, scope: Scope, mark: Vector) -> None:
+        """Once it has stored this, it knows what we know; a break makes it say anew what it knows."""
+        exchange.knowledge[scope] = {**exchange.knowledge.get(scope, {}), **mark}
+
+    async def _report_applied(self, volume: Volume) -> None:
+        exchange = volume.exchanges[self._peer]
+        while True:
+            arrived = exchange.arrived
+            position = exchange.reported
+            while arrived:
+                at, paths = arrived[0]
+                paths.difference_update([path for path in paths if volume.is_settled(path)])
+                if paths:
+                    break
+                position = at
+                arrived.popleft()
+            if position > exchange.reported:
+                exchange.reported = position
+                await self._link.send(AppliedUpTo(volume.name, position, len(volume.problems)))
+            else:
+                await volume.progress.wait()
+
+    # ------------------------------------------------------------------------------------------------------- receiving
+
+    async def _receive(self, nursery: trio.Nursery) -> None:
+        while True:
+            message = await self._link.receive()
+            match message:
+                case Records():
+                    await self._received_records(message)
+                case Stored() | AppliedUpTo():
+                    self._received_ack(message)
+                case GetTable() | GetBlocks():
+                    worker = self._worker(message.volume)
+                    nursery.start_soon(Serving(worker).answer, message, self._link.send)
+                case Table() | Blocks() | Unavailable():
+                    slot = self._requests.pop(message.request, None)
+                    if slot is not None:
+                        slot.send_nowait(None if isinstance(message, Unavailable) else message)
+                case Settings():
+                    await self._greeting.settings_received(self._peer, message)
+                case Goodbye(reason=reason):
+                    log.info("peer %s: %s", self._peer, reason)
+                    return
+                case Heartbeat():
+                    pass
+                case _:
+                    raise RemoteProtocolError(f"peer {self._peer}: said {type(message).__name__} after Hello")
+
+    def _worker(self, name: str) -> VolumeWorker:
+        worker = self._workers.get(name)
+        if worker is None or name not in self._theirs:
+            raise RemoteProtocolError(f"peer {self._peer}: speaks of volume {name!r}, which we do not share")
+        return worker
+
+    async def _received_records(self, message: Records) -> None:
+        volume = self._worker(message.volume).volume
+        theirs = self._theirs[message.volume]
+        exchange = volume.exchanges[self._peer]
+        for content_hash, data in message.contents:
+            if block_hash(data) != content_hash:
+                raise RemoteProtocolError(f"peer {self._peer}: sent a content that is not what its hash says")
+            volume.contents.put(content_hash, data)
+        position = volume.index.rows.position()
+        with volume.index.transaction():
+            received = volume.engine.receive(self._peer, message.scope, message.updates, message.mark, time.time_ns())
+            volume.index.ledger.set_cursor(self._peer, theirs.index_id, message.position)
+        for path, reason in received.refused:
+            log.warning("%s: peer %s: %s refused: %s", volume.name, self._peer, shown(path), reason)
+            volume.set_problem(checked(b""), f"{shown(path)} from {self._peer} refused: {reason}")
+        exchange.midstream = message.mark is None
+        if message.mark is not None:
+            exchange.knowledge[message.scope] = {**exchange.knowledge.get(message.scope, {}), **message.mark}
+            if not theirs.pulling:
+                volume.heard(message.scope)
+        exchange.arrived.append((message.position, {p for p in received.touched if not volume.is_settled(p)}))
+        volume.apply_soon(received.touched)
+        if volume.index.rows.position() != position:
+            volume.changed.notify()
+        volume.progress.notify()
+        await self._link.send(Stored(volume.name, message.position, dict(volume.engine.knowledge())))
+
+    def _received_ack(self, message: Stored | AppliedUpTo) -> None:
+        volume = self._worker(message.volume).volume
+        exchange = volume.exchanges[self._peer]
+        if isinstance(message, Stored):
+            exchange.stored = max(exchange.stored, message.position)
+        else:
+            exchange.applied = max(exchange.applied, message.position)
+            exchange.problems = message.problems
+            if exchange.applied >= exchange.last_records:
+                exchange.waiting_since_ns = 0
+        volume.progress.notify()
+
+    # -------------------------------------------------------------------------------------------------------- requests
+
+    async def table(self, volume: str, content_hash: bytes, count: int) -> bytes | None:
+        """Return the block hashes of a content, None if the peer has it not."""
+        hashes = b""
+        while len(hashes) < count * HASH_SIZE:
+            first = len(hashes) // HASH_SIZE
+            answer = await self._ask(lambda request, at=first: GetTable(volume, request, content_hash, at))  # type: ignore[misc]
+            if not isinstance(answer, Table) or answer.first != first or not answer.hashes:
+                return None
+            if len(answer.hashes) > TABLE_HASHES_MAX * HASH_SIZE or answer.count != count:
+                return None
+            hashes += answer.hashes
+        return hashes
+
+    async def blocks(self, volume: str, content_hash: bytes, first: int, count: int) -> Sequence[bytes] | None:
+        """Return blocks of a content, None if the peer has it not."""
+        answer = await self._ask(lambda request: GetBlocks(volume, request, content_hash, first, count))
+        return answer.blocks if isinstance(answer, Blocks) and answer.first == first else None
+
+    async def _ask(self, question: Callable[[int], GetTable | GetBlocks]) -> Table | Blocks | None:
+        request = next(self._request_ids)
+        send, receive = trio.open_memory_channel[Table | Blocks | None](1)
+        self._requests[request] = send
+        try:
+            await self._link.send(question(request))
+            with trio.move_on_after(REQUEST_S_MAX):
+                return await receive.receive()
+        except (trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError):
+            return None
+        finally:
+            self._requests.pop(request, None)
+        return None

@@ -1,0 +1,272 @@
+"""From changes to versions: looks at every path that a change names, and has the engine compare it with what is known.
+
+A change says where to look, never what is there: repeated, merged or late changes do no harm, and a comparison of the
+whole tree is the same code over every path whose stamp moved.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import trio
+
+from csfs.core.changes import Change, ChangeKind
+from csfs.core.objects import Kind, Observation
+from csfs.core.paths import RelPath, depth_of, parent_of, shown
+from csfs.errors import CsfsError
+from csfs.replicate.directories import Directories
+from csfs.replicate.signals import Signal
+from csfs.replicate.volume import Root, Volume
+from csfs.store.scanning import scan
+from csfs.store.tree import Look
+from csfs.wire.messages import INLINE_SIZE_MAX
+
+log = logging.getLogger(__name__)
+
+LOOKS_MAX = 500
+"""Paths looked at between two transactions."""
+UNSTABLE_RETRY_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a path is to be looked at.
+
+    `content` True: its bytes may have changed whatever its stamp says; False: they have not, if inode, size and mtime are
+    the same; None: they have not, if the whole stamp is the same.
+    """
+
+    content: bool | None = None
+    moved_from: RelPath | None = None
+    moved_to: RelPath | None = None
+    joining: bool = False
+
+    def merged(self, later: "Reason") -> "Reason":
+        """Return what covers both."""
+        either = (self.content, later.content)
+        return Reason(
+            True if True in either else None if None in either else False,
+            later.moved_from or self.moved_from,
+            later.moved_to or self.moved_to,
+            self.joining or later.joining,
+        )
+
+
+class Observer:
+    """Digests one volume's changes in order."""
+
+    def __init__(self, volume: Volume, directories: Directories) -> None:
+        self._volume = volume
+        self._directories = directories
+        self._looks: dict[RelPath, Reason] = {}
+        self._spreading: list[tuple[RelPath, RelPath]] = []
+        self._wanted = Signal()
+        self._journal = b""
+        self._last = 0
+        self.digested = 0
+        self.compare_wanted: set[RelPath] = set()
+
+    # ------------------------------------------------------------------------------------------------- what to look at
+
+    def start_journal(self, journal: bytes, digested: int) -> None:
+        """A mount connected: its rows are counted in this journal, and everything up to `digested` is done."""
+        self._journal = journal
+        self._last = self.digested = digested
+
+    def take(self, changes: Sequence[Change]) -> None:
+        """Take in rows as the mount tells them, ascending."""
+        for change in changes:
+            self._take(change)
+        if changes:
+            self._last = max(self._last, changes[-1].sequence)
+            self._wanted.notify()
+
+    def _take(self, change: Change) -> None:
+        path, target = change.path, change.target
+        match change.kind:
+            case ChangeKind.CONTENT:
+                self.look(path, Reason(content=True))
+            case ChangeKind.META:
+                self.look(path, Reason(False))
+            case ChangeKind.CREATE | ChangeKind.REMOVE:
+                self.look(path, Reason(content=True))
+                self._directories.mark(parent_of(path), local=True)
+            case ChangeKind.LINK:
+                self.look(path, Reason(False))
+                self._look_new(target or path)
+            case ChangeKind.RENAME | ChangeKind.EXCHANGE if target is not None:
+                self._moved(path, target)
+                if change.kind is ChangeKind.EXCHANGE:
+                    self._moved(target, path)
+            case ChangeKind.COMPARE:
+                self.compare_wanted.add(path)
+            case _:
+                self.look(path, Reason(content=True))
+
+    def _look_new(self, path: RelPath) -> None:
+        self.look(path, Reason(content=True))
+        self._directories.mark(parent_of(path), local=True)
+
+    def _moved(self, source: RelPath, target: RelPath) -> None:
+        self.look(target, Reason(False, moved_from=source))
+        self.look(source, Reason(False, moved_to=target))
+        self._spreading.append((source, target))
+        for path in (source, target):
+            self._directories.mark(parent_of(path), local=True)
+
+    def look(self, path: RelPath, reason: Reason = Reason()) -> None:
+        """Have a path looked at."""
+        earlier = self._looks.get(path)
+        self._looks[path] = reason if earlier is None else earlier.merged(reason)
+        self._wanted.notify()
+
+    @property
+    def last(self) -> int:
+        """The last sequence taken in."""
+        return self._last
+
+    @property
+    def looks(self) -> int:
+        """How many paths wait to be looked at."""
+        return len(self._looks)
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything taken in is digested."""
+        return not self._looks and self.digested >= self._last
+
+    # ---------------------------------------------------------------------------------------------------- looking
+
+    async def run(self) -> None:
+        """Look at what is wanted, for ever."""
+        volume = self._volume
+        while True:
+            await self._wanted.wait_until(lambda: bool(self._looks) or self.digested < self._last)
+            await volume.ready.wait_until(lambda: volume.root is not None and not volume.stopped)
+            if volume.index.ledger.pulling and not volume.comparing:
+                # What is here has nothing to say before the others were heard (R14): the comparison then finds it.
+                self._looks.clear()
+                self._finish([], self._last)
+                continue
+            try:
+                await self._round()
+            except trio.ClosedResourceError:
+                continue  # unmounted in the middle; the looks wait for the next mount
+
+    async def _round(self) -> None:
+        last = self._last
+        while self._spreading:
+            source, target = self._spreading[0]
+            await self._spread(source, target)
+            self._spreading.pop(0)
+        batch = self._next_batch()
+        previous = [self._previous(path, reason) for path, reason in batch]
+        try:
+            found = await self._volume.with_root(look_at, batch, previous)
+        except trio.ClosedResourceError:
+            for path, reason in batch:
+                self.look(path, reason)
+            raise
+        self._finish(found, last if not self._looks and not self._spreading else self.digested)
+
+    def _next_batch(self) -> list[tuple[RelPath, Reason]]:
+        """Return the next paths: parents before children, and what a move leaves behind after where it went."""
+        order = sorted(self._looks.items(), key=lambda item: (item[1].moved_to is not None, depth_of(item[0])))
+        batch = order[:LOOKS_MAX]
+        for path, _ in batch:
+            del self._looks[path]
+        return batch
+
+    async def _spread(self, source: RelPath, target: RelPath) -> None:
+        """A directory was moved: everything that was or is below it is to be looked at."""
+        below = await self._volume.with_root(paths_below, target)
+        for path in below:
+            self.look(path, Reason(moved_from=RelPath(source + path[len(target) :])))
+        for path in list(self._volume.index.rows.shown_paths(source)):
+            self.look(path, Reason(moved_to=RelPath(target + path[len(source) :])))
+
+    def _previous(self, path: RelPath, reason: Reason) -> Observation | None:
+        """Return the observation whose hash the object still has if it is the same object."""
+        rows = self._volume.index.rows
+        if reason.moved_from is not None and not reason.content:
+            source = rows.row(reason.moved_from)
+            if source is not None and source.applied.observation is not None:
+                return source.applied.observation
+        row = rows.row(path)
+        return row.applied.observation if row is not None else None
+
+    def _finish(
+        self, found: "Sequence[tuple[RelPath, Reason, Look | None | OSError | CsfsError]]", digested: int
+    ) -> None:
+        """Have the engine compare everything found, in one transaction with how far the journal is digested."""
+        volume = self._volume
+        position = volume.index.rows.position()
+        with volume.index.transaction():
+            for path, reason, result in found:
+                if isinstance(result, OSError | CsfsError):
+                    self._not_seen(path, result)
+                else:
+                    self._observe(path, reason, result)
+            if digested != self.digested and self._journal:
+                volume.index.ledger.set_digested(self._journal, digested)
+        self.digested = max(self.digested, digested)
+        volume.apply_soon([*(path for path, _, _ in found), *volume.engine.woken()])
+        if volume.index.rows.position() != position:
+            volume.changed.notify()
+        volume.progress.notify()
+
+    def _observe(self, path: RelPath, reason: Reason, look: Look | None) -> None:
+        volume = self._volume
+        known = volume.index.rows.row(path)
+        if look is None and known is None:
+            return
+        if look is not None:
+            self._remember_content(look)
+        changed = volume.engine.observe(
+            path,
+            look.observation if look is not None else None,
+            time.time_ns(),
+            moved_from=reason.moved_from,
+            moved_to=reason.moved_to if look is None else None,
+            joining=reason.joining,
+            extra=volume.extra,
+        )
+        if reason.joining and known is None and look is not None and not changed:
+            volume.index.ledger.hold([path])
+        volume.settle_problem(path)
+
+    def _remember_content(self, look: Look) -> None:
+        volume, observation = self._volume, look.observation
+        if observation.kind is not Kind.FILE:
+            return
+        if look.table:
+            volume.index.ledger.add_table(observation.hash, look.table)
+        # A content that some path shows already need not travel: the peers find it by its hash.
+        if volume.index.rows.paths_with_hash(observation.hash):
+            volume.travelled.add(observation.hash)
+        elif look.content:
+            volume.contents.put(observation.hash, look.content)
+
+    def _not_seen(self, path: RelPath, error: OSError | CsfsError) -> None:
+        log.info("%s: %s not read: %s", self._volume.name, shown(path), error)
+        self._volume.set_problem(path, f"cannot be read: {error}")
+        self._volume.later(UNSTABLE_RETRY_S, lambda: self.look(path, Reason(content=True)))
+
+
+def look_at(
+    root: Root, batch: Sequence[tuple[RelPath, Reason]], previous: Sequence[Observation | None]
+) -> list[tuple[RelPath, Reason, Look | None | OSError | CsfsError]]:
+    """Look at a batch of paths; for a thread. One that cannot be read does not hold up the others."""
+    found: list[tuple[RelPath, Reason, Look | None | OSError | CsfsError]] = []
+    for (path, reason), before in zip(batch, previous, strict=True):
+        try:
+            found.append((path, reason, root.tree.look(path, before, reason.content, content_size_max=INLINE_SIZE_MAX)))
+        except (OSError, CsfsError) as error:
+            found.append((path, reason, error))
+    return found
+
+
+def paths_below(root: Root, directory: RelPath) -> list[RelPath]:
+    """Return every path below `directory` on disk; none if it is not a directory. For a thread."""
+    return [found.path for chunk in scan(root.tree.root, directory) for found in chunk.found]

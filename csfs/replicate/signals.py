@@ -1,0 +1,26 @@
+"""Waking the workers: a condition that several tasks may wait for, set from any step of the loop."""
+
+from collections.abc import Callable
+
+import trio
+
+
+class Signal:
+    """Wakes every waiter at each `notify`. Between testing a condition and `wait` there must be no other await."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def notify(self) -> None:
+        """Wake everyone who waits now."""
+        event, self._event = self._event, trio.Event()
+        event.set()
+
+    async def wait(self) -> None:
+        """Wait for the next `notify`."""
+        await self._event.wait()
+
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until `condition` holds; it is tested at each `notify`."""
+        while not condition():
+            await self.wait()

@@ -1,0 +1,93 @@
+"""Where the content of a file to install comes from: memory, a file that is here under any name, a kept version, a peer."""
+
+import logging
+from collections.abc import Callable, Mapping
+
+import trio
+
+from csfs.core.paths import RelPath, shown
+from csfs.engine.ports import Plan
+from csfs.replicate.fetcher import Fetcher
+from csfs.replicate.volume import Volume
+from csfs.store.hashing import BLOCK_SIZE
+from csfs.store.stage import FromBytes, FromKept, FromPartial, FromStage, FromTree, Source
+
+log = logging.getLogger(__name__)
+
+FETCHES_MAX = 8
+REFETCH_S = 5.0
+
+
+class Sources:
+    """Finds contents for one volume's applier, and fetches what is not here."""
+
+    def __init__(self, volume: Volume, fetcher: Fetcher, discard: Callable[[bytes], None]) -> None:
+        self._volume = volume
+        self._fetcher = fetcher
+        self.discard_later = discard
+        self._finished: set[bytes] = set()
+        self._left: dict[bytes, bytes] = {}
+        self._wrong: set[Source] = set()
+        self._fetching: dict[bytes, set[RelPath]] = {}
+        self._limiter = trio.Semaphore(FETCHES_MAX)
+
+    def find(self, plan: Plan) -> Source | None:
+        """Return where the content of `plan` can be had at once, None if it has to be fetched."""
+        content = plan.content
+        if content.size == 0:
+            return FromBytes(b"")
+        data = self._volume.contents.get(content.hash)
+        if data is not None:
+            return FromBytes(data)
+        if content.hash in self._finished:
+            return FromPartial()
+        if content.hash in self._left:
+            return FromStage(self._left[content.hash])
+        elsewhere: list[Source] = [FromTree(p) for p in self._volume.index.rows.paths_with_hash(content.hash)]
+        elsewhere += [FromKept(n) for n in self._volume.index.ledger.kept_with_hash(content.hash)]
+        return next((source for source in elsewhere if source not in self._wrong), None)
+
+    def adopt(self, left: Mapping[bytes, bytes]) -> None:
+        """Take over what an earlier run left in the stage: names by content hash."""
+        self._left.update(left)
+
+    def used(self, content_hash: bytes) -> None:
+        """The content is on disk now: what was held for it may go."""
+        self._volume.contents.drop(content_hash)
+        self._finished.discard(content_hash)
+        self._left.pop(content_hash, None)
+
+    def failed(self, source: Source, content_hash: bytes) -> None:
+        """What was there did not have the content after all."""
+        self._finished.discard(content_hash)
+        self._left.pop(content_hash, None)
+        self._volume.contents.drop(content_hash)
+        self._wrong.add(source)
+
+    def fetch(self, plan: Plan) -> None:
+        """Have the content of `plan` fetched, once for all paths that want it; the path is applied when it is here."""
+        waiting = self._fetching.get(plan.content.hash)
+        if waiting is not None:
+            waiting.add(plan.path)
+            return
+        self._fetching[plan.content.hash] = {plan.path}
+        assert self._volume.nursery is not None
+        self._volume.nursery.start_soon(self._fetch, plan)
+
+    async def _fetch(self, plan: Plan) -> None:
+        content = plan.content
+        arrived = False
+        try:
+            async with self._limiter:
+                arrived = await self._fetcher.fetch(plan)
+        finally:
+            paths = self._fetching.pop(content.hash)
+        if arrived:
+            self._wrong.clear()
+            if content.size > BLOCK_SIZE:
+                self._finished.add(content.hash)
+            self._volume.apply_soon(paths)
+            return
+        # Live stays what is shown; the entry stays wanted until somebody who has the content is reachable (R21).
+        log.info("%s: nobody reachable has the content of %s", self._volume.name, shown(plan.path))
+        self._volume.later(REFETCH_S, lambda: self._volume.apply_soon(paths))

@@ -1,0 +1,186 @@
+"""One volume on this member: what the workers share. Everything here is touched from the event loop alone."""
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar, TypeVarTuple
+
+import trio
+
+from csfs.core.paths import RelPath
+from csfs.core.versions import Scope, Vector
+from csfs.engine.volume import Rules, VolumeEngine
+from csfs.index.index import Index
+from csfs.replicate.contents import Contents, Hashes
+from csfs.replicate.gate import Gate
+from csfs.replicate.signals import Signal
+from csfs.store.owners import Owners
+from csfs.store.stage import Stage
+from csfs.store.tree import Tree
+
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Trouble with one path; the others go on."""
+
+    path: RelPath
+    reason: str
+
+
+@dataclass(slots=True)
+class Root:
+    """The directory underneath, while the volume is mounted; handed over by the mount's parent."""
+
+    descriptor: int
+    tree: Tree
+    stage: Stage
+    users: int = 0
+    """Threads that work with it now: its descriptors stay open until there are none."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """Where we are with one connected peer, in our update order and in its own."""
+
+    peer: str
+    sent: int
+    """Position up to which it has, or was sent, everything."""
+    knowledge: dict[Scope, Vector]
+    """What it has said that it knows."""
+    last_records: int = 0
+    """Position of the last message of records that it was sent."""
+    applied: int = 0
+    """Position up to which it has said that it applied."""
+    stored: int = 0
+    midstream: bool = False
+    """It has not said the mark of what it is sending."""
+    waiting_since_ns: int = 0
+    """When the oldest message of records left that it has not applied yet; 0: none."""
+    problems: int = 0
+    arrived: deque[tuple[int, set[RelPath]]] = field(default_factory=deque)
+    """What it sent us: positions in its order, and the paths of each that are not applied yet."""
+    reported: int = 0
+    """Its position up to which we told it that we applied."""
+
+
+class Volume:
+    """State and signals of one volume; the workers in this room do the work.
+
+    `changed`: the index has new positions to send. `to_apply`: paths whose known state may not be shown yet. `progress`:
+    something that a waiting command asks about has moved.
+    """
+
+    def __init__(
+        self, name: str, *, index: Index, rules: Rules, member: str, owners: Owners, extra: str = "keep"
+    ) -> None:
+        self.name = name
+        self.member = member
+        self.index = index
+        self.owners = owners
+        self.extra = extra
+        self.engine = VolumeEngine(
+            index.rows, rules, member, index.incarnation, index.ledger.authors(), pulling=index.ledger.pulling
+        )
+        self.root: Root | None = None
+        self.gate: Gate | None = None
+        self.stopped = ""
+        """Why replication of this volume stands still; empty when it does not."""
+        self.comparing = False
+        self.contents = Contents()
+        self.travelled = Hashes()
+        self._heard: set[Scope] = set()
+        self.problems: dict[RelPath, Problem] = {}
+        self.exchanges: dict[str, Exchange] = {}
+        self.changed = Signal()
+        self.progress = Signal()
+        self.ready = Signal()
+        """The root or the gate came or went."""
+        self.to_apply: set[RelPath] = set(index.rows.pending())
+        self.apply_wanted = Signal()
+        self.nursery: trio.Nursery | None = None
+        """Where the volume's workers run."""
+        # Unique over restarts of the daemon, so that a name left in the stage never meets a new one.
+        self._commit_ids = itertools.count(time.time_ns())
+
+    @property
+    def may_apply(self) -> bool:
+        """Whether what is known may be made live: mounted, whole, and compared with what is here."""
+        return self.mounted and not (self.stopped or self.comparing or self.index.ledger.pulling)
+
+    def is_followed(self, path: RelPath) -> bool:
+        """Whether a group of this member covers `path`."""
+        return self.engine.is_followed(path)
+
+    def heard(self, scope: Scope) -> None:
+        """A member that does not pull itself has told all it knows of `scope`."""
+        self._heard.add(scope)
+
+    @property
+    def heard_all(self) -> bool:
+        """Whether all scopes of this member were heard of since it started."""
+        return self._heard >= set(self.engine.scopes())
+
+    @property
+    def mounted(self) -> bool:
+        """Whether there is a root to look at and a gate to commit through."""
+        return self.root is not None and self.gate is not None and not self.gate.closed
+
+    def next_commit_id(self) -> int:
+        """Return an id for one commit."""
+        return next(self._commit_ids)
+
+    def apply_soon(self, paths: Iterable[RelPath]) -> None:
+        """Have the applier look at these paths."""
+        self.to_apply.update(paths)
+        self.apply_wanted.notify()
+
+    def records_changed(self) -> None:
+        """Tell the senders that the index has moved on."""
+        self.changed.notify()
+        self.progress.notify()
+
+    def set_problem(self, path: RelPath, reason: str) -> None:
+        """Report trouble with one path, until it is settled."""
+        self.problems[path] = Problem(path, reason)
+        self.progress.notify()
+
+    def settle_problem(self, path: RelPath) -> None:
+        """The path is all right (again)."""
+        self.problems.pop(path, None)
+
+    def is_settled(self, path: RelPath) -> bool:
+        """Whether nothing is left to do at `path`, or what is left is reported as a problem."""
+        row = self.index.rows.row(path)
+        return row is None or not row.pending or path in self.problems
+
+    def later(self, delay_s: float, action: Callable[[], None]) -> None:
+        """Do something in a while, unless the daemon ends before."""
+        assert self.nursery is not None
+        self.nursery.start_soon(_after, delay_s, action)
+
+    async def with_root(self, function: Callable[[Root, *Ts], T], *arguments: *Ts) -> T:
+        """Run slow work on the directory underneath in a thread.
+
+        Raises:
+            trio.ClosedResourceError: the volume is not mounted (any more).
+        """
+        root = self.root
+        if root is None:
+            raise trio.ClosedResourceError(f"volume {self.name} is not mounted")
+        root.users += 1
+        try:
+            return await trio.to_thread.run_sync(function, root, *arguments)
+        finally:
+            root.users -= 1
+            self.progress.notify()
+
+
+async def _after(delay_s: float, action: Callable[[], None]) -> None:
+    await trio.sleep(delay_s)
+    action()

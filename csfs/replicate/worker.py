@@ -1,0 +1,229 @@
+"""One volume's workers on this member, wired together: observer, directories, applier, fetcher, comparison, retention."""
+
+import logging
+import os
+import secrets
+import time
+from collections.abc import Sequence
+
+import trio
+
+from csfs.core.objects import Kind
+from csfs.core.paths import ROOT, RelPath
+from csfs.errors import CsfsError
+from csfs.replicate.applier import Applier
+from csfs.replicate.compare import compare
+from csfs.replicate.directories import Directories
+from csfs.replicate.fetcher import Fetcher
+from csfs.replicate.gate import Gate
+from csfs.replicate.observer import Observer
+from csfs.replicate.sources import Sources
+from csfs.replicate.volume import Root, Volume
+from csfs.store.stage import Stage
+from csfs.store.tree import Tree
+from csfs.wire.messages import INLINE_SIZE_MAX, Update
+
+log = logging.getLogger(__name__)
+
+KEPT_COUNT_MAX = 10
+KEPT_BYTES_MAX = 1024**3
+KEPT_AGE_NS_MAX = 30 * 86_400 * 10**9
+MAINTENANCE_S = 60.0
+
+
+class VolumeWorker:
+    """Runs one volume as long as the daemon lives, mounted or not."""
+
+    def __init__(self, volume: Volume) -> None:
+        self.volume = volume
+        self.directories = Directories(volume)
+        self.observer = Observer(volume, self.directories)
+        self.fetcher = Fetcher(volume)
+        self.sources = Sources(volume, self.fetcher, self._discard_later)
+        self.applier = Applier(volume, self.directories, self.observer, self.sources)
+        self._discarded: list[bytes] = []
+        self._mount = b""
+
+    async def run(self) -> None:
+        """Run all workers, for ever."""
+        volume = self.volume
+        async with trio.open_nursery() as nursery:
+            volume.nursery = nursery
+            nursery.start_soon(self.observer.run)
+            nursery.start_soon(self.directories.run)
+            nursery.start_soon(self.applier.run)
+            nursery.start_soon(self._compare)
+            nursery.start_soon(self._maintain)
+
+    # ----------------------------------------------------------------------------------------------- mounted, unmounted
+
+    async def attach_root(self, descriptor: int) -> None:
+        """The volume is mounted: look at it through `descriptor`, the directory underneath, which is ours now."""
+        volume = self.volume
+        tree = Tree(descriptor, volume.owners)
+        stage = await trio.to_thread.run_sync(Stage, tree)
+        identity = await trio.to_thread.run_sync(stage.identity)
+        volume.stopped = await self._checked_identity(stage, identity)
+        if volume.stopped:
+            log.error("%s: %s", volume.name, volume.stopped)
+        volume.root = Root(descriptor, tree, stage)
+        self.sources.adopt(await trio.to_thread.run_sync(stage.adoptable))
+        volume.ready.notify()
+
+    async def _checked_identity(self, stage: Stage, identity: bytes | None) -> str:
+        """Return why this root must not be replicated, or nothing: a root that was swapped is not a mass delete."""
+        known = self.volume.index.ledger.volume_identity
+        if known is None:
+            if identity is None:
+                identity = secrets.token_bytes(16)
+                await trio.to_thread.run_sync(stage.write_identity, identity)
+            with self.volume.index.transaction():
+                self.volume.index.ledger.set_volume_identity(identity)
+            return ""
+        if identity == known:
+            return ""
+        found = "no identity" if identity is None else "another identity"
+        return (
+            f"the directory underneath has {found} in .csfs/identity: is the right file system mounted below? "
+            "Nothing is replicated, so that an empty root is not taken for a mass delete. To begin anew with what is "
+            f"there, stop the daemon and remove the index of volume {self.volume.name!r}"
+        )
+
+    async def detach_root(self) -> None:
+        """The volume was unmounted: close the directory underneath, once nothing uses it."""
+        root, self.volume.root = self.volume.root, None
+        self.volume.ready.notify()
+        if root is None:
+            return
+        await self.volume.progress.wait_until(lambda: root.users == 0)
+        root.stage.close()
+        os.close(root.descriptor)
+
+    def attach_gate(self, gate: Gate, *, mount: bytes, clean: bool) -> None:
+        """A mount process connected; `mount` names its life, in which the tree may have been compared before."""
+        volume = self.volume
+        volume.gate = gate
+        if not clean or volume.index.ledger.compared != mount:
+            self.observer.compare_wanted.add(ROOT)
+        self._mount = mount
+        volume.ready.notify()
+
+    def detach_gate(self, gate: Gate) -> None:
+        """The mount process is gone."""
+        gate.close()
+        if self.volume.gate is gate:
+            self.volume.gate = None
+        self.volume.ready.notify()
+        self.volume.progress.notify()
+
+    # -------------------------------------------------------------------------------------------------------- comparing
+
+    def compare_all(self) -> None:
+        """Changes may be missing: compare the whole tree."""
+        self.observer.compare_wanted.add(ROOT)
+        self.volume.progress.notify()
+
+    async def _compare(self) -> None:
+        volume = self.volume
+        while True:
+            await volume.progress.wait_until(self._comparison_due)
+            await volume.ready.wait_until(lambda: volume.root is not None and not volume.stopped)
+            joining = volume.index.ledger.pulling
+            wanted, self.observer.compare_wanted = self.observer.compare_wanted, set()
+            volume.comparing = True
+            try:
+                if joining:
+                    volume.engine.finish_pull()
+                for path in [ROOT] if joining or ROOT in wanted else sorted(wanted):
+                    await compare(volume, self.observer, path, joining=joining)
+                with volume.index.transaction():
+                    volume.index.ledger.set_pulling(False)
+                    if ROOT in wanted or joining:
+                        volume.index.ledger.set_compared(self._mount)
+            except (OSError, CsfsError, trio.ClosedResourceError) as error:
+                log.error("%s: comparison failed: %s", volume.name, error)
+                self.observer.compare_wanted |= wanted
+                await trio.sleep(1)
+            finally:
+                volume.comparing = False
+            volume.apply_soon(volume.index.rows.pending())
+            volume.ready.notify()
+            volume.progress.notify()
+
+    def _comparison_due(self) -> bool:
+        volume = self.volume
+        if not volume.mounted:
+            return False
+        if volume.index.ledger.pulling:
+            return volume.heard_all
+        return bool(self.observer.compare_wanted)
+
+    # ------------------------------------------------------------------------------------------------------- maintenance
+
+    def _discard_later(self, staged: bytes) -> None:
+        self._discarded.append(staged)
+
+    async def _maintain(self) -> None:
+        volume = self.volume
+        while True:
+            await trio.sleep(MAINTENANCE_S)
+            if volume.index.wants_checkpoint:
+                await trio.to_thread.run_sync(volume.index.checkpoint)
+            surplus = volume.index.ledger.surplus(
+                count_max=KEPT_COUNT_MAX, bytes_max=KEPT_BYTES_MAX, before_ns=time.time_ns() - KEPT_AGE_NS_MAX
+            )
+            discarded, self._discarded = self._discarded, []
+            if surplus or discarded:
+                try:
+                    await volume.with_root(_clean, surplus, discarded)
+                except trio.ClosedResourceError:
+                    continue
+                with volume.index.transaction():
+                    for name in surplus:
+                        volume.index.ledger.drop_kept(name)
+                    volume.index.ledger.prune_tables()
+
+    # ------------------------------------------------------------------------------------------------------------ inline
+
+    async def inline_contents(self, updates: Sequence[Update], size_max: int) -> tuple[tuple[bytes, bytes], ...]:
+        """Return small contents that the receiver of `updates` is likely to lack, at most `size_max` bytes together."""
+        contents: dict[bytes, bytes] = {}
+        missing: list[tuple[RelPath, bytes]] = []
+        size = 0
+        for update in updates:
+            for entry in update.content.entries if update.content is not None else ():
+                value = entry.value
+                if value.kind is not Kind.FILE or not 0 < value.size <= INLINE_SIZE_MAX or value.hash in contents:
+                    continue
+                size += value.size
+                if size > size_max:
+                    break
+                data = self.volume.contents.get(value.hash)
+                if data is not None:
+                    contents[value.hash] = data
+                elif value.hash not in self.volume.travelled:
+                    missing.append((RelPath(update.path), value.hash))
+        if missing and self.volume.root is not None:
+            contents.update(await self.volume.with_root(_read_contents, missing))
+        return tuple(contents.items())
+
+
+def _read_contents(root: Root, wanted: Sequence[tuple[RelPath, bytes]]) -> dict[bytes, bytes]:
+    """Return the contents that are still what they were; for a thread."""
+    found = {}
+    for path, content_hash in wanted:
+        try:
+            look = root.tree.look(path, content_changed=True, content_size_max=INLINE_SIZE_MAX)
+        except (OSError, CsfsError):
+            continue
+        if look is not None and look.content is not None and look.observation.hash == content_hash:
+            found[content_hash] = look.content
+    return found
+
+
+def _clean(root: Root, kept: Sequence[bytes], staged: Sequence[bytes]) -> None:
+    """Delete kept versions that retention let go, and what was staged in vain; for a thread."""
+    for name in kept:
+        root.stage.kept.delete(name)
+    for name in staged:
+        root.stage.discard(name)
