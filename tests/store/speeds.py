@@ -33,7 +33,7 @@ def main(directory: str | None) -> None:
         live, stage_directory = [os.open(Path(place, name), os.O_DIRECTORY) for name in (".", ".csfs/stage")]
         names = [b"%d" % number for number in range(COUNT)]
         timed("build", lambda: [stage.build(name, CONTENT, META, MTIME_NS, FromBytes(DATA)) for name in names])
-        timed("commit", lambda: [install(stage_directory, live, name) for name in names])
+        timed("commit", lambda: install(stage_directory, live, names))
         timed("look", lambda: [tree.look(RelPath(name), content_size_max=32768) for name in names])
         known = [tree.observe(RelPath(name)) for name in names]
         timed("observe known", lambda: [tree.observe(RelPath(n), k) for n, k in zip(names, known, strict=True)])
@@ -43,8 +43,9 @@ def main(directory: str | None) -> None:
             os.close(descriptor)
 
 
-def install(stage: int, live: int, name: bytes) -> None:
-    commit_install(stage, name, live, name, -1, b"", replace=False)
+def install(stage: int, live: int, names: list[bytes]) -> None:
+    for name in names:
+        commit_install(stage, name, live, name, -1, b"", replace=False)
 
 
 def timed(what: str, work: Callable[[], object]) -> None:
