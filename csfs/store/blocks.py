@@ -91,8 +91,15 @@ def block_matches(descriptor: int, size: int, index: int, expected: bytes) -> bo
 
 
 def data_ranges(descriptor: int, size: int, within: BlockRange) -> Iterator[BlockRange]:
-    """Yield ranges of the blocks `within` a file of `size` bytes that may hold anything but zeros, ascending."""
-    if os.fstat(descriptor).st_blocks * 512 >= size:
+    """Yield ranges of the blocks `within` a file of `size` bytes that may hold anything but zeros, ascending.
+
+    Raises:
+        UnstableError: the file is shorter: its end must not be taken for a hole.
+    """
+    status = os.fstat(descriptor)
+    if status.st_size < size:
+        raise UnstableError(f"a file has {status.st_size} bytes, {size} expected")
+    if status.st_blocks * 512 >= size:
         yield within
         return
     first, last = within

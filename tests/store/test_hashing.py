@@ -105,6 +105,9 @@ def test_a_file_that_became_shorter_is_unstable() -> None:
         with pytest.raises(UnstableError):
             blocks.hash_file(file.fileno(), BLOCK_SIZE * 3)
         assert not blocks.verify(file.fileno(), 6, bytes(32))
+        file.truncate(0)
+        with pytest.raises(UnstableError):
+            blocks.hash_file(file.fileno(), BLOCK_SIZE * 3)
 
 
 def test_blocks_are_read_up_to_the_end() -> None:
