@@ -125,12 +125,11 @@ def verified_identity(certificate: x509.Certificate, authority_point: bytes, now
     """
     try:
         authority = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), authority_point)
-        algorithm = certificate.signature_hash_algorithm
-        assert algorithm is not None
-        authority.verify(certificate.signature, certificate.tbs_certificate_bytes, ec.ECDSA(algorithm))
+        # Members are signed with SHA-256, always: another algorithm makes the signature wrong, as it should.
+        authority.verify(certificate.signature, certificate.tbs_certificate_bytes, ec.ECDSA(hashes.SHA256()))
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except (InvalidSignature, ValueError, AssertionError, x509.ExtensionNotFound) as error:
+    except (InvalidSignature, ValueError, x509.ExtensionNotFound) as error:
         raise NotPermittedError("its certificate was not made by this cluster") from error
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
         raise NotPermittedError("its certificate is not valid at this time; compare the clocks of both hosts")

@@ -101,26 +101,26 @@ class Invitations:
             self._save([*others, Invitation(member, _digest(token.secret), (now + lifetime).timestamp())])
         return token
 
-    def use(self, member: str, secret: bytes, key: bytes, now: datetime.datetime) -> None:
-        """Use up the invitation of `member` for the host whose public key is `key`.
+    def check(self, member: str, secret: bytes, key: bytes, now: datetime.datetime) -> bool:
+        """Return whether the host whose public key is `key` has used the invitation of `member` already.
 
         The same host may ask again until the invitation expires: its first answer may have been lost on the way.
 
         Raises:
             NotPermittedError: no such invitation, or it was used by another host.
         """
-        key_digest = hashlib.sha256(key).hexdigest()
+        return bool(_matching(self._current(now), member, secret, key).used_by)
+
+    def use(self, member: str, secret: bytes, key: bytes, now: datetime.datetime) -> None:
+        """Use up the invitation of `member` for the host whose public key is `key`; durable when it returns.
+
+        Raises: as `check`.
+        """
         with self._locked():
             current = self._current(now)
-            mine = [i for i in current if hmac.compare_digest(i.digest, _digest(secret)) and i.member == member]
-            if not mine:
-                raise NotPermittedError(
-                    f"this token is wrong, expired or replaced; run `csfs invite {member}` again and use what it prints"
-                )
-            if mine[0].used_by not in ("", key_digest):
-                raise NotPermittedError(f"this token was used already; run `csfs invite {member}` again")
-            used = msgspec.structs.replace(mine[0], used_by=key_digest)
-            self._save([used if i is mine[0] else i for i in current])
+            mine = _matching(current, member, secret, key)
+            used = msgspec.structs.replace(mine, used_by=_digest(key))
+            self._save([used if i is mine else i for i in current])
 
     def withdraw(self, member: str, now: datetime.datetime) -> None:
         """Forget the invitation of `member`, if there is one."""
@@ -155,6 +155,16 @@ class Invitations:
             yield
         finally:
             os.close(lock)
+
+
+def _matching(invitations: list[Invitation], member: str, secret: bytes, key: bytes) -> Invitation:
+    for invitation in invitations:
+        # Every digest is compared whole: the time taken says nothing of how much of it was right.
+        if hmac.compare_digest(invitation.digest, _digest(secret)) and invitation.member == member:
+            if invitation.used_by not in ("", _digest(key)):
+                raise NotPermittedError(f"this token was used already; run `csfs invite {member}` again")
+            return invitation
+    raise NotPermittedError("this token is wrong, expired or replaced; run `csfs invite` again and use what it prints")
 
 
 def _digest(secret: bytes) -> str:
