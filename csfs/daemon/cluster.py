@@ -150,7 +150,7 @@ class Cluster:
         lifetime = datetime.timedelta(seconds=lifetime_s)
         invitations = Invitations(self.home.keys)
         point = public_point(authority.key.public_key())
-        return invitations.invite(member, point, lifetime, now()).text
+        return invitations.invite(member, point, lifetime, now()).text()
 
     def inviter(self) -> Inviter | None:
         """Return what it takes to let a host in, None if this host cannot."""

@@ -103,9 +103,7 @@ class Daemon:
         rules = self._cluster.settings.rules(name, self._cluster.member)
         extra_file = directory / "extra"
         extra = extra_file.read_text().strip() if extra_file.exists() else "keep"
-        volume = Volume(
-            name, index=index, rules=rules, member=self._cluster.member, owners=self._owners, extra=extra
-        )
+        volume = Volume(name, index=index, rules=rules, member=self._cluster.member, owners=self._owners, extra=extra)
         worker = VolumeWorker(volume)
         self._workers[name] = worker
         self._mounts[name] = MountedVolume(worker, str(self._home.journal(name)))
@@ -130,20 +128,23 @@ class Daemon:
         """Read the configuration again and do as it says."""
         self._cluster.reload()
         settings = self._cluster.settings
+        changed = False
         for name in [volume.name for volume in settings.volumes]:
             if name not in self._workers:
                 self._start_volume(name)
-            else:
-                self._workers[name].volume.set_rules(settings.rules(name, self._cluster.member))
+                changed = True
+            elif self._workers[name].follow(settings.rules(name, self._cluster.member)):
                 await self._mounts[name].tell_rules(MountRules(name, settings.volume_rules(name).rules))
+                changed = True
         self._network.update_peers(self._cluster.peers)
-        # What two members share may have changed: they greet each other anew.
-        await self._network.restart_links("the configuration changed")
+        if changed:
+            # What two members share is not what it was: they greet each other anew.
+            await self._network.restart_links("the configuration changed")
 
     # ---------------------------------------------------------------------------------------------------------- network
 
     async def _on_link(self, peer: str, link: Link) -> None:
-        workers = {name: w for name, w in self._workers.items() if w.volume.engine.scopes_with(peer)}
+        workers = {name: w for name, w in self._workers.items() if w.volume.scopes(peer)}
         log.info("connected to %s", peer)
         try:
             await PeerSession(peer, link, workers, self._cluster).run()
@@ -164,12 +165,10 @@ class Daemon:
         connection = ControlConnection(stream)
         try:
             await self._converse(connection)
-        except RemoteProtocolError as error:
-            log.warning("%s", error)
-        except _PEER_GONE:
-            pass
         except* _PEER_GONE:
             pass
+        except* RemoteProtocolError as group:
+            log.warning("%s", _first_error(group))
         except* Exception:
             log.exception("unexpected error on the %s", connection.source)
         finally:
@@ -264,8 +263,6 @@ def run(home: Home) -> None:
         known = group.subgroup(CsfsError)
         if known is None:
             raise
-        raise _first_error(known) from group  # type: ignore[arg-type]
+        raise _first_error(known) from group
     finally:
         os.close(lock)
-
-

@@ -1,34 +1,16 @@
 """What the engine needs of an index, and the values it exchanges with the workers around it."""
 
-import enum
 from collections.abc import Iterator
 from typing import Protocol
 
 import msgspec
 
-from csfs.core.objects import Applied, Observation, Stamp
 from csfs.core.paths import RelPath
-from csfs.core.records import Content, Meta, Record
+from csfs.core.rows import Plan as Plan
+from csfs.core.rows import Row as Row
+from csfs.core.rows import Step as Step
 from csfs.core.versions import Dot, Hlc, Scope, Vector
 from csfs.wire.messages import Update
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the index holds of one path.
-
-    `scope` is the group revision that the path belongs to (empty: no group, the record is kept but not followed). `live`: the
-    winner is something other than absent. `pending`: what is known is not yet what is shown. A half's position is
-    the index position at which it last changed, 0 for never.
-    """
-
-    record: Record
-    applied: Applied
-    scope: Scope
-    live: bool
-    pending: bool
-    content_position: int = 0
-    meta_position: int = 0
-    time_position: int = 0
 
 
 class IndexPort(Protocol):
@@ -73,36 +55,6 @@ class IndexPort(Protocol):
     def clock(self) -> Hlc: ...
 
     def set_clock(self, clock: Hlc) -> None: ...
-
-
-class Step(enum.Enum):
-    """What has to be done so that the disk shows what is live."""
-
-    INSTALL = "install"
-    REMOVE = "remove"
-    ATTRIBUTES = "attributes"
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """One application of what is live at a path, and what it makes of `Applied` when it is done.
-
-    `expected` is the stamp that the disk must still show (None: nothing). `content` is what to install (its `hash` must be at
-    hand for a file). `meta` is the complete meta wanted; `mtime_ns` None leaves the time alone. `base` is what is
-    shown now. `keep`: what is displaced is the loser of a conflict and must be kept whatever retention says.
-    """
-
-    path: RelPath
-    step: Step
-    expected: Stamp | None
-    base: Observation | None
-    content: Content
-    meta: Meta | None
-    mtime_ns: int | None
-    keep: bool
-    content_dot: Dot | None
-    content_seen: Vector
-    meta_dot: Dot | None
-    meta_seen: Vector
 
 
 class Received(msgspec.Struct, frozen=True):

@@ -6,8 +6,8 @@ import msgspec
 
 from csfs.core.objects import Applied
 from csfs.core.paths import RelPath
-from csfs.core.versions import Incarnation
-from csfs.engine.ports import Plan
+from csfs.core.rows import Plan
+from csfs.core.versions import Incarnation, Scope
 from csfs.index.database import Database
 from csfs.index.facts import Facts
 
@@ -48,6 +48,16 @@ class Ledger:
     def set_volume_identity(self, identity: bytes) -> None:
         """Bind the index to one root."""
         self._facts.set_value("volume_identity", identity)
+
+    @property
+    def scopes(self) -> list[Scope]:
+        """Return the scopes that the rows were last sorted into."""
+        found = self._facts.value("scopes")
+        return msgspec.msgpack.decode(found, type=list[Scope]) if found is not None else []
+
+    def set_scopes(self, scopes: list[Scope]) -> None:
+        """Record the scopes that the rows are sorted into."""
+        self._facts.set_value("scopes", msgspec.msgpack.encode(scopes))
 
     @property
     def pulling(self) -> bool:

@@ -11,8 +11,8 @@ import msgspec
 
 from csfs.core.objects import Kind, Stamp
 from csfs.core.paths import RelPath
+from csfs.core.rows import Row
 from csfs.core.versions import Hlc, Incarnation, Scope, Vector
-from csfs.engine.ports import Row
 from csfs.index.database import Database
 from csfs.index.facts import Facts
 

@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS rows (
     pending  INTEGER NOT NULL, -- 1: what is known is not yet what is shown
     stamp    BLOB,             -- stamp of what is shown, 4 x int64 little-endian, then `r` if racy; NULL: nothing is shown
     hash     BLOB,             -- root hash of the regular file shown; NULL otherwise
-    row      BLOB NOT NULL     -- msgpack of engine.ports.Row
+    row      BLOB NOT NULL     -- msgpack of core.rows.Row
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS rows_by_position ON rows (position) WHERE position > 0;
 CREATE INDEX IF NOT EXISTS rows_pending ON rows (path) WHERE pending;
@@ -62,6 +62,6 @@ CREATE TABLE IF NOT EXISTS held (
 
 CREATE TABLE IF NOT EXISTS intents (
     path BLOB PRIMARY KEY,     -- attributes are being set here in several steps
-    plan BLOB NOT NULL         -- msgpack of engine.ports.Plan
+    plan BLOB NOT NULL         -- msgpack of core.rows.Plan
 ) WITHOUT ROWID;
 """

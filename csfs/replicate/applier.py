@@ -15,12 +15,12 @@ import trio
 
 from csfs.core.objects import Kind, Observation, Stamp
 from csfs.core.paths import RelPath, depth_of, parent_of, shown
-from csfs.engine.ports import Plan, Step
+from csfs.core.rows import Plan, Step
 from csfs.errors import ContentMismatchError, CsfsError
 from csfs.index.ledger import KeptVersion
 from csfs.replicate.directories import Directories
 from csfs.replicate.gate import COMMITS_MAX, kept_name, staged_name
-from csfs.replicate.observer import Observer, Reason
+from csfs.replicate.observer import RACY_NS, Observer, Reason
 from csfs.replicate.sources import Sources
 from csfs.replicate.volume import Root, Volume
 from csfs.store.stage import Source, Staged
@@ -29,7 +29,6 @@ from csfs.wire.control import Attributes, Commit, CommitResult, Install, Outcome
 log = logging.getLogger(__name__)
 
 PLANNED_MAX = COMMITS_MAX
-RACY_NS = 20_000_000
 RETRY_S_MAX = 60.0
 REFUSED_RETRY_S_MAX = 1.0
 

@@ -12,8 +12,9 @@ from typing import Protocol
 
 import trio
 
-from csfs.core.paths import checked, shown
-from csfs.core.versions import Scope, Vector, includes
+from csfs.core.paths import RelPath, shown
+from csfs.core.versions import Scope, Vector, joined
+from csfs.engine.ports import Outgoing
 from csfs.errors import RemoteProtocolError
 from csfs.replicate.serving import Serving
 from csfs.replicate.signals import Signal
@@ -113,7 +114,7 @@ class PeerSession:
         for name, worker in self._workers.items():
             volume = worker.volume
             cursor_index, cursor = volume.index.ledger.cursor(self._peer)
-            incarnations.update({int(i): member for i, member in volume.engine.authors.items()})
+            incarnations.update({int(i): member for i, member in volume.authors.items()})
             volumes.append(
                 VolumeHello(
                     name,
@@ -150,12 +151,14 @@ class PeerSession:
             self._theirs[theirs.name] = theirs
             with volume.index.transaction():
                 volume.index.ledger.add_authors(hello.incarnations)
-            volume.engine.authors.update(volume.index.ledger.authors())
+            volume.authors.update(volume.index.ledger.authors())
+            volume.engine.greeted(self._peer)
             resumed = theirs.cursor_index == volume.index.ledger.index_id
             exchange = Exchange(
                 self._peer,
                 sent=theirs.cursor_position if resumed else 0,
-                knowledge=dict(theirs.knowledge),
+                # Who pulls has to hear a mark again, even if it knows all that there is.
+                knowledge={} if theirs.pulling else dict(theirs.knowledge),
                 stored=theirs.cursor_position if resumed else 0,
             )
             self._await_pending(volume, exchange)
@@ -184,43 +187,36 @@ class PeerSession:
     async def _send_records(self, worker: VolumeWorker) -> None:
         volume = worker.volume
         exchange = volume.exchanges[self._peer]
-        marked: set[Scope] = set()
         while True:
             # What it is in the middle of telling us must not be told back.
             with trio.move_on_after(MIDSTREAM_S_MAX):
                 await volume.progress.wait_until(lambda: not exchange.midstream)
             outgoing = volume.engine.outgoing(exchange.sent, exchange.knowledge, UPDATES_MAX, self._peer)
-            marks = volume.engine.knowledge() if outgoing.done else {}
-            position = outgoing.position
+            if outgoing.mark is not None:
+                self._now_knows(exchange, outgoing.scope, outgoing.mark)
             if outgoing.updates:
-                # Who joins with a tree of its own asks for what it lacks.
-                size_max = 0 if self._theirs[volume.name].pulling else INLINE_BATCH_SIZE_MAX
-                contents = await worker.inline_contents(outgoing.updates, size_max)
-                exchange.last_records = position
+                exchange.last_records = outgoing.position
                 exchange.waiting_since_ns = exchange.waiting_since_ns or time.time_ns()
-                await self._link.send(
-                    Records(volume.name, outgoing.scope, position, outgoing.updates, contents, outgoing.mark)
-                )
-                if outgoing.mark is not None:
-                    marked.add(outgoing.scope)
-                    self._now_knows(exchange, outgoing.scope, outgoing.mark)
-            exchange.sent = max(exchange.sent, position)
+            exchange.sent = max(exchange.sent, outgoing.position)
+            if outgoing.updates or outgoing.mark is not None:
+                await self._send(worker, outgoing)
             volume.progress.notify()
-            for scope in volume.engine.scopes_with(self._peer):
-                mark = marks.get(scope)
-                if mark is None or (outgoing.updates and scope == outgoing.scope and outgoing.mark is not None):
-                    continue
-                # A peer that pulls has to hear once that there is nothing more.
-                if scope not in marked or not includes(exchange.knowledge.get(scope, {}), mark):
-                    marked.add(scope)
-                    self._now_knows(exchange, scope, mark)
-                    await self._link.send(Records(volume.name, scope, position, (), (), mark))
             if outgoing.done and volume.index.rows.position() <= exchange.sent:
                 await volume.changed.wait()
 
+    async def _send(self, worker: VolumeWorker, outgoing: Outgoing) -> None:
+        """Send one batch; its updates are of one moment, whatever happens while its contents are read."""
+        volume = worker.volume
+        # Who joins with a tree of its own asks for what it lacks.
+        size_max = 0 if self._theirs[volume.name].pulling else INLINE_BATCH_SIZE_MAX
+        contents = await worker.inline_contents(outgoing.updates, size_max)
+        await self._link.send(
+            Records(volume.name, outgoing.scope, outgoing.position, outgoing.updates, contents, outgoing.mark)
+        )
+
     def _now_knows(self, exchange: Exchange, scope: Scope, mark: Vector) -> None:
-        """Once it has stored this, it knows what we know; a break makes it say anew what it knows."""
-        exchange.knowledge[scope] = {**exchange.knowledge.get(scope, {}), **mark}
+        """Note what it knows: what it says, and what it is told; after a break it says anew what it has stored."""
+        exchange.knowledge[scope] = joined(exchange.knowledge.get(scope, {}), mark)
 
     async def _report_applied(self, volume: Volume) -> None:
         exchange = volume.exchanges[self._peer]
@@ -287,10 +283,11 @@ class PeerSession:
             volume.index.ledger.set_cursor(self._peer, theirs.index_id, message.position)
         for path, reason in received.refused:
             log.warning("%s: peer %s: %s refused: %s", volume.name, self._peer, shown(path), reason)
-            volume.set_problem(checked(b""), f"{shown(path)} from {self._peer} refused: {reason}")
+            if path:
+                volume.set_problem(RelPath(path), f"refused from {self._peer}: {reason}")
         exchange.midstream = message.mark is None
         if message.mark is not None:
-            exchange.knowledge[message.scope] = {**exchange.knowledge.get(message.scope, {}), **message.mark}
+            self._now_knows(exchange, message.scope, message.mark)
             if not theirs.pulling:
                 volume.heard(message.scope)
         exchange.arrived.append((message.position, {p for p in received.touched if not volume.is_settled(p)}))

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import trio
 
-from csfs.engine.ports import Plan
+from csfs.core.rows import Plan
 from csfs.errors import ContentMismatchError, CsfsError
 from csfs.replicate.volume import Root, Volume
 from csfs.store.hashing import BLOCK_SIZE, HASH_SIZE, block_count, block_hash, hash_of_block, table_root
@@ -56,7 +56,7 @@ class Fetcher:
 
     def _peers(self, plan: Plan) -> list[str]:
         """Return connected peers, the author of the content first."""
-        author = self._volume.engine.authors.get(plan.content_dot.incarnation) if plan.content_dot else None
+        author = self._volume.authors.get(plan.content_dot.incarnation) if plan.content_dot else None
         return sorted(self.requesters, key=lambda peer: peer != author)
 
     async def _fetch_from(self, requester: Requester, plan: Plan) -> bool:

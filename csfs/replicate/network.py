@@ -97,6 +97,12 @@ class PeerNetwork:
             if self._serials.get(peer) in self._revoked.serials or peer in self._revoked.members:
                 self._nursery.start_soon(self._switchboard.hang_up, peer, "your certificate was revoked")
 
+    async def restart_links(self, reason: str) -> None:
+        """End every link, to be made anew at once: what two members tell each other first has changed."""
+        async with trio.open_nursery() as nursery:
+            for peer in self._peers:
+                nursery.start_soon(self._switchboard.hang_up, peer, reason)
+
     def peers_state(self) -> dict[str, PeerState]:
         """Return how the link to each peer is, by name."""
         return {peer: self._switchboard.state_of(peer) for peer in sorted(self._peers)}

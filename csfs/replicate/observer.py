@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 LOOKS_MAX = 500
 """Paths looked at between two transactions."""
+RACY_NS = 20_000_000
+"""A younger stamp does not prove that nothing was written after it was taken (R23)."""
 UNSTABLE_RETRY_S = 0.2
 
 
@@ -197,7 +199,7 @@ class Observer:
         return row.applied.observation if row is not None else None
 
     def _finish(
-        self, found: "Sequence[tuple[RelPath, Reason, Look | None | OSError | CsfsError]]", digested: int
+        self, found: "Sequence[tuple[RelPath, Reason, Look | OSError | CsfsError | None]]", digested: int
     ) -> None:
         """Have the engine compare everything found, in one transaction with how far the journal is digested."""
         volume = self._volume
@@ -231,6 +233,7 @@ class Observer:
             moved_to=reason.moved_to if look is None else None,
             joining=reason.joining,
             extra=volume.extra,
+            racy=look is not None and time.time_ns() - look.observation.stamp.ctime_ns < RACY_NS,
         )
         if reason.joining and known is None and look is not None and not changed:
             volume.index.ledger.hold([path])
@@ -256,9 +259,9 @@ class Observer:
 
 def look_at(
     root: Root, batch: Sequence[tuple[RelPath, Reason]], previous: Sequence[Observation | None]
-) -> list[tuple[RelPath, Reason, Look | None | OSError | CsfsError]]:
+) -> list[tuple[RelPath, Reason, Look | OSError | CsfsError | None]]:
     """Look at a batch of paths; for a thread. One that cannot be read does not hold up the others."""
-    found: list[tuple[RelPath, Reason, Look | None | OSError | CsfsError]] = []
+    found: list[tuple[RelPath, Reason, Look | OSError | CsfsError | None]] = []
     for (path, reason), before in zip(batch, previous, strict=True):
         try:
             found.append((path, reason, root.tree.look(path, before, reason.content, content_size_max=INLINE_SIZE_MAX)))

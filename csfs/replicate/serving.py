@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import trio
 
@@ -70,15 +71,15 @@ class Serving:
 
 def _read(root: Root, paths: list[RelPath], kept: list[bytes], question: GetBlocks, table: bytes) -> list[bytes] | None:
     """Return the blocks asked for from the first place that has them; for a thread."""
-    readers = [lambda p=path: root.tree.read_blocks(p, question.first, question.count) for path in paths]  # type: ignore[misc]
-    readers += [lambda n=name: root.stage.kept.read_blocks(n, question.first, question.count) for name in kept]  # type: ignore[misc]
+    wanted = [hash_of_block(question.hash, table, question.first + at) for at in range(question.count)]
+    tree, kept_store = root.tree, root.stage.kept
+    readers = [partial(tree.read_blocks, path) for path in paths] + [partial(kept_store.read_blocks, n) for n in kept]
     for read in readers:
         try:
-            blocks: list[bytes] = read()
+            blocks = read(question.first, question.count)
         except (OSError, CsfsError) as error:
             log.debug("content not read: %s", error)
             continue
-        wanted = [hash_of_block(question.hash, table, question.first + i) for i in range(question.count)]
         if [block_hash(block) for block in blocks] == wanted:
             return blocks
     return None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import trio
 
 from csfs.core.paths import RelPath, shown
-from csfs.engine.ports import Plan
+from csfs.core.rows import Plan
 from csfs.replicate.fetcher import Fetcher
 from csfs.replicate.volume import Volume
 from csfs.store.hashing import BLOCK_SIZE

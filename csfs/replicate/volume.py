@@ -9,9 +9,10 @@ from typing import TypeVar, TypeVarTuple
 
 import trio
 
+from csfs.core.groups import Rules
 from csfs.core.paths import RelPath
 from csfs.core.versions import Scope, Vector
-from csfs.engine.volume import Rules, VolumeEngine
+from csfs.engine.volume import VolumeEngine
 from csfs.index.index import Index
 from csfs.replicate.contents import Contents, Hashes
 from csfs.replicate.gate import Gate
@@ -19,7 +20,6 @@ from csfs.replicate.signals import Signal
 from csfs.store.owners import Owners
 from csfs.store.stage import Stage
 from csfs.store.tree import Tree
-
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -84,9 +84,9 @@ class Volume:
         self.index = index
         self.owners = owners
         self.extra = extra
-        self.engine = VolumeEngine(
-            index.rows, rules, member, index.incarnation, index.ledger.authors(), pulling=index.ledger.pulling
-        )
+        self.authors = index.ledger.authors()
+        self.rules = rules
+        self.engine = self._new_engine()
         self.root: Root | None = None
         self.gate: Gate | None = None
         self.stopped = ""
@@ -115,7 +115,41 @@ class Volume:
 
     def is_followed(self, path: RelPath) -> bool:
         """Whether a group of this member covers `path`."""
-        return self.engine.is_followed(path)
+        return self.rules.is_synced(path)
+
+    def scopes(self, peer: str | None = None) -> set[Scope]:
+        """Return the scopes that this member, and `peer` if it is given, belong to."""
+        return {
+            group.scope
+            for group in self.rules.groups
+            if self.member in group.members and (peer is None or peer in group.members)
+        }
+
+    def set_rules(self, rules: Rules) -> bool:
+        """Follow other rules from now on; return whether they differ. Links have to be made anew then."""
+        if [group.scope for group in rules.groups] == [group.scope for group in self.rules.groups]:
+            return False
+        self.rules = rules
+        self.engine = self._new_engine()
+        self._heard.clear()
+        self.apply_soon(self.index.rows.pending())
+        return True
+
+    def _new_engine(self) -> VolumeEngine:
+        engine = VolumeEngine(
+            self.index.rows,
+            self.rules,
+            self.member,
+            self.index.incarnation,
+            self.authors,
+            pulling=self.index.ledger.pulling,
+        )
+        scopes = [group.scope for group in self.rules.groups]
+        if self.index.ledger.scopes != scopes:
+            with self.index.transaction():
+                engine.follow_rules()
+                self.index.ledger.set_scopes(scopes)
+        return engine
 
     def heard(self, scope: Scope) -> None:
         """A member that does not pull itself has told all it knows of `scope`."""
@@ -124,7 +158,7 @@ class Volume:
     @property
     def heard_all(self) -> bool:
         """Whether all scopes of this member were heard of since it started."""
-        return self._heard >= set(self.engine.scopes())
+        return self._heard >= self.scopes()
 
     @property
     def mounted(self) -> bool:

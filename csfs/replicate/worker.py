@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import trio
 
+from csfs.core.groups import Rules
 from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath
 from csfs.errors import CsfsError
@@ -117,6 +118,13 @@ class VolumeWorker:
         self.volume.progress.notify()
 
     # -------------------------------------------------------------------------------------------------------- comparing
+
+    def follow(self, rules: Rules) -> bool:
+        """Follow other rules from now on; return whether they differ. What they newly cover is found by comparing."""
+        differ = self.volume.set_rules(rules)
+        if differ:
+            self.compare_all()
+        return differ
 
     def compare_all(self) -> None:
         """Changes may be missing: compare the whole tree."""
