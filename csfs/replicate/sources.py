@@ -1,16 +1,17 @@
 """Where the content of a file to install comes from: memory, a file that is here under any name, a kept version, a peer."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 import trio
 
+from csfs.core.objects import Kind
 from csfs.core.paths import RelPath, shown
 from csfs.core.rows import Plan
 from csfs.replicate.fetcher import Fetcher
 from csfs.replicate.volume import Volume
 from csfs.store.hashing import BLOCK_SIZE
-from csfs.store.stage import FromBytes, FromKept, FromPartial, FromStage, FromTree, Source
+from csfs.store.stage import FromBytes, FromKept, FromPartial, FromStage, FromTree, Leftover, Source
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ class Sources:
         self._fetcher = fetcher
         self.discard_later = discard
         self._finished: set[bytes] = set()
-        self._left: dict[bytes, bytes] = {}
+        self._left: dict[bytes, Leftover] = {}
         self._wrong: set[Source] = set()
         self._fetching: dict[bytes, set[RelPath]] = {}
         self._limiter = trio.Semaphore(FETCHES_MAX)
@@ -42,14 +43,23 @@ class Sources:
         if content.hash in self._finished:
             return FromPartial()
         if content.hash in self._left:
-            return FromStage(self._left[content.hash])
+            return FromStage(self._left[content.hash].name)
         elsewhere: list[Source] = [FromTree(p) for p in self._volume.index.rows.paths_with_hash(content.hash)]
         elsewhere += [FromKept(n) for n in self._volume.index.ledger.kept_with_hash(content.hash)]
         return next((source for source in elsewhere if source not in self._wrong), None)
 
-    def adopt(self, left: Mapping[bytes, bytes]) -> None:
-        """Take over what an earlier run left in the stage: names by content hash."""
-        self._left.update(left)
+    def adopt(self, left: Sequence[Leftover]) -> None:
+        """Take over what an earlier run left in the stage."""
+        for leftover in left:
+            if leftover.kind is Kind.FILE and leftover.hash not in self._left:
+                self._left[leftover.hash] = leftover
+            else:
+                self.discard_later(leftover.name)
+
+    def unused(self) -> list[Leftover]:
+        """Return, once, what an earlier run left and nothing used."""
+        left, self._left = list(self._left.values()), {}
+        return left
 
     def used(self, content_hash: bytes) -> None:
         """The content is on disk now: what was held for it may go."""

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import trio
 
 from csfs.core.groups import Rules
-from csfs.core.objects import Kind
+from csfs.core.objects import Applied, Kind
 from csfs.core.paths import ROOT, RelPath
 from csfs.errors import CsfsError
+from csfs.index.ledger import KeptVersion
 from csfs.replicate.applier import Applier
 from csfs.replicate.compare import compare
 from csfs.replicate.directories import Directories
@@ -20,7 +21,7 @@ from csfs.replicate.gate import Gate
 from csfs.replicate.observer import Observer
 from csfs.replicate.sources import Sources
 from csfs.replicate.volume import Root, Volume
-from csfs.store.stage import Stage
+from csfs.store.stage import Leftover, Stage
 from csfs.store.tree import Tree
 from csfs.wire.messages import INLINE_SIZE_MAX, Update
 
@@ -30,6 +31,8 @@ KEPT_COUNT_MAX = 10
 KEPT_BYTES_MAX = 1024**3
 KEPT_AGE_NS_MAX = 30 * 86_400 * 10**9
 MAINTENANCE_S = 60.0
+UNKNOWN = Applied(observation=None)
+"""Of what an earlier run left, nothing is known but its bytes."""
 
 
 class VolumeWorker:
@@ -68,7 +71,7 @@ class VolumeWorker:
         if volume.stopped:
             log.error("%s: %s", volume.name, volume.stopped)
         volume.root = Root(descriptor, tree, stage)
-        self.sources.adopt(await trio.to_thread.run_sync(stage.adoptable))
+        self.sources.adopt(await trio.to_thread.run_sync(stage.leftovers))
         volume.ready.notify()
 
     async def _checked_identity(self, stage: Stage, identity: bytes | None) -> str:
@@ -181,14 +184,20 @@ class VolumeWorker:
                 count_max=KEPT_COUNT_MAX, bytes_max=KEPT_BYTES_MAX, before_ns=time.time_ns() - KEPT_AGE_NS_MAX
             )
             discarded, self._discarded = self._discarded, []
-            if surplus or discarded:
+            # What an earlier run left and nothing has asked for since may be the only copy of something.
+            rescued = self.sources.unused() if not volume.to_apply else []
+            if surplus or discarded or rescued:
                 try:
-                    await volume.with_root(_clean, surplus, discarded)
+                    await volume.with_root(_clean, surplus, discarded, rescued)
                 except trio.ClosedResourceError:
                     continue
                 with volume.index.transaction():
                     for name in surplus:
                         volume.index.ledger.drop_kept(name)
+                    for left in rescued:
+                        volume.index.ledger.add_kept(
+                            KeptVersion(left.name, ROOT, time.time_ns(), left.size, left.hash, True, UNKNOWN)
+                        )
                     volume.index.ledger.prune_tables()
 
     # ------------------------------------------------------------------------------------------------------------ inline
@@ -229,8 +238,10 @@ def _read_contents(root: Root, wanted: Sequence[tuple[RelPath, bytes]]) -> dict[
     return found
 
 
-def _clean(root: Root, kept: Sequence[bytes], staged: Sequence[bytes]) -> None:
-    """Delete kept versions that retention let go, and what was staged in vain; for a thread."""
+def _clean(root: Root, kept: Sequence[bytes], staged: Sequence[bytes], rescued: Sequence[Leftover]) -> None:
+    """Delete kept versions that retention let go, and what was staged in vain; keep what was left. For a thread."""
+    for left in rescued:
+        root.stage.rescue(left.name, left.name)
     for name in kept:
         root.stage.kept.delete(name)
     for name in staged:
