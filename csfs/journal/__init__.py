@@ -1,1 +1,1 @@
-"""The changes that a mount noted, in SQLite: append and tail."""
+"""The mount's changes in SQLite: appended by the mount alone, read by the daemon."""

@@ -1,0 +1,270 @@
+"""The mount's end of the journal: numbers changes, keeps them in memory for a few milliseconds, writes them in batches.
+
+A journal that cannot be written must not fail what programs do: rows stay in memory while they fit; when they no longer do, they are
+dropped, and a row that asks for the whole volume to be compared takes their place as soon as the journal can be written again.
+
+After an unclean stop the daemon may have heard of rows that never reached the file. Sequences therefore jump ahead by `SKIP` on
+opening, so that no number ever means two changes, and a COMPARE row says that something may be missing.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+
+import apsw
+import msgspec
+
+from csfs.core.changes import Change, ChangeKind
+from csfs.core.paths import ROOT
+from csfs.errors import CorruptDatabaseError
+from csfs.journal import schema
+
+log = logging.getLogger(__name__)
+
+SKIP = 1 << 20
+"""More rows than a mount can have told the daemon without writing them (it writes every few milliseconds)."""
+ROWS_BUFFERED_MAX = 50_000
+PRUNED_AT_ONCE_MAX = 1_000
+"""Rows deleted in one step of the loop: about half a millisecond."""
+WAL_PAGES_MAX = 1_000
+"""A longer write-ahead log is worth a checkpoint."""
+
+CORRUPT = (apsw.CorruptError, apsw.NotADBError)
+
+
+class Journal:
+    """The one writer of a journal. Not thread-safe but for `sync_file` and `checkpoint`.
+
+    `clean`: every change since the daemon's last comparison of the whole volume is in rows.
+    """
+
+    def __init__(self, path: str, clock: Callable[[], int], random: Callable[[int], bytes] = os.urandom) -> None:
+        """Open the journal at `path`, or make one. `clock` gives nanoseconds since 1970.
+
+        Raises:
+            CorruptDatabaseError: the file is no journal, or a damaged one.
+            apsw.Error: it cannot be opened or written now.
+        """
+        self.path = path
+        self._clock = clock
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._buffered: list[Change] = []
+        self._lost = False
+        self._failing = False
+        self._wal_pages = 0
+        self._digested = 0
+        self._pruned = 0
+        try:
+            self._connection = schema.configured(apsw.Connection(path))
+            self._connection.set_wal_hook(self._wal_grew)
+            schema.create(self._connection, random(16))
+            self._open()
+        except CORRUPT as error:
+            raise CorruptDatabaseError(
+                f"journal {path} cannot be read ({error}); move it away to start a new one"
+            ) from error
+
+    def _open(self) -> None:
+        connection = self._connection
+        journal_id = schema.fact(connection, "id")
+        if not isinstance(journal_id, bytes) or schema.fact(connection, "format") != schema.FORMAT:
+            raise CorruptDatabaseError(f"journal {self.path} is of another format; move it away to start a new one")
+        self.id = journal_id
+        self._last: int = connection.execute("SELECT coalesce(max(sequence), 0) FROM changes").get
+        self._compare = int(str(schema.fact(connection, "compare")))
+        stopped_clean = schema.fact(connection, "clean") == 1
+        self.clean = stopped_clean and self._compare == 0
+        with connection:
+            schema.set_fact(connection, "clean", 0)
+        if not stopped_clean:
+            self._last += SKIP
+            self.ask_for_comparison()
+            self.commit()
+
+    def _wal_grew(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
+
+    @property
+    def first(self) -> int:
+        """The sequence of the oldest row, one past the last when there is none."""
+        first = self._connection.execute("SELECT min(sequence) FROM changes").get
+        return int(first) if first is not None else self._last + 1
+
+    @property
+    def last(self) -> int:
+        """The sequence handed out last, 0 for none."""
+        return self._last
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether rows wait to be written."""
+        return bool(self._buffered) or self._lost
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        return self._wal_pages > WAL_PAGES_MAX
+
+    def append(self, change: Change) -> Change:
+        """Return `change` with its sequence and, unless it has one, its time. It is written by the next `commit`."""
+        self._last += 1
+        change = msgspec.structs.replace(change, sequence=self._last, time_ns=change.time_ns or self._clock())
+        if len(self._buffered) >= ROWS_BUFFERED_MAX:
+            self._buffered.clear()
+            self._lost = True
+            self.clean = False
+        if not self._lost:
+            self._buffered.append(change)
+        return change
+
+    def ask_for_comparison(self) -> Change:
+        """Append a row that asks for the whole volume to be compared."""
+        self._lost = False
+        self.clean = False
+        change = self.append(Change(sequence=0, kind=ChangeKind.COMPARE, path=ROOT))
+        self._compare = change.sequence
+        return change
+
+    def commit(self) -> bool:
+        """Write the rows that wait, in one transaction. Return whether all that was appended is written now."""
+        if not self.is_dirty:
+            return True
+        if self._lost:
+            self._buffered.clear()
+            self.ask_for_comparison()
+        rows = [(change.sequence, self._encode(change)) for change in self._buffered]
+        try:
+            with self._connection as connection:
+                connection.executemany("INSERT INTO changes VALUES (?, ?)", rows)
+                schema.set_fact(connection, "compare", self._compare)
+        except apsw.Error as error:
+            if not self._failing:
+                log.error("journal %s cannot be written, changes are kept in memory: %s", self.path, error)
+            self._failing = True
+            return False
+        if self._failing:
+            log.warning("journal %s can be written again", self.path)
+        self._failing = False
+        self._buffered.clear()
+        return True
+
+    def sync_file(self) -> None:
+        """Make all committed rows survive a power cut. May run in a thread.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        # A fresh descriptor of the write-ahead log alone: SQLite has no lock on that file which closing it could drop.
+        descriptor = os.open(self.path + "-wal", os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the file. For a thread: it has its own connection and never blocks the writer."""
+        connection = apsw.Connection(self.path)
+        try:
+            connection.pragma("synchronous", 1)
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.Error as error:
+            log.warning("journal %s: no checkpoint: %s", self.path, error)
+        finally:
+            connection.close()
+
+    def digested(self, sequence: int) -> None:
+        """Take note that the daemon has taken care of rows up to `sequence`; they may go."""
+        self._digested = max(self._digested, min(sequence, self._last))
+        if self._compare and self._digested >= self._compare:
+            self._compare = 0
+            self.clean = not self._lost
+
+    def prune(self) -> bool:
+        """Delete some digested rows. Return whether more can go.
+
+        The last row stays: the next mount learns from it where numbering has to go on.
+        """
+        if self._pruned >= self._digested:
+            return False
+        try:
+            with self._connection as connection:
+                last = connection.execute("SELECT coalesce(max(sequence), 0) FROM changes").get
+                up_to = min(self._digested, last - 1)
+                oldest = "SELECT sequence FROM changes WHERE sequence <= ? ORDER BY sequence LIMIT ?"
+                connection.execute(f"DELETE FROM changes WHERE sequence IN ({oldest})", (up_to, PRUNED_AT_ONCE_MAX))
+                more = connection.changes() == PRUNED_AT_ONCE_MAX
+                schema.set_fact(connection, "compare", self._compare)
+        except apsw.Error as error:
+            log.warning("journal %s cannot be pruned now: %s", self.path, error)
+            return False
+        if not more:
+            self._pruned = self._digested
+        return more
+
+    def close(self) -> None:
+        """Write what waits and mark the journal clean, if everything could be written."""
+        try:
+            if self.commit():
+                with self._connection as connection:
+                    schema.set_fact(connection, "clean", 1)
+            self._connection.close()
+        except apsw.Error as error:
+            log.error("journal %s is left unclean: %s", self.path, error)
+
+
+class JournalReader:
+    """The daemon's end of a journal: reads, never writes. One thread at a time."""
+
+    def __init__(self, path: str) -> None:
+        """Open the journal at `path`.
+
+        Raises:
+            CorruptDatabaseError: there is no readable journal.
+        """
+        self.path = path
+        self._decode = msgspec.msgpack.Decoder(Change).decode
+        try:
+            self._connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
+            self._connection.set_busy_timeout(2_000)
+            self.id: bytes = schema.fact(self._connection, "id")  # type: ignore[assignment]
+        except apsw.Error as error:
+            raise CorruptDatabaseError(
+                f"journal {path} cannot be read ({error}); the mount starts a new one"
+            ) from error
+
+    def rows(self, after: int, last: int, limit: int) -> list[Change]:
+        """Return committed changes with sequences in (`after`, `last`], ascending, at most `limit`.
+
+        Raises:
+            CorruptDatabaseError: the file is damaged.
+        """
+        sql = "SELECT body FROM changes WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?"
+        try:
+            return [self._decode(body) for (body,) in self._connection.execute(sql, (after, last, limit))]
+        except (*CORRUPT, msgspec.MsgspecError) as error:
+            raise CorruptDatabaseError(
+                f"journal {self.path} is damaged ({error}); remount to start a new one"
+            ) from error
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def open_or_replace(path: str, clock: Callable[[], int]) -> Journal:
+    """Return the journal at `path`; a damaged one is moved aside first, and the new one is not clean.
+
+    Raises:
+        apsw.Error: no journal can be written there now.
+    """
+    try:
+        return Journal(path, clock)
+    except CorruptDatabaseError as error:
+        aside = f"{path}.damaged-{clock()}"
+        log.error("%s; it is now %s", error, aside)
+        for suffix in ("", "-wal", "-shm"):
+            if os.path.exists(path + suffix):
+                os.rename(path + suffix, aside + suffix)
+        journal = Journal(path, clock)
+        journal.ask_for_comparison()
+        journal.commit()
+        return journal

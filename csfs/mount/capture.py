@@ -1,0 +1,253 @@
+"""Turns what handlers did into rows: who, where, which bytes. The journal numbers them, the link and the gate hear of them.
+
+Bytes written are collected per open file and told by one row at release, by one each second while the file stays open, and before
+an fsync is answered. A file that a commit displaced while somebody had it open goes on being watched: what is written to it then is
+told as DISPLACED, under the name that it had.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from csfs.core.changes import Change, ChangeKind
+from csfs.core.paths import RelPath
+from csfs.journal.journal import Journal
+from csfs.mount.extents import Extents
+from csfs.mount.inodes import Inodes, Name, Node
+from csfs.mount.writers import Writer
+
+
+class SyncedRules(Protocol):
+    """Which paths of the volume this member keeps in step."""
+
+    def is_synced(self, path: RelPath) -> bool: ...
+
+
+Listener = Callable[[Change, tuple[RelPath, ...], bool], None]
+"""Called with each row, all known paths of its object, and whether the daemon can wait for the row that is bound to follow."""
+
+
+class OpenFile:
+    """A file that handles are open on, and what was written to it that no row tells yet.
+
+    `size` is the size as the mount last knew it. `displaced` is the path that the file had when a commit displaced it, `kept` its
+    name in the kept store; `doomed`: nobody asked to keep it, so it goes at the last release unless something was written.
+    """
+
+    __slots__ = ("dirty", "displaced", "doomed", "extents", "handles", "kept", "node", "size", "writer", "writing")
+
+    def __init__(self, node: Node, size: int) -> None:
+        self.node = node
+        self.size = size
+        self.handles: set[int] = set()
+        self.writing = 0
+        self.dirty = False
+        self.extents = Extents()
+        self.writer = Writer(0, 0, "")
+        self.displaced: RelPath | None = None
+        self.kept = b""
+        self.doomed = False
+
+    def wrote(self, offset: int, length: int, writer: Writer) -> None:
+        """Take note of bytes written. What lay between the old end and `offset` has become zeros, and counts."""
+        end = offset + length
+        if offset > self.size:
+            offset = max(0, self.size - 1)
+        self.extents.add(offset, end - offset)
+        self.size = max(self.size, end)
+        self.dirty = True
+        self.writer = writer
+
+    def resized(self, size: int, writer: Writer) -> None:
+        """Take note of a truncation, or an extension by zeros; the block at the boundary counts."""
+        first = max(0, min(size, self.size) - 1)
+        self.extents.add(first, max(size, self.size) - first)
+        self.size = size
+        self.dirty = True
+        self.writer = writer
+
+
+class Capture:
+    """The one place where rows are made."""
+
+    def __init__(self, journal: Journal, inodes: Inodes, rules: SyncedRules) -> None:
+        self.journal = journal
+        self.rules = rules
+        self._inodes = inodes
+        self._listeners: list[Listener] = []
+        self.files: dict[int, OpenFile] = {}
+        self.dirty: set[OpenFile] = set()
+
+    def listen(self, listener: Listener) -> None:
+        """Have `listener` called with each row from now on."""
+        self._listeners.append(listener)
+
+    def _append(
+        self,
+        kind: ChangeKind,
+        path: RelPath,
+        writer: Writer,
+        target: RelPath | None = None,
+        names: tuple[RelPath, ...] = (),
+        lazy: bool = False,
+        writing: bool = False,
+    ) -> None:
+        self._told(
+            Change(
+                sequence=0,
+                kind=kind,
+                path=path,
+                target=target,
+                writing=writing,
+                uid=writer.uid,
+                pid=writer.pid,
+                program=writer.program,
+            ),
+            names,
+            lazy,
+        )
+
+    def _told(self, change: Change, names: tuple[RelPath, ...], lazy: bool = False) -> None:
+        change = self.journal.append(change)
+        for listener in self._listeners:
+            listener(change, names, lazy)
+
+    def _synced(self, name: Name) -> RelPath | None:
+        path = self._inodes.path_at(name)
+        return path if path is not None and self.rules.is_synced(path) else None
+
+    def _synced_path(self, node: Node) -> RelPath | None:
+        """Return the first synced path of an object: a hard link may have names inside and outside of what is synced."""
+        if node.hidden or node.foreign:
+            return None
+        if not node.names:
+            path = self._inodes.path_of(node)
+            return path if path is not None and self.rules.is_synced(path) else None
+        return next((path for path in map(self._synced, node.names) if path is not None), None)
+
+    # ------------------------------------------------------------------------------------------------ names and attributes
+
+    def created(self, name: Name, writer: Writer, still_open: bool = False) -> None:
+        """A new object: the row of one that is still open can wait for its release."""
+        path = self._synced(name)
+        if path is not None:
+            self._append(ChangeKind.CREATE, path, writer, lazy=still_open, writing=still_open)
+
+    def linked(self, node: Node, name: Name, writer: Writer) -> None:
+        """`name` is a new name of an object that has others. To be called after the node knows it."""
+        target = self._synced(name)
+        if target is None:
+            return
+        others = (path for path in map(self._synced, node.names) if path is not None and path != target)
+        first = next(others, None)
+        if first is None:
+            self._append(ChangeKind.CREATE, target, writer)
+        else:
+            self._append(ChangeKind.LINK, first, writer, target=target, names=self._inodes.paths_of(node))
+
+    def removed(self, name: Name, writer: Writer) -> None:
+        path = self._synced(name)
+        if path is not None:
+            self._append(ChangeKind.REMOVE, path, writer)
+
+    def renamed(self, source: Name, target: Name, is_directory: bool, writer: Writer) -> None:
+        """`source` is now `target`. To be called with the parents' paths as they were, which a rename does not change."""
+        old, new = self._synced(source), self._synced(target)
+        if old is not None and new is not None:
+            self._append(ChangeKind.RENAME, old, writer, target=new)
+        elif old is not None:
+            self._append(ChangeKind.REMOVE, old, writer)
+        elif new is not None:
+            self._entered(new, is_directory, writer)
+
+    def exchanged(self, first: tuple[Name, bool], second: tuple[Name, bool], writer: Writer) -> None:
+        """Two names have changed places; each comes with whether a directory is there now."""
+        paths = self._synced(first[0]), self._synced(second[0])
+        if paths[0] is not None and paths[1] is not None:
+            self._append(ChangeKind.EXCHANGE, paths[0], writer, target=paths[1])
+            return
+        for path, (_, is_directory) in zip(paths, (first, second), strict=True):
+            if path is not None:
+                self._append(ChangeKind.REMOVE, path, writer)
+                self._entered(path, is_directory, writer)
+
+    def _entered(self, path: RelPath, is_directory: bool, writer: Writer) -> None:
+        """Something came from outside of what is synced, with all that is in it."""
+        self._append(ChangeKind.CREATE, path, writer)
+        if is_directory:
+            self._append(ChangeKind.COMPARE, path, writer)
+
+    def attributes_set(self, node: Node, writer: Writer) -> None:
+        path = self._synced_path(node)
+        if path is not None:
+            self._append(ChangeKind.META, path, writer, names=self._inodes.paths_of(node))
+
+    # ------------------------------------------------------------------------------------------------------- contents
+
+    def opened(self, node: Node, handle: int, size: int, writing: bool) -> OpenFile:
+        """A handle was opened on the node; `size` is the file's."""
+        file = self.files.get(node.inode)
+        if file is None or file.node is not node:
+            file = self.files[node.inode] = OpenFile(node, size)
+        file.handles.add(handle)
+        file.writing += writing
+        return file
+
+    def closed(self, file: OpenFile, handle: int, writing: bool, created: bool) -> None:
+        """A handle was closed: what was written is told, also if others go on writing."""
+        file.handles.discard(handle)
+        file.writing -= writing
+        if file.dirty or created:
+            self.tell(file, even_clean=created)
+        if not file.handles and self.files.get(file.node.inode) is file:
+            del self.files[file.node.inode]
+
+    def wrote(self, file: OpenFile, offset: int, length: int, writer: Writer) -> None:
+        """Bytes were written."""
+        file.wrote(offset, length, writer)
+        self.dirty.add(file)
+
+    def resized(self, node: Node, old_size: int, size: int, writer: Writer) -> None:
+        """The size was set, through a handle or by name."""
+        file = self.files.get(node.inode)
+        if file is None or file.node is not node:
+            file = OpenFile(node, old_size)
+        file.resized(size, writer)
+        if file.writing:
+            self.dirty.add(file)
+        else:
+            self.tell(file)
+
+    def tell(self, file: OpenFile, even_clean: bool = False) -> None:
+        """Append the row that tells what was written since the last one, if something was."""
+        self.dirty.discard(file)
+        if not file.dirty and not even_clean:
+            return
+        file.dirty = False
+        extents = file.extents.taken()
+        displaced = file.displaced is not None
+        path = file.displaced if displaced else self._synced_path(file.node)
+        if path is None:
+            return
+        change = Change(
+            sequence=0,
+            kind=ChangeKind.DISPLACED if displaced else ChangeKind.CONTENT,
+            path=path,
+            extents=extents,
+            writing=file.writing > 0,
+            kept=file.kept,
+            uid=file.writer.uid,
+            pid=file.writer.pid,
+            program=file.writer.program,
+        )
+        file.doomed = False
+        self._told(change, () if displaced else self._inodes.paths_of(file.node))
+
+    def tell_all(self) -> None:
+        """Tell of every file that has something to tell, without waiting for its release."""
+        for file in tuple(self.dirty):
+            self.tell(file)
+
+    def has_untold(self, node: Node) -> bool:
+        """Return whether bytes were written to the node that no row tells."""
+        file = self.files.get(node.inode)
+        return file is not None and file.node is node and file.dirty

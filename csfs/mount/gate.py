@@ -1,0 +1,289 @@
+"""The commit gate: lets the daemon's commits pass only where no local change would be overwritten.
+
+Every check and the commit that follows it happen in one step of the mount's loop, in which no handler runs. Where the kernel knows
+nothing of the place, the commit is made underneath; elsewhere the daemon makes the system call through the mount, so that the
+kernel's caches and watchers see it, and the handler comes here, checks again and does it. Nothing done here is journalled.
+
+A directory's stamp moves with everything that is made in it, also by the commits before in the same batch: of a directory, the
+inode number alone is compared, and what matters of it is in rows.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+
+from csfs.core.objects import Stamp
+from csfs.core.paths import RelPath, checked, name_of, parent_of
+from csfs.mount.capture import Capture, OpenFile
+from csfs.mount.displaced import Displaced
+from csfs.mount.inodes import Inodes, Node
+from csfs.mount.recent import Recent
+from csfs.store import attributes, syscalls
+from csfs.wire import control
+from csfs.wire.control import Attributes, Commit, CommitResult, Install, Move, Outcome, Remove
+
+Report = Callable[[CommitResult], None]
+
+
+class Place:
+    """A name underneath: a descriptor of the directory, and lstat of what is there, None for nothing. Closes itself."""
+
+    def __init__(self, root: int, path: RelPath) -> None:
+        self.path = path
+        self.name = name_of(path) or b"."
+        self.directory = syscalls.openat2(root, parent_of(path) or b".", os.O_PATH | os.O_DIRECTORY)
+        self.status = self._lstat()
+
+    def _lstat(self) -> os.stat_result | None:
+        try:
+            return os.stat(self.name, dir_fd=self.directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def stamp(self) -> Stamp | None:
+        """Return the stamp that the name shows now."""
+        status = self._lstat()
+        return attributes.stamp_of(status) if status is not None else None
+
+    def shows(self, expected: Stamp | None) -> bool:
+        """Return whether what was there when the place was opened is what the daemon expects."""
+        if self.status is None or expected is None:
+            return self.status is None and expected is None
+        if stat.S_ISDIR(self.status.st_mode):
+            return self.status.st_ino == expected.inode
+        return attributes.stamp_of(self.status) == expected
+
+    def __enter__(self) -> "Place":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self.directory)
+
+
+class Gate:
+    """Takes commits from the daemon, one at a time, and the system calls that it makes for those it was told to make through."""
+
+    def __init__(self, inodes: Inodes, capture: Capture, recent: Recent) -> None:
+        self._inodes = inodes
+        self._capture = capture
+        self._recent = recent
+        self._displaced = Displaced(inodes, capture)
+        self._threads: frozenset[int] = frozenset()
+        self._pending: dict[RelPath, Commit] = {}
+        self._report: Report = _nobody
+
+    # ------------------------------------------------------------------------------------------------------ the daemon's
+
+    def connected(self, threads: tuple[int, ...], report: Report) -> None:
+        """A daemon is there: its commit threads, and whom to tell what became of a commit made through the mount."""
+        self._threads = frozenset(threads)
+        self._pending.clear()
+        self._report = report
+
+    def disconnected(self) -> None:
+        """The daemon is gone: its threads are anybody's."""
+        self._threads = frozenset()
+        self._pending.clear()
+        self._report = _nobody
+
+    def is_commit_thread(self, pid: int) -> bool:
+        """Return whether a request comes from a registered commit thread."""
+        return pid in self._threads
+
+    def closed(self, file: OpenFile) -> None:
+        """A handle was closed: what a commit displaced may have had its last."""
+        if file.doomed and not file.handles:
+            self._displaced.last_closed(file)
+
+    def take(self, commit: Commit) -> CommitResult:
+        """Check a commit and carry it out, or say why not, or have the daemon make the system call through the mount."""
+        self._pending.pop(commit.path, None)
+        try:
+            checked(commit.path)
+            with Place(self._inodes.root, commit.path) as place:
+                refusal = self._refusal(commit, place)
+                if refusal is not None:
+                    return refusal
+                if isinstance(commit.action, Attributes):
+                    return self._set_attributes(commit, commit.action, place)
+                if self._kernel_knows(commit, place):
+                    self._pending[commit.path] = commit
+                    return CommitResult(commit.id, Outcome.THROUGH)
+                return self._done(commit, place)
+        except OSError as error:
+            return CommitResult(commit.id, Outcome.FAILED, error=error.errno or errno.EIO, reason=str(error))
+        except ValueError as error:
+            return CommitResult(commit.id, Outcome.FAILED, error=errno.EINVAL, reason=str(error))
+
+    # ---------------------------------------------------------------------------------------------------------- checks
+
+    def _refusal(self, commit: Commit, place: Place) -> CommitResult | None:
+        """Return why a commit must not be made now, None when it may."""
+        action = commit.action
+        found = attributes.stamp_of(place.status) if place.status is not None else None
+        with_below = not isinstance(action, Attributes)
+        if self._recent.changed(commit.path, commit.digested, with_below):
+            return CommitResult(commit.id, Outcome.REFUSED, found, reason="changed here meanwhile")
+        if not place.shows(commit.expected):
+            return CommitResult(commit.id, Outcome.REFUSED, found, reason="not as expected")
+        if place.status is not None and self._is_busy(place.status):
+            return CommitResult(commit.id, Outcome.BUSY, found, reason="open, with data not told yet")
+        if isinstance(action, Move):
+            return self._move_refusal(commit, action)
+        if isinstance(action, Install):
+            self._check_install(action, place)
+        return None
+
+    def _move_refusal(self, commit: Commit, action: Move) -> CommitResult | None:
+        checked(action.source)
+        with Place(self._inodes.root, action.source) as source:
+            found = attributes.stamp_of(source.status) if source.status is not None else None
+            if self._recent.changed(action.source, commit.digested, with_below=True):
+                return CommitResult(commit.id, Outcome.REFUSED, found, reason="source changed here meanwhile")
+            if source.status is None or not source.shows(action.source_expected):
+                return CommitResult(commit.id, Outcome.REFUSED, found, reason="source not as expected")
+            if self._is_busy(source.status):
+                return CommitResult(commit.id, Outcome.BUSY, found, reason="source is open, with data not told yet")
+        return None
+
+    def _check_install(self, action: Install, place: Place) -> None:
+        _check_flat(action.staged)
+        if place.status is None:
+            return
+        if stat.S_ISDIR(place.status.st_mode):
+            raise OSError(errno.EISDIR, "a directory is there; it has to be removed first")
+        with Place(self._inodes.root, _staged(action)) as staged:
+            if staged.status is not None and stat.S_ISDIR(staged.status.st_mode):
+                raise OSError(errno.ENOTDIR, "a directory is installed only where nothing is")
+
+    def _is_busy(self, status: os.stat_result) -> bool:
+        node = self._inodes.known(status)
+        return node is not None and self._capture.has_untold(node)
+
+    def _kernel_knows(self, commit: Commit, place: Place) -> bool:
+        """Return whether a cache or a watcher could notice that the commit was made underneath."""
+        if self._knows_at(place):
+            return True
+        match commit.action:
+            case Install() as install:
+                with Place(self._inodes.root, _staged(install)) as staged:
+                    return staged.status is not None and self._inodes.known(staged.status) is not None
+            case Move() as move:
+                with Place(self._inodes.root, move.source) as source:
+                    return self._knows_at(source)
+        return False
+
+    def _knows_at(self, place: Place) -> bool:
+        if place.status is not None and self._inodes.known(place.status) is not None:
+            return True
+        return self._inodes.known(os.fstat(place.directory)) is not None
+
+    # --------------------------------------------------------------------------------------------------------- actions
+
+    def _done(self, commit: Commit, place: Place) -> CommitResult:
+        """Make the commit underneath. All checks have passed in this same step."""
+        match commit.action:
+            case Install() as install:
+                with Place(self._inodes.root, _staged(install)) as staged:
+                    self._displaced.install(staged.directory, staged.name, place.directory, place.name, install.kept)
+            case Remove() as remove:
+                self._displaced.remove(place.directory, place.name, remove.kept)
+            case Move() as move:
+                with Place(self._inodes.root, move.source) as source:
+                    syscalls.renameat2(
+                        source.directory, source.name, place.directory, place.name, syscalls.RENAME_NOREPLACE
+                    )
+        return CommitResult(commit.id, Outcome.DONE, place.stamp())
+
+    def _set_attributes(self, commit: Commit, action: Attributes, place: Place) -> CommitResult:
+        if place.status is None:
+            raise FileNotFoundError(errno.ENOENT, "nothing there whose attributes could be set")
+        stamp = attributes.set_attributes(
+            place.directory, place.name, action.mode, action.uid, action.gid, action.mtime_ns, action.xattrs
+        )
+        node = self._inodes.known(place.status)
+        if node is not None:
+            node.no_capability = False
+        return CommitResult(commit.id, Outcome.DONE, stamp, refresh=node is not None)
+
+    # ------------------------------------------------------------------------------------------- through the kernel
+
+    def renamed_through(self, source: Node, old: bytes, target: Node, new: bytes) -> None:
+        """A commit thread renames: an announced Install or Move, or nothing at all.
+
+        Raises:
+            OSError: EPERM for what nobody announced, EAGAIN when the commit is refused now; the daemon gets the outcome apart.
+        """
+        path = self._inodes.path_at((target.inode, new))
+        commit = self._pending.get(path) if path is not None else None
+        if commit is None or path is None:
+            raise PermissionError(errno.EPERM, "no such commit was announced")
+        action = commit.action
+        if isinstance(action, Install):
+            matches = source.hidden and old == action.staged
+        else:
+            matches = isinstance(action, Move) and self._inodes.path_at((source.inode, old)) == action.source
+        if not matches:
+            raise PermissionError(errno.EPERM, "another commit was announced")
+        self._through(commit, lambda place: self._rename_through(commit, place, (source, old), (target, new)))
+
+    def _rename_through(
+        self, commit: Commit, place: Place, source: tuple[Node, bytes], target: tuple[Node, bytes]
+    ) -> None:
+        origin = self._inodes.descriptor(source[0])
+        moved = self._inodes.known(os.stat(source[1], dir_fd=origin, follow_symlinks=False))
+        if isinstance(commit.action, Install):
+            displaced = self._inodes.known(place.status) if place.status is not None else None
+            name = (target[0].inode, target[1])
+            with self._displaced.watched(displaced, name, commit.action.kept, place.path, commit.id) as kept:
+                self._displaced.install(origin, source[1], place.directory, place.name, kept)
+        else:
+            syscalls.renameat2(origin, source[1], place.directory, place.name, syscalls.RENAME_NOREPLACE)
+        if moved is not None:
+            self._inodes.renamed(moved, (source[0].inode, source[1]), (target[0].inode, target[1]))
+            moved.hidden = False
+
+    def unlinked_through(self, parent: Node, name: bytes) -> None:
+        """A commit thread removes: an announced Remove, or nothing at all. Raises like `renamed_through`."""
+        path = self._inodes.path_at((parent.inode, name))
+        commit = self._pending.get(path) if path is not None else None
+        if commit is None or not isinstance(commit.action, Remove):
+            raise PermissionError(errno.EPERM, "no such commit was announced")
+        kept = commit.action.kept
+        self._through(commit, lambda place: self._remove_through(commit, place, (parent.inode, name), kept))
+
+    def _remove_through(self, commit: Commit, place: Place, name: tuple[int, bytes], kept: bytes) -> None:
+        node = self._inodes.known(place.status) if place.status is not None else None
+        with self._displaced.watched(node, name, kept, place.path, commit.id) as kept_now:
+            self._displaced.remove(place.directory, place.name, kept_now)
+
+    def _through(self, commit: Commit, act: Callable[[Place], None]) -> None:
+        """Check once more, act, and report the outcome; an errno for the system call when it was not done."""
+        del self._pending[commit.path]
+        try:
+            with Place(self._inodes.root, commit.path) as place:
+                result = self._refusal(commit, place)
+                if result is None:
+                    act(place)
+                    result = CommitResult(commit.id, Outcome.DONE, place.stamp())
+        except OSError as error:
+            self._report(CommitResult(commit.id, Outcome.FAILED, error=error.errno or errno.EIO, reason=str(error)))
+            raise
+        self._report(result)
+        if result.outcome != Outcome.DONE:
+            raise OSError(errno.EAGAIN, result.reason)
+
+
+def _staged(install: Install) -> RelPath:
+    return RelPath(control.STAGE + b"/" + install.staged)
+
+
+def _check_flat(name: bytes) -> None:
+    """Refuse a name that leads elsewhere. The daemon is trusted; what it derived from a peer's word is not."""
+    if not name or b"/" in name or b"\0" in name or name in (b".", b".."):
+        raise ValueError(f"{name!r} is not a plain name")
+
+
+def _nobody(result: CommitResult) -> None:
+    """Nobody is there to be told."""

@@ -1,0 +1,326 @@
+"""The inode table: which objects the kernel knows, how to reach them again, and by which names.
+
+The inode number that the kernel gets is the one underneath, so programs see the same numbers with and without csfs. An object is
+reached by its file handle, which follows it through renames and is never taken for another object that got its number; where
+the file system refuses handles, by parent and name, with the number checked. Objects on other file systems mounted below the
+volume get numbers of their own (their own could be taken), and are passed through without being followed.
+
+The table says exactly what the kernel may have cached: a node lives from the first lookup to the last FORGET.
+"""
+
+import errno
+import os
+import stat
+import zlib
+from collections import OrderedDict
+
+from csfs.core.paths import RESERVED, ROOT, RelPath, joined
+from csfs.mount import syscalls
+
+ROOT_INODE = 1
+FOREIGN_INODE_FIRST = 1 << 62
+"""No file system numbers that far; XFS uses up to 2**63 only beyond petabytes."""
+DIRECTORIES_OPEN_MAX = 256
+DEPTH_MAX = 8_192
+"""Deeper than PATH_SIZE_MAX allows: a longer walk upwards has met a loop that a rename behind our back made."""
+
+_OPEN_PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+Name = tuple[int, bytes]
+"""The inode of a directory, and a name in it."""
+
+
+class Node:
+    """An object that the kernel knows.
+
+    `handle` is empty where the file system has none. `pinned` is an O_PATH descriptor that must reach the object because
+    nothing else does (the root; what was unlinked while known), else -1. `hidden`: lies in the reserved directory.
+    `kept`: a commit moved it into the kept store, a name that programs do not see. `foreign`: device and number of an object on another file system.
+    """
+
+    __slots__ = (
+        "foreign",
+        "handle",
+        "hidden",
+        "inode",
+        "is_directory",
+        "kept",
+        "lookups",
+        "names",
+        "no_capability",
+        "pinned",
+    )
+
+    def __init__(self, inode: int, handle: bytes, is_directory: bool) -> None:
+        self.inode = inode
+        self.handle = handle
+        self.is_directory = is_directory
+        self.lookups = 0
+        self.names: tuple[Name, ...] = ()
+        self.pinned = -1
+        self.no_capability = False
+        self.hidden = False
+        self.kept = False
+        self.foreign: tuple[int, int] | None = None
+
+    @property
+    def generation(self) -> int:
+        """What tells two objects apart that had the same number one after the other."""
+        return zlib.crc32(self.handle)
+
+
+class Inodes:
+    """All nodes by inode number. Used by the mount's loop alone."""
+
+    def __init__(self, root: int) -> None:
+        """`root` is a descriptor of the directory underneath, opened before mounting; it stays the caller's."""
+        status = os.fstat(root)
+        self.root = root
+        self.device = status.st_dev
+        self.root_inode_underneath = status.st_ino
+        self._handles = _has_handles(root)
+        self._nodes: dict[int, Node] = {}
+        self._directories: OrderedDict[int, int] = OrderedDict()
+        self._foreign: dict[tuple[int, int], int] = {}
+        self._foreign_next = FOREIGN_INODE_FIRST
+        node = Node(ROOT_INODE, b"", True)
+        node.pinned = root
+        node.lookups = 1
+        self._nodes[ROOT_INODE] = node
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def node(self, inode: int) -> Node:
+        """Return the node that the kernel names.
+
+        Raises:
+            OSError: ESTALE, there is none.
+        """
+        node = self._nodes.get(inode)
+        if node is None:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return node
+
+    def known(self, status: os.stat_result) -> Node | None:
+        """Return the node of the object that lstat described, None if the kernel does not know it."""
+        return self._nodes.get(self._number(status.st_dev, status.st_ino))
+
+    def _number(self, device: int, inode: int) -> int:
+        if device == self.device:
+            return ROOT_INODE if inode == self.root_inode_underneath else inode
+        return self._foreign.get((device, inode), 0)
+
+    # ------------------------------------------------------------------------------------------------- finding objects
+
+    def found(self, parent: Node, name: bytes) -> tuple[Node, os.stat_result]:
+        """Return the node of `name` in `parent` as it is underneath, made if need be, and its lstat. Counts no lookup.
+
+        Raises:
+            OSError: ENOENT and what lstat(2) says.
+        """
+        directory = self.descriptor(parent)
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if status.st_dev != self.device:
+            return self._found_foreign(parent, name, status), status
+        handle = self._handle(directory, name)
+        node = self._nodes.get(status.st_ino)
+        if node is None or (node.handle != handle and node.pinned < 0):
+            node = self._made(node, status, handle)
+        if (parent.inode, name) not in node.names:
+            if stat.S_ISDIR(status.st_mode):
+                node.names = ((parent.inode, name),)  # a directory has one name; any other was left behind by a rename
+            else:
+                node.names = (*node.names, (parent.inode, name))
+        node.hidden = parent.hidden or (parent.inode == ROOT_INODE and name == RESERVED)
+        return node, status
+
+    def _handle(self, directory: int, name: bytes) -> bytes:
+        if not self._handles:
+            return b""
+        try:
+            return syscalls.handle_at(directory, name)
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.EOVERFLOW):
+                return b""
+            raise
+
+    def _made(self, old: Node | None, status: os.stat_result, handle: bytes) -> Node:
+        """Make a node. If its number belonged to an object that is gone, the kernel's count of the number goes on."""
+        node = Node(status.st_ino, handle, stat.S_ISDIR(status.st_mode))
+        if old is not None:
+            node.lookups = old.lookups
+            self.drop_directory(old.inode)
+        self._nodes[node.inode] = node
+        return node
+
+    def _found_foreign(self, parent: Node, name: bytes, status: os.stat_result) -> Node:
+        key = (status.st_dev, status.st_ino)
+        number = self._foreign.get(key)
+        if number is None:
+            number = self._foreign[key] = self._foreign_next
+            self._foreign_next += 1
+        node = self._nodes.get(number)
+        if node is None:
+            node = self._nodes[number] = Node(number, b"", stat.S_ISDIR(status.st_mode))
+            node.foreign = key
+        node.names = ((parent.inode, name),)
+        return node
+
+    # ------------------------------------------------------------------------------------------------ reaching objects
+
+    def descriptor(self, node: Node) -> int:
+        """Return an O_PATH descriptor of a directory; it stays the table's, and is valid for the next few calls.
+
+        Raises:
+            OSError: ESTALE when the directory is gone.
+        """
+        if node.pinned >= 0:
+            return node.pinned
+        descriptor = self._directories.get(node.inode)
+        if descriptor is not None:
+            self._directories.move_to_end(node.inode)
+            return descriptor
+        descriptor = self.opened(node)
+        self._directories[node.inode] = descriptor
+        if len(self._directories) > DIRECTORIES_OPEN_MAX:
+            os.close(self._directories.popitem(last=False)[1])
+        return descriptor
+
+    def opened(self, node: Node, flags: int = _OPEN_PATH) -> int:
+        """Return a new descriptor of the node's object; the caller closes it. `flags` as for open(2).
+
+        Raises:
+            OSError: ESTALE when the object is gone, and what open(2) says.
+        """
+        if node.pinned >= 0:
+            if flags & os.O_PATH:
+                return os.dup(node.pinned)
+            return os.open(f"/proc/self/fd/{node.pinned}", (flags & ~os.O_NOFOLLOW) | os.O_CLOEXEC)
+        if node.handle:
+            return syscalls.open_by_handle(self.root, node.handle, flags)
+        return self._opened_by_name(node, flags)
+
+    def _opened_by_name(self, node: Node, flags: int) -> int:
+        for parent_inode, name in node.names:
+            parent = self._nodes.get(parent_inode)
+            if parent is None:
+                continue
+            try:
+                descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.descriptor(parent))
+            except FileNotFoundError:
+                continue
+            status = os.fstat(descriptor)
+            if self._number(status.st_dev, status.st_ino) == node.inode:
+                return descriptor
+            os.close(descriptor)
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    def pin(self, node: Node) -> bool:
+        """Keep the object reachable although its last name is about to go, until the kernel forgets it.
+
+        Return whether it was not pinned before.
+        """
+        if node.pinned >= 0:
+            return False
+        try:
+            node.pinned = self.opened(node)
+        except OSError:
+            return False  # gone already, or no descriptor left: then only an open handle can still reach it
+        self.drop_directory(node.inode)
+        return True
+
+    def unpin(self, node: Node) -> None:
+        """Take `pin` back: the object has kept its name."""
+        os.close(node.pinned)
+        node.pinned = -1
+
+    def drop_directory(self, inode: int) -> None:
+        """Close the descriptor kept of a directory, if any."""
+        descriptor = self._directories.pop(inode, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    # ----------------------------------------------------------------------------------------------------------- names
+
+    def renamed(self, node: Node, source: Name, target: Name) -> None:
+        """Take note that the object's name `source` is now `target`."""
+        if node.is_directory:
+            node.names = (target,)
+        else:
+            node.names = (*(name for name in node.names if name not in (source, target)), target)
+
+    def unnamed(self, node: Node, name: Name) -> None:
+        """Take note that the object has lost a name."""
+        node.names = tuple(other for other in node.names if other != name)
+
+    def path_of(self, node: Node) -> RelPath | None:
+        """Return the first known path, None for an object that has no name (any more), or a hidden one."""
+        for name in node.names:
+            path = self.path_at(name)
+            if path is not None:
+                return path
+        return ROOT if node.inode == ROOT_INODE else None
+
+    def paths_of(self, node: Node) -> tuple[RelPath, ...]:
+        """Return all known paths."""
+        return tuple(path for path in map(self.path_at, node.names) if path is not None)
+
+    def path_at(self, name: Name) -> RelPath | None:
+        """Return the path of a name; None where a directory above it is gone or unknown, hidden or foreign."""
+        parts = [name[1]]
+        inode = name[0]
+        while inode != ROOT_INODE:
+            node = self._nodes.get(inode)
+            if node is None or not node.names or node.hidden or node.foreign or len(parts) > DEPTH_MAX:
+                return None
+            inode, part = node.names[0]
+            parts.append(part)
+        if parts[-1] == RESERVED:
+            return None
+        parts.reverse()
+        return RelPath(b"/".join(parts)) if len(parts) > 1 else joined(ROOT, parts[0])
+
+    # ----------------------------------------------------------------------------------------------------- the kernel's
+
+    def forget(self, inode: int, count: int) -> None:
+        """Take back `count` lookups; the node goes with the last."""
+        node = self._nodes.get(inode)
+        if node is None or inode == ROOT_INODE:
+            return
+        node.lookups -= count
+        if node.lookups <= 0:
+            self._dropped(node)
+
+    def release_unseen(self, node: Node) -> None:
+        """Drop a node that was made but never told to the kernel."""
+        if node.lookups <= 0 and node.inode != ROOT_INODE:
+            self._dropped(node)
+
+    def _dropped(self, node: Node) -> None:
+        if self._nodes.get(node.inode) is node:
+            del self._nodes[node.inode]
+        self.drop_directory(node.inode)
+        if node.pinned >= 0:
+            os.close(node.pinned)
+            node.pinned = -1
+        if node.foreign:
+            self._foreign.pop(node.foreign, None)
+
+    def close(self) -> None:
+        """Close every descriptor but the root's."""
+        for inode in list(self._directories):
+            self.drop_directory(inode)
+        for node in self._nodes.values():
+            if node.pinned >= 0 and node.inode != ROOT_INODE:
+                os.close(node.pinned)
+                node.pinned = -1
+
+
+def _has_handles(root: int) -> bool:
+    """Return whether objects beneath `root` can be reached by handle."""
+    try:
+        os.close(syscalls.open_by_handle(root, syscalls.handle_at(root, b""), os.O_PATH))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,187 @@
+"""The mount's end of the control socket: says hello, sends rows as they happen, takes commits. For ever, whatever the daemon does."""
+
+import logging
+import os
+import socket
+import struct
+
+import trio
+
+from csfs.core.changes import Change
+from csfs.core.paths import RelPath
+from csfs.errors import RemoteProtocolError
+from csfs.mount.capture import Capture
+from csfs.mount.gate import Gate
+from csfs.mount.outbox import Outbox
+from csfs.mount.recent import Recent
+from csfs.mount.rules import NotedPaths
+from csfs.wire.codec import CONTROL_FRAME_SIZE_MAX, FrameCodec
+from csfs.wire.control import (
+    CommitResult,
+    CommitResults,
+    Commits,
+    ControlMessage,
+    Digested,
+    Flush,
+    Flushed,
+    MountHello,
+    MountRules,
+    MountWelcome,
+)
+
+log = logging.getLogger(__name__)
+
+RETRY_DELAY_S_MIN = 0.1
+RETRY_DELAY_S_MAX = 2.0
+BUSY_INTERVAL_S = 0.010
+"""Rows after the first go together, at most this often: each wake-up of the daemon costs more than a row."""
+LAZY_DELAY_S_MAX = 1.0
+"""A created file that nobody closes is told of after this."""
+COMMITS_PER_STEP = 16
+"""Handlers get their turn after so many commits (about a millisecond)."""
+RECEIVE_SIZE = 256 * 1024
+
+
+class Link:
+    """The connection to the daemon, or the attempt to have one."""
+
+    def __init__(
+        self, volume: str, control_socket: str, capture: Capture, gate: Gate, recent: Recent, rules: NotedPaths
+    ) -> None:
+        self._volume = volume
+        self._path = control_socket
+        self._capture = capture
+        self._journal = capture.journal
+        self._gate = gate
+        self._recent = recent
+        self._rules = rules
+        self._outbox = Outbox()
+        self._wake = trio.Event()
+        self._lazy = trio.Event()
+        self._connected = False
+        capture.listen(self._row)
+
+    def _row(self, change: Change, names: tuple[RelPath, ...], lazy: bool) -> None:
+        self._recent.note_change(change, names)
+        if self._connected:
+            self._outbox.add_row(change)
+            (self._lazy if lazy else self._wake).set()
+
+    def _send(self, message: ControlMessage) -> None:
+        if self._connected:
+            self._outbox.add(message)
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Keep a connection to the daemon. Never returns, never raises but when cancelled."""
+        delay_s = RETRY_DELAY_S_MIN
+        while True:
+            try:
+                stream = await trio.open_unix_socket(self._path)
+            except (OSError, RuntimeError):
+                await trio.sleep(delay_s)
+                delay_s = min(delay_s * 2, RETRY_DELAY_S_MAX)
+                continue
+            delay_s = RETRY_DELAY_S_MIN
+            try:
+                async with stream:
+                    await self._converse(stream)
+            except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError, RemoteProtocolError) as errors:
+                log.info("the daemon's connection ended: %s", errors.exceptions[0])
+            except* Exception:
+                log.exception("unexpected error on the control socket")
+            finally:
+                self._connected = False
+                self._gate.disconnected()
+            await trio.sleep(delay_s)
+
+    async def _converse(self, stream: trio.SocketStream) -> None:
+        peer = _peer_pid(stream.socket)
+        codec: FrameCodec[ControlMessage] = FrameCodec(ControlMessage, "daemon", CONTROL_FRAME_SIZE_MAX)
+        self._outbox.clear()
+        # What the hello counts must be in the file, where the daemon reads it; what comes after goes live.
+        written = self._journal.commit()
+        self._connected = True
+        hello = MountHello(
+            self._volume,
+            os.getpid(),
+            self._journal.id,
+            self._journal.first,
+            self._journal.last,
+            self._journal.clean and written,
+        )
+        await stream.send_all(codec.encoded(hello))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._sending, stream, codec)
+            nursery.start_soon(self._waking_for_lazy)
+            await self._receiving(stream, codec, peer)
+            nursery.cancel_scope.cancel()
+
+    async def _sending(self, stream: trio.SocketStream, codec: FrameCodec[ControlMessage]) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            self._lazy = trio.Event()
+            for message in self._outbox.taken():
+                await stream.send_all(codec.encoded(message))
+            await trio.sleep(BUSY_INTERVAL_S)
+
+    async def _waking_for_lazy(self) -> None:
+        while True:
+            await self._lazy.wait()
+            await trio.sleep(LAZY_DELAY_S_MAX)
+            self._wake.set()
+            self._lazy = trio.Event()
+
+    async def _receiving(self, stream: trio.SocketStream, codec: FrameCodec[ControlMessage], peer: int) -> None:
+        while data := await stream.receive_some(RECEIVE_SIZE):
+            codec.receive(data)
+            while (message := codec.next_message()) is not None:
+                await self._received(message, peer)
+
+    async def _received(self, message: ControlMessage, peer: int) -> None:
+        match message:
+            case Commits(commits):
+                results = []
+                for number, commit in enumerate(commits):
+                    if number % COMMITS_PER_STEP == COMMITS_PER_STEP - 1:
+                        await trio.lowlevel.checkpoint()
+                    results.append(self._gate.take(commit))
+                self._send(CommitResults(tuple(results)))
+            case Digested(sequence):
+                self._digested(sequence)
+            case MountWelcome(digested, threads):
+                self._digested(digested)
+                self._gate.connected(_threads_of(peer, threads), self._report)
+            case MountRules(volume, rules):
+                self._rules.told(volume, rules)
+            case Flush(token):
+                self._capture.tell_all()
+                self._send(Flushed(token, self._journal.last))
+            case _:
+                raise RemoteProtocolError(f"daemon: {type(message).__name__} is not for a mount")
+
+    def _digested(self, sequence: int) -> None:
+        self._journal.digested(sequence)
+        self._recent.digested(sequence)
+
+    def _report(self, result: CommitResult) -> None:
+        self._send(CommitResults((result,)))
+
+
+def _peer_pid(connection: trio.socket.SocketType) -> int:
+    """Return the process at the other end.
+
+    Raises:
+        RemoteProtocolError: it is not root's.
+    """
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, uid, _ = struct.unpack("3i", credentials)
+    if uid != 0:
+        raise RemoteProtocolError(f"daemon: the control socket is served by user {uid}, not by root")
+    return int(pid)
+
+
+def _threads_of(pid: int, threads: tuple[int, ...]) -> tuple[int, ...]:
+    """Return those of `threads` that belong to the process: nobody may have others let into the reserved directory."""
+    return tuple(thread for thread in threads if os.path.exists(f"/proc/{pid}/task/{thread}"))

@@ -1,0 +1,51 @@
+"""What is mounted where, as /proc/self/mountinfo tells; reading it asks no file system anything, so it cannot hang."""
+
+from typing import NamedTuple
+
+TYPE = "fuse.csfs"
+MOUNTINFO = "/proc/self/mountinfo"
+
+
+class MountPoint(NamedTuple):
+    """One mount; `device` is `major:minor`."""
+
+    id: int
+    device: str
+    path: str
+    type: str
+    source: str
+
+
+def _unescaped(text: bytes) -> str:
+    """Undo the octal escapes of mountinfo (space, tab, newline, backslash)."""
+    for escaped, plain in ((rb"\040", b" "), (rb"\011", b"\t"), (rb"\012", b"\n"), (rb"\134", b"\\")):
+        text = text.replace(escaped, plain)
+    return text.decode("utf-8", "surrogateescape")
+
+
+def parsed(text: bytes) -> list[MountPoint]:
+    """Return the mounts of a mountinfo file, in the order in which they were made at each place."""
+    mounts = []
+    for line in text.splitlines():
+        fields, _, rest = line.partition(b" - ")
+        left, right = fields.split(b" "), rest.split(b" ")
+        mounts.append(
+            MountPoint(int(left[0]), left[2].decode(), _unescaped(left[4]), right[0].decode(), _unescaped(right[1]))
+        )
+    return mounts
+
+
+def current() -> list[MountPoint]:
+    """Return what is mounted now, in this process's namespace."""
+    with open(MOUNTINFO, "rb") as file:
+        return parsed(file.read())
+
+
+def top_at(mounts: list[MountPoint], path: str) -> MountPoint | None:
+    """Return the mount that a lookup of `path` reaches, if something is mounted right there."""
+    return next((mount for mount in reversed(mounts) if mount.path == path), None)
+
+
+def is_below(path: str, directory: str) -> bool:
+    """Return whether `path` is `directory` or lies in it."""
+    return path == directory or path.startswith(directory.rstrip("/") + "/")

@@ -1,0 +1,1 @@
+"""The handlers of the pass-through, by what they act on; `passthrough` puts them together."""

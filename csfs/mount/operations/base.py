@@ -1,0 +1,102 @@
+"""What all handlers share: the state of the mount, and answers that describe an object."""
+
+import errno
+import os
+
+import pyfuse3
+
+from csfs.core.paths import RESERVED
+from csfs.mount.capture import Capture
+from csfs.mount.gate import Gate
+from csfs.mount.inodes import ROOT_INODE, Inodes, Node
+from csfs.mount.writers import Programs, Writer
+
+CACHE_S = 6 * 3600.0
+"""How long the kernel may believe what it was told: everything that changes goes through the mount, or is unknown to the kernel."""
+
+
+class Base:
+    """The state of one mount; the mixins add the handlers."""
+
+    def __init__(self, inodes: Inodes, capture: Capture, gate: Gate) -> None:
+        self.inodes = inodes
+        self.capture = capture
+        self.gate = gate
+        self._programs = Programs()
+        self._handle_next = 1
+
+    def writer(self, context: pyfuse3.RequestContext) -> Writer:
+        return self._programs.writer(context.uid, context.pid)
+
+    def new_handle(self) -> int:
+        """Return a number for a handle; never one used before."""
+        self._handle_next += 1
+        return self._handle_next
+
+    def status(self, node: Node) -> os.stat_result:
+        """Return lstat of a node, also of one without a name.
+
+        Raises:
+            OSError: ESTALE when the object is gone.
+        """
+        if node.pinned >= 0:
+            return os.fstat(node.pinned)
+        if node.is_directory:
+            return os.fstat(self.inodes.descriptor(node))
+        descriptor = self.open_descriptor(node)
+        if descriptor is not None:
+            return os.fstat(descriptor)
+        descriptor = self.inodes.opened(node)
+        try:
+            return os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def open_descriptor(self, node: Node) -> int | None:
+        """Return a descriptor that some handle has open on the node, if any. Files know."""
+        raise NotImplementedError
+
+    def answer(self, node: Node, status: os.stat_result) -> pyfuse3.EntryAttributes:
+        """Return what the kernel is told of an object, without counting a lookup."""
+        entry = pyfuse3.EntryAttributes()
+        entry.st_ino = status.st_ino if node.inode == ROOT_INODE else node.inode
+        entry.generation = node.generation
+        entry.entry_timeout = entry.attr_timeout = 0 if node.hidden or node.foreign else CACHE_S
+        entry.st_mode = status.st_mode
+        entry.st_nlink = self._links(node, status)
+        entry.st_uid = status.st_uid
+        entry.st_gid = status.st_gid
+        entry.st_rdev = status.st_rdev
+        entry.st_size = status.st_size
+        entry.st_blksize = status.st_blksize
+        entry.st_blocks = status.st_blocks
+        entry.st_atime_ns = status.st_atime_ns
+        entry.st_mtime_ns = status.st_mtime_ns
+        entry.st_ctime_ns = status.st_ctime_ns
+        return entry
+
+    def _links(self, node: Node, status: os.stat_result) -> int:
+        """Return the number of links that programs can see."""
+        if node.kept:
+            return max(0, status.st_nlink - 1)
+        if node.inode == ROOT_INODE and status.st_nlink > 2:
+            try:
+                os.stat(RESERVED, dir_fd=self.inodes.root, follow_symlinks=False)
+            except OSError:
+                return status.st_nlink
+            return status.st_nlink - 1
+        return status.st_nlink
+
+    def entered(self, node: Node, status: os.stat_result) -> pyfuse3.EntryAttributes:
+        """Return the answer to a lookup, and count it."""
+        node.lookups += 1
+        return self.answer(node, status)
+
+    def refuse_reserved(self, parent: Node, name: bytes) -> None:
+        """Keep programs from making or replacing the reserved directory.
+
+        Raises:
+            FUSEError: EPERM.
+        """
+        if (parent.inode == ROOT_INODE and name == RESERVED) or parent.hidden:
+            raise pyfuse3.FUSEError(errno.EPERM)

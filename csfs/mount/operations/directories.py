@@ -1,0 +1,287 @@
+"""Handlers of names: lookup, listing, making, removing, renaming, linking."""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+
+import pyfuse3
+import trio
+
+from csfs.core.paths import RESERVED
+from csfs.mount.inodes import ROOT_INODE, Node
+from csfs.mount.operations.base import CACHE_S, Base
+from csfs.store import syscalls as store_syscalls
+
+RENAME_FLAGS = store_syscalls.RENAME_NOREPLACE | store_syscalls.RENAME_EXCHANGE
+
+
+class Listing:
+    """An open directory: its own descriptor, and the names as they were when the listing began.
+
+    The position of an entry is its place in that list, so entries that come and go move none.
+    """
+
+    def __init__(self, node: Node, descriptor: int) -> None:
+        self.node = node
+        self.descriptor = descriptor
+        self.names: list[bytes] | None = None
+
+
+class Directories(Base):
+    """Handlers whose arguments are a directory and a name."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self._listings: dict[int, Listing] = {}
+
+    def lookup(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+        parent = self.inodes.node(parent_inode)
+        is_hidden = parent.hidden or (parent_inode == ROOT_INODE and name == RESERVED)
+        if is_hidden and not self.gate.is_commit_thread(ctx.pid):
+            raise pyfuse3.FUSEError(errno.ENOENT)
+        try:
+            node, status = self.inodes.found(parent, name)
+        except FileNotFoundError:
+            if is_hidden or parent.foreign:
+                raise
+            return _absent()
+        return self.entered(node, status)
+
+    def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        for inode, count in inode_list:
+            self.inodes.forget(inode, count)
+
+    # -------------------------------------------------------------------------------------------------------- listing
+
+    def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
+        node = self.inodes.node(inode)
+        descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.inodes.descriptor(node))
+        handle = self.new_handle()
+        self._listings[handle] = Listing(node, descriptor)
+        return handle
+
+    def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        listing = self._listings[fh]
+        if start_id == 0 or listing.names is None:
+            listing.names = self._names(listing)
+        names = listing.names
+        for position in range(start_id, len(names)):
+            if not self._listed(listing.node, names[position], position + 1, token):
+                return
+
+    def _names(self, listing: Listing) -> list[bytes]:
+        names = [os.fsencode(name) for name in os.listdir(listing.descriptor)]
+        if listing.node.inode == ROOT_INODE and RESERVED in names:
+            names.remove(RESERVED)
+        return [b".", b"..", *names]
+
+    def _listed(self, directory: Node, name: bytes, next_id: int, token: pyfuse3.ReaddirToken) -> bool:
+        """Add one entry to the answer; False when it is full. What is gone meanwhile is passed over."""
+        try:
+            if name in (b".", b".."):
+                # The kernel takes the type and number alone, and counts no lookup. Never ask for `..` underneath.
+                return pyfuse3.readdir_reply(token, name, self.answer(directory, self.status(directory)), next_id)
+            node, status = self.inodes.found(directory, name)
+        except OSError:
+            return True
+        if not pyfuse3.readdir_reply(token, name, self.answer(node, status), next_id):
+            self.inodes.release_unseen(node)
+            return False
+        node.lookups += 1
+        return True
+
+    def releasedir(self, fh: int) -> None:
+        self.close_listing(fh)
+
+    def close_listing(self, fh: int) -> None:
+        os.close(self._listings.pop(fh).descriptor)
+
+    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+        descriptor = self._listings[fh].descriptor
+        await trio.to_thread.run_sync(os.fsync, descriptor)
+        await self.journal_durable()
+
+    async def journal_durable(self) -> None:
+        """Wait until all rows so far survive a power cut. Files know how."""
+        raise NotImplementedError
+
+    # --------------------------------------------------------------------------------------------------------- making
+
+    def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+        parent = self.inodes.node(parent_inode)
+        self.refuse_reserved(parent, name)
+        directory = self.inodes.descriptor(parent)
+        os.mkdir(name, stat.S_IMODE(mode), dir_fd=directory)
+        return self._made(parent, name, mode, ctx)
+
+    def mknod(
+        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        parent = self.inodes.node(parent_inode)
+        self.refuse_reserved(parent, name)
+        os.mknod(name, mode, rdev, dir_fd=self.inodes.descriptor(parent))
+        return self._made(parent, name, mode, ctx)
+
+    def symlink(
+        self, parent_inode: int, name: bytes, target: bytes, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        parent = self.inodes.node(parent_inode)
+        self.refuse_reserved(parent, name)
+        os.symlink(target, name, dir_fd=self.inodes.descriptor(parent))
+        return self._made(parent, name, stat.S_IFLNK | 0o777, ctx)
+
+    def _made(self, parent: Node, name: bytes, mode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+        """Give what was just made to the caller; take it away again if that fails."""
+        directory = self.inodes.descriptor(parent)
+        try:
+            self.give(directory, name, mode, ctx)
+            node, status = self.inodes.found(parent, name)
+        except OSError:
+            (os.rmdir if stat.S_ISDIR(mode) else os.unlink)(name, dir_fd=directory)
+            raise
+        node.no_capability = True
+        self.capture.created((parent.inode, name), self.writer(ctx))
+        return self.entered(node, status)
+
+    def give(self, directory: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext) -> None:
+        """Make the caller the owner of what root made. A setgid directory has given it its own group already."""
+        if os.fstat(directory).st_mode & stat.S_ISGID:
+            group = -1
+        else:
+            group = ctx.gid
+        if ctx.uid == 0 and group in (-1, 0):
+            return
+        before = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+        os.chown(name, ctx.uid, group, dir_fd=directory, follow_symlinks=False)
+        if before & (stat.S_ISUID | stat.S_ISGID) and not stat.S_ISDIR(before):
+            # chown has just cleared what the caller asked for
+            os.chmod(name, stat.S_IMODE(before), dir_fd=directory)
+
+    # -------------------------------------------------------------------------------------- removing, renaming, linking
+
+    def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+        parent = self.inodes.node(parent_inode)
+        if self.gate.is_commit_thread(ctx.pid):
+            self.gate.unlinked_through(parent, name)
+            return
+        self.refuse_reserved(parent, name)
+        directory = self.inodes.descriptor(parent)
+        with self.going(directory, name) as node:
+            os.unlink(name, dir_fd=directory)
+        self._gone(node, parent, name, ctx)
+
+    def rmdir(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+        parent = self.inodes.node(parent_inode)
+        if self.gate.is_commit_thread(ctx.pid):
+            self.gate.unlinked_through(parent, name)
+            return
+        self.refuse_reserved(parent, name)
+        directory = self.inodes.descriptor(parent)
+        with self.going(directory, name) as node:
+            os.rmdir(name, dir_fd=directory)
+        self._gone(node, parent, name, ctx)
+
+    @contextlib.contextmanager
+    def going(self, directory: int, name: bytes) -> Iterator[Node | None]:
+        """Give the node of an object about to lose a name, pinned if it is the last: programs may still hold it."""
+        try:
+            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            yield None
+            return
+        node = self.inodes.known(status)
+        if node is None or not (node.is_directory or status.st_nlink == 1):
+            yield node
+            return
+        pinned = self.inodes.pin(node)
+        try:
+            yield node
+        except BaseException:
+            if pinned:
+                self.inodes.unpin(node)
+            raise
+
+    def _gone(self, node: Node | None, parent: Node, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+        self.capture.removed((parent.inode, name), self.writer(ctx))
+        if node is not None:
+            self.inodes.unnamed(node, (parent.inode, name))
+
+    def rename(
+        self,
+        parent_inode_old: int,
+        name_old: bytes,
+        parent_inode_new: int,
+        name_new: bytes,
+        flags: int,
+        ctx: pyfuse3.RequestContext,
+    ) -> None:
+        source, target = self.inodes.node(parent_inode_old), self.inodes.node(parent_inode_new)
+        if self.gate.is_commit_thread(ctx.pid):
+            self.gate.renamed_through(source, name_old, target, name_new)
+            return
+        self.refuse_reserved(source, name_old)
+        self.refuse_reserved(target, name_new)
+        if flags & ~RENAME_FLAGS:
+            raise pyfuse3.FUSEError(errno.EINVAL)
+        if flags & store_syscalls.RENAME_EXCHANGE:
+            self._exchange(source, name_old, target, name_new, ctx)
+        else:
+            self._rename(source, name_old, target, name_new, flags, ctx)
+
+    def _rename(
+        self, source: Node, old: bytes, target: Node, new: bytes, flags: int, ctx: pyfuse3.RequestContext
+    ) -> None:
+        from_directory, to_directory = self.inodes.descriptor(source), self.inodes.descriptor(target)
+        status = os.stat(old, dir_fd=from_directory, follow_symlinks=False)
+        moved = self.inodes.known(status)
+        with self.going(to_directory, new) as replaced:
+            store_syscalls.renameat2(from_directory, old, to_directory, new, flags)
+        if replaced is not None and replaced is moved:
+            return  # two names of one object: rename(2) does nothing
+        if replaced is not None:
+            self.inodes.unnamed(replaced, (target.inode, new))
+        self.capture.renamed((source.inode, old), (target.inode, new), stat.S_ISDIR(status.st_mode), self.writer(ctx))
+        if moved is not None:
+            self.inodes.renamed(moved, (source.inode, old), (target.inode, new))
+
+    def _exchange(self, source: Node, old: bytes, target: Node, new: bytes, ctx: pyfuse3.RequestContext) -> None:
+        from_directory, to_directory = self.inodes.descriptor(source), self.inodes.descriptor(target)
+        first = os.stat(old, dir_fd=from_directory, follow_symlinks=False)
+        second = os.stat(new, dir_fd=to_directory, follow_symlinks=False)
+        store_syscalls.renameat2(from_directory, old, to_directory, new, store_syscalls.RENAME_EXCHANGE)
+        names = (source.inode, old), (target.inode, new)
+        nodes = self.inodes.known(first), self.inodes.known(second)
+        if nodes[0] is nodes[1] and nodes[0] is not None:
+            return
+        if nodes[0] is not None:
+            self.inodes.renamed(nodes[0], names[0], names[1])
+        if nodes[1] is not None:
+            self.inodes.renamed(nodes[1], names[1], names[0])
+        self.capture.exchanged(
+            (names[0], stat.S_ISDIR(second.st_mode)), (names[1], stat.S_ISDIR(first.st_mode)), self.writer(ctx)
+        )
+
+    def link(
+        self, inode: int, new_parent_inode: int, new_name: bytes, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        node, parent = self.inodes.node(inode), self.inodes.node(new_parent_inode)
+        self.refuse_reserved(parent, new_name)
+        descriptor = self.inodes.opened(node)
+        try:
+            directory = self.inodes.descriptor(parent)
+            os.link(f"/proc/self/fd/{descriptor}", new_name, dst_dir_fd=directory, follow_symlinks=True)
+        finally:
+            os.close(descriptor)
+        node, status = self.inodes.found(parent, new_name)
+        self.capture.linked(node, (parent.inode, new_name), self.writer(ctx))
+        return self.entered(node, status)
+
+
+def _absent() -> pyfuse3.EntryAttributes:
+    """Return the answer that a name is not there, which the kernel may believe: whoever makes it goes through the mount."""
+    entry = pyfuse3.EntryAttributes()
+    entry.st_ino = 0
+    entry.entry_timeout = CACHE_S
+    return entry

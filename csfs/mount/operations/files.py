@@ -1,0 +1,189 @@
+"""Handlers of open files: create, open, read, write, fsync, release."""
+
+import errno
+import logging
+import os
+import stat
+
+import pyfuse3
+import trio
+
+from csfs.mount.capture import OpenFile
+from csfs.mount.inodes import Node
+from csfs.mount.operations.directories import Directories
+from csfs.mount.operations.xattrs import CAPABILITY
+from csfs.mount.writers import Writer
+
+log = logging.getLogger(__name__)
+
+_STRIPPED = os.O_APPEND | os.O_DIRECT | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_DIRECTORY
+"""O_DIRECT wants aligned buffers. O_APPEND is the kernel's: it sends the offset, and fcntl can clear the flag unheard."""
+
+
+class Handle:
+    """An open file as one opener has it; `created`: by this very open, and no row has told its end yet."""
+
+    __slots__ = ("created", "descriptor", "file", "writer", "writing")
+
+    def __init__(self, descriptor: int, file: OpenFile, writer: Writer, writing: bool) -> None:
+        self.descriptor = descriptor
+        self.file = file
+        self.writer = writer
+        self.writing = writing
+        self.created = False
+
+
+class Files(Directories):
+    """Handlers whose argument is an open file. Reads and writes go to the page cache underneath, so they are made in place."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)
+        self._handles: dict[int, Handle] = {}
+
+    def open_descriptor(self, node: Node) -> int | None:
+        file = self.capture.files.get(node.inode)
+        if file is None or file.node is not node:
+            return None
+        return next((self._handles[number].descriptor for number in file.handles), None)
+
+    def writable_descriptor(self, fh: int) -> int | None:
+        handle = self._handles.get(fh)
+        return handle.descriptor if handle is not None and handle.writing else None
+
+    def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
+        return self._open(self.inodes.node(inode), flags, ctx)
+
+    def _open(self, node: Node, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
+        descriptor = self._opened(node, flags)
+        status = os.fstat(descriptor)
+        handle = self._remembered(node, descriptor, status.st_size, flags, self.writer(ctx))
+        if flags & os.O_TRUNC:
+            self._truncated(node, self._handles[handle], status, ctx)
+        return pyfuse3.FileInfo(fh=handle)
+
+    def _opened(self, node: Node, flags: int) -> int:
+        # O_TRUNC is done after the open, when the old size is known
+        wanted = flags & ~_STRIPPED & ~os.O_TRUNC
+        try:
+            return self.inodes.opened(node, wanted)
+        except PermissionError:
+            if not flags & os.O_APPEND:
+                raise
+            return self.inodes.opened(node, wanted | os.O_APPEND)  # an append-only inode (chattr +a) insists
+
+    def _remembered(self, node: Node, descriptor: int, size: int, flags: int, writer: Writer) -> int:
+        handle = self.new_handle()
+        writing = flags & os.O_ACCMODE != os.O_RDONLY
+        file = self.capture.opened(node, handle, size, writing)
+        self._handles[handle] = Handle(descriptor, file, writer, writing)
+        return handle
+
+    def _truncated(self, node: Node, handle: Handle, status: os.stat_result, ctx: pyfuse3.RequestContext) -> None:
+        """Empty a file because it was opened with O_TRUNC, which the kernel leaves to us together with the privileges."""
+        if handle.writing:
+            os.ftruncate(handle.descriptor, 0)
+        else:
+            os.truncate(f"/proc/self/fd/{handle.descriptor}", 0)
+        self.capture.resized(node, handle.file.size, 0, handle.writer)
+        if ctx.uid != 0 and self._without_privileges(node, handle.descriptor, status.st_mode):
+            self.capture.attributes_set(node, handle.writer)
+
+    def _without_privileges(self, node: Node, descriptor: int, mode: int) -> bool:
+        """Clear setuid, setgid and capabilities, which belonged to the bytes that are gone; return whether there were any."""
+        cleared = mode & stat.S_ISUID | (mode & stat.S_ISGID if mode & stat.S_IXGRP else 0)
+        if cleared:
+            os.fchmod(descriptor, stat.S_IMODE(mode) & ~cleared)
+        if node.no_capability:
+            return bool(cleared)
+        try:
+            os.removexattr(descriptor, CAPABILITY)
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+                raise
+            return bool(cleared)
+        return True
+
+    def create(
+        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: pyfuse3.RequestContext
+    ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
+        parent = self.inodes.node(parent_inode)
+        self.refuse_reserved(parent, name)
+        directory = self.inodes.descriptor(parent)
+        creating = flags & ~_STRIPPED | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(name, creating, stat.S_IMODE(mode), dir_fd=directory)
+        except FileExistsError:
+            if flags & os.O_EXCL:
+                raise
+            return self._found_instead(parent, name, flags, ctx)
+        try:
+            self.give(directory, name, mode, ctx)
+            node, status = self.inodes.found(parent, name)
+        except OSError:
+            os.close(descriptor)
+            os.unlink(name, dir_fd=directory)
+            raise
+        node.no_capability = True
+        writer = self.writer(ctx)
+        number = self._remembered(node, descriptor, 0, flags, writer)
+        self._handles[number].created = True
+        self.capture.created((parent.inode, name), writer, still_open=True)
+        return pyfuse3.FileInfo(fh=number), self.entered(node, status)
+
+    def _found_instead(
+        self, parent: Node, name: bytes, flags: int, ctx: pyfuse3.RequestContext
+    ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
+        """Open what somebody made underneath since the kernel looked."""
+        node, status = self.inodes.found(parent, name)
+        try:
+            if not stat.S_ISREG(status.st_mode):
+                raise pyfuse3.FUSEError(errno.EEXIST)
+            info = self._open(node, flags, ctx)
+        except BaseException:
+            self.inodes.release_unseen(node)
+            raise
+        return info, self.entered(node, self.status(node))
+
+    def read(self, fh: int, off: int, size: int) -> bytes:
+        return os.pread(self._handles[fh].descriptor, size, off)
+
+    def write(self, fh: int, off: int, buf: bytes) -> int:
+        handle = self._handles[fh]
+        written = os.pwrite(handle.descriptor, buf, off)
+        self.capture.wrote(handle.file, off, written, handle.writer)
+        return written
+
+    def release(self, fh: int) -> None:
+        self._close(fh)
+
+    def _close(self, fh: int) -> None:
+        handle = self._handles.pop(fh)
+        try:
+            os.close(handle.descriptor)
+        except OSError:
+            pass  # what close(2) reports here belongs to writes that were answered already
+        self.capture.closed(handle.file, fh, handle.writing, handle.created)
+        self.gate.closed(handle.file)
+
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        handle = self._handles[fh]
+        # The data first: a durable row then proves that the content it names was on the disk.
+        await trio.to_thread.run_sync(os.fdatasync if datasync else os.fsync, handle.descriptor)
+        self.capture.tell(handle.file)
+        await self.journal_durable()
+
+    async def journal_durable(self) -> None:
+        journal = self.capture.journal
+        if not journal.commit():
+            return  # a journal that cannot be written must not fail a program; it has said so itself
+        try:
+            await trio.to_thread.run_sync(journal.sync_file)
+        except OSError as error:
+            log.error("journal %s cannot be synced: %s", journal.path, error)
+
+    def close_all(self) -> None:
+        """Tell what is left to tell of open files, and close them: the mount is going."""
+        for number in list(self._handles):
+            self._close(number)
+        for number in list(self._listings):
+            self.close_listing(number)

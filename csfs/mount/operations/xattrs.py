@@ -1,0 +1,76 @@
+"""Handlers of extended attributes, ACLs and file capabilities among them."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pyfuse3
+
+from csfs.mount.inodes import Node
+from csfs.mount.operations.base import Base
+
+CAPABILITY = b"security.capability"
+ACL_ACCESS = b"system.posix_acl_access"
+PRIVILEGED = b"trusted."
+
+
+class Xattrs(Base):
+    """Handlers of extended attributes. Objects are reached by descriptor, symlinks themselves included."""
+
+    @contextmanager
+    def _reached(self, node: Node) -> Iterator[str]:
+        descriptor = self.inodes.opened(node)
+        try:
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+
+    def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
+        node = self.inodes.node(inode)
+        if name == CAPABILITY and node.no_capability:
+            raise pyfuse3.FUSEError(errno.ENODATA)  # the kernel asks this before every single write
+        with self._reached(node) as path:
+            try:
+                return os.getxattr(path, name)
+            except OSError as error:
+                if name == CAPABILITY and error.errno == errno.ENODATA:
+                    node.no_capability = True
+                raise
+
+    def setxattr(self, inode: int, name: bytes, value: bytes, ctx: pyfuse3.RequestContext) -> None:
+        node = self.inodes.node(inode)
+        with self._reached(node) as path:
+            if name == CAPABILITY:
+                node.no_capability = False
+            os.setxattr(path, name, value)
+            if name == ACL_ACCESS:
+                _clear_setgid(path, ctx)
+        self.capture.attributes_set(node, self.writer(ctx))
+
+    def removexattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+        node = self.inodes.node(inode)
+        with self._reached(node) as path:
+            os.removexattr(path, name)
+        self.capture.attributes_set(node, self.writer(ctx))
+
+    def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
+        node = self.inodes.node(inode)
+        with self._reached(node) as path:
+            try:
+                names = [os.fsencode(name) for name in os.listxattr(path)]
+            except OSError as error:
+                if error.errno == errno.EOPNOTSUPP:
+                    return []
+                raise
+        return names if ctx.uid == 0 else [name for name in names if not name.startswith(PRIVILEGED)]
+
+
+def _clear_setgid(path: str, ctx: pyfuse3.RequestContext) -> None:
+    """Take setgid away when somebody outside of the file's group has set its ACL, as the kernel does for its own file systems."""
+    status = os.stat(path)
+    if ctx.uid == 0 or not status.st_mode & stat.S_ISGID or stat.S_ISDIR(status.st_mode) or status.st_gid == ctx.gid:
+        return
+    if status.st_gid not in pyfuse3.get_sup_groups(ctx.pid):
+        os.chmod(path, stat.S_IMODE(status.st_mode) & ~stat.S_ISGID)

@@ -1,0 +1,280 @@
+"""`csfs mount` and `csfs umount`: start a volume's parent process, and end it.
+
+The caller forks the parent, the parent forks the mount process; each tells the one above it through a pipe how it went.
+"""
+
+import fcntl
+import logging
+import os
+import select
+import signal
+import sys
+import traceback
+from collections.abc import Iterable
+
+from csfs.errors import ConfigError, CsfsError, FoundError, NotRunningError
+from csfs.mount import busy, checks, mountinfo, syscalls
+from csfs.mount.settings import MountSettings
+from csfs.mount.supervisor import GaveUpError, Supervisor
+
+log = logging.getLogger(__name__)
+
+END_S_MAX = 40.0
+"""Longer than a parent takes at most to end after the host has unmounted."""
+
+
+def start(
+    settings: MountSettings,
+    volume_name: str,
+    *,
+    foreground: bool = False,
+    options: Iterable[str] = (),
+) -> None:
+    """Mount the volume; return when it serves. With `foreground`, return when it was unmounted again.
+
+    Raises:
+        ConfigError: it cannot be mounted; nothing is left behind.
+    """
+    settings = _resolved(settings)
+    checks.check(settings)
+    for name in (settings.journal, settings.pid_file, settings.log_file):
+        os.makedirs(os.path.dirname(name), mode=0o700, exist_ok=True)
+    lock = _locked(settings)
+    if foreground:
+        _report_of(_parent(settings, frozenset(options), lock, ready=-1))
+        return
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.fork() == 0:
+        os.close(reader)
+        _run_detached(settings, frozenset(options), lock, writer)
+    os.close(writer)
+    os.close(lock)
+    with os.fdopen(reader, "rb") as file:
+        answer = file.read()
+    _report_of(answer[1:].decode("utf-8", "replace") if answer[:1] != b"\0" else "")
+
+
+def _report_of(reason: str) -> None:
+    if reason:
+        raise ConfigError(reason)
+
+
+def _resolved(settings: MountSettings) -> MountSettings:
+    return MountSettings(
+        settings.volume,
+        os.path.realpath(settings.path),
+        os.path.abspath(settings.journal),
+        os.path.abspath(settings.control_socket),
+        os.path.abspath(settings.pid_file),
+        os.path.abspath(settings.log_file),
+    )
+
+
+def _locked(settings: MountSettings) -> int:
+    """Return a descriptor of the pid file, locked; the lock says that the parent lives."""
+    descriptor = os.open(settings.pid_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ConfigError(
+            f"volume {settings.volume} is mounted already, or about to be ({settings.pid_file})"
+        ) from None
+    return descriptor
+
+
+def _run_detached(settings: MountSettings, options: frozenset[str], lock: int, ready: int) -> None:
+    """Be the parent, in the background. Never returns."""
+    code = 70
+    try:
+        os.setsid()
+        os.chdir("/")
+        _redirect(settings.log_file)
+        reason = _parent(settings, options, lock, ready)
+        if reason:
+            os.write(ready, b"\1" + reason.encode())
+        code = 1 if reason else 0
+    except GaveUpError as error:
+        log.error("%s", error)
+        code = 1
+    except BaseException as error:
+        log.exception("the parent of volume %s ends", settings.volume)
+        try:
+            os.write(ready, b"\1" + f"volume {settings.volume}: {error}; see {settings.log_file}".encode())
+        except OSError:
+            pass  # it had served: nobody waits any more
+    finally:
+        os._exit(code)
+
+
+def _redirect(log_file: str) -> None:
+    output = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(null)
+    os.close(output)
+
+
+def _parent(settings: MountSettings, options: frozenset[str], lock: int, ready: int) -> str:
+    """Mount, say so, and watch until it is unmounted. Return an empty text, or why it could not be mounted."""
+    _configure_logging()
+    others = tuple(descriptor for descriptor in (lock, ready) if descriptor >= 0)
+    supervisor = Supervisor(settings, lambda root: _launch(settings, options, root, others))
+    reason = supervisor.start()
+    if reason:
+        supervisor.close()
+        _remove_pid_file(settings, lock)
+        return reason
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, b"%d\n%d\n" % (os.getpid(), supervisor.pid), 0)
+    if ready >= 0:
+        os.write(ready, b"\0")
+        os.close(ready)
+    try:
+        supervisor.run()
+    finally:
+        supervisor.close()
+        _remove_pid_file(settings, lock)
+    return ""
+
+
+def _remove_pid_file(settings: MountSettings, lock: int) -> None:
+    try:
+        os.unlink(settings.pid_file)
+    except FileNotFoundError:
+        pass
+    os.close(lock)
+
+
+def _configure_logging() -> None:
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
+    )
+
+
+def _launch(settings: MountSettings, options: frozenset[str], root: int, others: tuple[int, ...]) -> tuple[int, str]:
+    """Fork the mount process and wait until it serves; return its pid and "", or 0 and why it does not."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        _be_mount(settings, options, root, writer, others)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as file:
+        answer = file.read()
+    if answer[:1] == b"\0":
+        return pid, ""
+    os.waitpid(pid, 0)
+    _clear_away(settings)
+    reason = answer[1:].decode("utf-8", "replace") or "the mount process ended at once"
+    return 0, f"{settings.path} cannot be mounted: {reason}"
+
+
+def _be_mount(
+    settings: MountSettings,
+    options: frozenset[str],
+    root: int,
+    ready: int,
+    others: tuple[int, ...],
+) -> None:
+    """Be the mount process. Never returns."""
+    code = 70
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        # The lock on the pid file must end with the parent, whoever of us lives longer.
+        _close_all_but({0, 1, 2, root, ready})
+        from csfs.mount.serve import serve  # the parent needs neither pyfuse3 nor trio, and stays small
+
+        serve(settings, options, root, ready)
+        code = 0
+    except BaseException as error:
+        traceback.print_exc()
+        try:
+            os.write(ready, b"\1" + (str(error) or type(error).__name__).encode())
+        except OSError:
+            pass  # it had served
+    finally:
+        logging.shutdown()
+        os._exit(code)
+
+
+def _close_all_but(wanted: set[int]) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in wanted:
+            try:
+                os.close(int(name))
+            except OSError:
+                pass  # the listing's own
+
+
+def _clear_away(settings: MountSettings) -> None:
+    """Unmount what a mount process left that died before it served."""
+    mount = mountinfo.top_at(mountinfo.current(), settings.path)
+    if mount is not None and mount.type == mountinfo.TYPE and mount.source == f"csfs:{settings.volume}":
+        syscalls.umount(os.fsencode(settings.path), syscalls.MNT_DETACH)
+
+
+# ------------------------------------------------------------------------------------------------------------------ umount
+
+
+def stop(settings: MountSettings, volume_name: str, *, lazy: bool = False) -> None:
+    """Unmount the volume; return when its processes have ended.
+
+    Raises:
+        NotRunningError: it is not mounted.
+        FoundError: programs hold it, and `lazy` was not asked for; names them.
+        CsfsError: the processes do not end.
+    """
+    settings = _resolved(settings)
+    mount = mountinfo.top_at(mountinfo.current(), settings.path)
+    if mount is None or mount.type != mountinfo.TYPE:
+        raise NotRunningError(f"{settings.path} is not mounted by csfs")
+    parent, child = _pids(settings.pid_file)
+    waited = [_pidfd(pid) for pid in (parent, child)]
+    try:
+        syscalls.umount(os.fsencode(settings.path), syscalls.MNT_DETACH if lazy else 0)
+    except OSError as error:
+        raise FoundError(_busy_text(settings.path, mount, error)) from None
+    if waited[0] < 0 and waited[1] >= 0:
+        os.kill(child, signal.SIGTERM)  # its parent was killed: nobody else would end it
+    for descriptor in waited:
+        if descriptor >= 0 and not select.select([descriptor], [], [], END_S_MAX)[0]:
+            raise CsfsError(f"{settings.path} is unmounted, but its processes ({parent}, {child}) do not end")
+    for descriptor in waited:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _busy_text(path: str, mount: mountinfo.MountPoint, error: OSError) -> str:
+    found = busy.holders(mount)
+    held = f"held by {', '.join(found)}" if found else str(error.strerror)
+    return f"{path} is busy, {held}; end those programs, or csfs umount --lazy {path}"
+
+
+def _pids(pid_file: str) -> tuple[int, int]:
+    """Return the parent's and the mount process's pid; 0 for a parent that does not live, and what is not known."""
+    try:
+        with open(pid_file, "rb") as file:
+            numbers = [int(line) for line in file.read().split()]
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return numbers[0], numbers[1]
+            return 0, numbers[1]
+    except (FileNotFoundError, ValueError, IndexError):
+        return 0, 0
+
+
+def _pidfd(pid: int) -> int:
+    if not pid:
+        return -1
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return -1

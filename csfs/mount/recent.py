@@ -1,0 +1,65 @@
+"""Paths with changes that the daemon has not taken care of: what the gate asks before it lets a commit pass."""
+
+from collections import deque
+
+from csfs.core.changes import Change
+from csfs.core.paths import ROOT, RelPath, ancestors_of
+
+ROWS_MAX = 200_000
+"""Beyond this, the oldest are forgotten one by one, and every commit decided before them is refused instead."""
+
+
+class Recent:
+    """The last sequence of a row at, and below, each path touched since what the daemon has digested.
+
+    `floor`: commits decided on less than this sequence are refused without a look at paths.
+    """
+
+    def __init__(self, floor: int = 0) -> None:
+        self.floor = floor
+        self._rows: deque[tuple[int, RelPath]] = deque()
+        self._at: dict[RelPath, int] = {}
+        self._below: dict[RelPath, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def note(self, sequence: int, path: RelPath) -> None:
+        """Take note of a row at `path`. Sequences never fall."""
+        self._rows.append((sequence, path))
+        self._at[path] = sequence
+        for above in ancestors_of(path):
+            self._below[above] = sequence
+        if len(self._rows) > ROWS_MAX:
+            self.floor = max(self.floor, self._rows[0][0])
+            self._forget_oldest()
+
+    def note_change(self, change: Change, names: tuple[RelPath, ...] = ()) -> None:
+        """Take note of a change at its path, its target, and all other `names` of the object."""
+        for path in {change.path, change.target, *names}:
+            if path is not None:
+                self.note(change.sequence, path)
+
+    def digested(self, sequence: int) -> None:
+        """Forget rows up to `sequence`."""
+        while self._rows and self._rows[0][0] <= sequence:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        sequence, path = self._rows.popleft()
+        if self._at.get(path) == sequence:
+            del self._at[path]
+        for above in ancestors_of(path):
+            if self._below.get(above) == sequence:
+                del self._below[above]
+
+    def changed(self, path: RelPath, digested: int, with_below: bool) -> bool:
+        """Return whether a row after `digested` is at `path`, at a directory above it or, if asked, below it."""
+        if digested < self.floor:
+            return True
+        at = self._at
+        if at.get(path, 0) > digested or at.get(ROOT, 0) > digested:
+            return True
+        if with_below and self._below.get(path, 0) > digested:
+            return True
+        return any(at.get(above, 0) > digested for above in ancestors_of(path))

@@ -1,0 +1,158 @@
+"""The mount process: passes one directory through FUSE until it is unmounted. No task's exception ends it."""
+
+import contextlib
+import logging
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+
+import pyfuse3
+import trio
+
+from csfs.journal.journal import Journal, open_or_replace
+from csfs.mount import syscalls
+from csfs.mount.capture import Capture
+from csfs.mount.gate import Gate
+from csfs.mount.inodes import Inodes
+from csfs.mount.link import Link
+from csfs.mount.operations.passthrough import PassThrough
+from csfs.mount.recent import Recent
+from csfs.mount.rules import NotedPaths
+from csfs.mount.settings import MountSettings
+
+log = logging.getLogger(__name__)
+
+COMMIT_INTERVAL_S = 0.005
+SETTLE_S = 1.0
+"""A file that stays open for writing is told of this often."""
+PRUNE_INTERVAL_S = 0.05
+TASKS_MAX = 99
+
+
+class Mount:
+    """Everything of one mount process."""
+
+    def __init__(self, settings: MountSettings, root: int, ready: Callable[[], None]) -> None:
+        self.settings = settings
+        self.journal: Journal = open_or_replace(settings.journal, time.time_ns)
+        rules = NotedPaths()
+        self.inodes = Inodes(root)
+        self.capture = Capture(self.journal, self.inodes, rules)
+        self._appended = trio.Event()
+        self.capture.listen(lambda change, names, lazy: self._appended.set())
+        # Rows from before this start are not in memory: no commit passes that was decided without them.
+        self.recent = Recent(self.journal.last)
+        self.gate = Gate(self.inodes, self.capture, self.recent)
+        self.operations = PassThrough(self.inodes, self.capture, self.gate, ready)
+        self.link = Link(settings.volume, settings.control_socket, self.capture, self.gate, self.recent, rules)
+
+    async def run(self) -> None:
+        """Serve until the file system is unmounted, or SIGTERM."""
+        async with trio.open_nursery() as nursery:
+            for task in (self.link.run, self._committing, self._housekeeping):
+                nursery.start_soon(_kept_running, task)
+            nursery.start_soon(self._signals)
+            await pyfuse3.main(max_tasks=TASKS_MAX)
+            nursery.cancel_scope.cancel()
+
+    async def _committing(self) -> None:
+        """Write rows to the journal a few milliseconds after the first of a batch."""
+        while True:
+            await self._appended.wait()
+            await trio.sleep(COMMIT_INTERVAL_S)
+            self._appended = trio.Event()
+            if not self.journal.commit():
+                self._appended.set()
+                await trio.sleep(SETTLE_S)
+            if self.journal.wants_checkpoint:
+                await trio.to_thread.run_sync(self.journal.checkpoint)
+
+    async def _housekeeping(self) -> None:
+        """Tell of files that stay open for writing; let go of rows that the daemon has taken care of."""
+        while True:
+            await trio.sleep(SETTLE_S)
+            self.capture.tell_all()
+            while self.journal.prune():  # noqa: ASYNC110 - handlers get their turn between two portions
+                await trio.sleep(PRUNE_INTERVAL_S)
+
+    async def _signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                pyfuse3.terminate()
+
+    def close(self) -> None:
+        """Tell the journal what is left to tell, and close it clean."""
+        self.operations.close_all()
+        self.inodes.close()
+        self.journal.close()
+
+
+async def _kept_running(task: Callable[[], object]) -> None:
+    """Run a task that never ends; start it again when it fails, for nothing of it may end the mount."""
+    while True:
+        try:
+            await task()  # type: ignore[misc]
+        except Exception:
+            log.exception("unexpected error in %s", getattr(task, "__name__", task))
+        await trio.sleep(SETTLE_S)
+
+
+def serve(settings: MountSettings, options: frozenset[str], root: int, ready: int) -> None:
+    """Mount and serve; returns when unmounted. Writes a byte to the descriptor `ready` and closes it once it serves.
+
+    Raises:
+        RuntimeError: the kernel refused to mount; libfuse has said why on standard error.
+        Exception: the journal cannot be used.
+    """
+    os.chdir("/")
+    _raise_limits()
+    os.umask(0o077)  # the journal names files, and who writes them
+    mount = Mount(settings, root, lambda: _tell_ready(ready))
+    os.umask(0)  # the kernel has applied the caller's
+    pyfuse3.init(mount.operations, settings.path, options_of(settings.volume, options))
+    _leave_namespace(settings.path)
+    try:
+        trio.run(mount.run)
+    finally:
+        with contextlib.suppress(Exception):
+            pyfuse3.close(unmount=False)  # in this namespace nothing is mounted there
+        mount.close()
+
+
+def options_of(volume: str, options: frozenset[str]) -> set[str]:
+    """Return the options to mount with: those that a system directory needs, and what the administrator adds."""
+    needed = {"allow_other", "default_permissions", "dev", "suid", f"fsname=csfs:{volume}", "subtype=csfs"}
+    for option in options:
+        if option in ("nodev", "nosuid"):
+            needed.discard(option[2:])
+    return needed | options
+
+
+def _tell_ready(descriptor: int) -> None:
+    os.write(descriptor, b"\0")
+    os.close(descriptor)
+
+
+def _raise_limits() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("-900")  # a host whose directories are gone is worse off than one without some other process
+    except OSError as error:
+        log.info("the out-of-memory killer is not told to spare the mount: %s", error)
+
+
+def _leave_namespace(path: str) -> None:
+    """Go where the mount is not: a path that this process opens by mistake then reaches the bare directory, not itself.
+
+    Slave, never private: what the host unmounts must not stay pinned here.
+    """
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        syscalls.set_propagation(b"/", syscalls.MS_SLAVE | syscalls.MS_REC)
+        syscalls.umount(os.fsencode(path), syscalls.MNT_DETACH)
+    except OSError as error:
+        log.warning("no mount namespace of its own (%s): a path opened by mistake would hang the mount", error)

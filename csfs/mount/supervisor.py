@@ -1,0 +1,216 @@
+"""The small parent of a mount process: mounts again when it dies, unmounts when it is told to, hands the mount to the daemon.
+
+It stays in the host's mount namespace and never holds /dev/fuse: the kernel would not notice the mount process's death.
+"""
+
+import logging
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+
+from csfs.mount import mountinfo, syscalls
+from csfs.mount.handover import Handover
+from csfs.mount.settings import MountSettings
+from csfs.wire.control import ParentHello
+
+log = logging.getLogger(__name__)
+
+LET_GO_S_MAX = 5.0
+END_S_MAX = 10.0
+"""How long a mount process may live on after its mount is gone: until the last program that holds it lets go, but not longer."""
+KILL_S = 5.0
+STABLE_S = 10.0
+DEATHS_MAX = 8
+"""After so many deaths, each within `STABLE_S` of its start, the directory is left plain."""
+RESTART_DELAY_S_MAX = 5.0
+
+Launch = Callable[[int], tuple[int, str]]
+"""Takes a descriptor of the root underneath; forks a mount process and waits until it serves. Gives its pid and an empty
+text, or the reason why it does not serve."""
+
+
+class GaveUpError(Exception):
+    """The mount process cannot be kept alive; the plain directory is back."""
+
+
+class Supervisor:
+    """One volume's parent, single-threaded: everything happens between two polls."""
+
+    def __init__(self, settings: MountSettings, launch: Launch) -> None:
+        self._settings = settings
+        self._launch = launch
+        self._root = -1
+        self._pid = 0
+        self._pidfd = -1
+        self._device = ""
+        self._generation = 0
+        self._started_at = 0.0
+        self._deaths = 0
+        self._handover = Handover(settings.control_socket, self._hello)
+        self._mountinfo = open(mountinfo.MOUNTINFO, "rb")  # noqa: SIM115 - polled for the process's whole life
+        self._stopping = False
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    @property
+    def pid(self) -> int:
+        """The mount process, 0 for none."""
+        return self._pid
+
+    def start(self) -> str:
+        """Mount; return an empty text, or why it cannot be done."""
+        if self._root < 0:
+            self._root = os.open(self._settings.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        pid, reason = self._launch(self._root)
+        if reason:
+            return reason
+        self._pid = pid
+        self._pidfd = os.pidfd_open(pid)
+        self._started_at = time.monotonic()
+        self._generation += 1
+        mount = mountinfo.top_at(mountinfo.current(), self._settings.path)
+        self._device = mount.device if mount is not None and mount.type == mountinfo.TYPE else ""
+        self._handover.greet()
+        return ""
+
+    def _is_mounted(self) -> bool:
+        mount = mountinfo.top_at(mountinfo.current(), self._settings.path)
+        return mount is not None and mount.device == self._device
+
+    def _hello(self) -> tuple[ParentHello, tuple[int, int]] | None:
+        if not self._pid or not self._is_mounted():
+            return None
+        path = os.fsencode(self._settings.path)
+        try:
+            clone = syscalls.cloned_mount(path)
+        except OSError as error:
+            log.error("the mount cannot be handed to the daemon: %s", error)
+            return None
+        hello = ParentHello(self._settings.volume, path, os.getpid(), self._pid, self._generation)
+        return hello, (clone, os.dup(self._root))
+
+    # ------------------------------------------------------------------------------------------------------------ loop
+
+    def run(self) -> None:
+        """Keep the volume mounted until the host unmounts it or a signal asks for that.
+
+        Raises:
+            GaveUpError: the mount process dies again and again.
+        """
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._asked_to_stop)
+        while True:
+            self._wait(None)
+            if self._stopping:
+                self._stopping = False
+                self._unmount()
+            if not self._is_mounted():
+                return self._end()
+            if self._has_died():
+                self._mount_again()
+
+    def _asked_to_stop(self, number: int, frame: object) -> None:
+        self._stopping = True
+
+    def _wait(self, deadline: float | None) -> None:
+        """Wait until something happens, at most to the deadline; deals with the daemon's connection on the way."""
+        now = time.monotonic()
+        if deadline is None:
+            self._handover.connect_if_due(now)
+        timeouts = [self._handover.timeout_s(now) if deadline is None else None]
+        timeouts.append(max(0.0, deadline - now) if deadline is not None else None)
+        poller = select.poll()
+        poller.register(self._mountinfo, select.POLLPRI)
+        poller.register(self._wake_read, select.POLLIN)
+        if self._pidfd >= 0:
+            poller.register(self._pidfd, select.POLLIN)
+        if self._handover.descriptor is not None:
+            poller.register(self._handover.descriptor, select.POLLIN)
+        given = [timeout for timeout in timeouts if timeout is not None]
+        events = poller.poll(min(given) * 1000 if given else None)
+        for descriptor, _ in events:
+            if descriptor == self._wake_read:
+                os.read(self._wake_read, 4096)
+            elif descriptor == self._handover.descriptor:
+                self._handover.readable()
+            elif descriptor == self._mountinfo.fileno():
+                self._mountinfo.seek(0)
+                self._mountinfo.read()
+
+    def _has_died(self) -> bool:
+        """Return whether the mount process has ended, and forget it if so."""
+        if not self._pid:
+            return True
+        pid, status = os.waitpid(self._pid, os.WNOHANG)
+        if pid == 0:
+            return False
+        log.info("the mount process %d ended: %s", pid, _described(status))
+        os.close(self._pidfd)
+        self._pid, self._pidfd = 0, -1
+        return True
+
+    def _mount_again(self) -> None:
+        """Bring the plain directory back at once, then mount over it again."""
+        syscalls.umount(os.fsencode(self._settings.path), syscalls.MNT_DETACH)
+        self._deaths = 0 if time.monotonic() - self._started_at > STABLE_S else self._deaths + 1
+        while True:
+            if self._deaths >= DEATHS_MAX:
+                raise GaveUpError(
+                    f"volume {self._settings.volume}: the mount process died {self._deaths} times; "
+                    f"{self._settings.path} is a plain directory again, csfs mount {self._settings.path} tries anew"
+                )
+            if self._deaths > 1:
+                deadline = time.monotonic() + min(0.1 * 2.0**self._deaths, RESTART_DELAY_S_MAX)
+                while time.monotonic() < deadline and not self._stopping:
+                    self._wait(deadline)
+            if self._stopping:
+                return
+            reason = self.start()
+            if not reason:
+                log.info("volume %s is mounted again", self._settings.volume)
+                return
+            log.error("volume %s cannot be mounted again: %s", self._settings.volume, reason)
+            self._deaths += 1
+
+    def _unmount(self) -> None:
+        path = os.fsencode(self._settings.path)
+        if not self._is_mounted():
+            return
+        try:
+            syscalls.umount(path)
+        except OSError:
+            syscalls.umount(path, syscalls.MNT_DETACH)
+
+    # ------------------------------------------------------------------------------------------------------------- end
+
+    def _end(self) -> None:
+        """The host has unmounted: the daemon lets go, then the mount process ends by itself, or is ended."""
+        log.info("volume %s is unmounted", self._settings.volume)
+        if self._handover.ask_to_let_go(self._settings.volume):
+            deadline = time.monotonic() + LET_GO_S_MAX
+            while (
+                not self._handover.has_let_go and self._handover.descriptor is not None and time.monotonic() < deadline
+            ):
+                self._wait(deadline)
+        self._handover.close()
+        for number, patience_s in ((0, END_S_MAX), (signal.SIGTERM, KILL_S), (signal.SIGKILL, KILL_S)):
+            if not self._pid:
+                return
+            os.kill(self._pid, number)
+            deadline = time.monotonic() + patience_s
+            while not self._has_died() and time.monotonic() < deadline:
+                self._wait(deadline)
+
+    def close(self) -> None:
+        """Let go of the directory underneath."""
+        self._handover.close()
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = -1
+
+
+def _described(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,45 @@
+"""Who made a change: the caller's user, thread and program, as the kernel names them."""
+
+import time
+from collections import OrderedDict
+from typing import NamedTuple
+
+PROGRAMS_KNOWN_MAX = 1_024
+PROGRAM_FRESH_S = 1.0
+"""A thread id may belong to another program a second later: exec, or a new process."""
+
+
+class Writer(NamedTuple):
+    """A thread on this host; `program` is its name for people, empty when it was gone already."""
+
+    uid: int
+    pid: int
+    program: str
+
+
+class Programs:
+    """Names of programs by thread id, read from /proc at most once a second each."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[int, tuple[str, float]] = OrderedDict()
+
+    def writer(self, uid: int, pid: int) -> Writer:
+        """Return who the kernel says made a request."""
+        now = time.monotonic()
+        known = self._known.get(pid)
+        if known is not None and now - known[1] < PROGRAM_FRESH_S:
+            return Writer(uid, pid, known[0])
+        program = _program(pid)
+        self._known[pid] = (program, now)
+        self._known.move_to_end(pid)
+        if len(self._known) > PROGRAMS_KNOWN_MAX:
+            self._known.popitem(last=False)
+        return Writer(uid, pid, program)
+
+
+def _program(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return file.read().rstrip(b"\n").decode("utf-8", "backslashreplace")
+    except OSError:
+        return ""
