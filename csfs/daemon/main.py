@@ -27,7 +27,7 @@ from csfs.replicate.network import PeerNetwork
 from csfs.replicate.volume import Volume
 from csfs.replicate.worker import VolumeWorker
 from csfs.store.owners import Owners
-from csfs.wire.control import MountHello, ParentHello, Request
+from csfs.wire.control import MountHello, MountRules, ParentHello, Request
 
 log = logging.getLogger(__name__)
 
@@ -95,13 +95,13 @@ class Daemon:
     def _start_volume(self, name: str) -> None:
         directory = self._home.volume_dir(name)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        founding = directory / "founding"
+        founding = self._home.founding(name)
         index = Index(
             str(self._home.index(name)), member=self._cluster.member, boot=_boot_id(), founding=founding.exists()
         )
         founding.unlink(missing_ok=True)
         rules = self._cluster.settings.rules(name, self._cluster.member)
-        extra_file = directory / "extra"
+        extra_file = self._home.extra(name)
         extra = extra_file.read_text().strip() if extra_file.exists() else "keep"
         volume = Volume(name, index=index, rules=rules, member=self._cluster.member, owners=self._owners, extra=extra)
         worker = VolumeWorker(volume)
@@ -109,6 +109,9 @@ class Daemon:
         self._mounts[name] = MountedVolume(worker, str(self._home.journal(name)))
         assert self._nursery is not None
         self._nursery.start_soon(worker.run)
+
+    def _mount_rules(self, name: str) -> MountRules:
+        return MountRules(name, self._cluster.settings.volume_rules(name).rules)
 
     # ---------------------------------------------------------------------------------------------------- configuration
 
@@ -134,7 +137,7 @@ class Daemon:
                 self._start_volume(name)
                 changed = True
             elif self._workers[name].follow(settings.rules(name, self._cluster.member)):
-                await self._mounts[name].tell_changed()
+                await self._mounts[name].tell_rules(self._mount_rules(name))
                 changed = True
         self._network.update_peers(self._cluster.peers)
         if changed:
@@ -188,7 +191,7 @@ class Daemon:
                 elif isinstance(first, ParentHello):
                     await mounted.serve_parent(first, connection)
                 else:
-                    await mounted.serve_mount(first, connection)
+                    await mounted.serve_mount(first, connection, self._mount_rules(first.volume))
             case None:
                 pass
             case _:
