@@ -6,10 +6,10 @@ import click
 import trio
 
 from csfs.cli import arguments, founding, starting
-from csfs.config import reader
+from csfs.config import files, reader
 from csfs.config.addresses import Address
 from csfs.config.home import Home
-from csfs.config.settings import EXTRA_CHOICES, HostSettings, Settings
+from csfs.config.settings import HostSettings, Settings
 from csfs.replicate import join
 from csfs.trust.certificates import MEMBER_CERTIFICATE
 
@@ -39,7 +39,7 @@ from csfs.trust.certificates import MEMBER_CERTIFICATE
     metavar="NAME=PATH",
     help="Where a volume is on this host. Repeatable.",
 )
-@click.option("--extra", type=click.Choice(EXTRA_CHOICES), help="What becomes of files that only this host has.")
+@click.option("--extra", type=click.Choice(["add", "keep"]), help="What becomes of files that only this host has.")
 @click.pass_obj
 def command(
     home: Home,
@@ -58,9 +58,18 @@ def command(
         joined = trio.run(partial(join.join, inviter, token, called_at, dict(places), stage.keys))
         settings = reader.parse(joined.settings, f"configuration from {inviter}")
         member = joined.credentials.identity.member
-        founding.store(stage, settings, HostSettings(member, founding.listening_at(listen), extra=extra or ""))
+        founding.store(stage, settings, HostSettings(member, founding.listening_at(listen)))
+        if extra:
+            _decide_extra(home, settings, extra)
     starting.ensure_daemon(home)
     _tell(settings, member)
+
+
+def _decide_extra(home: Home, settings: Settings, extra: str) -> None:
+    """Write down, for each volume, what becomes of files that only this host has."""
+    for volume in settings.volumes:
+        home.volume_dir(volume.name).mkdir(mode=0o700, exist_ok=True)
+        files.write(home.extra(volume.name), f"{extra}\n".encode(), 0o600)
 
 
 def _tell(settings: Settings, member: str) -> None:

@@ -4,13 +4,15 @@ import os
 
 import click
 
-from csfs.cli import arguments, client, describing, mounts, output
+from csfs.cli import arguments, client, describing, output
 from csfs.config import files, settings
 from csfs.config.home import Home
 from csfs.config.profiles import PROFILES
 from csfs.config.settings import DEFAULT_PATH, POLICIES, GroupSettings, HostSettings, Settings, VolumeSettings
 from csfs.core.paths import RelPath
-from csfs.errors import ConfigError, FoundError
+from csfs.errors import ConfigError, FoundError, NotPermittedError
+from csfs.mount import mountinfo
+from csfs.trust.certificates import AUTHORITY_KEY
 
 
 @click.group("volume")
@@ -41,6 +43,7 @@ def add(
 ) -> None:
     """Keep the directory PATH the same on all members, as volume NAME."""
     host = files.loaded_both(home)[1]
+    _refuse_without_authority(home)
     volume = VolumeSettings(name, ((DEFAULT_PATH, _real(path)),), profile or "", _groups(include, exclude, policy))
 
     def changed(old: Settings) -> Settings:
@@ -85,12 +88,24 @@ def list_volumes(home: Home, machine: bool) -> None:
 def remove(home: Home, name: str) -> None:
     """Keep volume NAME the same no longer. Its files stay where they are, on every member."""
     current, host = files.loaded_both(home)
+    _refuse_without_authority(home)
     path = current.volume(name).path_of(host.member)
-    if path and mounts.is_mounted(path):
+    mounted = mountinfo.top_at(mountinfo.current(), path) if path else None
+    if mounted is not None and mounted.type == mountinfo.TYPE:
         raise FoundError(f"volume {name} is mounted; first: csfs umount {path}")
     files.change(home, lambda old: settings.without_volume(old, name))
     home.founding(name).unlink(missing_ok=True)
     client.told(home, "reload")
+
+
+def _refuse_without_authority(home: Home) -> None:
+    """Make sure that peers will take over what is about to be changed.
+
+    Raises:
+        NotPermittedError: they believe only what the holder of the authority's key has signed.
+    """
+    if not (home.keys / AUTHORITY_KEY).exists():
+        raise NotPermittedError("this host may not change the cluster: do it on the member where csfs init ran")
 
 
 def _groups(include: tuple[str, ...], exclude: tuple[str, ...], policy: tuple[str, ...]) -> tuple[GroupSettings, ...]:

@@ -68,6 +68,10 @@ class Home:
         """Return the mark that this host added the volume: what its tree holds is where the volume begins."""
         return self.volume_dir(volume) / "founding"
 
+    def extra(self, volume: str) -> Path:
+        """Return the file that says what becomes of files that only this host had when it joined: `add` or `keep`."""
+        return self.volume_dir(volume) / "extra"
+
     def mount_log(self, volume: str) -> Path:
         return self.volume_dir(volume) / "mount.log"
 

@@ -62,13 +62,12 @@ def parse_host(text: str, file: str = "member.toml") -> HostSettings:
     top = Table(_toml(text, file), "", complaints)
     member = _name(top, "member")
     listen = top.parsed("listen", ("*",), addresses.parsed)
-    extra = top.choice("extra", settings.EXTRA_CHOICES, "")
     log = top.table("log")
     level = log.choice("level", settings.LOG_LEVELS, "info")
     log.finish()
     top.finish()
     _raise(complaints)
-    return HostSettings(member, listen, level, extra)
+    return HostSettings(member, listen, level)
 
 
 def _toml(text: str, file: str) -> dict[str, Any]:

@@ -33,7 +33,6 @@ def rendered_host(host: HostSettings) -> str:
         HOST_HEADER,
         f"member = {_string(host.member)}",
         f"listen = {_list(str(address) for address in host.listen)}",
-        *([f"extra = {_string(host.extra)}"] if host.extra else []),
         "",
         "[log]",
         f"level = {_string(host.log_level)}",

@@ -13,7 +13,6 @@ from csfs.errors import ConfigError
 T = TypeVar("T")
 
 POLICIES = ("younger", "older", "bigger", "smaller", "first", "left", "right", "none", "merge")
-EXTRA_CHOICES = ("add", "keep")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_PATH = "default"
 """The key of a volume's path at members that have none of their own; no member may have this name."""
@@ -116,16 +115,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class HostSettings:
-    """What this host alone decides: who it is, where it listens, how much it logs.
-
-    `extra` is what becomes of files that only this host had when it joined: `add` them to the volume, `keep` them aside; empty:
-    they stay as they are, unsent, until somebody decides.
-    """
+    """What this host alone decides: who it is, where it listens, how much it logs."""
 
     member: str
     listen: tuple[Address, ...] = (Address("*"),)
     log_level: str = "info"
-    extra: str = ""
 
 
 def _found(what: str, name: str, known: Mapping[str, T]) -> T:

@@ -154,7 +154,7 @@ def test_a_complaint_names_the_key_and_the_cure(text: str, complaint: str) -> No
 
 
 def test_this_hosts_file_reads_back_the_same() -> None:
-    host = HostSettings("alpha", (Address("192.0.2.1"), Address("::1", 7)), "debug", "keep")
+    host = HostSettings("alpha", (Address("192.0.2.1"), Address("::1", 7)), "debug")
     assert reader.parse_host(render.rendered_host(host)) == host
     assert reader.parse_host('member = "alpha"') == HostSettings("alpha", (Address("*"),), "info")
 

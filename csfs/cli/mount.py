@@ -1,0 +1,45 @@
+"""`csfs mount`: serves a volume's directory, over that directory."""
+
+from functools import partial
+
+import click
+
+from csfs.cli import mounting, starting
+from csfs.config.home import Home
+from csfs.mount import parent
+
+OTHERS_OPTIONS = frozenset({"_netdev", "auto", "noauto", "nofail", "user", "nouser", "users", "defaults", "rw"})
+"""Options of fstab that mount(8) and systemd act on."""
+
+
+@click.command("mount")
+@click.argument("path", type=click.Path())
+@click.option("-o", "options", multiple=True, metavar="OPTIONS", help="Mount options, separated by commas.")
+@click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground.")
+@click.pass_obj
+def command(home: Home, path: str, options: tuple[str, ...], foreground: bool) -> None:
+    """Mount the volume whose directory is PATH; return when it serves. Starts the daemon if none is running."""
+    mount(home, path, options, foreground)
+
+
+def mount(home: Home, path: str, options: tuple[str, ...], foreground: bool) -> None:
+    """Mount the volume at `path`.
+
+    Raises:
+        CsfsError: it cannot be mounted; nothing is left behind.
+    """
+    settings = mounting.mount_settings(home, path)
+    starting.ensure_daemon(home)
+    parent.start(
+        settings,
+        settings.volume,
+        load_rules=partial(mounting.current_rules, home, settings.volume),
+        foreground=foreground,
+        options=ours(options),
+    )
+
+
+def ours(options: tuple[str, ...]) -> list[str]:
+    """Return the options that the file system is to know: one a text, without those that are for others."""
+    single = [option for text in options for option in text.split(",") if option]
+    return [option for option in single if option not in OTHERS_OPTIONS and not option.startswith("x-")]
