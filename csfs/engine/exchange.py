@@ -39,7 +39,7 @@ class Exchange(State):
             if row.scope in scopes:
                 if scope and row.scope != scope:
                     return Outgoing(scope, tuple(updates), reached, None, False)
-                update = _update_of(path, row, position, peer_knowledge.get(row.scope, {}))
+                update = _update_of(path, row, peer_knowledge.get(row.scope, {}))
                 if update is not None:
                     scope = row.scope
                     updates.append(update)
@@ -70,17 +70,16 @@ class Exchange(State):
         ]
 
 
-def _update_of(path: RelPath, row: Row, position: int, known: Vector) -> Update | None:
-    """Return the halves that changed after `position` and that the peer may not have; None if there are none.
+def _update_of(path: RelPath, row: Row, known: Vector) -> Update | None:
+    """Return the halves that the peer may not have; None if there are none.
 
-    A half whose entries it knows tells nothing: whatever they replaced, they were never without what they had seen.
+    A half whose entries it knows tells nothing: whatever they replaced, they were never without what they had seen. The
+    halves' own positions say nothing about what was sent: a row that moved on before it was reached takes all along.
     """
     record = row.record
-    content = record.content if row.content_position > position and _is_news(record.content, known) else None
-    meta = record.meta if row.meta_position > position and _is_news(record.meta, known) else None
-    time = record.time
-    if row.time_position <= position or (time is not None and versions.covers(known, time.dot)):
-        time = None
+    content = record.content if _is_news(record.content, known) else None
+    meta = record.meta if _is_news(record.meta, known) else None
+    time = record.time if record.time is not None and not versions.covers(known, record.time.dot) else None
     if content is None and meta is None and time is None:
         return None
     return Update(path, content, meta, time)
