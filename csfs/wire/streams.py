@@ -45,13 +45,12 @@ class MessageWriter:
 
 
 class MessageReader:
-    """Messages on their way in. `messages` is the union that may come on the prompt channel, each of at most `frame_size_max`."""
+    """Messages on their way in. `messages` is the union that may come, each of at most `frame_size_max` bytes."""
 
     def __init__(self, peer: str, messages: object = PeerMessage, frame_size_max: int = FRAME_SIZE_MAX) -> None:
         self._packets = PacketReader(peer)
         self._codecs: dict[Channel, FrameCodec[PeerMessage]] = {
-            Channel.PROMPT: FrameCodec(messages, peer, frame_size_max),
-            Channel.BULK: FrameCodec(Blocks | Table, peer, frame_size_max),
+            channel: FrameCodec(messages, peer, frame_size_max) for channel in Channel
         }
         self._open = Channel.PROMPT
 

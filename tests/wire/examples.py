@@ -1,0 +1,55 @@
+"""One message of every kind, with every field filled."""
+
+from csfs.core.objects import Kind
+from csfs.core.paths import RelPath
+from csfs.core.records import Content, ContentEntry, DirectoryTime, Half, Meta, MetaEntry
+from csfs.core.versions import Dot, Hlc, Incarnation, Scope
+from csfs.wire import messages
+from csfs.wire.messages import PeerMessage
+
+ONE, TWO = Dot(Incarnation(2**62), 1), Dot(Incarnation(7), 2)
+META = Meta(0o4755, 1000, 100, "bob", "users", ((b"user.\xff", b"\0"),))
+CONTENT = ContentEntry(
+    ONE,
+    Hlc(2**61),
+    Content(Kind.FILE, 3, b"h" * 32, 5, b"", 0),
+    META,
+    TWO,
+    ONE,
+    RelPath(b"moved/\xff"),
+    TWO,
+)
+UPDATE = messages.Update(
+    b"a/\xff\n",
+    Half((CONTENT,), {ONE.incarnation: 1, TWO.incarnation: 2}),
+    Half((MetaEntry(TWO, Hlc(1), META, Kind.FILE, b"h" * 32),), {TWO.incarnation: 2}),
+    DirectoryTime(ONE, Hlc(9), -1),
+)
+SCOPE = Scope(b"12345678")
+
+EXAMPLES: tuple[PeerMessage, ...] = (
+    messages.Hello(
+        1,
+        "0.1",
+        "web",
+        "ash",
+        1,
+        2,
+        b"d",
+        {3: "ash"},
+        (messages.VolumeHello("etc", b"i", {SCOPE: {ONE.incarnation: 1}}, b"c", 4, True),),
+    ),
+    messages.Records("etc", SCOPE, 9, (UPDATE, messages.Update(b"")), ((b"h", b"content"),), {ONE.incarnation: 5}),
+    messages.Stored("etc", 9, {SCOPE: {ONE.incarnation: 5}}),
+    messages.AppliedUpTo("etc", 9, 1),
+    messages.GetTable("etc", 1, b"h" * 32, 3),
+    messages.Table(1, 3, 4, b"t" * 128),
+    messages.GetBlocks("etc", 2, b"h" * 32, 1, 8),
+    messages.Blocks(2, 1, (b"", bytes(200_000), b"x")),
+    messages.Unavailable(2),
+    messages.Heartbeat(2**62),
+    messages.Settings(3, "cluster = 'web'\n", b"s"),
+    messages.Join(1, "beta", "00", b"PEM", ("h:1",), {"etc": "/etc"}),
+    messages.Joined(b"PEM", b"PEM", "text"),
+    messages.Goodbye("stopping"),
+)

@@ -1,0 +1,123 @@
+import typing
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csfs.errors import RemoteProtocolError
+from csfs.wire.codec import FrameCodec
+from csfs.wire.messages import FRAME_SIZE_MAX, Blocks, Join, PeerMessage
+from csfs.wire.packets import Channel, PacketWriter
+from csfs.wire.streams import BULK, MessageReader, MessageWriter
+from tests.wire.examples import EXAMPLES
+
+
+def written(messages) -> bytes:
+    writer = MessageWriter("elm")
+    for message in messages:
+        writer.put(message)
+    return b"".join(iter(writer.next_write, b""))
+
+
+def read(pieces, reader=None) -> list[PeerMessage]:
+    reader = reader or MessageReader("ash")
+    messages = []
+    for piece in pieces:
+        reader.receive(piece)
+        messages += iter(reader.next_message, None)
+    return messages
+
+
+def test_there_is_an_example_of_every_message():
+    assert {type(example) for example in EXAMPLES} == set(typing.get_args(PeerMessage))
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: type(message).__name__)
+def test_a_message_arrives_whole_byte_by_byte_and_with_the_next_behind_it(message):
+    data = written([message])
+    assert read([data]) == [message]
+    assert read([data[i : i + 1] for i in range(len(data))]) == [message]
+    assert read([written([message, message])]) == [message, message]
+    assert read([data[:-1]]) == []
+
+
+@given(st.lists(st.sampled_from(EXAMPLES), max_size=20), st.lists(st.integers(1, 5_000), max_size=30))
+def test_messages_of_one_channel_keep_their_order_however_they_are_cut(messages, cuts):
+    data = written(messages)
+    pieces, position = [], 0
+    for cut in cuts:
+        pieces.append(data[position : position + cut])
+        position += cut
+    received = read([*pieces, data[position:]])
+    for is_bulk in (True, False):
+        assert [m for m in received if isinstance(m, BULK) == is_bulk] == [
+            m for m in messages if isinstance(m, BULK) == is_bulk
+        ]
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=300))
+def test_random_bytes_raise_a_remote_error_or_nothing(data):
+    try:
+        read([data])
+    except RemoteProtocolError:
+        pass
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_damaged_messages_raise_a_remote_error_or_are_other_messages(data):
+    stream = bytearray(written([data.draw(st.sampled_from(EXAMPLES)) for _ in range(3)]))
+    for _ in range(data.draw(st.integers(1, 4))):
+        stream[data.draw(st.integers(0, min(len(stream), 400) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        read([bytes(stream)])
+    except RemoteProtocolError:
+        pass
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=200))
+def test_a_frame_of_random_bytes_raises_a_remote_error_or_is_a_message(body):
+    codec: FrameCodec[PeerMessage] = FrameCodec(PeerMessage, "elm", FRAME_SIZE_MAX)
+    codec.receive(len(body).to_bytes(4, "big") + body)
+    try:
+        codec.next_message()
+    except RemoteProtocolError:
+        pass
+
+
+def test_a_deeply_nested_body_is_refused():
+    packets = PacketWriter()
+    body = b"\x91" * 60_000
+    frame = len(body).to_bytes(4, "big") + body
+    with pytest.raises(RemoteProtocolError, match="not a message"):
+        read([packets.packet(Channel.PROMPT, frame)])
+
+
+def test_a_guest_may_send_little_and_nothing_but_its_request():
+    reader = MessageReader("guest", Join, 1_000)
+    with pytest.raises(RemoteProtocolError, match="limit 1000"):
+        read([written([EXAMPLES[-3].__class__(1, "beta", "0" * 2_000, b"", (), {})])], reader)
+    for example in EXAMPLES:
+        if not isinstance(example, Join):
+            with pytest.raises(RemoteProtocolError):
+                read([written([example])], MessageReader("guest", Join, 1_000))
+
+
+def test_a_write_takes_a_piece_of_each_channel():
+    writer = MessageWriter("elm")
+    contents = Blocks(1, 0, (bytes(range(256)) * 4_000,))
+    writer.put(contents)
+    reader = MessageReader("ash")
+    reader.receive(writer.next_write())
+    writer.put(EXAMPLES[0])
+    reader.receive(writer.next_write())
+    assert reader.next_message() == EXAMPLES[0]
+    reader.receive(b"".join(iter(writer.next_write, b"")))
+    assert reader.next_message() == contents
+
+
+def test_what_is_said_again_costs_little():
+    once, often = len(written(EXAMPLES[1:2])), len(written(EXAMPLES[1:2] * 100))
+    assert often < once * 10
