@@ -92,7 +92,8 @@ class PeerSession:
             trio.BrokenResourceError, trio.ClosedResourceError: the link is gone.
         """
         await self._link.send(self._hello())
-        message = await self._link.receive()
+        while isinstance(message := await self._link.receive(), Heartbeat):
+            pass  # a link is probed before anybody speaks on it
         if not isinstance(message, Hello):
             raise RemoteProtocolError(f"peer {self._peer}: said {type(message).__name__} before Hello")
         self._check(message)
