@@ -6,21 +6,14 @@ told as DISPLACED, under the name that it had.
 """
 
 from collections.abc import Callable
-from typing import Protocol
 
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.paths import RelPath
 from csfs.journal.journal import Journal
 from csfs.mount.extents import Extents
 from csfs.mount.inodes import Inodes, Name, Node
+from csfs.mount.rules import SyncedRules
 from csfs.mount.writers import Writer
-
-
-class SyncedRules(Protocol):
-    """Which paths of the volume this member keeps in step."""
-
-    def is_synced(self, path: RelPath) -> bool: ...
-
 
 Listener = Callable[[Change, tuple[RelPath, ...], bool], None]
 """Called with each row, all known paths of its object, and whether the daemon can wait for the row that is bound to follow."""

@@ -78,7 +78,6 @@ class Gate:
     def connected(self, threads: tuple[int, ...], report: Report) -> None:
         """A daemon is there: its commit threads, and whom to tell what became of a commit made through the mount."""
         self._threads = frozenset(threads)
-        self._pending.clear()
         self._report = report
 
     def disconnected(self) -> None:

@@ -14,7 +14,7 @@ from csfs.mount.capture import Capture
 from csfs.mount.gate import Gate
 from csfs.mount.outbox import Outbox
 from csfs.mount.recent import Recent
-from csfs.mount.rules import NotedPaths
+from csfs.mount.rules import CurrentRules
 from csfs.wire.codec import CONTROL_FRAME_SIZE_MAX, FrameCodec
 from csfs.wire.control import (
     CommitResult,
@@ -25,7 +25,6 @@ from csfs.wire.control import (
     Flush,
     Flushed,
     MountHello,
-    MountRules,
     MountWelcome,
 )
 
@@ -46,7 +45,7 @@ class Link:
     """The connection to the daemon, or the attempt to have one."""
 
     def __init__(
-        self, volume: str, control_socket: str, capture: Capture, gate: Gate, recent: Recent, rules: NotedPaths
+        self, volume: str, control_socket: str, capture: Capture, gate: Gate, recent: Recent, rules: CurrentRules
     ) -> None:
         self._volume = volume
         self._path = control_socket
@@ -151,10 +150,9 @@ class Link:
             case Digested(sequence):
                 self._digested(sequence)
             case MountWelcome(digested, threads):
+                await trio.to_thread.run_sync(self._rules.reload)
                 self._digested(digested)
                 self._gate.connected(_threads_of(peer, threads), self._report)
-            case MountRules(volume, rules):
-                self._rules.told(volume, rules)
             case Flush(token):
                 self._capture.tell_all()
                 self._send(Flushed(token, self._journal.last))

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 from csfs.errors import ConfigError, CsfsError, FoundError, NotRunningError
 from csfs.mount import busy, checks, mountinfo, syscalls
+from csfs.mount.rules import LoadRules
 from csfs.mount.settings import MountSettings
 from csfs.mount.supervisor import GaveUpError, Supervisor
 
@@ -27,6 +28,7 @@ def start(
     settings: MountSettings,
     volume_name: str,
     *,
+    load_rules: LoadRules,
     foreground: bool = False,
     options: Iterable[str] = (),
 ) -> None:
@@ -41,14 +43,14 @@ def start(
         os.makedirs(os.path.dirname(name), mode=0o700, exist_ok=True)
     lock = _locked(settings)
     if foreground:
-        _report_of(_parent(settings, frozenset(options), lock, ready=-1))
+        _report_of(_parent(settings, frozenset(options), load_rules, lock, ready=-1))
         return
     reader, writer = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
     sys.stderr.flush()
     if os.fork() == 0:
         os.close(reader)
-        _run_detached(settings, frozenset(options), lock, writer)
+        _run_detached(settings, frozenset(options), load_rules, lock, writer)
     os.close(writer)
     os.close(lock)
     with os.fdopen(reader, "rb") as file:
@@ -85,14 +87,16 @@ def _locked(settings: MountSettings) -> int:
     return descriptor
 
 
-def _run_detached(settings: MountSettings, options: frozenset[str], lock: int, ready: int) -> None:
+def _run_detached(
+    settings: MountSettings, options: frozenset[str], load_rules: LoadRules, lock: int, ready: int
+) -> None:
     """Be the parent, in the background. Never returns."""
     code = 70
     try:
         os.setsid()
         os.chdir("/")
         _redirect(settings.log_file)
-        reason = _parent(settings, options, lock, ready)
+        reason = _parent(settings, options, load_rules, lock, ready)
         if reason:
             os.write(ready, b"\1" + reason.encode())
         code = 1 if reason else 0
@@ -119,11 +123,11 @@ def _redirect(log_file: str) -> None:
     os.close(output)
 
 
-def _parent(settings: MountSettings, options: frozenset[str], lock: int, ready: int) -> str:
+def _parent(settings: MountSettings, options: frozenset[str], load_rules: LoadRules, lock: int, ready: int) -> str:
     """Mount, say so, and watch until it is unmounted. Return an empty text, or why it could not be mounted."""
     _configure_logging()
     others = tuple(descriptor for descriptor in (lock, ready) if descriptor >= 0)
-    supervisor = Supervisor(settings, lambda root: _launch(settings, options, root, others))
+    supervisor = Supervisor(settings, lambda root: _launch(settings, options, load_rules, root, others))
     reason = supervisor.start()
     if reason:
         supervisor.close()
@@ -156,13 +160,15 @@ def _configure_logging() -> None:
     )
 
 
-def _launch(settings: MountSettings, options: frozenset[str], root: int, others: tuple[int, ...]) -> tuple[int, str]:
+def _launch(
+    settings: MountSettings, options: frozenset[str], load_rules: LoadRules, root: int, others: tuple[int, ...]
+) -> tuple[int, str]:
     """Fork the mount process and wait until it serves; return its pid and "", or 0 and why it does not."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        _be_mount(settings, options, root, writer, others)
+        _be_mount(settings, options, load_rules, root, writer, others)
     os.close(writer)
     with os.fdopen(reader, "rb") as file:
         answer = file.read()
@@ -177,6 +183,7 @@ def _launch(settings: MountSettings, options: frozenset[str], root: int, others:
 def _be_mount(
     settings: MountSettings,
     options: frozenset[str],
+    load_rules: LoadRules,
     root: int,
     ready: int,
     others: tuple[int, ...],
@@ -191,7 +198,7 @@ def _be_mount(
         _close_all_but({0, 1, 2, root, ready})
         from csfs.mount.serve import serve  # the parent needs neither pyfuse3 nor trio, and stays small
 
-        serve(settings, options, root, ready)
+        serve(settings, options, load_rules, root, ready)
         code = 0
     except BaseException as error:
         traceback.print_exc()

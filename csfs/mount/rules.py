@@ -1,34 +1,38 @@
-"""Which paths the mount notes: all of them until the daemon has said which groups there are, then those of any group.
+"""Which paths the mount notes, as the configuration says: read at the start, and anew with each word of welcome from the daemon."""
 
-Whether this member takes part in a group is the daemon's to know; a row too many costs it one look.
-"""
+import logging
+from collections.abc import Callable
+from typing import Protocol
 
-from dataclasses import dataclass
-
-from csfs.core.groups import GroupRule, Rules
 from csfs.core.paths import RelPath
 
-
-@dataclass(frozen=True, slots=True)
-class _Volume:
-    name: str
-    rules: tuple[GroupRule, ...]
+log = logging.getLogger(__name__)
 
 
-class NotedPaths:
-    """The rules as the daemon told them last."""
+class SyncedRules(Protocol):
+    """Which paths of the volume this member keeps in step."""
 
-    def __init__(self) -> None:
-        self._rules: Rules | None = None
+    def is_synced(self, path: RelPath) -> bool: ...
+
+
+LoadRules = Callable[[], SyncedRules]
+
+
+class CurrentRules:
+    """The rules as they were loaded last. Without any, everything is noted: a row too many costs the daemon one look."""
+
+    def __init__(self, load: LoadRules) -> None:
+        self._load = load
+        self._rules: SyncedRules | None = None
+        self.reload()
 
     def is_synced(self, path: RelPath) -> bool:
         """Return whether changes of `path` are noted."""
-        return self._rules is None or self._rules.group_of(path) is not None
+        return self._rules is None or self._rules.is_synced(path)
 
-    def told(self, volume: str, rules: tuple[GroupRule, ...]) -> None:
-        """Take the volume's groups as they are now.
-
-        Raises:
-            ValueError: a pattern is not one; what was known stays.
-        """
-        self._rules = Rules.compiled(_Volume(volume, rules), "")
+    def reload(self) -> None:
+        """Load the rules again; what cannot be read leaves those that were. Reads files: for a thread while the mount serves."""
+        try:
+            self._rules = self._load()
+        except Exception as error:
+            log.error("the rules of the volume stay as they were: %s", error)

@@ -19,7 +19,7 @@ from csfs.mount.inodes import Inodes
 from csfs.mount.link import Link
 from csfs.mount.operations.passthrough import PassThrough
 from csfs.mount.recent import Recent
-from csfs.mount.rules import NotedPaths
+from csfs.mount.rules import CurrentRules, LoadRules
 from csfs.mount.settings import MountSettings
 
 log = logging.getLogger(__name__)
@@ -34,10 +34,10 @@ TASKS_MAX = 99
 class Mount:
     """Everything of one mount process."""
 
-    def __init__(self, settings: MountSettings, root: int, ready: Callable[[], None]) -> None:
+    def __init__(self, settings: MountSettings, root: int, load_rules: LoadRules, ready: Callable[[], None]) -> None:
         self.settings = settings
         self.journal: Journal = open_or_replace(settings.journal, time.time_ns)
-        rules = NotedPaths()
+        rules = CurrentRules(load_rules)
         self.inodes = Inodes(root)
         self.capture = Capture(self.journal, self.inodes, rules)
         self._appended = trio.Event()
@@ -99,7 +99,7 @@ async def _kept_running(task: Callable[[], object]) -> None:
         await trio.sleep(SETTLE_S)
 
 
-def serve(settings: MountSettings, options: frozenset[str], root: int, ready: int) -> None:
+def serve(settings: MountSettings, options: frozenset[str], root: int, load_rules: LoadRules, ready: int) -> None:
     """Mount and serve; returns when unmounted. Writes a byte to the descriptor `ready` and closes it once it serves.
 
     Raises:
@@ -109,7 +109,7 @@ def serve(settings: MountSettings, options: frozenset[str], root: int, ready: in
     os.chdir("/")
     _raise_limits()
     os.umask(0o077)  # the journal names files, and who writes them
-    mount = Mount(settings, root, lambda: _tell_ready(ready))
+    mount = Mount(settings, root, load_rules, lambda: _tell_ready(ready))
     os.umask(0)  # the kernel has applied the caller's
     pyfuse3.init(mount.operations, settings.path, options_of(settings.volume, options))
     _leave_namespace(settings.path)
