@@ -4,6 +4,7 @@ Small messages travel on the prompt channel, contents on the bulk channel; each 
 so that neither waits for more than one piece of the other.
 """
 
+from collections import deque
 from typing import Final
 
 from csfs.wire.codec import FrameCodec
@@ -14,33 +15,58 @@ BULK: Final = (Blocks, Table)
 """Messages of the bulk channel."""
 
 
+class _Frames:
+    """Frames that wait to be written, taken as a stream of bytes. `size` is what is left of them, in bytes."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._frames: deque[bytes] = deque()
+        self._taken = 0  # bytes of the first frame that are gone
+
+    def put(self, frame: bytes) -> None:
+        self._frames.append(frame)
+        self.size += len(frame)
+
+    def take(self, size_max: int) -> bytes:
+        """Return the next bytes, at most `size_max`."""
+        pieces = []
+        room = size_max
+        while room and self._frames:
+            piece = self._frames[0][self._taken : self._taken + room]
+            pieces.append(piece)
+            room -= len(piece)
+            self._taken += len(piece)
+            if self._taken == len(self._frames[0]):
+                self._frames.popleft()
+                self._taken = 0
+        self.size -= size_max - room
+        return b"".join(pieces)
+
+
 class MessageWriter:
     """Messages on their way out."""
 
     def __init__(self, peer: str) -> None:
         self._codec: FrameCodec[PeerMessage] = FrameCodec(PeerMessage, peer, FRAME_SIZE_MAX)
         self._packets = PacketWriter()
-        self._waiting = {Channel.PROMPT: bytearray(), Channel.BULK: bytearray()}
+        self._waiting = {Channel.PROMPT: _Frames(), Channel.BULK: _Frames()}
 
     def put(self, message: PeerMessage) -> Channel:
         """Queue `message`; returns the channel that it will travel on."""
         channel = Channel.BULK if isinstance(message, BULK) else Channel.PROMPT
-        self._waiting[channel] += self._codec.encoded(message)
+        self._waiting[channel].put(self._codec.encoded(message))
         return channel
 
     def waiting(self, channel: Channel) -> int:
         """Return how many bytes wait to be written on `channel`."""
-        return len(self._waiting[channel])
+        return self._waiting[channel].size
 
     def next_write(self) -> bytes:
         """Return the bytes to write next, empty when nothing waits: a piece of each channel, the prompt one first."""
         packets = b""
         for channel, waiting in self._waiting.items():
-            if waiting:
-                with memoryview(waiting) as view:
-                    data = bytes(view[:PAYLOAD_SIZE_MAX])
-                del waiting[: len(data)]
-                packets += self._packets.packet(channel, data)
+            if waiting.size:
+                packets += self._packets.packet(channel, waiting.take(PAYLOAD_SIZE_MAX))
         return packets
 
 
