@@ -198,7 +198,7 @@ def _be_mount(
         _close_all_but({0, 1, 2, root, ready})
         from csfs.mount.serve import serve  # the parent needs neither pyfuse3 nor trio, and stays small
 
-        serve(settings, options, load_rules, root, ready)
+        serve(settings, options, root, load_rules, ready)
         code = 0
     except BaseException as error:
         traceback.print_exc()
