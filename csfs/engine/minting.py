@@ -110,7 +110,8 @@ class Minting(State):
                 draft.meta = (None, draft.meta[1])
         else:
             self._meta_changed(draft, change, minted, meta, observation, live, group, hlc)
-            if change.time:
+            # While a directory is being changed for peers, its time is rather the trace of a commit than somebody's wish.
+            if change.time and (change.object or not row.pending):
                 self._time_changed(draft, observation.mtime_ns, group.scope, hlc)
         mtime_ns = None if content.kind is Kind.DIRECTORY else content.mtime_ns
         after = applied_as(observation, mtime_ns, meta, draft.content, draft.meta, racy=circumstances.racy)
@@ -285,8 +286,6 @@ def _overruled(row: Row, base: ContentEntry | None, content: Content) -> tuple[D
     """Return the losers of a decided conflict that a change to the winner replaces, with those that led to the winner."""
     half, applied = row.record.content, row.applied
     earlier = base.overruled if base is not None else ()
-    if len(half.entries) < 2:
-        return earlier
     losers = tuple(
         entry.dot
         for entry in half.entries

@@ -1,0 +1,133 @@
+"""A directory tree in memory: what programs do to it, what a store finds in it, and what a commit does."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+from csfs.core.objects import Content, Kind, Meta, Observation, Stamp
+from csfs.core.paths import ROOT, RelPath, is_below, parent_of
+
+
+def hash_of(data: bytes) -> bytes:
+    """Return what stands for the root hash here."""
+    return hashlib.blake2b(data, digest_size=32).digest()
+
+
+@dataclass
+class Node:
+    """One object. `data` is a file's bytes or a symlink's target."""
+
+    kind: Kind
+    inode: int
+    data: bytes = b""
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+    mtime_ns: int = 0
+    ctime_ns: int = 0
+
+
+@dataclass
+class FakeTree:
+    """One member's disk. `names` are the users it knows, by number; times are kept to `granularity_ns`."""
+
+    names: dict[int, str]
+    granularity_ns: int = 1
+    nodes: dict[RelPath, Node] = field(default_factory=dict)
+    inodes: int = 0
+    ticks: int = 0
+    grants: set[bytes] = field(default_factory=set)
+    """Contents that were shown setuid."""
+
+    def __post_init__(self) -> None:
+        self.nodes[ROOT] = self.new_node(Kind.DIRECTORY, mode=0o755)
+
+    def new_node(self, kind: Kind, data: bytes = b"", mode: int = 0o644, mtime_ns: int = 0) -> Node:
+        """Return an object with an inode of its own."""
+        self.inodes += 1
+        node = Node(kind, self.inodes, data, 0o777 if kind is Kind.SYMLINK else mode, mtime_ns=self.rounded(mtime_ns))
+        self.changed(node)
+        return node
+
+    def rounded(self, time_ns: int) -> int:
+        """Return a time as this disk keeps it."""
+        return time_ns - time_ns % self.granularity_ns
+
+    def changed(self, node: Node) -> None:
+        """Move the object's change time, as every change does."""
+        self.ticks += 1
+        node.ctime_ns = self.ticks
+
+    def is_directory(self, path: RelPath) -> bool:
+        """Return whether there is a directory at the path."""
+        node = self.nodes.get(path)
+        return node is not None and node.kind is Kind.DIRECTORY
+
+    def below(self, path: RelPath) -> list[RelPath]:
+        """Return all paths below a directory, ascending."""
+        return sorted(found for found in self.nodes if is_below(found, path))
+
+    def put(self, path: RelPath, node: Node, now_ns: int) -> None:
+        """Make the object live at the path; its directory's time moves."""
+        assert self.is_directory(parent_of(path)), path
+        self.nodes[path] = node
+        self.move_time(parent_of(path), now_ns)
+
+    def take(self, path: RelPath, now_ns: int) -> Node:
+        """Take the object away; its directory's time moves."""
+        node = self.nodes.pop(path)
+        self.move_time(parent_of(path), now_ns)
+        return node
+
+    def move_time(self, directory: RelPath, now_ns: int) -> None:
+        """A name in the directory was changed."""
+        node = self.nodes[directory]
+        node.mtime_ns = self.rounded(now_ns)
+        self.changed(node)
+
+    def stamp(self, path: RelPath) -> Stamp | None:
+        """Return what lstat says."""
+        node = self.nodes.get(path)
+        if node is None:
+            return None
+        return Stamp(node.inode, len(node.data), node.mtime_ns, node.ctime_ns)
+
+    def observed(self, path: RelPath) -> Observation | None:
+        """Return everything that a store would find."""
+        node, stamp = self.nodes.get(path), self.stamp(path)
+        if node is None or stamp is None:
+            return None
+        is_file = node.kind is Kind.FILE
+        return Observation(
+            stamp=stamp,
+            kind=node.kind,
+            mode=node.mode,
+            uid=node.uid,
+            gid=node.gid,
+            owner=self.names.get(node.uid, ""),
+            group=self.names.get(node.gid, ""),
+            mtime_ns=node.mtime_ns,
+            size=len(node.data) if is_file else 0,
+            hash=hash_of(node.data) if is_file else b"",
+            target=node.data if node.kind is Kind.SYMLINK else b"",
+        )
+
+    def number_of(self, name: str, number: int) -> int:
+        """Return this host's number for an owner, the number itself where the name is unknown."""
+        return next((own for own, known in self.names.items() if known == name), number)
+
+    def built(self, content: Content, meta: Meta, mtime_ns: int | None, data: bytes) -> Node:
+        """Return a new object with these attributes."""
+        node = self.new_node(content.kind, content.target or data)
+        self.set_attributes(node, meta, mtime_ns)
+        return node
+
+    def set_attributes(self, node: Node, meta: Meta, mtime_ns: int | None) -> None:
+        """Set attributes in place."""
+        node.mode = meta.mode
+        node.uid = self.number_of(meta.owner, meta.uid)
+        node.gid = self.number_of(meta.group, meta.gid)
+        if mtime_ns is not None:
+            node.mtime_ns = self.rounded(mtime_ns)
+        self.changed(node)
+        if node.mode & 0o6000 and node.kind is Kind.FILE:
+            self.grants.add(node.data)
