@@ -27,7 +27,7 @@ from csfs.replicate.network import PeerNetwork
 from csfs.replicate.volume import Volume
 from csfs.replicate.worker import VolumeWorker
 from csfs.store.owners import Owners
-from csfs.wire.control import MountHello, MountRules, ParentHello, Request
+from csfs.wire.control import MountHello, ParentHello, Request
 
 log = logging.getLogger(__name__)
 
@@ -110,9 +110,6 @@ class Daemon:
         assert self._nursery is not None
         self._nursery.start_soon(worker.run)
 
-    def _mount_rules(self, name: str) -> MountRules:
-        return MountRules(name, self._cluster.settings.volume_rules(name).rules)
-
     # ---------------------------------------------------------------------------------------------------- configuration
 
     def _settings_changed(self) -> None:
@@ -137,7 +134,7 @@ class Daemon:
                 self._start_volume(name)
                 changed = True
             elif self._workers[name].follow(settings.rules(name, self._cluster.member)):
-                await self._mounts[name].tell_rules(self._mount_rules(name))
+                await self._mounts[name].tell_changed()
                 changed = True
         self._network.update_peers(self._cluster.peers)
         if changed:
@@ -191,7 +188,7 @@ class Daemon:
                 elif isinstance(first, ParentHello):
                     await mounted.serve_parent(first, connection)
                 else:
-                    await mounted.serve_mount(first, connection, self._mount_rules(first.volume))
+                    await mounted.serve_mount(first, connection)
             case None:
                 pass
             case _:

@@ -18,7 +18,6 @@ from csfs.wire.control import (
     Flushed,
     LetGo,
     MountHello,
-    MountRules,
     MountWelcome,
     ParentHello,
     ParentWelcome,
@@ -95,7 +94,7 @@ class MountedVolume:
 
     # ------------------------------------------------------------------------------------------------------- the mount
 
-    async def serve_mount(self, hello: MountHello, connection: ControlConnection, rules: MountRules) -> None:
+    async def serve_mount(self, hello: MountHello, connection: ControlConnection) -> None:
         """Digest a mount's rows and commit through it, as long as it is connected."""
         volume = self.worker.volume
         self._hello, self._connection = hello, connection
@@ -103,8 +102,7 @@ class MountedVolume:
         clean = hello.clean and hello.first <= digested + 1 and digested <= hello.last
         digested = min(digested, hello.last) if clean else hello.last
         self.worker.observer.start_journal(hello.journal, digested)
-        await connection.send(MountWelcome(digested, (self._thread.thread_id,)))
-        await connection.send(rules)
+        await connection.send(self._welcome(digested))
         self._clean = clean
         self._attach_gate()
         try:
@@ -192,13 +190,16 @@ class MountedVolume:
             del self._flushes[token]
         return self._flushed.pop(token, None)
 
-    async def tell_rules(self, rules: MountRules) -> None:
-        """Tell the mount, if one is connected, what it is to note from now on."""
+    def _welcome(self, digested: int) -> MountWelcome:
+        return MountWelcome(digested, (self._thread.thread_id,))
+
+    async def tell_changed(self) -> None:
+        """Have the mount, if one is connected, read anew what it is to note."""
         if self._connection is not None:
             try:
-                await self._connection.send(rules)
+                await self._connection.send(self._welcome(self.worker.observer.digested))
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # it hears of them when it connects again
+                pass  # it reads it when it connects again
 
     @property
     def mounted(self) -> bool:

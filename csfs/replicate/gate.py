@@ -119,7 +119,10 @@ class Gate:
         """
         assert len(commits) <= COMMITS_MAX
         async with self._turn:
-            await self._send(Commits(tuple(commits)))
+            try:
+                await self._send(Commits(tuple(commits)))
+            except trio.BrokenResourceError as error:
+                raise trio.ClosedResourceError("the mount went away") from error
             await self._wait_for([commit.id for commit in commits])
             first = [self._results.pop(commit.id) for commit in commits]
             again = [

@@ -4,7 +4,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
@@ -31,6 +31,7 @@ KEPT_COUNT_MAX = 10
 KEPT_BYTES_MAX = 1024**3
 KEPT_AGE_NS_MAX = 30 * 86_400 * 10**9
 MAINTENANCE_S = 60.0
+RESTART_S = 1.0
 UNKNOWN = Applied(observation=None)
 """Of what an earlier run left, nothing is known but its bytes."""
 
@@ -53,11 +54,18 @@ class VolumeWorker:
         volume = self.volume
         async with trio.open_nursery() as nursery:
             volume.nursery = nursery
-            nursery.start_soon(self.observer.run)
-            nursery.start_soon(self.directories.run)
-            nursery.start_soon(self.applier.run)
-            nursery.start_soon(self._compare)
-            nursery.start_soon(self._maintain)
+            for task in (self.observer.run, self.directories.run, self.applier.run, self._compare, self._maintain):
+                nursery.start_soon(self._keep_running, task)
+
+    async def _keep_running(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run a worker again after a bug, loudly: one volume's bug must not end what the host needs for the others."""
+        while True:
+            try:
+                await task()
+            except Exception:
+                log.exception("%s: unexpected error; goes on in %g s", self.volume.name, RESTART_S)
+                self.compare_all()
+                await trio.sleep(RESTART_S)
 
     # ----------------------------------------------------------------------------------------------- mounted, unmounted
 
@@ -111,6 +119,7 @@ class VolumeWorker:
             self.observer.compare_wanted.add(ROOT)
         self._mount = mount
         volume.ready.notify()
+        volume.progress.notify()
 
     def detach_gate(self, gate: Gate) -> None:
         """The mount process is gone."""

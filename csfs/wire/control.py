@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from csfs.core.changes import Change
-from csfs.core.groups import GroupRule
 from csfs.core.objects import Stamp, Xattrs
 from csfs.core.paths import RelPath
 
@@ -71,18 +70,12 @@ class MountHello(Tagged, frozen=True):
 class MountWelcome(Tagged, frozen=True):
     """The daemon's answer: rows up to `digested` are taken care of; send live rows after `last` of the hello.
 
-    `threads` are the daemon's commit threads (thread ids), which alone may see the reserved directory.
+    `threads` are the daemon's commit threads (thread ids), which alone may see the reserved directory. Sent again when the
+    configuration has changed: the mount then reads anew what it is to note.
     """
 
     digested: int
     threads: tuple[int, ...]
-
-
-class MountRules(Tagged, frozen=True):
-    """The volume's groups, after `MountWelcome` and whenever they change: what the mount notes from now on."""
-
-    volume: str
-    rules: tuple[GroupRule, ...]
 
 
 class Rows(Tagged, frozen=True):
@@ -233,7 +226,6 @@ ControlMessage = (
     | LetGo
     | MountHello
     | MountWelcome
-    | MountRules
     | Rows
     | Behind
     | Digested

@@ -4,6 +4,8 @@ Records flow in the sender's update order and are acknowledged by position; cont
 small windows, so that a large file never holds up a small change. Who may say what when: `conversation`.
 """
 
+from typing import Annotated
+
 import msgspec
 
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry
@@ -72,7 +74,7 @@ class Records(Tagged, frozen=True):
     volume: str
     scope: Scope
     position: int
-    updates: tuple[Update, ...]
+    updates: Annotated[tuple[Update, ...], msgspec.Meta(max_length=UPDATES_MAX)]
     contents: tuple[tuple[bytes, bytes], ...] = ()
     mark: Vector | None = None
 
