@@ -238,3 +238,12 @@ async def test_a_peer_that_vanishes_in_the_middle_is_noticed(nursery, tmp_path):
     with pytest.raises(UnreachableError, match="elm: "):
         await ash.receive()
     assert isinstance(left.context, ssl.SSLContext)
+
+
+async def test_a_peer_that_stops_answering_on_an_open_connection_is_taken_for_dead(nursery, tmp_path):
+    left, right = await secure_pair(tmp_path)
+    link = Link(left, "elm", pace=Pace(heartbeat_s=0.02, silence_s_max=0.1, goodbye_s_max=0.1))
+    nursery.start_soon(link.run)
+    with pytest.raises(UnreachableError, match=r"silent for 0\.1 s"):
+        await link.receive()
+    await trio.aclose_forcefully(right)

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from csfs.errors import RemoteProtocolError
 from csfs.wire.codec import FrameCodec
-from csfs.wire.messages import FRAME_SIZE_MAX, Blocks, Join, PeerMessage
+from csfs.wire.messages import FRAME_SIZE_MAX, UPDATES_MAX, Blocks, Join, PeerMessage, Records, Update
 from csfs.wire.packets import Channel, PacketWriter
 from csfs.wire.streams import BULK, MessageReader, MessageWriter
-from tests.wire.examples import EXAMPLES
+from tests.wire.examples import EXAMPLES, SCOPE
 
 
 def written(messages) -> bytes:
@@ -93,6 +93,13 @@ def test_a_deeply_nested_body_is_refused():
     frame = len(body).to_bytes(4, "big") + body
     with pytest.raises(RemoteProtocolError, match="not a message"):
         read([packets.packet(Channel.PROMPT, frame)])
+
+
+def test_more_updates_than_one_message_may_hold_are_refused():
+    updates = (Update(b""),) * UPDATES_MAX
+    assert read([written([Records("etc", SCOPE, 1, updates)])])
+    with pytest.raises(RemoteProtocolError, match="length <= 2000"):
+        read([written([Records("etc", SCOPE, 1, (*updates, Update(b"")))])])
 
 
 def test_a_guest_may_send_little_and_nothing_but_its_request():
