@@ -27,6 +27,8 @@ async def connected(address: Address) -> trio.SocketStream:
         return await trio.open_tcp_stream(address.host, address.port, happy_eyeballs_delay=STAGGER_S)
     except OSError as error:
         raise UnreachableError(f"{address}: {_reason(error)}") from error
+    except UnicodeError as error:  # what no name server could be asked
+        raise UnreachableError(f"{address}: not a host name; correct the address") from error
 
 
 def _reason(error: OSError) -> str:

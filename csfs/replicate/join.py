@@ -17,7 +17,7 @@ from csfs.config.addresses import Address
 from csfs.errors import CsfsError, NotPermittedError, RemoteProtocolError, UnreachableError
 from csfs.replicate import dial
 from csfs.replicate.link import PACE, Link, Pace
-from csfs.trust import authority, certificates, contexts
+from csfs.trust import authority, certificates, contexts, issued
 from csfs.trust.authority import Authority
 from csfs.trust.certificates import Credentials
 from csfs.trust.invitations import Invitations, Token, token_from
@@ -111,6 +111,7 @@ def _admitted(request: Join, inviter: Inviter | None) -> Joined:
     inviter.invitations.use(request.member, secret, point, inviter.now())
     settings = inviter.admit(request.member, request.addresses, request.paths)
     certificate = inviter.authority.sign(request.request, request.member, inviter.now())
+    issued.note(inviter.invitations.keys, request.member, certificate)
     return Joined(certificate, authority.pem_of(inviter.authority.certificate), settings)
 
 

@@ -68,6 +68,10 @@ async def open_listeners(addresses: Sequence[Address]) -> list[trio.SocketListen
                 listeners += await trio.open_tcp_listeners(address.port, host=host)
             except OSError as error:
                 _refuse(address, error)
+            except UnicodeError as error:
+                raise ConfigError(
+                    f"cannot listen on {address}: not a host name; correct listen in member.toml"
+                ) from error
     except BaseException:
         for listener in listeners:
             listener.socket.close()

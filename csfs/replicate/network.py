@@ -153,7 +153,10 @@ class PeerNetwork:
             self._serials[peer] = identity.serial
 
         with trio.move_on_after(self._pace.dial_s_max):
-            address, stream = await dial.secured_first(addresses, self._dialling_context, check)
+            try:
+                address, stream = await dial.secured_first(addresses, self._dialling_context, check)
+            except UnreachableError as error:
+                raise UnreachableError(f"{peer}: {error}") from error
             return await self._let_in(Link(stream, peer, pace=self._pace)), str(address)
         tried = ", ".join(str(address) for address in addresses)
         raise UnreachableError(f"{peer}: no answer from {tried} in {self._pace.dial_s_max:g} s; is the port open?")

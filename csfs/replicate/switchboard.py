@@ -66,6 +66,8 @@ class Switchboard:
     def note_failure(self, peer: str, reason: str) -> None:
         """Remember why `peer` could not be reached."""
         lost = self._lost.get(peer, PeerState())
+        if reason != lost.error:  # said once, not at every try
+            log.info("%s", reason)
         self._lost[peer] = PeerState(since_ns=lost.since_ns, remote=lost.remote, error=reason)
 
     def forget(self, peer: str) -> None:
@@ -97,6 +99,7 @@ class Switchboard:
             return False
         line = _Line(link, dialler, remote, time.time_ns())
         self._lines[link.peer] = line
+        log.info("%s: connected, %s dialled (%s)", link.peer, dialler, remote)
         link.probe()  # tells a dialler that it was let in
         reason = ""
         try:
@@ -111,6 +114,7 @@ class Switchboard:
             line.ended.set()
             if self._lines.get(link.peer) is line:
                 del self._lines[link.peer]
+                log.info("%s", reason or f"{link.peer}: the connection is over")
                 self._lost[link.peer] = PeerState(since_ns=time.time_ns(), remote=remote, error=reason)
         return True
 

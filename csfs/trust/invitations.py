@@ -80,7 +80,7 @@ class Invitations:
     """The invitations of one host, in its keys directory; a file, so that they outlive the daemon and the command."""
 
     def __init__(self, keys: Path) -> None:
-        self._keys = keys
+        self.keys = keys
 
     def invite(
         self, member: str, authority_point: bytes, lifetime: datetime.timedelta, now: datetime.datetime
@@ -133,23 +133,23 @@ class Invitations:
 
     def _current(self, now: datetime.datetime) -> list[Invitation]:
         try:
-            data = (self._keys / FILE).read_bytes()
+            data = (self.keys / FILE).read_bytes()
         except FileNotFoundError:
             return []
         try:
             invitations = msgspec.json.decode(data, type=list[Invitation])
         except msgspec.DecodeError as error:
-            raise ConfigError(f"{self._keys / FILE}: {error}; delete the file and invite again") from error
+            raise ConfigError(f"{self.keys / FILE}: {error}; delete the file and invite again") from error
         return [i for i in invitations if i.expires > now.timestamp()]
 
     def _save(self, invitations: list[Invitation]) -> None:
-        certificates.save(self._keys, FILE, msgspec.json.encode(invitations))
+        certificates.save(self.keys, FILE, msgspec.json.encode(invitations))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the file against the other process: the command invites while the daemon uses up."""
-        self._keys.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self._keys / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        self.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(self.keys / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

@@ -10,7 +10,7 @@ from csfs.errors import ConfigError, NotPermittedError, RemoteProtocolError, Unr
 from csfs.replicate.join import Inviter, join, serve
 from csfs.replicate.link import Link, Pace
 from csfs.replicate.network import PeerNetwork
-from csfs.trust import authority, certificates
+from csfs.trust import authority, certificates, issued
 from csfs.trust.invitations import Invitations
 from csfs.wire.conversation import Conversation, Role
 from csfs.wire.messages import PROTOCOL, Goodbye, Join
@@ -67,6 +67,7 @@ async def test_one_token_makes_a_member(nursery, host, tmp_path):
     assert result.credentials.identity.member == "beta"
     assert result.credentials.identity.cluster == "web"
     assert host.admitted == [("beta", ("10.0.0.2:30866",), {"etc": "/srv/etc"})]
+    assert issued.serials_of(host.keys, "beta") == [result.credentials.identity.serial]
     with pytest.raises(NotPermittedError, match="cannot make members"):
         certificates.load_authority(tmp_path / "beta")
     nursery.cancel_scope.cancel()

@@ -326,6 +326,15 @@ async def test_an_address_that_no_interface_has_is_named():
         await listener.open_listeners([Address("192.0.2.1")])
 
 
+async def test_what_is_no_host_name_is_named(nursery, cluster):
+    nowhere = Address("a" * 70 + ".example")
+    with pytest.raises(ConfigError, match=r"a\.example:30866"):
+        await listener.open_listeners([nowhere])
+    ash = await Member(cluster.member("ash"), {"elm": [nowhere]}).start(nursery)
+    await ash.until(lambda: "a.example:30866" in ash.state("elm").error)
+    nursery.cancel_scope.cancel()
+
+
 async def test_everywhere_means_both_families():
     listeners = await listener.open_listeners([Address("*", 0)])
     families = {opened.socket.family for opened in listeners}
