@@ -63,13 +63,15 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; what went wrong is one line on standard error."""
     try:
-        result = cli.main(list(arguments), prog_name="csfs", standalone_mode=False)
+        # Not cli.main(), which has exit codes and words of its own for a broken pipe.
+        with cli.make_context("csfs", list(arguments) or ["--help"]) as context:
+            result = cli.invoke(context)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever reads has seen enough. The interpreter would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         return reported(error, arguments)
     return result if isinstance(result, int) else ExitCode.DONE
 
@@ -82,7 +84,7 @@ def reported(error: BaseException, arguments: Sequence[str]) -> int:
     match error:
         case click.exceptions.Exit():
             return error.exit_code
-        case click.Abort():
+        case click.Abort() | KeyboardInterrupt():
             return _said("interrupted", 130)  # 128 + SIGINT, as shells count
         case click.UsageError():
             return _said(_usage(error), ExitCode.USAGE)
@@ -106,6 +108,8 @@ def _told(error: BaseException) -> BaseException:
 def _usage(error: click.UsageError) -> str:
     path = error.ctx.command_path if error.ctx else "csfs"
     message = error.format_message().rstrip(".")
+    if "\n" in message:  # a group of commands without one: click's message is its whole help
+        message = "a command is missing"
     return f"{message[:1].lower()}{message[1:]}; see {path} --help"
 
 

@@ -18,7 +18,7 @@ def ensure_daemon(home: Home) -> bool:
     """Make sure that a daemon answers; return whether it had to be started.
 
     Raises:
-        NotRunningError: it did not start; the message is its own last line.
+        NotRunningError: it did not start; the message is its own.
     """
     if _answers(home):
         return False
@@ -37,7 +37,7 @@ def _wait_answer(home: Home, process: int, logged: int) -> None:
     while not _answers(home):
         ended, _, _ = select.select([process], [], [], ASK_AGAIN_S)
         if ended and not _answers(home):  # another command may have started one at the same time
-            raise NotRunningError(f"the daemon did not start: {_last_line(home, logged)}")
+            raise NotRunningError(f"the daemon did not start: {_complaint(home, logged)}")
         if time.monotonic() > deadline:
             raise NotRunningError(f"the daemon does not answer after {START_S_MAX:g} s; see {home.daemon_log}")
 
@@ -81,10 +81,10 @@ def _detached(home: Home) -> int:
     return int(number)
 
 
-def _last_line(home: Home, logged: int) -> str:
-    """Return the daemon's complaint: the last `csfs: ` line it wrote since it was started, or else its last line."""
+def _complaint(home: Home, logged: int) -> str:
+    """Return what the daemon said since it was started: its `csfs: ` line and what follows, or else its last line."""
     with home.daemon_log.open("rb") as log:
         log.seek(max(logged, home.daemon_log.stat().st_size - LOG_TAIL_SIZE))
         lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-    complaints = [line.removeprefix("csfs: ") for line in lines if line.startswith("csfs: ")]
-    return (complaints or lines or [f"it left no word; see {home.daemon_log}"])[-1]
+    first = max((number for number, line in enumerate(lines) if line.startswith("csfs: ")), default=len(lines) - 1)
+    return "\n".join(lines[max(first, 0) :]).removeprefix("csfs: ") or f"it left no word; see {home.daemon_log}"

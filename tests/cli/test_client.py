@@ -1,0 +1,187 @@
+"""Talking to a daemon on its control socket."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from csfs.cli import client, status
+from csfs.errors import CsfsError, NotRunningError, UnreachableError, WaitTimeoutError
+from csfs.wire.codec import CONTROL_FRAME_SIZE_MAX, FrameCodec
+from csfs.wire.control import ControlMessage, Progress, Reply, Request
+from tests.cli.conftest import Host
+
+STATUS: dict[str, Any] = {
+    "member": "alpha",
+    "cluster": "web",
+    "version": "1",
+    "pid": 7,
+    "volumes": [
+        {
+            "name": "etc",
+            "path": "/etc",
+            "mounted": True,
+            "state": "stopped",
+            "reason": "another root",
+            "paths": 1234,
+            "pending": 5,
+            "conflicts": 1,
+            "problems": [{"path": "[bold]x", "reason": "immutable"}],
+            "journal_backlog": 6,
+        }
+    ],
+    "peers": [
+        {
+            "name": "beta",
+            "connected": True,
+            "address": "192.0.2.2:1",
+            "since": 1.0,
+            "error": "",
+            "backlog": {"etc": 3, "www": 0},
+            "lag_s": 1.25,
+            "bytes_sent": 2048,
+            "bytes_received": 3,
+        },
+        {
+            "name": "gamma",
+            "connected": False,
+            "address": "",
+            "since": None,
+            "error": "no route",
+            "backlog": {},
+            "lag_s": 0.0,
+            "bytes_sent": 0,
+            "bytes_received": 0,
+        },
+    ],
+}
+
+
+@contextmanager
+def daemon(
+    host: Host, answer: Callable[[Request], list[ControlMessage]], piece: int = 1 << 20
+) -> Iterator[list[Request]]:
+    """Answer requests on the host's control socket, `piece` bytes at a time; an empty answer closes the connection."""
+    host.home.made()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(host.home.control_socket))
+    listener.listen()
+    requests: list[Request] = []
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                codec = FrameCodec[ControlMessage](ControlMessage, "test", CONTROL_FRAME_SIZE_MAX)
+                while (request := codec.next_message()) is None and (data := connection.recv(65536)):
+                    codec.receive(data)
+                if isinstance(request, Request):
+                    requests.append(request)
+                    sent = b"".join(codec.encoded(message) for message in answer(request))
+                    for start in range(0, len(sent), piece):
+                        connection.sendall(sent[start : start + piece])
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield requests
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+@pytest.mark.parametrize("piece", [1, 1 << 20])
+def test_an_answer_comes_after_what_is_said_on_the_way(host: Host, piece: int) -> None:
+    said: list[Any] = []
+    with daemon(host, lambda _: [Progress(1), Progress("two"), Reply(0, {"three": 3})], piece) as requests:
+        value = client.ask(host.home, "wait", {"path": "/x"}, show=said.append)
+    assert (value, said) == ({"three": 3}, [1, "two"])
+    assert requests == [Request("wait", {"path": "/x"})]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(4, WaitTimeoutError), (7, UnreachableError), (70, CsfsError), (99, CsfsError)]
+)
+def test_a_refusal_is_the_error_of_its_exit_code(host: Host, code: int, kind: type[CsfsError]) -> None:
+    with daemon(host, lambda _: [Reply(code, error="because")]), pytest.raises(kind, match="because"):
+        client.ask(host.home, "wait")
+
+
+def test_no_daemon_is_said_with_the_cure(host: Host) -> None:
+    with pytest.raises(NotRunningError, match="start it with"):
+        client.ask(host.home, "status")
+    with daemon(host, lambda _: []):
+        pass
+    with pytest.raises(NotRunningError, match="start it with"):  # the socket of a daemon that died
+        client.ask(host.home, "status")
+    assert client.told(host.home, "reload") is False
+
+
+def test_a_daemon_that_hangs_up_is_not_running(host: Host) -> None:
+    with daemon(host, lambda _: []), pytest.raises(NotRunningError, match="closed the connection"):
+        client.ask(host.home, "status")
+
+
+def test_a_daemon_that_says_nothing_is_given_up(host: Host) -> None:
+    said = threading.Event()
+
+    def hang(_: Request) -> list[ControlMessage]:
+        said.wait(10)
+        return []
+
+    with daemon(host, hang):
+        with pytest.raises(NotRunningError, match=r"did not answer within 0\.05 s"):
+            client.ask(host.home, "status", timeout_s=0.05)
+        said.set()
+
+
+def test_status_shows_volumes_peers_and_problems(host: Host) -> None:
+    with daemon(host, lambda _: [Reply(0, STATUS)]) as requests:
+        ended = host.run("status", "/etc/../etc")
+        as_json = host.run("status", "--json")
+    assert requests[0].arguments == {"path": "/etc"}
+    assert requests[1].arguments == {"path": None}
+    assert ended.code == as_json.code == 1
+    for part in (
+        "stopped: another root",
+        "1234",
+        "etc: [bold]x: immutable",
+        "etc 3",
+        "1.2 s",
+        "2.0 KiB",
+        "not connected: no route",
+    ):
+        assert part in ended.out
+    assert '"member": "alpha"' in as_json.out
+
+
+def test_status_without_trouble_is_exit_code_0(host: Host) -> None:
+    with daemon(host, lambda _: [Reply(0, {**STATUS, "volumes": [], "peers": []})]):
+        shown = host.ok("status")
+    assert "csfs volume add" in shown
+    assert "csfs invite" in shown
+
+
+def test_wait_passes_on_what_it_was_asked(host: Host) -> None:
+    with daemon(host, lambda _: [Reply(0)]) as requests:
+        host.ok("wait", "/etc", "--peer", "beta", "--peer", "gamma", "--timeout", "2.5")
+        host.ok("wait")
+    assert requests[0].arguments == {"path": "/etc", "peers": ["beta", "gamma"], "timeout": 2.5}
+    assert requests[1].arguments == {"path": None, "peers": [], "timeout": None}
+
+
+def test_watching_ends_with_the_daemon(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "WATCH_S", 0.0)
+    left = [STATUS, STATUS]
+    with daemon(host, lambda _: [Reply(0, left.pop())] if len(left) > 1 else []) as requests:
+        ended = host.run("status", "--watch", "--json")
+    assert ended.code == 6
+    assert ended.out.count('"member": "alpha"') == 1
+    assert len(requests) == 2

@@ -1,0 +1,88 @@
+"""Commands that need a daemon start one, and tell why it does not start."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from csfs.cli import mount, mount_helper, starting
+from csfs.config import files
+from csfs.errors import NotRunningError
+from tests.cli.conftest import Host
+
+pytestmark = pytest.mark.cluster
+
+
+def test_invite_starts_the_daemon_and_prints_the_token_alone(member: Host) -> None:
+    assert member.run("status").code == 6
+    ended = member.run("invite", "beta", "--expires", "10m")
+    assert ended.code == 0
+    assert ended.out.strip().isalnum()
+    assert "csfs join 127.0.0.1:" in ended.err
+    status = json.loads(member.ok("status", "--json"))
+    assert (status["member"], status["volumes"]) == ("alpha", [])
+    assert starting.ensure_daemon(member.home) is False
+    assert f"PPid:\t{os.getpid()}\n" not in Path(f"/proc/{status['pid']}/status").read_text()
+
+
+def test_a_daemon_that_cannot_start_says_why(host: Host) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        host.ok("init", "--member", "alpha", "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
+        ended = host.run("invite", "beta")
+    assert ended.code == 6
+    assert ended.err.startswith("csfs: the daemon did not start: ")
+    assert "listens there already" in ended.err
+
+
+def test_a_broken_configuration_is_what_the_daemon_complains_of(member: Host) -> None:
+    member.home.settings_file.write_text("cluster = 3\n")
+    with pytest.raises(NotRunningError, match="cluster: must be a string"):
+        starting.ensure_daemon(member.home)
+
+
+@pytest.fixture
+def guest(tmp_path_factory: pytest.TempPathFactory, capfd: pytest.CaptureFixture[str]) -> Iterator[Host]:
+    """A second host, that is no member yet."""
+    made = Host(tmp_path_factory.mktemp("guest"), capfd)
+    yield made
+    made.stop_daemon()
+
+
+def test_join_makes_a_member_with_one_token(member: Host, guest: Host, tmp_path: Path, second_port: int) -> None:
+    (tmp_path / "v").mkdir()
+    member.ok("volume", "add", "v", str(tmp_path / "v"))
+    token = member.ok("invite", "beta").strip()
+    (inviter,) = json.loads(member.ok("config", "show", "--json"))["members"]["alpha"]
+    joining = ["join", inviter, token, "--listen", f"127.0.0.1:{second_port}", "--path", "v=/srv/v", "--extra", "add"]
+    guest.ok(*joining)
+    settings, here = files.loaded_both(guest.home)
+    assert (here.member, settings.member_names) == ("beta", ("alpha", "beta"))
+    assert settings.volume("v").path_of("beta") == "/srv/v"
+    assert guest.home.extra("v").read_text() == "add\n"
+    assert sorted(os.listdir(guest.home.etc)) == ["csfs.toml", "keys", "member.toml"]
+    assert json.loads(guest.ok("status", "--json"))["member"] == "beta"
+    again = guest.run(*joining)
+    assert (again.code, "a member already" in again.err) == (3, True)
+
+
+def test_a_join_that_is_refused_leaves_the_host_as_it_was(member: Host, guest: Host) -> None:
+    member.ok("invite", "beta")
+    (inviter,) = json.loads(member.ok("config", "show", "--json"))["members"]["alpha"]
+    assert guest.run("join", inviter, "nonsense").code == 3
+    assert not guest.home.settings_file.exists()
+    assert not guest.home.keys.exists()
+
+
+def test_options_of_fstab_are_not_passed_on() -> None:
+    assert mount.ours(("_netdev,noatime", "x-systemd.automount,defaults")) == ["noatime"]
+
+
+def test_the_helper_of_mount_calls_csfs_mount() -> None:
+    given = ["/etc", "/etc", "-s", "-v", "-o", "rw,home=/x,noatime", "-t", "csfs"]
+    assert mount_helper.arguments_of(given) == ["--home", "/x", "mount", "-o", "rw,noatime", "--", "/etc"]
+    assert mount_helper.arguments_of(["none", "/srv"]) == ["mount", "--", "/srv"]
