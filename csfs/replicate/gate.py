@@ -125,18 +125,15 @@ class Gate:
                 raise trio.ClosedResourceError("the mount went away") from error
             await self._wait_for([commit.id for commit in commits])
             first = [self._results.pop(commit.id) for commit in commits]
-            again = [
-                commit
-                for commit, result in zip(commits, first, strict=True)
-                if result.outcome is Outcome.THROUGH or result.refresh
-            ]
+            again = [commit for commit, result in zip(commits, first, strict=True) if _is_unfinished(result)]
             if not again:
                 return first
             errors = await self._thread.run(lambda: [self._call(commit) for commit in again])
             final = {}
-            for commit, error in zip(again, errors, strict=True):
-                final[commit.id] = await self._final(commit.id, error)
-            return [final[result.id] if result.outcome is Outcome.THROUGH else result for result in first]
+            for commit, result, number in zip(again, (r for r in first if _is_unfinished(r)), errors, strict=True):
+                if result.outcome is Outcome.THROUGH:
+                    final[commit.id] = await self._final(commit.id, number)
+            return [final.get(result.id, result) for result in first]
 
     async def _wait_for(self, ids: list[int]) -> None:
         await self._arrived.wait_until(lambda: self.closed or all(i in self._results for i in ids))
@@ -199,6 +196,10 @@ class Gate:
                 os.chmod(f"/proc/self/fd/{descriptor}", stat.S_IMODE(found.st_mode))
         finally:
             os.close(descriptor)
+
+
+def _is_unfinished(result: CommitResult) -> bool:
+    return result.outcome is Outcome.THROUGH or result.refresh
 
 
 def staged_name(digested: int, commit_id: int) -> bytes:

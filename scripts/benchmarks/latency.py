@@ -1,0 +1,59 @@
+"""Time from close() on one member to the new content being visible on the other."""
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from scripts.benchmarks.measuring import percentile
+from scripts.support.members import Member, two_members
+
+VISIBLE_S_MAX = 10.0
+
+
+def visible_after(source: Member, target: Member, name: str, content: bytes) -> tuple[float, float]:
+    """Write a file and return (seconds the writer took, seconds from its close to the content at the other member)."""
+    path = target.tree / name
+    begin = time.perf_counter()
+    with open(source.tree / name, "wb", buffering=0) as file:
+        file.write(content)
+    closed = time.perf_counter()
+    while True:
+        try:
+            with open(path, "rb", buffering=0) as file:
+                if file.read() == content:
+                    return closed - begin, time.perf_counter() - closed
+        except FileNotFoundError:
+            pass
+        if time.perf_counter() - closed > VISIBLE_S_MAX:
+            raise SystemExit(f"{name} was not visible within {VISIBLE_S_MAX} s")
+        time.sleep(0.0001)
+
+
+def main() -> None:
+    """Measure new files, and new content of files that are there."""
+    parser = argparse.ArgumentParser(prog="scripts/bench latency", description=__doc__)
+    parser.add_argument("--count", type=int, default=300, help="writes of each kind")
+    parser.add_argument("--size", type=int, default=1000, help="bytes of each file")
+    options = parser.parse_args()
+    dice = random.Random(1)
+    with two_members(Path(tempfile.mkdtemp(prefix="csfs-latency-"))) as (alpha, beta):
+        print(f"{'ms':<14}{'writer p50':>11}{'p50':>8}{'p90':>8}{'p99':>8}{'max':>8}")
+        for kind in ("new file", "overwritten"):
+            writers, delays = [], []
+            for number in range(options.count):
+                source, target = (alpha, beta) if number % 2 else (beta, alpha)
+                name = f"file-{number}" if kind == "new file" else f"file-{number % 20}"
+                content = dice.randbytes(options.size)
+                took, delay = visible_after(source, target, name, content)
+                writers.append(took * 1000)
+                delays.append(delay * 1000)
+                time.sleep(0.01 + dice.random() * 0.02)
+            figures = [statistics.median(writers), *(percentile(delays, share) for share in (0.5, 0.9, 0.99)), max(delays)]
+            print(f"{kind:<14}{figures[0]:>11.2f}" + "".join(f"{figure:>8.2f}" for figure in figures[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Real members on one machine: each has a home of its own, a daemon, and a mount over a directory of its own."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from csfs.cli import client
+from csfs.config.home import Home, chosen
+from csfs.errors import CsfsError
+
+VOLUME = "files"
+
+
+class Member:
+    """One member. `tree` is the directory that is kept the same; `port` where its daemon listens."""
+
+    def __init__(self, base: Path, name: str, port: int, prefix: tuple[str, ...] = (), host: str = "127.0.0.1") -> None:
+        self.name = name
+        self.address = f"{host}:{port}"
+        self.directory = base / name
+        self.tree = self.directory / "tree"
+        self.home: Home = chosen(str(self.directory / "home"))
+        self._prefix = prefix
+
+    def csfs(self, *arguments: str, check: bool = True, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Run a csfs command as this member."""
+        command = [*self._prefix, sys.executable, "-m", "csfs.cli.main", "--home", str(self.home.root), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        if check and done.returncode != 0:
+            raise AssertionError(f"{self.name}: csfs {' '.join(arguments)}: exit {done.returncode}: {done.stderr}")
+        return done
+
+    def ask(self, command: str, timeout_s: float = 60.0, **arguments: object) -> Any:
+        """Ask this member's daemon what the command line would ask, without starting a process."""
+        return client.ask(self.home, command, dict(arguments), timeout_s=timeout_s)
+
+    def found(self) -> None:
+        """Make a cluster of one, with the tree as its volume."""
+        self.tree.mkdir(parents=True, exist_ok=True)
+        self.csfs("init", "--member", self.name, "--listen", self.address)
+        self.csfs("volume", "add", VOLUME, str(self.tree))
+
+    def join(self, other: "Member", *options: str) -> None:
+        """Become a member of the cluster of `other`."""
+        self.tree.mkdir(parents=True, exist_ok=True)
+        token = other.csfs("invite", self.name).stdout.strip()
+        listening = ("--listen", self.address, "--path", f"{VOLUME}={self.tree}")
+        self.csfs("join", other.address, token, *listening, *options)
+
+    def mount(self) -> None:
+        """Mount the tree; starts the daemon if none runs."""
+        self.csfs("mount", str(self.tree))
+
+    def umount(self, *options: str) -> None:
+        """Unmount the tree."""
+        self.csfs("umount", *options, str(self.tree))
+
+    def wait(self, timeout_s: float = 60.0) -> None:
+        """Return when every connected member has applied all that was written here before."""
+        self.ask("wait", timeout_s + 5, path=None, peers=[], timeout=timeout_s)
+
+    def status(self) -> dict[str, Any]:
+        """Return what `csfs status --json` tells."""
+        return dict(self.ask("status", path=None))
+
+    def volume(self) -> dict[str, Any]:
+        """Return the status of the one volume."""
+        return dict(self.status()["volumes"][0])
+
+    def peer(self) -> dict[str, Any]:
+        """Return the status of the one peer."""
+        return dict(self.status()["peers"][0])
+
+    @property
+    def daemon_pid(self) -> int:
+        """The daemon's process id."""
+        return int(self.home.daemon_pid.read_text())
+
+    @property
+    def parent_pid(self) -> int:
+        """The process id of the mount's parent."""
+        return int(self.home.mount_pid(VOLUME).read_text().split()[0])
+
+    @property
+    def mount_pid(self) -> int:
+        """The process id of the mount process."""
+        return int(self.home.mount_pid(VOLUME).read_text().split()[1])
+
+    def start_daemon(self) -> None:
+        """Start the daemon unless it runs."""
+        from csfs.cli import starting
+
+        starting.ensure_daemon(self.home)
+
+    def kill_daemon(self) -> None:
+        """Kill the daemon with SIGKILL and wait for its end."""
+        kill(self.daemon_pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End everything that runs, whatever state it is in."""
+        with contextlib.suppress(Exception):
+            self.csfs("umount", "--lazy", str(self.tree), check=False, timeout_s=20)
+        with contextlib.suppress(OSError, ValueError):
+            kill(self.daemon_pid, signal.SIGTERM)
+        with contextlib.suppress(OSError, ValueError):
+            kill(self.parent_pid, signal.SIGKILL)
+        subprocess.run(["umount", "-l", str(self.tree)], capture_output=True, check=False)
+
+
+def kill(pid: int, number: signal.Signals, timeout_s: float = 20.0) -> None:
+    """Send a signal and wait until the process has ended."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(descriptor, number)
+        import select
+
+        select.select([descriptor], [], [], timeout_s)
+    finally:
+        os.close(descriptor)
+
+
+def free_port() -> int:
+    """Return a port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
+    """Return when `condition` holds; it may raise while what it asks is not there."""
+    import time
+
+    deadline = time.monotonic() + timeout_s
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            if condition():
+                return
+        except (CsfsError, OSError, ValueError, IndexError, KeyError) as error:
+            last = error
+        time.sleep(0.005)
+    raise AssertionError(f"not within {timeout_s} s: {what} ({last})")
+
+
+@contextlib.contextmanager
+def two_members(
+    base: Path, source: Path | None = None, *, mounted: bool = True, names: tuple[str, str] = ("alpha", "beta")
+) -> Iterator[tuple[Member, Member]]:
+    """Give two members that replicate copies of `source` (or an empty directory); end both at the end."""
+    first, second = (Member(base, name, free_port()) for name in names)
+    try:
+        for member in (first, second):
+            member.directory.mkdir(parents=True)
+            if source is not None:
+                subprocess.run(["cp", "-a", str(source), str(member.tree)], check=True)
+        first.found()
+        second.join(first)
+        if mounted:
+            first.mount()
+            second.mount()
+            replicating(first, second)
+        yield first, second
+    finally:
+        for member in (first, second):
+            member.stop()
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def replicating(*members: Member) -> None:
+    """Return when all members replicate, and have told each other all that they know."""
+    for member in members:
+        until(lambda m=member: m.volume()["state"] == "replicating", f"{member.name} replicates", 120)  # type: ignore[misc]
+        until(lambda m=member: m.peer()["connected"], f"{member.name} is connected")  # type: ignore[misc]
+    for _ in range(2):
+        for member in members:
+            member.wait(120)
