@@ -142,7 +142,8 @@ class Member:
         path = plan.path
         old = self.tree.nodes.get(path)
         if plan.step is Step.ATTRIBUTES:
-            assert old is not None and plan.meta is not None
+            assert old is not None
+            assert plan.meta is not None
             self.tree.set_attributes(old, plan.meta, plan.mtime_ns)
             return self.tree.observed(path)
         if old is not None:
@@ -359,7 +360,8 @@ def check(cluster: Cluster) -> None:
     assert late <= LATE_MINTS_MAX, f"seed {cluster.seed}: {late} versions were made after the last user's change"
     for link in cluster.links:
         out = link.source.engine.outgoing(link.position, link.knowledge, 100, link.target.name)
-        assert not out.updates and out.mark is None, f"seed {cluster.seed}: {link.source.name} goes on talking"
+        said = (*out.updates, out.mark) if out.mark else out.updates
+        assert said == (), f"seed {cluster.seed}: {link.source.name} goes on talking: {said}"
 
 
 def check_nothing_lost(cluster: Cluster) -> None:

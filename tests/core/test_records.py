@@ -1,0 +1,53 @@
+"""Records merge by a join: order, grouping and repetition do not matter."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csfs.core.records import NOTHING_KNOWN, records_joined
+from csfs.core.versions import covers, includes
+from tests.core import histories
+from tests.core.histories import Step
+
+
+@settings(max_examples=1000, deadline=None)
+@given(histories.steps)
+def test_join_ignores_order_grouping_and_repetition(history: list[Step]) -> None:
+    a, b, c, _ = histories.records(history)
+    assert records_joined(a, b) == records_joined(b, a)
+    assert records_joined(a, records_joined(b, c)) == records_joined(records_joined(a, b), c)
+    assert records_joined(a, a) == a
+    assert records_joined(a, NOTHING_KNOWN) == a
+
+
+@settings(max_examples=1000, deadline=None)
+@given(histories.steps, st.permutations(range(histories.MEMBERS)))
+def test_members_that_heard_all_know_the_same_whatever_the_order(history: list[Step], order: list[int]) -> None:
+    known = histories.records(history)
+    straight = shuffled = NOTHING_KNOWN
+    for member in range(histories.MEMBERS):
+        straight = records_joined(straight, known[member])
+        shuffled = records_joined(shuffled, known[order[member]])
+    assert straight == shuffled
+
+
+@settings(max_examples=1000, deadline=None)
+@given(histories.steps)
+def test_a_join_has_seen_what_either_side_has_and_every_entry_of_its_own(history: list[Step]) -> None:
+    a, b, _, _ = histories.records(history)
+    joined = records_joined(a, b)
+    assert includes(joined.content.seen, a.content.seen)
+    assert includes(joined.content.seen, b.content.seen)
+    assert all(covers(joined.content.seen, entry.dot) for entry in joined.content.entries)
+    incarnations = [entry.dot.incarnation for entry in joined.content.entries]
+    assert len(set(incarnations)) == len(incarnations), "entries of one incarnation follow each other"
+
+
+@settings(max_examples=1000, deadline=None)
+@given(histories.steps)
+def test_an_entry_is_lost_only_to_a_side_that_has_seen_it(history: list[Step]) -> None:
+    a, b, _, _ = histories.records(history)
+    joined = {entry.dot for entry in records_joined(a, b).content.entries}
+    for ours, theirs in ((a, b), (b, a)):
+        for entry in ours.content.entries:
+            others = {other.dot for other in theirs.content.entries}
+            assert entry.dot in joined or (covers(theirs.content.seen, entry.dot) and entry.dot not in others)
