@@ -57,6 +57,7 @@ class Link:
         self._outbox = Outbox()
         self._wake = trio.Event()
         self._lazy = trio.Event()
+        self._hurry = trio.Event()
         self._connected = False
         capture.listen(self._row)
 
@@ -70,6 +71,7 @@ class Link:
         if self._connected:
             self._outbox.add(message)
             self._wake.set()
+            self._hurry.set()
 
     async def run(self) -> None:
         """Keep a connection to the daemon. Never returns, never raises but when cancelled."""
@@ -123,7 +125,10 @@ class Link:
             self._lazy = trio.Event()
             for message in self._outbox.taken():
                 await stream.send_all(codec.encoded(message))
-            await trio.sleep(BUSY_INTERVAL_S)
+            # Rows may wait for company; somebody waits for an answer.
+            with trio.move_on_after(BUSY_INTERVAL_S):
+                await self._hurry.wait()
+            self._hurry = trio.Event()
 
     async def _waking_for_lazy(self) -> None:
         while True:

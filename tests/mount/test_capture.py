@@ -1,0 +1,216 @@
+"""Which rows the mount tells of what programs do."""
+
+import fcntl
+import mmap
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from csfs.core.changes import Change, ChangeKind
+from csfs.journal.journal import JournalReader
+from csfs.store.syscalls import RENAME_EXCHANGE, renameat2
+from tests.mount.fake_daemon import FakeDaemon
+from tests.mount.mounting import Mounted
+
+pytestmark = pytest.mark.mount
+Served = tuple[Mounted, FakeDaemon]
+CONTENT, META, CREATE = ChangeKind.CONTENT, ChangeKind.META, ChangeKind.CREATE
+
+
+def test_a_new_file_is_told_as_created_and_written_by_whom(served: Served) -> None:
+    volume, daemon = served
+    (volume.path / "file").write_bytes(b"12345")
+    created, written = daemon.flushed()
+    assert (created.kind, created.path, created.writing) == (CREATE, b"file", True)
+    assert (written.kind, written.extents, written.writing) == (CONTENT, ((0, 5),), False)
+    assert written.uid == 0
+    assert written.program == Path("/proc/thread-self/comm").read_text().strip()
+
+
+def test_extents_are_merged_and_a_hole_counts_as_written(served: Served) -> None:
+    volume, daemon = served
+    (volume.path / "file").write_bytes(b"x" * 100_000)
+    daemon.flushed()
+    with open(volume.path / "file", "r+b", buffering=0) as file:
+        for offset in (5_000, 0, 1, 5_001):
+            os.pwrite(file.fileno(), b"y", offset)
+    assert daemon.flushed()[-1].extents == ((0, 2), (5_000, 2))
+    with open(volume.path / "file", "r+b", buffering=0) as file:
+        os.pwrite(file.fileno(), b"y", 200_000)
+    assert daemon.flushed()[-1].extents == ((99_999, 100_002),)
+
+
+def test_truncating_by_name_by_handle_and_by_open_is_told(served: Served) -> None:
+    volume, daemon = served
+    file = volume.path / "file"
+    file.write_bytes(b"x" * 1000)
+    daemon.flushed()
+    os.truncate(file, 10)
+    assert [(row.kind, row.extents, row.writing) for row in daemon.flushed()] == [(CONTENT, ((9, 991),), False)]
+    with open(file, "r+b") as opened:
+        opened.truncate(20)
+    assert daemon.flushed()[-1].extents == ((9, 11),)
+    os.close(os.open(file, os.O_WRONLY | os.O_TRUNC))
+    assert [(row.kind, row.writing) for row in daemon.flushed()] == [(CONTENT, False)]
+    assert file.stat().st_size == 0
+
+
+def test_a_file_that_stays_open_is_told_while_it_is_written(served: Served) -> None:
+    volume, daemon = served
+    with open(volume.path / "log", "ab", buffering=0) as file:
+        file.write(b"one")
+        assert [(row.kind, row.writing) for row in daemon.flushed()] == [(CREATE, True), (CONTENT, True)]
+        file.write(b"two")
+    assert [(row.extents, row.writing) for row in daemon.flushed()] == [(((3, 3),), False)]
+
+
+def test_a_mapping_written_after_close_is_told(served: Served) -> None:
+    volume, daemon = served
+    (volume.path / "file").write_bytes(b"x" * 8192)
+    daemon.flushed()
+    with open(volume.path / "file", "r+b") as file:
+        mapped = mmap.mmap(file.fileno(), 8192)
+    mapped[5000] = ord("y")
+    mapped.flush()
+    mapped.close()
+    rows = daemon.flushed()
+    assert {row.kind for row in rows} == {CONTENT}
+    assert any(offset <= 5000 < offset + length for row in rows for offset, length in row.extents)
+
+
+def test_names_are_told(served: Served) -> None:
+    volume, daemon = served
+    path = volume.path
+    (path / "d").mkdir()
+    (path / "s").symlink_to("nowhere")
+    os.mkfifo(path / "f")
+    (path / "f").rename(path / "d" / "g")
+    os.link(path / "d" / "g", path / "h")
+    (path / "h").unlink()
+    (path / "d").rename(path / "e")
+    (path / "e" / "g").unlink()
+    (path / "e").rmdir()
+    assert daemon.told() == [
+        (CREATE, b"d", None),
+        (CREATE, b"s", None),
+        (CREATE, b"f", None),
+        (ChangeKind.RENAME, b"f", b"d/g"),
+        (ChangeKind.LINK, b"d/g", b"h"),
+        (ChangeKind.REMOVE, b"h", None),
+        (ChangeKind.RENAME, b"d", b"e"),
+        (ChangeKind.REMOVE, b"e/g", None),
+        (ChangeKind.REMOVE, b"e", None),
+    ]
+
+
+def test_attributes_are_told_but_not_access_times(served: Served) -> None:
+    volume, daemon = served
+    file = volume.path / "file"
+    file.touch()
+    daemon.flushed()
+    file.chmod(0o600)
+    os.chown(file, 1, 2)
+    os.setxattr(file, b"user.a", b"b")
+    os.removexattr(file, b"user.a")
+    os.utime(file, ns=(1, 2))
+    assert [row.kind for row in daemon.flushed()] == [META] * 5
+    subprocess.run(["touch", "-a", file], check=True)
+    assert daemon.flushed() == []
+
+
+def test_writing_to_a_setuid_file_as_a_user_is_told_as_meta_too(served: Served) -> None:
+    volume, daemon = served
+    file = volume.path / "file"
+    file.write_bytes(b"x")
+    file.chmod(0o4777)
+    volume.path.chmod(0o755)
+    descriptor = os.open(file, os.O_WRONLY)
+    daemon.flushed()
+    run_as_user(f"exec 3>>{file}; echo y >&3", volume)
+    assert file.stat().st_mode & 0o7777 == 0o777
+    assert META in {row.kind for row in daemon.flushed()}
+    os.close(descriptor)
+
+
+def run_as_user(script: str, volume: Mounted) -> None:
+    """Run a shell script as nobody, with the volume as its directory (its parents are closed to others)."""
+    directory = os.open(volume.path, os.O_RDONLY)
+    script = script.replace(str(volume.path) + "/", "")
+    subprocess.run(["sh", "-c", script], user=65534, group=65534, check=True, preexec_fn=lambda: os.fchdir(directory))
+    os.close(directory)
+
+
+def test_what_is_not_synced_is_passed_through_without_rows(served: Served) -> None:
+    volume, daemon = served
+    (volume.path / "unsynced").write_bytes(b"x")
+    (volume.path / "unsynced").chmod(0o600)
+    assert daemon.flushed() == []
+    (volume.path / "unsynced").rename(volume.path / "file")
+    assert daemon.told() == [(CREATE, b"file", None)]
+    (volume.path / "file").rename(volume.path / "unsynced")
+    assert daemon.told() == [(ChangeKind.REMOVE, b"file", None)]
+    (volume.path / "unsynced-d").mkdir()
+    (volume.path / "unsynced-d").rename(volume.path / "d")
+    assert daemon.told() == [(CREATE, b"d", None), (ChangeKind.COMPARE, b"d", None)]
+
+
+def test_an_exchange_is_one_row(served: Served) -> None:
+    volume, daemon = served
+    (volume.path / "a").write_bytes(b"1")
+    (volume.path / "b").mkdir()
+    daemon.flushed()
+    renameat2(-100, os.fsencode(volume.path / "a"), -100, os.fsencode(volume.path / "b"), RENAME_EXCHANGE)
+    assert daemon.told() == [(ChangeKind.EXCHANGE, b"a", b"b")]
+    (volume.path / "b").write_bytes(b"2")
+    assert daemon.flushed()[-1].path == b"b"
+
+
+def test_an_unlinked_file_is_written_to_without_rows(served: Served) -> None:
+    volume, daemon = served
+    with open(volume.path / "file", "w+b", buffering=0) as file:
+        (volume.path / "file").unlink()
+        daemon.flushed()
+        file.write(b"x")
+        assert os.fstat(file.fileno()).st_nlink == 0
+        assert os.pread(file.fileno(), 1, 0) == b"x"
+    assert daemon.flushed() == []
+
+
+def test_a_file_renamed_while_it_is_written_is_told_under_its_new_name(served: Served) -> None:
+    volume, daemon = served
+    with open(volume.path / "old", "wb", buffering=0) as file:
+        daemon.flushed()
+        file.write(b"x")
+        (volume.path / "old").rename(volume.path / "new")
+    assert [(row.kind, row.path) for row in daemon.flushed()] == [(ChangeKind.RENAME, b"old"), (CONTENT, b"new")]
+
+
+def test_fsync_makes_the_row_durable_before_it_returns(mounted: Mounted) -> None:
+    with open(mounted.path / "file", "wb", buffering=0) as file:
+        file.write(b"x")
+        os.fsync(file.fileno())
+        reader = JournalReader(mounted.settings.journal)
+        kinds = [row.kind for row in reader.rows(0, 100, 100)]
+        reader.close()
+    assert kinds == [CREATE, CONTENT]
+
+
+def test_rows_made_without_a_daemon_are_in_the_journal(mounted: Mounted) -> None:
+    (mounted.path / "file").write_bytes(b"x")
+    daemon = FakeDaemon(mounted.settings.control_socket)
+    hello = daemon.wait_connected()
+    reader = JournalReader(mounted.settings.journal)
+    rows: list[Change] = reader.rows(0, hello.last, 10)
+    reader.close()
+    daemon.close()
+    assert [row.kind for row in rows] == [CREATE, CONTENT]
+    assert (hello.first, hello.last, hello.journal, hello.clean) == (1, 2, reader.id, True)
+
+
+def test_a_locked_file_stays_locked_for_others(mounted: Mounted) -> None:
+    with open(mounted.path / "file", "w") as first, open(mounted.path / "file") as second:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
