@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import click
+from click.shell_completion import shell_complete
 
 import csfs
 from csfs.config import home
@@ -30,6 +31,7 @@ COMMANDS = {
     "config": "csfs.cli.config",
 }
 DEBUG = "CSFS_DEBUG"
+COMPLETE = "_CSFS_COMPLETE"
 
 
 class Commands(click.Group):
@@ -56,7 +58,9 @@ def cli(context: click.Context, directory: str | None) -> None:
 
 
 def main() -> None:
-    """Run the command that the process was started with."""
+    """Run the command that the process was started with, or answer the shell that completes one."""
+    if instruction := os.environ.get(COMPLETE):
+        sys.exit(shell_complete(cli, {}, "csfs", COMPLETE, instruction))
     sys.exit(run(sys.argv[1:]))
 
 

@@ -1,5 +1,6 @@
 """Starts the daemon when none is running, and says why when it does not start."""
 
+import fcntl
 import os
 import select
 import sys
@@ -23,6 +24,9 @@ def ensure_daemon(home: Home) -> bool:
     if _answers(home):
         return False
     home.made()
+    if _is_locked(home):  # one is just starting, by systemd or by another command
+        _wait_answer(home, None, 0)
+        return False
     logged = home.daemon_log.stat().st_size if home.daemon_log.exists() else 0
     process = os.pidfd_open(_detached(home))
     try:
@@ -32,14 +36,30 @@ def ensure_daemon(home: Home) -> bool:
     return True
 
 
-def _wait_answer(home: Home, process: int, logged: int) -> None:
+def _wait_answer(home: Home, process: int | None, logged: int) -> None:
+    """Wait for a daemon to answer; `process` is a descriptor of the one we started, None for another's."""
     deadline = time.monotonic() + START_S_MAX
     while not _answers(home):
-        ended, _, _ = select.select([process], [], [], ASK_AGAIN_S)
-        if ended and not _answers(home):  # another command may have started one at the same time
+        ended, _, _ = select.select([process] if process is not None else [], [], [], ASK_AGAIN_S)
+        if not _is_locked(home) and (ended or process is None) and not _answers(home):
             raise NotRunningError(f"the daemon did not start: {_complaint(home, logged)}")
         if time.monotonic() > deadline:
             raise NotRunningError(f"the daemon does not answer after {START_S_MAX:g} s; see {home.daemon_log}")
+
+
+def _is_locked(home: Home) -> bool:
+    """Return whether some daemon holds the lock of this home: it lives, though it may not answer yet."""
+    try:
+        descriptor = os.open(home.daemon_pid, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _answers(home: Home) -> bool:

@@ -3,6 +3,8 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +39,14 @@ def test_a_daemon_that_cannot_start_says_why(host: Host) -> None:
     assert ended.code == 6
     assert ended.err.startswith("csfs: the daemon did not start: ")
     assert "listens there already" in ended.err
+
+
+def test_commands_that_start_it_at_the_same_time_share_one_daemon(member: Host) -> None:
+    command = [sys.executable, "-m", "csfs.cli.main", *member.home.arguments, "invite"]
+    running = [subprocess.Popen([*command, name], stdout=subprocess.PIPE) for name in ("beta", "gamma", "delta")]
+    tokens = {process.communicate(timeout=30)[0] for process in running}
+    assert len(tokens) == 3
+    assert [process.returncode for process in running] == [0, 0, 0]
 
 
 def test_a_broken_configuration_is_what_the_daemon_complains_of(member: Host) -> None:
