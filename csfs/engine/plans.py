@@ -26,6 +26,10 @@ class Plans(State):
             if not self._index.has_live_below(path):
                 return None
             row = new_row(group)
+        if path == ROOT and row.applied.observation is None:
+            # Nobody looked at it: it is there, whatever the index says, and nothing can be installed.
+            self._settle(path, row)
+            return None
         live = self._live(path, row.record, row.applied, group)
         step = difference(row.applied, live)
         if step is None:
@@ -58,6 +62,10 @@ class Plans(State):
         pending = self._is_pending(path, row.record, applied, group, leaf=False)
         self._store_applied(path, row, applied, pending=pending)
         return self._freed(path, observation)
+
+    def _settle(self, path: RelPath, row: Row) -> None:
+        if row.pending:
+            self._store_applied(path, row, row.applied, pending=False)
 
     def _freed(self, path: RelPath, observation: Observation | None) -> tuple[RelPath, ...]:
         """Return what waited for this path: children of a directory, or a directory that is empty now."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from csfs.core import versions
-from csfs.core.paths import RelPath, ancestors_of, checked
+from csfs.core.paths import ROOT, RelPath, ancestors_of, checked
 from csfs.core.records import Record, halves_joined, times_joined
 from csfs.core.versions import Dot, Hlc, Scope, Vector
 from csfs.engine.live import is_live, is_plain_directory
@@ -86,7 +86,7 @@ class Remote(State):
         settled: set[RelPath] = set()
         for path, live in turned.items():
             for directory in ancestors_of(path):
-                if directory in settled:
+                if directory in settled or directory == ROOT:
                     break
                 settled.add(directory)
                 row = self._index.row(directory)

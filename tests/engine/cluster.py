@@ -51,6 +51,7 @@ class Member:
         self.stored_cursors: dict[str, int] = {}
         self.incarnations = 0
         self.start()
+        self.programs.look(ROOT)
 
     def start(self) -> None:
         """Begin a life: sometimes as a new incarnation, always with a comparison of the whole tree."""
@@ -75,8 +76,7 @@ class Member:
         self.cursors = dict(self.stored_cursors)
         self.start()
         for path in self.tree.nodes.keys() | self.index.rows().keys():
-            if path != ROOT:
-                self.programs.look(path)
+            self.programs.look(path)
         self.programs.marks.clear()
         self.digest()
 
@@ -331,7 +331,7 @@ def shown(member: Member) -> dict[RelPath, tuple[object, ...]]:
     found: dict[RelPath, tuple[object, ...]] = {}
     for path, node in member.tree.nodes.items():
         row = member.index.row(path)
-        if path == ROOT or row is None:
+        if row is None:
             continue
         names, wanted = member.tree.names, row.applied.meta
         owner, group = Owner(names.get(node.uid, ""), node.uid), Owner(names.get(node.gid, ""), node.gid)
@@ -352,7 +352,7 @@ def check(cluster: Cluster) -> None:
         assert not differing, f"seed {cluster.seed}: {first.name} and {other.name} differ: {differing}"
     for member in cluster.members:
         assert not member.index.pending(), f"seed {cluster.seed}: {member.name} is left with {member.index.pending()}"
-        unindexed = [p for p in member.tree.nodes if p != ROOT and member.index.row(p) is None]
+        unindexed = [p for p in member.tree.nodes if member.index.row(p) is None]
         assert not unindexed, f"seed {cluster.seed}: {unindexed} were never seen"
     check_nothing_lost(cluster)
     check_nothing_granted(cluster)

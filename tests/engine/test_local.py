@@ -1,0 +1,225 @@
+"""What is found on disk becomes new versions: each half only if it changed, on what was applied, and never what is known."""
+
+from csfs.core.objects import Kind
+from csfs.core.paths import RelPath
+from csfs.engine.ports import Step
+from tests.engine.members import directory, found, sides
+
+
+def test_a_new_file_mints_both_halves_and_a_second_look_nothing() -> None:
+    (alpha,) = sides("alpha")
+    assert alpha.sees(b"f", found(b"one"))
+    assert alpha.counter() == 2
+    assert not alpha.sees(b"f", found(b"one"))
+    assert not alpha.sees(b"f", found(b"one", inode=7))
+    assert alpha.counter() == 2
+    shown = alpha.row(b"f").applied.observation
+    assert shown is not None
+    assert shown.stamp.inode == 7
+
+
+def test_an_edit_mints_content_and_a_chmod_meta_alone() -> None:
+    (alpha,) = sides("alpha")
+    alpha.sees(b"f", found(b"one"))
+    meta = alpha.row(b"f").record.meta
+    assert alpha.sees(b"f", found(b"two", mtime_ns=2))
+    assert alpha.row(b"f").record.meta == meta
+    content = alpha.row(b"f").record.content
+    assert alpha.sees(b"f", found(b"two", mtime_ns=2, mode=0o600))
+    assert alpha.row(b"f").record.content == content
+    assert alpha.counter() == 4
+
+
+def test_a_content_change_that_leaves_setuid_says_so_for_the_new_bytes() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one", mode=0o4755))
+    alpha.sees(b"f", found(b"two", mtime_ns=2, mode=0o4755))
+    beta.hears(alpha)
+    plan = beta.plans(b"f")
+    assert plan is not None
+    assert plan.meta is not None
+    assert plan.meta.mode == 0o4755
+
+
+def test_a_setuid_given_to_other_bytes_is_not_shown() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma")
+    alpha.sees(b"f", found(b"one"))
+    for side in (beta, gamma):
+        side.hears(alpha)
+        side.shows(b"f", found(b"one"))
+    beta.sees(b"f", found(b"one", mode=0o4755))
+    alpha.sees(b"f", found(b"two", mtime_ns=2))
+    gamma.hears(alpha)
+    gamma.hears(beta)
+    plan = gamma.plans(b"f")
+    assert plan is not None
+    assert plan.meta is not None
+    assert plan.meta.mode == 0o755
+
+
+def test_a_removal_is_a_tombstone_that_says_where_the_object_went() -> None:
+    (alpha,) = sides("alpha")
+    alpha.sees(b"old", found(b"one"))
+    birth = alpha.row(b"old").record.content.entries[0].birth
+    alpha.sees(b"new", found(b"one"), moved_from=RelPath(b"old"))
+    alpha.sees(b"old", None, moved_to=RelPath(b"new"))
+    (new,) = alpha.row(b"new").record.content.entries
+    (gone,) = alpha.row(b"old").record.content.entries
+    assert new.birth == gone.birth == birth
+    assert new.origin == birth
+    assert (gone.value.kind, gone.moved_to) == (Kind.ABSENT, b"new")
+    assert gone.snapshot is not None
+
+
+def test_a_local_change_has_not_seen_what_was_only_wanted() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"one"))
+    alpha.sees(b"f", found(b"two", mtime_ns=2))
+    beta.hears(alpha)
+    beta.sees(b"f", found(b"mine", mtime_ns=3))
+    assert len(beta.row(b"f").record.content.entries) == 2
+    assert [conflict.half for conflict in beta.engine.conflicts()] == ["content"]
+
+
+def test_a_delete_does_not_take_an_edit_that_it_has_not_seen() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"one"))
+    alpha.sees(b"f", found(b"two", mtime_ns=2))
+    beta.sees(b"f", None)
+    beta.hears(alpha)
+    plan = beta.plans(b"f")
+    assert plan is not None
+    assert (plan.step, plan.expected, plan.content.hash) == (Step.INSTALL, None, found(b"two").hash)
+    beta.shows(b"f", found(b"two", mtime_ns=2))
+    assert beta.sees(b"f", None), "having seen it, the delete takes it"
+    assert beta.plans(b"f") is None
+
+
+def test_what_a_crash_kept_from_being_recorded_is_adopted() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    beta.hears(alpha)
+    assert not beta.sees(b"f", found(b"one", inode=9))
+    assert beta.counter() == 0
+    assert not beta.row(b"f").pending
+    assert beta.row(b"f").applied.content_dot == alpha.row(b"f").applied.content_dot
+
+
+def test_an_owner_that_this_host_cannot_show_is_carried_through_a_chmod() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one", uid=1001, owner="bob"))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"one", uid=1001, owner="carol"))
+    assert beta.plans(b"f") is None
+    assert not beta.sees(b"f", found(b"one", uid=1001, owner="carol"))
+    beta.sees(b"f", found(b"one", uid=1001, owner="carol", mode=0o600))
+    (entry,) = beta.row(b"f").record.meta.entries
+    assert (entry.value.mode, entry.value.owner) == (0o600, "bob")
+
+
+def test_a_time_that_this_disk_rounds_is_carried_through_an_unchanged_time() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one", mtime_ns=1_234))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"one", mtime_ns=1_000))
+    assert beta.plans(b"f") is None
+    assert not beta.sees(b"f", found(b"one", mtime_ns=1_000))
+    beta.sees(b"f", found(b"one", mtime_ns=1_000, mode=0o600))
+    assert beta.row(b"f").record.content == alpha.row(b"f").record.content
+
+
+def test_attributes_that_this_disk_cannot_hold_are_carried_beside_new_ones() -> None:
+    alpha, beta = sides("alpha", "beta")
+    acl = (b"system.posix_acl_access", b"acl")
+    alpha.sees(b"f", found(b"one", xattrs=(acl, (b"user.a", b"1"))))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"one", xattrs=((b"user.a", b"1"),)))
+    beta.sees(b"f", found(b"one", xattrs=((b"user.b", b"2"),)))
+    (entry,) = beta.row(b"f").record.meta.entries
+    assert entry.value.xattrs == (acl, (b"user.b", b"2"))
+
+
+def test_a_directory_time_is_no_edit() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d", directory(1))
+    content = alpha.row(b"d").record.content
+    assert alpha.sees(b"d", directory(5))
+    assert alpha.row(b"d").record.content == content
+    assert not alpha.engine.touched(RelPath(b"d"), 5, 9)
+    assert alpha.engine.touched(RelPath(b"d"), 6, 9)
+    beta.hears(alpha)
+    beta.shows(b"d", directory(6))
+    beta.engine.disturbed(RelPath(b"d"), directory(8).stamp, 8)
+    plan = beta.plans(b"d")
+    assert plan is not None
+    assert (plan.step, plan.mtime_ns, plan.expected) == (Step.ATTRIBUTES, 6, directory(8).stamp)
+    assert beta.counter() == 0
+
+
+def test_a_receive_only_member_mints_nothing_and_its_changes_are_kept_aside() -> None:
+    alpha, gamma = sides("alpha", "gamma", receive_only=("gamma",))
+    alpha.sees(b"f", found(b"one"))
+    gamma.hears(alpha)
+    gamma.shows(b"f", found(b"one"))
+    assert not gamma.sees(b"f", found(b"mine", mtime_ns=5))
+    assert not gamma.sees(b"extra", found(b"mine too"))
+    assert gamma.counter() == 0
+    restored, removed = gamma.plans(b"f"), gamma.plans(b"extra")
+    assert restored is not None
+    assert removed is not None
+    assert (restored.step, restored.keep, restored.content.hash) == (Step.INSTALL, True, found(b"one").hash)
+    assert (removed.step, removed.keep) == (Step.REMOVE, True)
+
+
+def test_a_member_that_joins_adopts_what_is_equal_and_keeps_what_differs() -> None:
+    alpha, beta = sides("alpha", "beta", pulling=("beta",))
+    for name in (b"same", b"other"):
+        alpha.sees(name, found(b"cluster's"))
+    beta.hears(alpha)
+    assert beta.plans(b"same") is None
+    beta.engine.finish_pull()
+    beta.sees(b"same", found(b"cluster's"), joining=True)
+    beta.sees(b"other", found(b"its own", inode=5), joining=True)
+    assert not beta.sees(b"extra", found(b"extra"), joining=True, extra="keep")
+    assert beta.index.row(RelPath(b"extra")) is None
+    assert beta.counter() == 0
+    assert beta.sees(b"extra", found(b"extra"), joining=True, extra="add")
+    assert beta.plans(b"same") is None
+    plan = beta.plans(b"other")
+    assert plan is not None
+    assert (plan.step, plan.keep, plan.expected) == (Step.INSTALL, True, found(b"its own", inode=5).stamp)
+
+
+def test_a_change_after_a_decided_conflict_settles_it_and_the_loser_is_kept_where_it_is() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma")
+    alpha.sees(b"f", found(b"older", mtime_ns=1))
+    beta.sees(b"f", found(b"younger", mtime_ns=2))
+    gamma.hears(alpha)
+    gamma.hears(beta)
+    gamma.shows(b"f", found(b"younger", mtime_ns=2))
+    gamma.sees(b"f", found(b"settled", mtime_ns=3))
+    assert len(gamma.row(b"f").record.content.entries) == 1
+    alpha.hears(gamma)
+    plan = alpha.plans(b"f")
+    assert plan is not None
+    assert (plan.content.hash, plan.keep) == (found(b"settled").hash, True)
+    beta.hears(gamma)
+    plan = beta.plans(b"f")
+    assert plan is not None
+    assert not plan.keep, "the winner was seen by whoever replaced it"
+
+
+def test_where_the_policy_is_none_a_change_leaves_the_others_standing() -> None:
+    alpha, beta = sides("alpha", "beta", policy=("none",))
+    alpha.sees(b"f", found(b"alpha's", mtime_ns=1))
+    beta.sees(b"f", found(b"beta's", mtime_ns=2))
+    alpha.hears(beta)
+    assert alpha.plans(b"f") is None
+    alpha.sees(b"f", found(b"alpha's second", mtime_ns=3))
+    assert len(alpha.row(b"f").record.content.entries) == 2
+    beta.hears(alpha)
+    assert beta.plans(b"f") is None

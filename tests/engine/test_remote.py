@@ -1,0 +1,206 @@
+"""What peers say, and what they are told: checked, joined, planned in an order that works, and quiet in the end."""
+
+import msgspec
+import pytest
+
+from csfs.core.objects import Content, Kind, Meta
+from csfs.core.paths import RelPath
+from csfs.core.records import ContentEntry, Half
+from csfs.core.versions import Dot, Hlc, Incarnation, Scope
+from csfs.engine.ports import Step
+from csfs.wire.messages import Update
+from tests.engine.members import NOW_NS, SCOPE, Side, directory, found, sides
+
+BETA = Incarnation(2)
+
+
+def entry(counter: int = 1, **fields: object) -> ContentEntry:
+    values: dict[str, object] = {"value": Content(Kind.FILE, 1, b"h" * 32), "snapshot": Meta(0o600, 0, 0)} | fields
+    return ContentEntry(Dot(BETA, counter), Hlc(5), **values)  # type: ignore[arg-type]
+
+
+def update(path: bytes = b"f", **fields: object) -> Update:
+    one = entry(**fields)
+    return Update(path, Half((one,), {BETA: one.dot.counter}))
+
+
+def test_a_parent_is_installed_before_its_children_and_frees_them() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d", directory())
+    alpha.sees(b"d/f", found(b"one"))
+    beta.hears(alpha)
+    assert beta.plans(b"d/f") is None
+    assert beta.shows(b"d", directory()) == (b"d/f",)
+    plan = beta.plans(b"d/f")
+    assert plan is not None
+    assert plan.step is Step.INSTALL
+
+
+def test_a_directory_goes_after_its_last_child() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d", directory())
+    alpha.sees(b"d/f", found(b"one"))
+    beta.hears(alpha)
+    beta.shows(b"d", directory())
+    beta.shows(b"d/f", found(b"one"))
+    alpha.sees(b"d/f", None)
+    alpha.sees(b"d", None)
+    beta.hears(alpha)
+    assert beta.plans(b"d") is None
+    assert beta.shows(b"d/f", None) == (b"d",)
+    plan = beta.plans(b"d")
+    assert plan is not None
+    assert plan.step is Step.REMOVE
+
+
+def test_a_directory_that_others_deleted_lives_while_something_in_it_does() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d", directory(mode=0o750))
+    beta.hears(alpha)
+    beta.shows(b"d", directory(mode=0o750))
+    beta.sees(b"d/new", found(b"new"))
+    alpha.sees(b"d", None)
+    received = alpha.hears(beta)
+    assert set(received.touched) >= {b"d", b"d/new"}
+    plan = alpha.plans(b"d")
+    assert plan is not None
+    assert plan.meta is not None
+    assert (plan.step, plan.content.kind, plan.meta.mode) == (Step.INSTALL, Kind.DIRECTORY, 0o750)
+    beta.hears(alpha)
+    assert beta.plans(b"d") is None
+    assert beta.sees(b"d/new", None), "a local removal makes the directory live by itself"
+    assert beta.plans(b"d") is None
+    assert beta.row(b"d").live
+
+
+def test_a_directory_with_live_children_beats_a_file_and_an_empty_one_does_not() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"x", found(b"file", mtime_ns=9))
+    beta.sees(b"x", directory())
+    beta.sees(b"x/y", found(b"inside"))
+    alpha.hears(beta)
+    plan = alpha.plans(b"x")
+    assert plan is not None
+    assert (plan.content.kind, plan.keep) == (Kind.DIRECTORY, True)
+    beta.hears(alpha)
+    assert beta.plans(b"x") is None
+    alpha.shows(b"x", directory())
+    alpha.shows(b"x/y", found(b"inside"))
+
+
+def test_nothing_is_said_twice() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    beta.hears(alpha)
+    out = beta.engine.outgoing(0, alpha.engine.knowledge(), 100, "alpha")
+    assert (out.updates, out.mark, out.done) == ((), None, True)
+    out = alpha.engine.outgoing(alpha.index.position(), beta.engine.knowledge(), 100, "beta")
+    assert (out.updates, out.mark, out.done) == ((), None, True)
+
+
+def test_a_half_that_was_passed_over_goes_with_the_row_that_moved_on() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"a", found(b"a"))
+    alpha.sees(b"f", found(b"one"))
+    alpha.sees(b"b", found(b"b"))
+    alpha.sees(b"f", found(b"one", mode=0o600))
+    first = alpha.engine.outgoing(0, {}, 2, "beta")
+    assert first.mark is None
+    second = alpha.engine.outgoing(first.position, {}, 2, "beta")
+    assert [one.path for one in (*first.updates, *second.updates)] == [b"a", b"b", b"f"]
+    assert second.updates[-1].content is not None
+    assert beta.index.position() == 0
+
+
+def test_knowledge_advances_only_at_a_mark_and_not_past_a_refusal() -> None:
+    alpha, _ = sides("alpha", "beta")
+    alpha.engine.receive("beta", SCOPE, [update()], None, NOW_NS)
+    assert alpha.engine.knowledge()[SCOPE] == {}
+    received = alpha.engine.receive("beta", SCOPE, [update(b"../x")], {BETA: 2}, NOW_NS)
+    assert [path for path, _ in received.refused] == [b"../x"]
+    alpha.engine.receive("beta", SCOPE, [], {BETA: 2}, NOW_NS)
+    assert alpha.engine.knowledge()[SCOPE] == {}
+    alpha.engine.greeted("beta")
+    alpha.engine.receive("beta", SCOPE, [], {BETA: 2, Incarnation(1): 99}, NOW_NS)
+    assert alpha.engine.knowledge()[SCOPE] == {BETA: 2}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        update(b"/etc/passwd"),
+        update(b".csfs/stage/x"),
+        update(b"a/../b"),
+        update(b""),
+        update(value=Content(Kind.FILE, 1, b"short")),
+        update(value=Content(Kind.FILE, -1, b"h" * 32)),
+        update(value=Content(Kind.SYMLINK)),
+        update(value=Content(Kind.SYMLINK, target=b"a\0b")),
+        update(value=Content(Kind.DIRECTORY, device=5)),
+        update(snapshot=Meta(0o17777, 0, 0)),
+        update(snapshot=Meta(0o600, -1, 0)),
+        update(snapshot=Meta(0o600, 0, 0, xattrs=((b"user.b", b""), (b"user.a", b"")))),
+        update(moved_to=RelPath(b"../out")),
+        update(counter=0),
+        Update(b"f", Half((entry(),), {})),
+        Update(b"f", Half((), {BETA: 1})),
+        Update(b"f", Half((entry(1), entry(2)), {BETA: 2})),
+        Update(b"f", Half((msgspec.structs.replace(entry(), hlc=Hlc(2**63)),), {BETA: 1})),
+        Update(b"f", Half((msgspec.structs.replace(entry(), dot=Dot(Incarnation(1), 7)),), {Incarnation(1): 7})),
+    ],
+)
+def test_what_no_member_can_have_said_is_refused(bad: Update) -> None:
+    alpha, _ = sides("alpha", "beta")
+    received = alpha.engine.receive("beta", SCOPE, [bad, update(b"good")], None, NOW_NS)
+    assert [path for path, _ in received.refused] == [bad.path]
+    assert received.touched == (b"good",)
+
+
+def test_a_receive_only_member_and_a_stranger_are_not_heard() -> None:
+    alpha, gamma = sides("alpha", "gamma", receive_only=("gamma",))
+    for peer in ("gamma", "mallory"):
+        received = alpha.engine.receive(peer, SCOPE, [update()], {BETA: 1}, NOW_NS)
+        assert received.touched == ()
+        assert len(received.refused) == 1
+    assert alpha.engine.receive("gamma", Scope(b"another!"), [update()], None, NOW_NS).refused
+    assert alpha.engine.knowledge()[SCOPE] == {}
+    gamma.hears(alpha)
+    assert gamma.engine.outgoing(0, {}, 10, "alpha").updates == ()
+
+
+def test_a_clock_from_the_far_future_does_not_carry_ours_along() -> None:
+    alpha, _ = sides("alpha", "beta")
+    far = Update(b"f", Half((msgspec.structs.replace(entry(), hlc=Hlc(2**61)),), {BETA: 1}))
+    assert alpha.engine.receive("beta", SCOPE, [far], None, NOW_NS).touched == (b"f",)
+    assert alpha.index.clock() < 2**61
+
+
+def test_a_result_that_comes_after_the_disk_moved_on_is_not_taken_for_what_is_shown() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    beta.hears(alpha)
+    plan = beta.plans(b"f")
+    assert plan is not None
+    beta.sees(b"f", found(b"mine", mtime_ns=5))
+    shown = beta.row(b"f").applied
+    assert beta.engine.applied(plan, found(b"one")) == ()
+    assert beta.row(b"f").applied == shown
+    assert beta.row(b"f").pending
+
+
+def installed(side: Side, path: bytes) -> Step | None:
+    plan = side.plans(path)
+    return plan.step if plan is not None else None
+
+
+def test_a_path_that_changes_groups_is_sent_again_whole() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    beta.hears(alpha)
+    assert installed(beta, b"f") is Step.INSTALL
+    row = alpha.row(b"f")
+    alpha.index.put(RelPath(b"f"), msgspec.structs.replace(row, scope=Scope(b"previous")))
+    assert alpha.engine.outgoing(0, {}, 10, "beta").updates == ()
+    assert alpha.engine.follow_rules() == 1
+    assert [one.path for one in alpha.engine.outgoing(row.meta_position, {}, 10, "beta").updates] == [b"f"]
+    assert alpha.engine.follow_rules() == 0
