@@ -8,7 +8,7 @@ from csfs.core.paths import RelPath, parent_of
 from csfs.core.policies import origin_of
 from csfs.core.privileges import has_privileges
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Record, halves_joined
-from csfs.core.versions import Dot, Hlc, Scope, Vector
+from csfs.core.versions import Dot, Hlc, Vector
 from csfs.engine.live import (
     NO_META,
     Live,
@@ -71,9 +71,21 @@ class Circumstances(msgspec.Struct, frozen=True):
     adopting: bool = True
 
 
-class _Draft(msgspec.Struct):
-    """A record under change, and what will be applied of it."""
+class _Sight(msgspec.Struct):
+    """One path under change: what was found, and the record and what is applied of it as they come to be.
 
+    `values` are what new entries would say; `live` is None where nothing known waits to be applied.
+    """
+
+    path: RelPath
+    row: Row
+    observation: Observation | None
+    change: Change
+    group: GroupRules
+    circumstances: Circumstances
+    hlc: Hlc
+    values: tuple[Content, Meta | None]
+    live: Live | None
     record: Record
     content: tuple[Dot | None, Vector]
     meta: tuple[Dot | None, Vector]
@@ -92,85 +104,85 @@ class Minting(State):
         circumstances: Circumstances,
     ) -> bool:
         """Adopt what is known and mint what is not; return whether the record changed."""
-        applied = row.applied
-        before = applied.observation
-        content, meta = _carried_content(applied, observation), _carried_meta(applied, observation)
-        live = None
-        if row.pending and circumstances.adopting:
-            live = self._live(path, row.record, applied, group)
-        draft = _Draft(row.record, (applied.content_dot, applied.content_seen), (applied.meta_dot, applied.meta_seen))
-        minted = False
-        hlc = self._tick(circumstances.now_ns, row.record)
-        if change.content:
-            minted = self._content_changed(path, row, draft, change, (content, meta), live, group, circumstances, hlc)
+        sight = self._sight(path, row, observation, change, group, circumstances)
+        minted = change.content and self._content_changed(sight)
         if observation is None:
-            if minted:
-                self._mint_meta(draft, group.scope, NO_META, None, hlc)
-            else:
-                draft.meta = (None, draft.meta[1])
+            self._meta_removed(sight, minted)
         else:
-            self._meta_changed(draft, change, minted, meta, observation, live, group, hlc)
+            self._meta_changed(sight, observation, minted)
             # While a directory is being changed for peers, its time is rather the trace of a commit than somebody's wish.
             if change.time and (change.object or not row.pending):
-                self._time_changed(draft, observation.mtime_ns, group.scope, hlc)
-        mtime_ns = None if content.kind is Kind.DIRECTORY else content.mtime_ns
-        after = applied_as(observation, mtime_ns, meta, draft.content, draft.meta, racy=circumstances.racy)
-        leaf = not row.pending and not _is_directory(before) and not _is_directory(observation)
-        pending = self._is_pending(path, draft.record, after, group, leaf=leaf)
-        self._store(path, row, draft.record, after, group, pending)
+                self._time_changed(sight, observation.mtime_ns)
+        self._store_sight(sight)
         if minted and change.object:
             self._mint_parent(path, circumstances.now_ns)
-        return draft.record is not row.record
+        return sight.record is not row.record
 
-    def _content_changed(
+    def _sight(
         self,
         path: RelPath,
         row: Row,
-        draft: _Draft,
+        observation: Observation | None,
         change: Change,
-        values: tuple[Content, Meta | None],
-        live: Live | None,
         group: GroupRules,
         circumstances: Circumstances,
-        hlc: Hlc,
-    ) -> bool:
+    ) -> _Sight:
+        applied = row.applied
+        is_waiting = row.pending and circumstances.adopting
+        return _Sight(
+            path,
+            row,
+            observation,
+            change,
+            group,
+            circumstances,
+            self._tick(circumstances.now_ns, row.record),
+            (_carried_content(applied, observation), _carried_meta(applied, observation)),
+            self._live(path, row.record, applied, group) if is_waiting else None,
+            row.record,
+            (applied.content_dot, applied.content_seen),
+            (applied.meta_dot, applied.meta_seen),
+        )
+
+    def _store_sight(self, sight: _Sight) -> None:
+        """Store what came of it; whether anything still waits to be shown is asked only where it can be."""
+        row, observation = sight.row, sight.observation
+        content, meta = sight.values
+        mtime_ns = None if content.kind is Kind.DIRECTORY else content.mtime_ns
+        racy = sight.circumstances.racy
+        applied = applied_as(observation, mtime_ns, meta, sight.content, sight.meta, racy=racy)
+        leaf = not (row.pending or _is_directory(row.applied.observation) or _is_directory(observation))
+        pending = self._is_pending(sight.path, sight.record, applied, sight.group, leaf=leaf)
+        self._store(sight.path, row, sight.record, applied, sight.group, pending)
+
+    def _content_changed(self, sight: _Sight) -> bool:
         """Return whether an entry had to be minted."""
-        applied, half = row.applied, row.record.content
-        content, meta = values
-        known = _known_entry(row, content, live)
+        row, half, seen = sight.row, sight.record.content, sight.row.applied.content_seen
+        content = sight.values[0]
+        known = _known_entry(row, content, sight.live)
         if known is not None:
-            seen = versions.with_dot(applied.content_seen, known.dot)
-            if live is not None and live.entry is known:
-                seen = versions.joined(seen, self._context(row, live, group))
-            draft.content = (known.dot, seen)
+            seen = versions.with_dot(seen, known.dot)
+            if sight.live is not None and sight.live.entry is known:
+                seen = versions.joined(seen, self._context(row, sight.live, sight.group))
+            sight.content = (known.dot, seen)
             return False
         if content.kind is Kind.ABSENT and not half.entries:
-            draft.content = (None, applied.content_seen)
+            sight.content = (None, seen)
             return False
-        dot = self._mint(group.scope, draft.record)
-        seen = applied.content_seen
+        dot = self._mint(sight.group.scope, sight.record)
         if not half.entries:
             # Where a tombstone may have been dropped, the new object has seen all that this member knows (R12).
-            seen = versions.joined(seen, self._index.knowledge(group.scope))
-        entry = self._entry(path, row, dot, hlc, change, content, meta, circumstances)
+            seen = versions.joined(seen, self._index.knowledge(sight.group.scope))
         seen = versions.with_dot(seen, dot)
-        joined = halves_joined(half, Half((entry,), seen))
-        draft.record = msgspec.structs.replace(draft.record, content=joined)
-        draft.content = (dot, seen)
+        joined = halves_joined(half, Half((self._entry(sight, dot),), seen))
+        sight.record = Record(joined, sight.record.meta, sight.record.time)
+        sight.content = (dot, seen)
         return True
 
-    def _entry(
-        self,
-        path: RelPath,
-        row: Row,
-        dot: Dot,
-        hlc: Hlc,
-        change: Change,
-        content: Content,
-        meta: Meta | None,
-        circumstances: Circumstances,
-    ) -> ContentEntry:
-        applied, before = row.applied, row.applied.observation
+    def _entry(self, sight: _Sight, dot: Dot) -> ContentEntry:
+        row, applied, circumstances = sight.row, sight.row.applied, sight.circumstances
+        content, meta = sight.values
+        before = applied.observation
         base = content_entry(row.record, applied.content_dot)
         birth = base.birth if base is not None else None
         parent = origin_of(base) if base is not None else applied.content_dot
@@ -178,22 +190,22 @@ class Minting(State):
         if content.kind is Kind.ABSENT:
             meta = applied.meta or (meta_of(before) if before is not None else None)
             same_bytes = False
-        elif change.object:
+        elif sight.change.object:
             birth = dot
             if circumstances.moved_from is not None:
-                source_birth, source_origin = self._source(circumstances.moved_from, path, content)
+                source_birth, source_origin = self._source(circumstances.moved_from, sight.path, content)
                 birth, parent = source_birth or dot, source_origin or parent
                 same_bytes = source_origin is not None
         return ContentEntry(
             dot,
-            hlc,
+            sight.hlc,
             content,
             meta,
             birth,
             parent,
             circumstances.moved_to,
             origin=parent if same_bytes else None,
-            overruled=_overruled(row, base, content),
+            overruled=_overruled(row, content),
         )
 
     def _source(self, source: RelPath, path: RelPath, content: Content) -> tuple[Dot | None, Dot | None]:
@@ -209,45 +221,40 @@ class Minting(State):
         same = entry.value.kind is content.kind and entry.value.hash == content.hash
         return entry.birth, origin_of(entry) if same else None
 
-    def _meta_changed(
-        self,
-        draft: _Draft,
-        change: Change,
-        minted: bool,
-        meta: Meta | None,
-        observation: Observation,
-        live: Live | None,
-        group: GroupRules,
-        hlc: Hlc,
-    ) -> None:
+    def _meta_removed(self, sight: _Sight, minted: bool) -> None:
+        if minted:
+            self._mint_meta(sight, NO_META)
+        else:
+            sight.meta = (None, sight.meta[1])
+
+    def _meta_changed(self, sight: _Sight, observation: Observation, minted: bool) -> None:
+        change, live, meta = sight.change, sight.live, sight.values[1]
         assert meta is not None, "an object without meta"
         # Someone else's bytes must not inherit what was granted to others: privileges are said anew for new bytes (R5).
         if minted and (change.object or has_privileges(observation.mode, observation.xattrs)):
-            self._mint_meta(draft, group.scope, meta, observation, hlc)
+            self._mint_meta(sight, meta)
+        elif not change.meta and minted:
             return
-        if not change.meta and minted:
-            return
-        is_known = live is not None and holds(observation, live.content)
-        if is_known and live is not None and live.meta is not None and is_same_meta(meta, live.meta):
-            draft.meta = (live.meta_dot, versions.joined(draft.meta[1], draft.record.meta.seen))
-            return
-        if change.meta:
-            self._mint_meta(draft, group.scope, meta, observation, hlc)
+        elif live is not None and _shows(observation, meta, live):
+            sight.meta = (live.meta_dot, versions.joined(sight.meta[1], sight.record.meta.seen))
+        elif change.meta:
+            self._mint_meta(sight, meta)
 
-    def _mint_meta(self, draft: _Draft, scope: Scope, meta: Meta, observation: Observation | None, hlc: Hlc) -> None:
-        dot = self._mint(scope, draft.record)
-        kind, content_hash = (Kind.ABSENT, b"") if observation is None else (observation.kind, observation.hash)
-        seen = versions.with_dot(draft.meta[1], dot)
-        entry = MetaEntry(dot, hlc, meta, kind, content_hash)
-        joined = halves_joined(draft.record.meta, Half((entry,), seen))
-        draft.record = msgspec.structs.replace(draft.record, meta=joined)
-        draft.meta = (dot, seen)
+    def _mint_meta(self, sight: _Sight, meta: Meta) -> None:
+        dot = self._mint(sight.group.scope, sight.record)
+        found = sight.observation
+        kind, content_hash = (found.kind, found.hash) if found is not None else (Kind.ABSENT, b"")
+        seen = versions.with_dot(sight.meta[1], dot)
+        entry = MetaEntry(dot, sight.hlc, meta, kind, content_hash)
+        joined = halves_joined(sight.record.meta, Half((entry,), seen))
+        sight.record = Record(sight.record.content, joined, sight.record.time)
+        sight.meta = (dot, seen)
 
-    def _time_changed(self, draft: _Draft, mtime_ns: int, scope: Scope, hlc: Hlc) -> None:
-        register = draft.record.time
+    def _time_changed(self, sight: _Sight, mtime_ns: int) -> None:
+        register = sight.record.time
         if register is None or register.mtime_ns != mtime_ns:
-            time = DirectoryTime(self._mint(scope, draft.record), hlc, mtime_ns)
-            draft.record = msgspec.structs.replace(draft.record, time=time)
+            time = DirectoryTime(self._mint(sight.group.scope, sight.record), sight.hlc, mtime_ns)
+            sight.record = Record(sight.record.content, sight.record.meta, time)
 
     def _mint_parent(self, path: RelPath, now_ns: int) -> None:
         """A local create or remove inside a directory that lives only by what is below it makes it live by itself (R16)."""
@@ -269,6 +276,10 @@ def _is_directory(observation: Observation | None) -> bool:
     return observation is not None and observation.kind is Kind.DIRECTORY
 
 
+def _shows(observation: Observation, meta: Meta, live: Live) -> bool:
+    return live.meta is not None and holds(observation, live.content) and is_same_meta(meta, live.meta)
+
+
 def _is_same_object(observation: Observation, content: Content) -> bool:
     return observation.kind is not Kind.DIRECTORY and holds(observation, content)
 
@@ -282,19 +293,16 @@ def _known_entry(row: Row, content: Content, live: Live | None) -> ContentEntry 
     return next((entry for entry in known if entry is live.entry), known[0] if known else None)
 
 
-def _overruled(row: Row, base: ContentEntry | None, content: Content) -> tuple[Dot, ...]:
-    """Return the losers of a decided conflict that a change to the winner replaces, with those that led to the winner."""
-    half, applied = row.record.content, row.applied
-    earlier = base.overruled if base is not None else ()
-    losers = tuple(
-        entry.dot
-        for entry in half.entries
-        if entry.dot != applied.content_dot
-        and versions.covers(applied.content_seen, entry.dot)
-        and entry.value.kind not in (Kind.ABSENT, Kind.DIRECTORY)
-        and entry.value != content
-    )
-    return (earlier + losers)[-OVERRULED_MAX:]
+def _overruled(row: Row, content: Content) -> tuple[Dot, ...]:
+    """Return the losers of decided conflicts that a change replaces, with those that led to what it replaces."""
+    applied, found = row.applied, dict[Dot, None]()
+    for entry in row.record.content.entries:
+        if versions.covers(applied.content_seen, entry.dot):
+            found.update(dict.fromkeys(entry.overruled))
+            is_bytes = entry.value.kind not in (Kind.ABSENT, Kind.DIRECTORY)
+            if is_bytes and entry.dot != applied.content_dot and entry.value != content:
+                found[entry.dot] = None
+    return tuple(found)[-OVERRULED_MAX:]
 
 
 def _carried_content(applied: Applied, observation: Observation | None) -> Content:

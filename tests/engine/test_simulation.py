@@ -66,13 +66,15 @@ def finds(seeds: int = SEEDS_MAX) -> bool:
 
 
 def plant_known_for_applied(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A local change claims to have seen all that is known."""
+    """What is known is taken for what is shown."""
     observe = VolumeEngine.observe
 
     def observing(engine: VolumeEngine, path: RelPath, *arguments: object, **options: object) -> bool:
         row = engine._index.row(path)
         if row is not None:
-            applied = msgspec.structs.replace(row.applied, content_seen=row.record.content.seen)
+            latest = max((entry.dot for entry in row.record.content.entries), default=None)
+            seen = row.record.content.seen
+            applied = msgspec.structs.replace(row.applied, content_dot=latest, content_seen=seen)
             engine._index.put(path, msgspec.structs.replace(row, applied=applied))
         return observe(engine, path, *arguments, **options)  # type: ignore[arg-type]
 
@@ -113,7 +115,7 @@ def plant_keep_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def plant_overruled_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry does not say which losers it replaced."""
-    monkeypatch.setattr(minting, "_overruled", lambda row, base, content: ())
+    monkeypatch.setattr(minting, "_overruled", lambda row, content: ())
 
 
 def plant_privileges_kept(monkeypatch: pytest.MonkeyPatch) -> None:
