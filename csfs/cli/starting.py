@@ -5,6 +5,8 @@ import os
 import select
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from csfs.cli import client
 from csfs.config.home import Home
@@ -24,7 +26,14 @@ def ensure_daemon(home: Home) -> bool:
     if _answers(home):
         return False
     home.made()
-    if _is_locked(home):  # one is just starting, by systemd or by another command
+    with _alone(home):
+        return _started(home)
+
+
+def _started(home: Home) -> bool:
+    if _answers(home):
+        return False
+    if _is_locked(home):  # one is just starting, by systemd
         _wait_answer(home, None, 0)
         return False
     logged = home.daemon_log.stat().st_size if home.daemon_log.exists() else 0
@@ -34,6 +43,17 @@ def ensure_daemon(home: Home) -> bool:
     finally:
         os.close(process)
     return True
+
+
+@contextmanager
+def _alone(home: Home) -> Iterator[None]:
+    """Keep other commands from starting one too: a late one would come to life when the first is stopped."""
+    descriptor = os.open(home.run / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _wait_answer(home: Home, process: int | None, logged: int) -> None:
