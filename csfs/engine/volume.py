@@ -86,7 +86,7 @@ def _moved(row: Row, scope: Scope, position: int) -> Row:
     return msgspec.structs.replace(
         row,
         scope=scope,
-        pending=True,
+        pending=bool(scope),
         content_position=position if record.content.entries else 0,
         meta_position=position if record.meta.entries else 0,
         time_position=position if record.time is not None else 0,

@@ -33,6 +33,7 @@ def chmod(member: int, mode: int, *, hlc: int = 0, content_hash: bytes = b"", **
     return MetaEntry(dot(member), Hlc(hlc), Meta(mode, 0, 0, **fields), Kind.FILE, content_hash)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(histories.steps, st.lists(st.sampled_from(NAMES), max_size=3), st.integers(0, 1000))
 def test_a_winner_is_one_of_the_entries_whatever_their_order(history: list[Step], policy: list[str], seed: int) -> None:

@@ -1,5 +1,6 @@
 """Records merge by a join: order, grouping and repetition do not matter."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,6 +10,7 @@ from tests.core import histories
 from tests.core.histories import Step
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(histories.steps)
 def test_join_ignores_order_grouping_and_repetition(history: list[Step]) -> None:
@@ -19,6 +21,7 @@ def test_join_ignores_order_grouping_and_repetition(history: list[Step]) -> None
     assert records_joined(a, NOTHING_KNOWN) == a
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(histories.steps, st.permutations(range(histories.MEMBERS)))
 def test_members_that_heard_all_know_the_same_whatever_the_order(history: list[Step], order: list[int]) -> None:
@@ -30,6 +33,7 @@ def test_members_that_heard_all_know_the_same_whatever_the_order(history: list[S
     assert straight == shuffled
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(histories.steps)
 def test_a_join_has_seen_what_either_side_has_and_every_entry_of_its_own(history: list[Step]) -> None:
@@ -42,6 +46,7 @@ def test_a_join_has_seen_what_either_side_has_and_every_entry_of_its_own(history
     assert len(set(incarnations)) == len(incarnations), "entries of one incarnation follow each other"
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(histories.steps)
 def test_an_entry_is_lost_only_to_a_side_that_has_seen_it(history: list[Step]) -> None:

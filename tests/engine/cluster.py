@@ -219,14 +219,14 @@ class Link:
 class Cluster:
     """All members and links of one seeded run."""
 
-    def __init__(self, seed: int, count: int, policy: tuple[str, ...] = ("younger",)) -> None:
+    def __init__(self, seed: int, count: int, policy: tuple[str, ...] = ("younger",), receive_only: str = "") -> None:
         self.random = Random(seed)
         self.seed = seed
         self.now_ns = 1_000_000 * SECOND_NS
         self.ledger = Ledger()
         self.authors: dict[Incarnation, str] = {}
         names = tuple("abcdef"[:count])
-        self.group = Group(names, frozenset(), policy, SCOPE)
+        self.group = Group(names, frozenset(receive_only), policy, SCOPE)
         self.members = [Member(self, name, number) for number, name in enumerate(names)]
         pairs = [(one, other) for one in self.members for other in self.members if one is not other]
         self.links = [Link(one, other) for one, other in pairs]

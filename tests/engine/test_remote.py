@@ -1,13 +1,18 @@
 """What peers say, and what they are told: checked, joined, planned in an order that works, and quiet in the end."""
 
+from dataclasses import dataclass
+
 import msgspec
 import pytest
 
+from csfs.core.groups import Group
 from csfs.core.objects import Content, Kind, Meta
 from csfs.core.paths import RelPath
 from csfs.core.records import ContentEntry, Half
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope
-from csfs.engine.ports import Step
+from csfs.engine.memory import MemoryIndex
+from csfs.engine.ports import Outgoing, Step
+from csfs.engine.volume import VolumeEngine
 from csfs.wire.messages import Update
 from tests.engine.members import NOW_NS, SCOPE, Side, directory, found, sides
 
@@ -204,3 +209,43 @@ def test_a_path_that_changes_groups_is_sent_again_whole() -> None:
     assert alpha.engine.follow_rules() == 1
     assert [one.path for one in alpha.engine.outgoing(row.meta_position, {}, 10, "beta").updates] == [b"f"]
     assert alpha.engine.follow_rules() == 0
+
+
+@dataclass(frozen=True)
+class TwoGroups:
+    """`/private` belongs to alpha and gamma, everything else to alpha and beta."""
+
+    groups: tuple[Group, ...] = (
+        Group(("alpha", "gamma"), frozenset(), ("younger",), Scope(b"private!")),
+        Group(("alpha", "beta", "gamma"), frozenset(), ("younger",), SCOPE),
+    )
+
+    def group_of(self, path: RelPath) -> Group:
+        return self.groups[0] if path.startswith(b"private") else self.groups[1]
+
+
+def test_each_group_goes_to_its_own_members_and_ends_in_a_mark_of_its_own() -> None:
+    authors = {Incarnation(1): "alpha"}
+    alpha = VolumeEngine(MemoryIndex(), TwoGroups(), "alpha", Incarnation(1), authors)
+    for path in (b"a", b"private1", b"private2", b"z"):
+        alpha.observe(RelPath(path), found(path), NOW_NS)
+    to_beta = batches(alpha, "beta")
+    assert [update.path for out in to_beta for update in out.updates] == [b"a", b"z"]
+    assert [out.scope for out in to_beta if out.mark is not None] == [SCOPE]
+    to_gamma = batches(alpha, "gamma")
+    assert [[update.path for update in out.updates] for out in to_gamma] == [
+        [b"a"],
+        [b"private1", b"private2"],
+        [b"z"],
+        [],
+    ]
+    assert [out.scope for out in to_gamma if out.mark is not None] == [SCOPE, Scope(b"private!")]
+    assert [out.done for out in to_gamma] == [False, False, False, True]
+
+
+def batches(engine: VolumeEngine, peer: str) -> list[Outgoing]:
+    position, sent = 0, []
+    while not sent or not sent[-1].done:
+        sent.append(engine.outgoing(position, {}, 100, peer))
+        position = sent[-1].position
+    return sent

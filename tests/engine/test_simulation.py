@@ -55,6 +55,16 @@ def test_where_the_policy_is_none_nothing_is_lost_and_all_know_the_same() -> Non
                 assert theirs.record.content.entries == row.record.content.entries, f"seed {seed}: {path!r}"
 
 
+@pytest.mark.slow
+def test_a_receive_only_member_ends_equal_and_what_was_written_there_is_kept() -> None:
+    for seed in range(100):
+        cluster = Cluster(seed, 3, POLICIES[seed % len(POLICIES)], receive_only="c")
+        cluster.run(150)
+        cluster.heal()
+        check(cluster)
+        assert not any(cluster.authors[one] == "c" for one in cluster.members[0].engine.knowledge()[SCOPE])
+
+
 def finds(seeds: int = SEEDS_MAX) -> bool:
     """Return whether any run fails its checks."""
     for seed in range(seeds):
