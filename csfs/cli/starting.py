@@ -61,7 +61,8 @@ def _wait_answer(home: Home, process: int | None, logged: int) -> None:
     deadline = time.monotonic() + START_S_MAX
     while not _answers(home):
         ended, _, _ = select.select([process] if process is not None else [], [], [], ASK_AGAIN_S)
-        if not _is_locked(home) and (ended or process is None) and not _answers(home):
+        # The lock is looked at last: our look is itself a lock, for a moment, and could send a starting daemon away.
+        if (ended or process is None) and not _answers(home) and not _is_locked(home):
             raise NotRunningError(f"the daemon did not start: {_complaint(home, logged)}")
         if time.monotonic() > deadline:
             raise NotRunningError(f"the daemon does not answer after {START_S_MAX:g} s; see {home.daemon_log}")
