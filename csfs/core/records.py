@@ -82,6 +82,8 @@ def halves_joined(ours: Half[E], theirs: Half[E]) -> Half[E]:
     """Return the join of two states of one half."""
     if ours == theirs:
         return ours
+    if not ours.seen and len(theirs.entries) < 2:
+        return theirs
     our_dots = {entry.dot for entry in ours.entries}
     their_dots = {entry.dot for entry in theirs.entries}
     kept = [e for e in ours.entries if e.dot in their_dots or not versions.covers(theirs.seen, e.dot)]
