@@ -28,18 +28,22 @@ class Directories:
         self._wanted = Signal()
         self._last_mark = 0.0
         self._hurry = False
-        self._settling = False
+        self.marks = 0
+        """How many times `mark` was called."""
+        self.settled = 0
+        """Every mark up to this one is settled, but for attributes that the applier is still to set."""
 
     def mark(self, directory: RelPath, *, local: bool) -> None:
         """Its children changed: by a local program, or by a commit of ours."""
         self._marked[directory] = self._marked.get(directory, False) or local
         self._last_mark = trio.current_time()
+        self.marks += 1
         self._wanted.notify()
 
     @property
     def idle(self) -> bool:
         """Whether nothing is left to settle."""
-        return not self._marked and not self._settling
+        return self.settled >= self.marks
 
     def hurry(self) -> None:
         """Settle what is marked now, quiet or not: somebody waits."""
@@ -54,13 +58,13 @@ class Directories:
             await self._wait_quiet()
             await volume.ready.wait_until(lambda: volume.root is not None and not volume.stopped)
             self._hurry = False
-            self._settling = True
+            marks = self.marks
             try:
-                await self._settle()
+                while self._marked and self.settled < marks:
+                    await self._settle()
             except trio.ClosedResourceError:
-                pass  # unmounted in the middle; the comparison at the next mount finds them
-            finally:
-                self._settling = False
+                continue  # unmounted in the middle
+            self.settled = marks
             volume.progress.notify()
 
     async def _wait_quiet(self) -> None:
@@ -74,7 +78,11 @@ class Directories:
         batch = list(self._marked.items())[:SETTLED_MAX]
         for directory, _ in batch:
             del self._marked[directory]
-        stamps = await volume.with_root(_stamps, [directory for directory, _ in batch])
+        try:
+            stamps = await volume.with_root(_stamps, [directory for directory, _ in batch])
+        except trio.ClosedResourceError:
+            self._marked.update(batch)
+            raise
         position = volume.index.rows.position()
         with volume.index.transaction():
             for (directory, local), stamp in zip(batch, stamps, strict=True):

@@ -18,7 +18,7 @@ from csfs.engine.ports import Outgoing
 from csfs.errors import RemoteProtocolError
 from csfs.replicate.serving import Serving
 from csfs.replicate.signals import Signal
-from csfs.replicate.volume import Exchange, Volume
+from csfs.replicate.volume import Arrival, Exchange, Volume
 from csfs.replicate.worker import VolumeWorker
 from csfs.store.hashing import HASH_SIZE, block_hash
 from csfs.wire.messages import (
@@ -102,7 +102,7 @@ class PeerSession:
             async with trio.open_nursery() as nursery:
                 for worker in shared:
                     nursery.start_soon(self._send_records, worker)
-                    nursery.start_soon(self._report_applied, worker.volume)
+                    nursery.start_soon(self._report_applied, worker)
                 newer = self._greeting.settings_for(message)
                 if newer is not None:
                     await self._link.send(newer)
@@ -173,7 +173,7 @@ class PeerSession:
         """What it sent before this link, and is not applied yet, is to be reported like what it sends now."""
         index_id, position = volume.index.ledger.cursor(self._peer)
         if index_id == self._theirs[volume.name].index_id:
-            exchange.arrived.append((position, set(volume.index.rows.pending())))
+            exchange.arrived.append(Arrival(position, set(volume.index.rows.pending())))
 
     def _part(self, shared: Sequence[VolumeWorker]) -> None:
         for worker in shared:
@@ -219,18 +219,13 @@ class PeerSession:
         """Note what it knows: what it says, and what it is told; after a break it says anew what it has stored."""
         exchange.knowledge[scope] = joined(exchange.knowledge.get(scope, {}), mark)
 
-    async def _report_applied(self, volume: Volume) -> None:
+    async def _report_applied(self, worker: VolumeWorker) -> None:
+        volume = worker.volume
         exchange = volume.exchanges[self._peer]
         while True:
-            arrived = exchange.arrived
             position = exchange.reported
-            while arrived:
-                at, paths = arrived[0]
-                paths.difference_update([path for path in paths if volume.is_settled(path)])
-                if paths:
-                    break
-                position = at
-                arrived.popleft()
+            while exchange.arrived and _is_applied(worker, exchange.arrived[0]):
+                position = exchange.arrived.popleft().position
             if position > exchange.reported:
                 exchange.reported = position
                 await self._link.send(AppliedUpTo(volume.name, position, len(volume.problems)))
@@ -291,7 +286,7 @@ class PeerSession:
             self._now_knows(exchange, message.scope, message.mark)
             if not theirs.pulling:
                 volume.heard(message.scope)
-        exchange.arrived.append((message.position, {p for p in received.touched if not volume.is_settled(p)}))
+        exchange.arrived.append(Arrival(message.position, set(received.touched)))
         volume.apply_soon(received.touched)
         if volume.index.rows.position() != position:
             volume.changed.notify()
@@ -343,3 +338,15 @@ class PeerSession:
         finally:
             self._requests.pop(request, None)
         return None
+
+
+def _is_applied(worker: VolumeWorker, arrival: Arrival) -> bool:
+    """Return whether all that came with one message is on disk, the times of the directories that it touched included."""
+    if arrival.marks < 0:
+        arrival.paths = {path for path in arrival.paths if not worker.volume.is_settled(path)}
+        if arrival.paths:
+            return False
+        arrival.marks = worker.directories.marks
+    if worker.directories.settled < arrival.marks:
+        return False
+    return worker.applier.idle

@@ -45,6 +45,16 @@ class Root:
 
 
 @dataclass(slots=True)
+class Arrival:
+    """One message of records from a peer: its position, the paths not applied yet, and what then has to be settled."""
+
+    position: int
+    paths: set[RelPath]
+    marks: int = -1
+    """The marks of directories that the commits of these paths left; -1 while there are paths."""
+
+
+@dataclass(slots=True)
 class Exchange:
     """Where we are with one connected peer, in our update order and in its own."""
 
@@ -63,8 +73,8 @@ class Exchange:
     waiting_since_ns: int = 0
     """When the oldest message of records left that it has not applied yet; 0: none."""
     problems: int = 0
-    arrived: deque[tuple[int, set[RelPath]]] = field(default_factory=deque)
-    """What it sent us: positions in its order, and the paths of each that are not applied yet."""
+    arrived: deque[Arrival] = field(default_factory=deque)
+    """What it sent us and is not all applied yet, in its order."""
     reported: int = 0
     """Its position up to which we told it that we applied."""
 

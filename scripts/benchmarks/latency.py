@@ -51,7 +51,11 @@ def main() -> None:
                 writers.append(took * 1000)
                 delays.append(delay * 1000)
                 time.sleep(0.01 + dice.random() * 0.02)
-            figures = [statistics.median(writers), *(percentile(delays, share) for share in (0.5, 0.9, 0.99)), max(delays)]
+            figures = [
+                statistics.median(writers),
+                *(percentile(delays, share) for share in (0.5, 0.9, 0.99)),
+                max(delays),
+            ]
             print(f"{kind:<14}{figures[0]:>11.2f}" + "".join(f"{figure:>8.2f}" for figure in figures[1:]))
 
 
