@@ -206,6 +206,7 @@ class Journal:
         try:
             if self.commit():
                 with self._connection as connection:
+                    schema.set_fact(connection, "compare", self._compare)
                     schema.set_fact(connection, "clean", 1)
             self._connection.close()
         except apsw.Error as error:

@@ -66,6 +66,17 @@ def has_ended(pid: int) -> bool:
         return True
 
 
+def run_as_user(script: str, path: Path) -> None:
+    """Run a shell script as nobody, in `path`, which is opened to everybody (its parents are closed to others).
+
+    Raises:
+        CalledProcessError: the script failed.
+    """
+    path.chmod(0o777)
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    subprocess.run([*user, "sh", "-c", script], cwd=path, check=True)
+
+
 @dataclass
 class Mounted:
     """A volume below one temporary directory. Paths with `unsynced` in a name's beginning are not synced."""

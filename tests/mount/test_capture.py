@@ -12,7 +12,7 @@ from csfs.core.changes import Change, ChangeKind
 from csfs.journal.journal import JournalReader
 from csfs.store.syscalls import RENAME_EXCHANGE, renameat2
 from tests.mount.fake_daemon import FakeDaemon
-from tests.mount.mounting import Mounted
+from tests.mount.mounting import Mounted, run_as_user
 
 pytestmark = pytest.mark.mount
 Served = tuple[Mounted, FakeDaemon]
@@ -125,21 +125,10 @@ def test_writing_to_a_setuid_file_as_a_user_is_told_as_meta_too(served: Served) 
     file = volume.path / "file"
     file.write_bytes(b"x")
     file.chmod(0o4777)
-    volume.path.chmod(0o755)
-    descriptor = os.open(file, os.O_WRONLY)
     daemon.flushed()
-    run_as_user(f"exec 3>>{file}; echo y >&3", volume)
+    run_as_user("echo y >> file", volume.path)
     assert file.stat().st_mode & 0o7777 == 0o777
     assert META in {row.kind for row in daemon.flushed()}
-    os.close(descriptor)
-
-
-def run_as_user(script: str, volume: Mounted) -> None:
-    """Run a shell script as nobody, with the volume as its directory (its parents are closed to others)."""
-    directory = os.open(volume.path, os.O_RDONLY)
-    script = script.replace(str(volume.path) + "/", "")
-    subprocess.run(["sh", "-c", script], user=65534, group=65534, check=True, preexec_fn=lambda: os.fchdir(directory))
-    os.close(directory)
 
 
 def test_what_is_not_synced_is_passed_through_without_rows(served: Served) -> None:

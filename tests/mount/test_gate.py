@@ -6,6 +6,7 @@ import stat
 import pytest
 
 from csfs.core.changes import ChangeKind
+from csfs.core.paths import RelPath
 from csfs.wire.control import KEPT, STAGE, Attributes, Install, Move, Outcome, Remove
 from tests.mount.fake_daemon import FakeDaemon
 from tests.mount.mounting import Mounted
@@ -208,7 +209,7 @@ def test_a_move_renames_through_the_mount(served: Served) -> None:
     daemon.flushed()
     stamp = daemon.stamp(b"old")
     assert stamp is not None
-    assert daemon.announce(b"new", None, Move(b"old", stamp)).outcome == Outcome.THROUGH
+    assert daemon.announce(b"new", None, Move(RelPath(b"old"), stamp)).outcome == Outcome.THROUGH
     daemon.through(lambda: os.rename(b"old", b"new", src_dir_fd=daemon.clone, dst_dir_fd=daemon.clone))
     assert daemon.result().outcome == Outcome.DONE
     assert os.listdir(volume.path) == ["new"]
