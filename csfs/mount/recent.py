@@ -31,7 +31,6 @@ class Recent:
         for above in ancestors_of(path):
             self._below[above] = sequence
         if len(self._rows) > ROWS_MAX:
-            self.floor = max(self.floor, self._rows[0][0])
             self._forget_oldest()
 
     def note_change(self, change: Change, names: tuple[RelPath, ...] = ()) -> None:
@@ -41,12 +40,13 @@ class Recent:
                 self.note(change.sequence, path)
 
     def digested(self, sequence: int) -> None:
-        """Forget rows up to `sequence`."""
+        """Forget rows up to `sequence`. A commit that was decided before one of them is refused from now on."""
         while self._rows and self._rows[0][0] <= sequence:
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
         sequence, path = self._rows.popleft()
+        self.floor = max(self.floor, sequence)
         if self._at.get(path) == sequence:
             del self._at[path]
         for above in ancestors_of(path):
