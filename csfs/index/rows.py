@@ -150,9 +150,11 @@ class Rows:
         """Return rows whose greatest position is above `position`, ascending by it."""
         self._flush_rows()
         found = self._database.execute(
-            "SELECT path, row FROM rows WHERE position > ? ORDER BY position LIMIT ?", (position, limit)
+            "SELECT path FROM rows WHERE position > ? ORDER BY position LIMIT ?", (position, limit)
         ).fetchall()
-        return [(path, self._decode(encoded)) for path, encoded in found]
+        # What was put last is mostly in memory still, which saves decoding it.
+        rows = ((path, self.row(path)) for (path,) in found)
+        return [(path, row) for path, row in rows if row is not None]
 
     # ------------------------------------------------------------------------------------- IndexPort: numbers and clock
 

@@ -200,16 +200,18 @@ class PeerSession:
                 exchange.waiting_since_ns = exchange.waiting_since_ns or time.time_ns()
             exchange.sent = max(exchange.sent, outgoing.position)
             if outgoing.updates or outgoing.mark is not None:
-                await self._send(worker, outgoing)
+                await self._send(worker, exchange, outgoing)
+            exchange.caught_up |= outgoing.done
             volume.progress.notify()
             if outgoing.done and volume.index.rows.position() <= exchange.sent:
                 await volume.changed.wait()
 
-    async def _send(self, worker: VolumeWorker, outgoing: Outgoing) -> None:
+    async def _send(self, worker: VolumeWorker, exchange: Exchange, outgoing: Outgoing) -> None:
         """Send one batch; its updates are of one moment, whatever happens while its contents are read."""
         volume = worker.volume
-        # Who joins with a tree of its own asks for what it lacks.
-        size_max = 0 if self._theirs[volume.name].pulling else INLINE_BATCH_SIZE_MAX
+        # Who joins, perhaps with an equal tree of its own, asks for what it lacks of what we have already.
+        joins = self._theirs[volume.name].pulling and not exchange.caught_up
+        size_max = 0 if joins else INLINE_BATCH_SIZE_MAX
         contents = await worker.inline_contents(outgoing.updates, size_max)
         await self._link.send(
             Records(volume.name, outgoing.scope, outgoing.position, outgoing.updates, contents, outgoing.mark)

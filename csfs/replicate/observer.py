@@ -213,7 +213,7 @@ class Observer:
             if digested != self.digested and self._journal:
                 volume.index.ledger.set_digested(self._journal, digested)
         self.digested = max(self.digested, digested)
-        volume.apply_soon([*(path for path, _, _ in found), *volume.engine.woken()])
+        volume.apply_soon([*(path for path, _, _ in found if volume.is_pending(path)), *volume.engine.woken()])
         if volume.index.rows.position() != position:
             volume.changed.notify()
         volume.progress.notify()

@@ -68,6 +68,8 @@ class Exchange:
     applied: int = 0
     """Position up to which it has said that it applied."""
     stored: int = 0
+    caught_up: bool = False
+    """Everything that was known when the link came up was sent."""
     midstream: bool = False
     """It has not said the mark of what it is sending."""
     waiting_since_ns: int = 0
@@ -182,7 +184,8 @@ class Volume:
     def apply_soon(self, paths: Iterable[RelPath]) -> None:
         """Have the applier look at these paths."""
         self.to_apply.update(paths)
-        self.apply_wanted.notify()
+        if self.to_apply:
+            self.apply_wanted.notify()
 
     def records_changed(self) -> None:
         """Tell the senders that the index has moved on."""
@@ -198,10 +201,14 @@ class Volume:
         """The path is all right (again)."""
         self.problems.pop(path, None)
 
+    def is_pending(self, path: RelPath) -> bool:
+        """Whether what is known of `path` is not yet what is shown."""
+        row = self.index.rows.row(path)
+        return row is not None and row.pending
+
     def is_settled(self, path: RelPath) -> bool:
         """Whether nothing is left to do at `path`, or what is left is reported as a problem."""
-        row = self.index.rows.row(path)
-        return row is None or not row.pending or path in self.problems
+        return not self.is_pending(path) or path in self.problems
 
     def later(self, delay_s: float, action: Callable[[], None]) -> None:
         """Do something in a while, unless the daemon ends before."""
