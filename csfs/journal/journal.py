@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 SKIP = 1 << 20
 """More rows than a mount can have told the daemon without writing them (it writes every few milliseconds)."""
+IN_MEMORY = ":memory:"
 ROWS_BUFFERED_MAX = 50_000
 PRUNED_AT_ONCE_MAX = 1_000
 """Rows deleted in one step of the loop: about half a millisecond."""
@@ -154,6 +155,8 @@ class Journal:
         Raises:
             OSError: the disk refused.
         """
+        if self.path == IN_MEMORY:
+            return
         # A fresh descriptor of the write-ahead log alone: SQLite has no lock on that file which closing it could drop.
         descriptor = os.open(self.path + "-wal", os.O_RDONLY)
         try:
@@ -254,18 +257,23 @@ class JournalReader:
 def open_or_replace(path: str, clock: Callable[[], int]) -> Journal:
     """Return the journal at `path`; a damaged one is moved aside first, and the new one is not clean.
 
-    Raises:
-        apsw.Error: no journal can be written there now.
+    Where none can be written now (a full disk), one in memory serves until the next mount: programs come first.
     """
     try:
         return Journal(path, clock)
+    except apsw.Error as error:
+        log.error("journal %s cannot be opened (%s); this mount notes changes in memory alone", path, error)
+        return _asking_for_comparison(Journal(IN_MEMORY, clock))
     except CorruptDatabaseError as error:
         aside = f"{path}.damaged-{clock()}"
         log.error("%s; it is now %s", error, aside)
         for suffix in ("", "-wal", "-shm"):
             if os.path.exists(path + suffix):
                 os.rename(path + suffix, aside + suffix)
-        journal = Journal(path, clock)
-        journal.ask_for_comparison()
-        journal.commit()
-        return journal
+        return _asking_for_comparison(Journal(path, clock))
+
+
+def _asking_for_comparison(journal: Journal) -> Journal:
+    journal.ask_for_comparison()
+    journal.commit()
+    return journal

@@ -127,14 +127,20 @@ def _parent(settings: MountSettings, options: frozenset[str], load_rules: LoadRu
     """Mount, say so, and watch until it is unmounted. Return an empty text, or why it could not be mounted."""
     _configure_logging()
     others = tuple(descriptor for descriptor in (lock, ready) if descriptor >= 0)
-    supervisor = Supervisor(settings, lambda root: _launch(settings, options, load_rules, root, others))
+
+    def launch(root: int) -> tuple[int, str]:
+        pid, reason = _launch(settings, options, load_rules, root, others)
+        if not reason:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, b"%d\n%d\n" % (os.getpid(), pid), 0)
+        return pid, reason
+
+    supervisor = Supervisor(settings, launch)
     reason = supervisor.start()
     if reason:
         supervisor.close()
         _remove_pid_file(settings, lock)
         return reason
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, b"%d\n%d\n" % (os.getpid(), supervisor.pid), 0)
     if ready >= 0:
         os.write(ready, b"\0")
         os.close(ready)
@@ -194,6 +200,7 @@ def _be_mount(
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
+        os.setpgid(0, 0)  # what a terminal sends to the parent in the foreground is for the parent
         # The lock on the pid file must end with the parent, whoever of us lives longer.
         _close_all_but({0, 1, 2, root, ready})
         from csfs.mount.serve import serve  # the parent needs neither pyfuse3 nor trio, and stays small

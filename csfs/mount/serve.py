@@ -12,7 +12,7 @@ import pyfuse3
 import trio
 
 from csfs.journal.journal import Journal, open_or_replace
-from csfs.mount import syscalls
+from csfs.mount import loop, syscalls
 from csfs.mount.capture import Capture
 from csfs.mount.gate import Gate
 from csfs.mount.inodes import Inodes
@@ -111,6 +111,7 @@ def serve(settings: MountSettings, options: frozenset[str], root: int, load_rule
     os.umask(0o077)  # the journal names files, and who writes them
     mount = Mount(settings, root, load_rules, lambda: _tell_ready(ready))
     os.umask(0)  # the kernel has applied the caller's
+    loop.install()
     pyfuse3.init(mount.operations, settings.path, options_of(settings.volume, options))
     _leave_namespace(settings.path)
     try:

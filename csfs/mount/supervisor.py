@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 
+from csfs.errors import CsfsError
 from csfs.mount import mountinfo, syscalls
 from csfs.mount.handover import Handover
 from csfs.mount.settings import MountSettings
@@ -31,7 +32,7 @@ Launch = Callable[[int], tuple[int, str]]
 text, or the reason why it does not serve."""
 
 
-class GaveUpError(Exception):
+class GaveUpError(CsfsError):
     """The mount process cannot be kept alive; the plain directory is back."""
 
 
@@ -75,8 +76,9 @@ class Supervisor:
         return ""
 
     def _is_mounted(self) -> bool:
-        mount = mountinfo.top_at(mountinfo.current(), self._settings.path)
-        return mount is not None and mount.device == self._device
+        """Return whether our mount is there, if need be below another one that somebody put on top."""
+        path = self._settings.path
+        return any(mount.path == path and mount.device == self._device for mount in mountinfo.current())
 
     def _hello(self) -> tuple[ParentHello, tuple[int, int]] | None:
         if not self._pid or not self._is_mounted():
@@ -153,6 +155,11 @@ class Supervisor:
 
     def _mount_again(self) -> None:
         """Bring the plain directory back at once, then mount over it again."""
+        top = mountinfo.top_at(mountinfo.current(), self._settings.path)
+        if top is None or top.device != self._device:
+            raise GaveUpError(
+                f"{self._settings.path} is mounted over by something else; unmount that, then mount it anew"
+            )
         syscalls.umount(os.fsencode(self._settings.path), syscalls.MNT_DETACH)
         self._deaths = 0 if time.monotonic() - self._started_at > STABLE_S else self._deaths + 1
         while True:

@@ -139,6 +139,15 @@ def test_a_damaged_file_is_named_and_moved_aside(tmp_path: Path, damage: bytes) 
     journal.close()
 
 
+def test_a_journal_that_cannot_be_opened_is_replaced_by_one_in_memory(tmp_path: Path) -> None:
+    journal = open_or_replace(str(tmp_path / "missing" / "journal.db"), lambda: 7)
+    assert not journal.clean
+    journal.append(row())
+    assert journal.commit()
+    journal.sync_file()
+    journal.close()
+
+
 def test_a_missing_journal_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(CorruptDatabaseError):
         JournalReader(str(tmp_path / "journal.db"))

@@ -93,6 +93,7 @@ def test_after_the_mount_process_is_killed_the_volume_is_mounted_again(volume: M
     second = daemon.parent_hellos.get(timeout=10)
     assert (second.generation, second.parent_pid) == (first.generation + 1, first.parent_pid)
     assert second.mount_pid != first.mount_pid
+    assert volume.pids() == (second.parent_pid, second.mount_pid)
     assert not daemon.mount_hellos.get(timeout=10).clean
     assert (volume.path / "file").read_text() == "x"
     volume.stop()
@@ -183,3 +184,13 @@ def test_a_damaged_journal_is_moved_aside_and_the_volume_compared(volume: Mounte
     assert daemon.flushed()
     assert any(".damaged-" in name for name in os.listdir(volume.lib))
     volume.stop()
+
+
+def test_something_mounted_on_top_does_not_end_the_volume(mounted: Mounted) -> None:
+    parent, child = mounted.pids()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", mounted.path], check=True)
+    subprocess.run(["umount", mounted.path], check=True)
+    assert mounted.is_mounted
+    (mounted.path / "file").write_text("x")
+    assert not has_ended(parent)
+    assert not has_ended(child)

@@ -1,0 +1,100 @@
+"""Owners, modes, ACLs and privileges: who may do what, and what becomes of what they make."""
+
+import os
+import stat
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.mount.mounting import Mounted, run_as_user
+
+pytestmark = pytest.mark.mount
+
+
+@pytest.fixture
+def root(mounted: Mounted) -> Path:
+    return mounted.path
+
+
+def acl(*entries: tuple[int, int, int]) -> bytes:
+    """Return an ACL as the kernel encodes it: (tag, permissions, id) each."""
+    return struct.pack("<I", 2) + b"".join(
+        struct.pack("<HHI", tag, perm, ident & 0xFFFFFFFF) for tag, perm, ident in entries
+    )
+
+
+USER_OBJ, USER, GROUP_OBJ, MASK, OTHER = 1, 2, 4, 0x10, 0x20
+
+
+def test_acls_grant_what_the_mode_does_not_and_set_the_mask(root: Path) -> None:
+    path = root / "file"
+    path.write_text("secret")
+    path.chmod(0o600)
+    entries = (USER_OBJ, 6, -1), (USER, 4, 65534), (GROUP_OBJ, 0, -1), (MASK, 4, -1), (OTHER, 0, -1)
+    os.setxattr(path, b"system.posix_acl_access", acl(*entries))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    run_as_user("test $(cat file) = secret", root)
+    path.chmod(0o600)
+    with pytest.raises(subprocess.CalledProcessError):
+        run_as_user("cat file 2>/dev/null", root)
+
+
+def test_a_default_acl_is_inherited(root: Path) -> None:
+    directory = root / "d"
+    directory.mkdir()
+    entries = (USER_OBJ, 7, -1), (USER, 6, 1234), (GROUP_OBJ, 5, -1), (MASK, 7, -1), (OTHER, 0, -1)
+    os.setxattr(directory, b"system.posix_acl_default", acl(*entries))
+    (directory / "file").touch()
+    assert "system.posix_acl_access" in os.listxattr(directory / "file")
+    (directory / "sub").mkdir()
+    assert "system.posix_acl_default" in os.listxattr(directory / "sub")
+
+
+def test_what_a_user_makes_belongs_to_that_user(root: Path) -> None:
+    run_as_user("umask 027; touch f; mkdir d; ln -s x l; mkfifo p", root)
+    modes = {}
+    for name in "fdlp":
+        status = os.lstat(root / name)
+        assert (status.st_uid, status.st_gid) == (65534, 65534)
+        modes[name] = stat.S_IMODE(status.st_mode)
+    assert modes == {"f": 0o640, "d": 0o750, "l": 0o777, "p": 0o640}
+
+
+def test_a_setgid_directory_hands_its_group_down(root: Path) -> None:
+    (root / "shared").mkdir()
+    os.chown(root / "shared", 0, 4321)
+    (root / "shared").chmod(0o2777)
+    run_as_user("touch shared/file; mkdir shared/sub", root)
+    assert (root / "shared" / "file").stat().st_gid == 4321
+    sub = (root / "shared" / "sub").stat()
+    assert (sub.st_uid, sub.st_gid) == (65534, 4321)
+    assert sub.st_mode & stat.S_ISGID
+
+
+def test_privileges_go_when_somebody_else_changes_the_bytes(root: Path) -> None:
+    path = root / "program"
+    for script in ("echo x >> program", ": > program"):
+        path.write_bytes(b"x")
+        path.chmod(0o6777)
+        os.setxattr(path, b"security.capability", struct.pack("<IIIII", 0x02000001, 1, 0, 0, 0))
+        assert path.stat().st_mode & 0o6000 == 0o6000
+        run_as_user(script, root)
+        assert path.stat().st_mode & 0o6000 == 0
+        assert os.listxattr(path) == []
+
+
+def test_a_user_is_kept_out_of_what_is_not_theirs(root: Path) -> None:
+    (root / "secret").write_text("x")
+    (root / "secret").chmod(0o600)
+    for script in ("cat secret", "echo x > secret", "chmod 777 secret", "chown 65534 secret"):
+        with pytest.raises(subprocess.CalledProcessError):
+            run_as_user(script + " 2>/dev/null", root)
+
+
+def test_trusted_xattrs_are_not_listed_to_users(root: Path) -> None:
+    (root / "file").touch()
+    os.setxattr(root / "file", b"trusted.t", b"x")
+    assert os.listxattr(root / "file") == ["trusted.t"]
+    run_as_user("python3 -c \"import os; assert os.listxattr('file') == []\"", root)
