@@ -12,7 +12,7 @@ import pyfuse3
 import trio
 
 from csfs.journal.journal import Journal, open_or_replace
-from csfs.mount import loop, syscalls
+from csfs.mount import loop, mountinfo, syscalls
 from csfs.mount.capture import Capture
 from csfs.mount.gate import Gate
 from csfs.mount.inodes import Inodes
@@ -149,11 +149,15 @@ def _raise_limits() -> None:
 def _leave_namespace(path: str) -> None:
     """Go where the mount is not: a path that this process opens by mistake then reaches the bare directory, not itself.
 
-    Slave, never private: what the host unmounts must not stay pinned here.
+    Slave, never private: what the host unmounts must not stay pinned here. Where the host's own mounts are private (a container)
+    nothing tells us of an unmount, so other volumes of csfs go at once: their processes end when nobody holds their mount.
     """
     try:
         syscalls.unshare(syscalls.CLONE_NEWNS)
         syscalls.set_propagation(b"/", syscalls.MS_SLAVE | syscalls.MS_REC)
         syscalls.umount(os.fsencode(path), syscalls.MNT_DETACH)
+        for mount in mountinfo.current():
+            if mount.type == mountinfo.TYPE:
+                syscalls.umount(os.fsencode(mount.path), syscalls.MNT_DETACH)
     except OSError as error:
         log.warning("no mount namespace of its own (%s): a path opened by mistake would hang the mount", error)
