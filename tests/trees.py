@@ -10,7 +10,7 @@ _HOST_XATTRS = ("security.selinux", "security.evm", "security.ima")
 
 
 def differences(a: str, b: str, *, ignore: set[str] | None = None) -> list[str]:
-    """Return one line for each difference between two directories, the roots' own attributes included; [] if equal.
+    """Return one line for each difference between two objects of any kind, with all that is below them; [] if equal.
 
     `ignore` has names of `FIELDS`, or top-level names with a leading slash (`/.csfs` is always left out).
     """
@@ -29,7 +29,10 @@ def differences(a: str, b: str, *, ignore: set[str] | None = None) -> list[str]:
 
 
 def _walk(root: bytes, ignored: set[str]) -> Iterator[tuple[bytes, os.stat_result]]:
-    yield b"", os.lstat(root)
+    top = os.lstat(root)
+    yield b"", top
+    if not stat.S_ISDIR(top.st_mode):
+        return
     for directory, directories, files in os.walk(root, onerror=_raise):
         above = os.path.relpath(directory, root)
         above = b"" if above == b"." else above + b"/"

@@ -65,3 +65,11 @@ def test_every_difference_is_told(pair: tuple[Path, Path], change: Callable[[Pat
 def test_an_unknown_field_to_ignore_is_refused(pair: tuple[Path, Path]) -> None:
     with pytest.raises(ValueError):
         differences(str(pair[0]), str(pair[1]), ignore={"ctime"})
+
+
+def test_two_files_are_compared_like_two_trees(pair: tuple[Path, Path]) -> None:
+    first, second = (str(root / "d" / "f") for root in pair)
+    assert differences(first, second) == []
+    (pair[1] / "d" / "f").chmod(0o600)
+    assert differences(first, second) == [".: mode '0o644' and '0o600'"]
+    assert differences(first, str(pair[1] / "l")) == [".: kind - and l"]
