@@ -8,7 +8,8 @@ import trio
 from csfs.daemon.connection import ControlConnection
 from csfs.errors import CorruptDatabaseError
 from csfs.journal.journal import JournalReader
-from csfs.replicate.gate import CommitThread, Gate
+from csfs.replicate.commit_thread import CommitThread
+from csfs.replicate.gate import Gate
 from csfs.replicate.worker import VolumeWorker
 from csfs.wire.control import (
     Behind,
@@ -82,10 +83,10 @@ class MountedVolume:
     async def _let_go(self) -> None:
         """Hold nothing of the mount any more, once no commit uses it."""
         if self._gate is not None:
+            gate, self._gate = self._gate, None
+            self.worker.detach_gate(gate)
             with trio.move_on_after(LET_GO_S_MAX):
-                await self._gate.wait_idle()
-            self.worker.detach_gate(self._gate)
-            self._gate = None
+                await gate.release()
         if self._clone >= 0:
             clone, self._clone = self._clone, -1
             # The last reference ends the mount, which may take a while to say goodbye.
@@ -115,8 +116,11 @@ class MountedVolume:
             if self._connection is connection:
                 self._hello = self._connection = None
             if self._gate is not None:
-                self.worker.detach_gate(self._gate)
-                self._gate = None
+                gate, self._gate = self._gate, None
+                self.worker.detach_gate(gate)
+                with trio.move_on_after(LET_GO_S_MAX) as scope:
+                    scope.shield = True
+                    await gate.release()
             for event in self._flushes.values():
                 event.set()
 

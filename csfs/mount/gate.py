@@ -24,6 +24,7 @@ from csfs.wire import control
 from csfs.wire.control import Attributes, Commit, CommitResult, Install, Move, Outcome, Remove
 
 Report = Callable[[CommitResult], None]
+ReadOn = Callable[[], None]
 
 
 class Place:
@@ -72,19 +73,25 @@ class Gate:
         self._threads: frozenset[int] = frozenset()
         self._pending: dict[RelPath, Commit] = {}
         self._report: Report = _nobody
+        self._read_on: ReadOn = _nothing
 
     # ------------------------------------------------------------------------------------------------------ the daemon's
 
-    def connected(self, threads: tuple[int, ...], report: Report) -> None:
-        """A daemon is there: its commit threads, and whom to tell what became of a commit made through the mount."""
+    def connected(self, threads: tuple[int, ...], report: Report, read_on: ReadOn) -> None:
+        """A daemon is there: its commit threads, and whom to tell what became of a commit made through the mount.
+
+        `read_on` takes in announcements that have arrived and were not read yet.
+        """
         self._threads = frozenset(threads)
         self._report = report
+        self._read_on = read_on
 
     def disconnected(self) -> None:
         """The daemon is gone: its threads are anybody's."""
         self._threads = frozenset()
         self._pending.clear()
         self._report = _nobody
+        self._read_on = _nothing
 
     def is_commit_thread(self, pid: int) -> bool:
         """Return whether a request comes from a registered commit thread."""
@@ -215,7 +222,7 @@ class Gate:
             OSError: EPERM for what nobody announced, EAGAIN when the commit is refused now; the daemon gets the outcome apart.
         """
         path = self._inodes.path_at((target.inode, new))
-        commit = self._pending.get(path) if path is not None else None
+        commit = self._announced(path)
         if commit is None or path is None:
             raise PermissionError(errno.EPERM, "no such commit was announced")
         action = commit.action
@@ -243,10 +250,18 @@ class Gate:
             self._inodes.renamed(moved, (source[0].inode, source[1]), (target[0].inode, target[1]))
             moved.hidden = False
 
+    def _announced(self, path: RelPath | None) -> Commit | None:
+        """Return the commit of `path` that was to be made through the kernel; it may have been announced just now."""
+        if path is None:
+            return None
+        if path not in self._pending:
+            self._read_on()
+        return self._pending.get(path)
+
     def unlinked_through(self, parent: Node, name: bytes) -> None:
         """A commit thread removes: an announced Remove, or nothing at all. Raises like `renamed_through`."""
         path = self._inodes.path_at((parent.inode, name))
-        commit = self._pending.get(path) if path is not None else None
+        commit = self._announced(path)
         if commit is None or not isinstance(commit.action, Remove):
             raise PermissionError(errno.EPERM, "no such commit was announced")
         kept = commit.action.kept
@@ -286,3 +301,7 @@ def _check_flat(name: bytes) -> None:
 
 def _nobody(result: CommitResult) -> None:
     """Nobody is there to be told."""
+
+
+def _nothing() -> None:
+    """There is nothing to read."""

@@ -1,9 +1,12 @@
 """The mount's end of the control socket: says hello, sends rows as they happen, takes commits. For ever, whatever the daemon does."""
 
+import contextlib
 import logging
 import os
 import socket
 import struct
+from collections.abc import Callable
+from functools import partial
 
 import trio
 
@@ -59,6 +62,7 @@ class Link:
         self._lazy = trio.Event()
         self._hurry = trio.Event()
         self._connected = False
+        self._reads_on: Callable[[], None] = _nothing
         capture.listen(self._row)
 
     def _row(self, change: Change, names: tuple[RelPath, ...], lazy: bool) -> None:
@@ -112,6 +116,7 @@ class Link:
             self._journal.clean and written,
         )
         await stream.send_all(codec.encoded(hello))
+        self._reads_on = partial(self._read_on, stream.socket, codec, peer)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._sending, stream, codec)
             nursery.start_soon(self._waking_for_lazy)
@@ -143,21 +148,39 @@ class Link:
             while (message := codec.next_message()) is not None:
                 await self._received(message, peer)
 
+    def _read_on(self, connection: trio.socket.SocketType, codec: FrameCodec[ControlMessage], peer: int) -> None:
+        """Take in what is here and waits for its turn: a system call was faster than its announcement."""
+        with socket.socket(fileno=os.dup(connection.fileno())) as waiting, contextlib.suppress(OSError):
+            while data := waiting.recv(RECEIVE_SIZE, socket.MSG_DONTWAIT):
+                codec.receive(data)
+        while (message := codec.next_message()) is not None:
+            if isinstance(message, MountWelcome):
+                trio.lowlevel.spawn_system_task(self._received, message, peer)
+            else:
+                self._received_now(message)
+
     async def _received(self, message: ControlMessage, peer: int) -> None:
         match message:
-            case Commits(commits):
+            case Commits(commits) if len(commits) >= COMMITS_PER_STEP:
                 results = []
                 for number, commit in enumerate(commits):
                     if number % COMMITS_PER_STEP == COMMITS_PER_STEP - 1:
                         await trio.lowlevel.checkpoint()
                     results.append(self._gate.take(commit))
                 self._send(CommitResults(tuple(results)))
-            case Digested(sequence):
-                self._digested(sequence)
             case MountWelcome(digested, threads):
                 await trio.to_thread.run_sync(self._rules.reload)
                 self._digested(digested)
-                self._gate.connected(_threads_of(peer, threads), self._report)
+                self._gate.connected(_threads_of(peer, threads), self._report, self._reads_on)
+            case _:
+                self._received_now(message)
+
+    def _received_now(self, message: ControlMessage) -> None:
+        match message:
+            case Commits(commits):
+                self._send(CommitResults(tuple(self._gate.take(commit) for commit in commits)))
+            case Digested(sequence):
+                self._digested(sequence)
             case Flush(token):
                 self._capture.tell_all()
                 self._send(Flushed(token, self._journal.last))
@@ -170,6 +193,10 @@ class Link:
 
     def _report(self, result: CommitResult) -> None:
         self._send(CommitResults((result,)))
+
+
+def _nothing() -> None:
+    """There is no connection to read on."""
 
 
 def _peer_pid(connection: trio.socket.SocketType) -> int:

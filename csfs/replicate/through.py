@@ -1,0 +1,77 @@
+"""System calls through the mount, for commits that the kernel has to see: run by the commit thread alone."""
+
+import errno
+import os
+import stat
+
+from csfs.core.paths import RelPath, name_of, parent_of
+from csfs.store.syscalls import openat2
+from csfs.wire.control import STAGE, Commit, Install, Move, Remove
+
+
+class Through:
+    """Makes commits' system calls beneath the cloned mount's root, never through a symlink or out of it."""
+
+    def __init__(self, clone: int) -> None:
+        self._clone = clone
+        self._stage = -1
+
+    def close(self) -> None:
+        """Let go of the mount; the clone itself is the caller's."""
+        if self._stage >= 0:
+            os.close(self._stage)
+            self._stage = -1
+
+    def call(self, commit: Commit) -> int:
+        """Make the one system call of `commit`; return its errno, 0 for success."""
+        try:
+            parent = self._opened(parent_of(commit.path))
+            try:
+                self._call_in(parent, commit)
+            finally:
+                os.close(parent)
+        except OSError as error:
+            return error.errno or errno.EIO
+        return 0
+
+    def _opened(self, directory: RelPath) -> int:
+        return openat2(self._clone, directory or b".", os.O_PATH | os.O_DIRECTORY)
+
+    def _opened_stage(self) -> int:
+        # Held open: nobody else may see it, so the kernel would ask for every part of its path each time.
+        if self._stage < 0:
+            self._stage = openat2(self._clone, STAGE, os.O_PATH | os.O_DIRECTORY)
+        return self._stage
+
+    def _call_in(self, parent: int, commit: Commit) -> None:
+        name = name_of(commit.path) or b"."
+        match commit.action:
+            case Install(staged=staged):
+                os.rename(staged, name, src_dir_fd=self._opened_stage(), dst_dir_fd=parent)
+            case Move(source=source):
+                source_parent = self._opened(parent_of(source))
+                try:
+                    os.rename(name_of(source), name, src_dir_fd=source_parent, dst_dir_fd=parent)
+                finally:
+                    os.close(source_parent)
+            case Remove():
+                self._remove(parent, name)
+            case _:
+                self._refresh(parent, name)
+
+    def _remove(self, parent: int, name: bytes) -> None:
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISDIR(found.st_mode):
+            os.rmdir(name, dir_fd=parent)
+        else:
+            os.unlink(name, dir_fd=parent)
+
+    def _refresh(self, parent: int, name: bytes) -> None:
+        # The mount answers this chmod from what is there, so that the kernel learns attributes and ACLs anew.
+        descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent)
+        try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISLNK(found.st_mode):
+                os.chmod(f"/proc/self/fd/{descriptor}", stat.S_IMODE(found.st_mode))
+        finally:
+            os.close(descriptor)
