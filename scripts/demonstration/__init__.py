@@ -1,0 +1,1 @@
+"""`scripts/demo`: two members over copies of /etc, edited with real tools and killed with real signals, shown as it happens."""
