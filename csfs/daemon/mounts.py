@@ -74,8 +74,8 @@ class MountedVolume:
             return
         clone, root = connection.descriptors.popleft(), connection.descriptors.popleft()
         await self._let_go()
-        self._clone, self.path = clone, hello.path
         await self.worker.attach_root(root)
+        self._clone, self.path = clone, hello.path
         log.info("%s: mounted on %s by process %d", hello.volume, os.fsdecode(hello.path), hello.mount_pid)
         self._attach_gate()
         await connection.send(ParentWelcome())
@@ -183,6 +183,9 @@ class MountedVolume:
         connection = self._connection
         if connection is None:
             return None
+        if self._clone >= 0:
+            # close(2) does not wait until the mount has heard of it; requests are answered in order.
+            await trio.to_thread.run_sync(_asked, self._clone)
         token, self._next_flush = self._next_flush, self._next_flush + 1
         event = self._flushes[token] = trio.Event()
         try:
@@ -209,6 +212,14 @@ class MountedVolume:
     def mounted(self) -> bool:
         """Whether a mount process is connected and the parent handed over its descriptors."""
         return self.worker.volume.mounted
+
+
+def _asked(clone: int) -> None:
+    """Make the mount answer something; for a thread."""
+    try:
+        os.fstatvfs(clone)
+    except OSError:
+        pass  # it is gone, and has nothing more to tell
 
 
 def _life_of(pid: int) -> bytes:

@@ -19,6 +19,7 @@ class Database:
     def __init__(self, path: str) -> None:
         self.path = path
         self._open_transaction = False
+        self._begun = False
         self._before_commit: list[Callable[[], None]] = []
         self._after_rollback: list[Callable[[], None]] = []
         self.wal_pages = 0
@@ -53,12 +54,26 @@ class Database:
         return apsw.SQLITE_OK
 
     def execute(self, statement: str, values: tuple[object, ...] = ()) -> Any:
-        """Run one statement and return its cursor; columns are what `schema` says they are."""
+        """Run one statement that reads and return its cursor; columns are what `schema` says they are."""
         return self.connection.execute(statement, values)
 
-    def executemany(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        """Run one statement for every row."""
-        self.connection.executemany(statement, rows)
+    def write(self, statement: str, values: tuple[object, ...] = ()) -> None:
+        """Run one statement that writes, in the open transaction."""
+        self._begin()
+        self.connection.execute(statement, values)
+
+    def write_many(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Run one statement that writes for every row, in the open transaction."""
+        if rows:
+            self._begin()
+            self.connection.executemany(statement, rows)
+
+    def _begin(self) -> None:
+        # Only when there is something to write: many transactions find that nothing has changed.
+        assert self._open_transaction, "an index is written in transactions"
+        if not self._begun:
+            self.connection.execute("BEGIN IMMEDIATE")
+            self._begun = True
 
     def on_transaction_end(self, before_commit: Callable[[], None], after_rollback: Callable[[], None]) -> None:
         """Have unwritten values flushed before each commit, and forgotten after a rollback."""
@@ -69,20 +84,21 @@ class Database:
     def transaction(self) -> Iterator[None]:
         """Make all changes inside stand or fall together; durable against kill -9 on return. Not to be nested."""
         assert not self._open_transaction, "index transactions do not nest"
-        self.execute("BEGIN IMMEDIATE")
         self._open_transaction = True
         try:
             yield
             for flush in self._before_commit:
                 flush()
-            self.execute("COMMIT")
+            if self._begun:
+                self.connection.execute("COMMIT")
         except BaseException:
-            self.execute("ROLLBACK")
+            if self._begun:
+                self.connection.execute("ROLLBACK")
             for forget in self._after_rollback:
                 forget()
             raise
         finally:
-            self._open_transaction = False
+            self._open_transaction = self._begun = False
 
     @property
     def wants_checkpoint(self) -> bool:

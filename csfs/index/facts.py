@@ -18,7 +18,7 @@ class Facts:
 
     def _flush(self) -> None:
         rows: list[tuple[object, ...]] = [(key, self._values[key]) for key in self._dirty]
-        self._database.executemany(
+        self._database.write_many(
             "INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", rows
         )
         self._dirty.clear()

@@ -92,7 +92,7 @@ class Ledger:
 
     def add_authors(self, authors: dict[int, str]) -> None:
         """Remember whose incarnations these are; the first word stands."""
-        self._database.executemany("INSERT OR IGNORE INTO incarnations VALUES (?, ?)", list(authors.items()))
+        self._database.write_many("INSERT OR IGNORE INTO incarnations VALUES (?, ?)", list(authors.items()))
 
     def cursor(self, peer: str) -> tuple[bytes, int]:
         """Return (the peer's index, the position in it up to which everything it sent is stored)."""
@@ -101,7 +101,7 @@ class Ledger:
 
     def set_cursor(self, peer: str, index_id: bytes, position: int) -> None:
         """Record how much of what the peer sends is stored."""
-        self._database.execute(
+        self._database.write(
             "INSERT INTO cursors VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
             "SET index_id = excluded.index_id, position = excluded.position",
             (peer, index_id, position),
@@ -116,11 +116,11 @@ class Ledger:
 
     def add_table(self, content_hash: bytes, hashes: bytes) -> None:
         """Remember the block hashes of a content."""
-        self._database.execute("INSERT OR IGNORE INTO tables VALUES (?, ?)", (content_hash, hashes))
+        self._database.write("INSERT OR IGNORE INTO tables VALUES (?, ?)", (content_hash, hashes))
 
     def prune_tables(self) -> None:
         """Forget block tables of contents that no path shows and no kept version holds."""
-        self._database.execute(
+        self._database.write(
             "DELETE FROM tables WHERE NOT EXISTS (SELECT 1 FROM rows WHERE rows.hash = tables.hash) "
             "AND NOT EXISTS (SELECT 1 FROM kept WHERE kept.hash = tables.hash)"
         )
@@ -129,7 +129,7 @@ class Ledger:
 
     def add_kept(self, version: KeptVersion) -> None:
         """Remember a displaced object."""
-        self._database.execute(
+        self._database.write(
             "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?)",
             (*version[:6], msgspec.msgpack.encode(version.applied)),
         )
@@ -165,13 +165,13 @@ class Ledger:
 
     def drop_kept(self, name: bytes) -> None:
         """Forget a kept version."""
-        self._database.execute("DELETE FROM kept WHERE name = ?", (name,))
+        self._database.write("DELETE FROM kept WHERE name = ?", (name,))
 
     # ------------------------------------------------------------------------------------------------ held and intents
 
     def hold(self, paths: list[RelPath]) -> None:
         """Remember paths that stay on this member alone."""
-        self._database.executemany("INSERT OR IGNORE INTO held VALUES (?)", [(path,) for path in paths])
+        self._database.write_many("INSERT OR IGNORE INTO held VALUES (?)", [(path,) for path in paths])
 
     def held(self) -> list[RelPath]:
         """Return the paths that stay on this member alone."""
@@ -179,17 +179,15 @@ class Ledger:
 
     def release(self, path: RelPath) -> None:
         """Let a held path be followed from now on."""
-        self._database.execute("DELETE FROM held WHERE path = ?", (path,))
+        self._database.write("DELETE FROM held WHERE path = ?", (path,))
 
     def add_intent(self, plan: Plan) -> None:
         """Remember that attributes are about to be set at a path (R20)."""
-        self._database.execute(
-            "INSERT OR REPLACE INTO intents VALUES (?, ?)", (plan.path, msgspec.msgpack.encode(plan))
-        )
+        self._database.write("INSERT OR REPLACE INTO intents VALUES (?, ?)", (plan.path, msgspec.msgpack.encode(plan)))
 
     def drop_intents(self, paths: list[RelPath]) -> None:
         """Forget intents that were carried out or given up."""
-        self._database.executemany("DELETE FROM intents WHERE path = ?", [(path,) for path in paths])
+        self._database.write_many("DELETE FROM intents WHERE path = ?", [(path,) for path in paths])
 
     def intents(self) -> list[Plan]:
         """Return the intents that a stop left behind."""

@@ -63,7 +63,7 @@ class Rows:
     def _flush(self) -> None:
         self._flush_rows()
         for scope in self._dirty_knowledge:
-            self._database.executemany(
+            self._database.write_many(
                 "INSERT INTO knowledge VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET counter = excluded.counter",
                 [(scope, incarnation, counter) for incarnation, counter in self._knowledge[scope].items()],
             )
@@ -74,8 +74,8 @@ class Rows:
             return
         dropped = [(path,) for path, row in self._dirty.items() if row is None]
         if dropped:
-            self._database.executemany("DELETE FROM rows WHERE path = ?", dropped)
-        self._database.executemany(_PUT, [self._columns(p, row) for p, row in self._dirty.items() if row is not None])
+            self._database.write_many("DELETE FROM rows WHERE path = ?", dropped)
+        self._database.write_many(_PUT, [self._columns(p, row) for p, row in self._dirty.items() if row is not None])
         self._dirty.clear()
 
     def _columns(self, path: RelPath, row: Row) -> tuple[object, ...]:

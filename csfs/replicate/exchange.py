@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 SKEW_NS_MAX = 2_000_000_000
 REQUEST_S_MAX = 60.0
 MIDSTREAM_S_MAX = 1.0
+ACKNOWLEDGE_S = 0.005
 
 
 class LinkPort(Protocol):
@@ -102,7 +103,7 @@ class PeerSession:
             async with trio.open_nursery() as nursery:
                 for worker in shared:
                     nursery.start_soon(self._send_records, worker)
-                    nursery.start_soon(self._report_applied, worker)
+                    nursery.start_soon(self._acknowledge, worker)
                 newer = self._greeting.settings_for(message)
                 if newer is not None:
                     await self._link.send(newer)
@@ -221,18 +222,23 @@ class PeerSession:
         """Note what it knows: what it says, and what it is told; after a break it says anew what it has stored."""
         exchange.knowledge[scope] = joined(exchange.knowledge.get(scope, {}), mark)
 
-    async def _report_applied(self, worker: VolumeWorker) -> None:
+    async def _acknowledge(self, worker: VolumeWorker) -> None:
         volume = worker.volume
         exchange = volume.exchanges[self._peer]
         while True:
-            position = exchange.reported
+            position, received = exchange.reported, exchange.received
             while exchange.arrived and _is_applied(worker, exchange.arrived[0]):
                 position = exchange.arrived.popleft().position
+            if received > exchange.acknowledged:
+                exchange.acknowledged = received
+                await self._link.send(Stored(volume.name, received, dict(volume.engine.knowledge())))
             if position > exchange.reported:
                 exchange.reported = position
                 await self._link.send(AppliedUpTo(volume.name, position, len(volume.problems)))
-            else:
+            if exchange.received == received:
                 await volume.progress.wait()
+            # What arrived goes to disk first: nobody waits for these words so much.
+            await trio.sleep(ACKNOWLEDGE_S)
 
     # ------------------------------------------------------------------------------------------------------- receiving
 
@@ -277,8 +283,13 @@ class PeerSession:
             volume.contents.put(content_hash, data)
         position = volume.index.rows.position()
         with volume.index.transaction():
-            received = volume.engine.receive(self._peer, message.scope, message.updates, message.mark, time.time_ns())
-            volume.index.ledger.set_cursor(self._peer, theirs.index_id, message.position)
+            mark = None if message.scope in exchange.refused else message.mark
+            received = volume.engine.receive(self._peer, message.scope, message.updates, mark, time.time_ns())
+            if received.refused:
+                exchange.refused.add(message.scope)
+            if not exchange.refused:
+                # What was refused, by rules that are about to change perhaps, is to be sent again on the next link.
+                volume.index.ledger.set_cursor(self._peer, theirs.index_id, message.position)
         for path, reason in received.refused:
             log.warning("%s: peer %s: %s refused: %s", volume.name, self._peer, shown(path), reason)
             if path:
@@ -286,14 +297,14 @@ class PeerSession:
         exchange.midstream = message.mark is None
         if message.mark is not None:
             self._now_knows(exchange, message.scope, message.mark)
-            if not theirs.pulling:
+            if not theirs.pulling and message.scope not in exchange.refused:
                 volume.heard(message.scope)
         exchange.arrived.append(Arrival(message.position, set(received.touched)))
         volume.apply_soon(received.touched)
         if volume.index.rows.position() != position:
             volume.changed.notify()
         volume.progress.notify()
-        await self._link.send(Stored(volume.name, message.position, dict(volume.engine.knowledge())))
+        exchange.received = message.position
 
     def _received_ack(self, message: Stored | AppliedUpTo) -> None:
         volume = self._worker(message.volume).volume

@@ -75,8 +75,14 @@ class Exchange:
     waiting_since_ns: int = 0
     """When the oldest message of records left that it has not applied yet; 0: none."""
     problems: int = 0
+    refused: set[Scope] = field(default_factory=set)
+    """Of which something that it sent was refused on this link: its marks count for nothing, and our cursor stands still."""
     arrived: deque[Arrival] = field(default_factory=deque)
     """What it sent us and is not all applied yet, in its order."""
+    received: int = 0
+    """Its position up to which everything is stored here."""
+    acknowledged: int = 0
+    """Its position up to which we told it that we stored."""
     reported: int = 0
     """Its position up to which we told it that we applied."""
 

@@ -82,6 +82,7 @@ class VolumeWorker:
         self.sources.adopt(await trio.to_thread.run_sync(stage.leftovers))
         volume.ready.notify()
         volume.progress.notify()
+        volume.progress.notify()
 
     async def _checked_identity(self, stage: Stage, identity: bytes | None) -> str:
         """Return why this root must not be replicated, or nothing: a root that was swapped is not a mass delete."""
