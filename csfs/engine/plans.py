@@ -3,7 +3,7 @@
 from csfs.core import versions
 from csfs.core.objects import Applied, Kind, Observation
 from csfs.core.paths import ROOT, RelPath, parent_of
-from csfs.engine.live import Live, applied_as, difference
+from csfs.engine.live import ABSENT, Live, applied_as, difference
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import GroupRules
 from csfs.engine.state import State, new_row
@@ -36,9 +36,12 @@ class Plans(State):
             self._adopt(path, row, group)
             return None
         self._set_pending(path, row)
+        in_the_way = step is Step.INSTALL and _is_in_the_way(row.applied.observation, live)
+        if in_the_way:
+            step = Step.REMOVE
         if not self._is_possible(path, step, row.applied):
             return None
-        return self._planned(path, step, row, live, group)
+        return _cleared(path, row, live) if in_the_way else self._planned(path, step, row, live, group)
 
     def applied(self, plan: Plan, observation: Observation | None, *, racy: bool = False) -> tuple[RelPath, ...]:
         """Record that a plan was carried out, and what the disk shows now; return paths that may be planned now."""
@@ -61,7 +64,8 @@ class Plans(State):
         )
         pending = self._is_pending(path, row.record, applied, group, leaf=False)
         self._store_applied(path, row, applied, pending=pending)
-        return self._freed(path, observation)
+        freed = self._freed(path, observation)
+        return (path, *freed) if pending else freed
 
     def _settle(self, path: RelPath, row: Row) -> None:
         if row.pending:
@@ -105,6 +109,31 @@ class Plans(State):
             meta_dot=live.meta_dot,
             meta_seen=row.record.meta.seen,
         )
+
+
+def _is_in_the_way(shown: Observation | None, live: Live) -> bool:
+    """Return whether what is shown has to go first: no rename puts a directory over something else, or the other way round."""
+    return shown is not None and (shown.kind is Kind.DIRECTORY) != (live.content.kind is Kind.DIRECTORY)
+
+
+def _cleared(path: RelPath, row: Row, live: Live) -> Plan:
+    """Return what makes room for what is live. Nothing new is applied by that: the context stays what it was (R3)."""
+    base, applied = row.applied.observation, row.applied
+    assert base is not None, "nothing is in the way"
+    return Plan(
+        path=path,
+        step=Step.REMOVE,
+        expected=base.stamp,
+        base=base,
+        content=ABSENT,
+        meta=None,
+        mtime_ns=None,
+        keep=_must_keep(row, live),
+        content_dot=None,
+        content_seen=applied.content_seen,
+        meta_dot=None,
+        meta_seen=applied.meta_seen,
+    )
 
 
 def _must_keep(row: Row, live: Live) -> bool:

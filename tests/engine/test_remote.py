@@ -86,11 +86,29 @@ def test_a_directory_with_live_children_beats_a_file_and_an_empty_one_does_not()
     alpha.hears(beta)
     plan = alpha.plans(b"x")
     assert plan is not None
-    assert (plan.content.kind, plan.keep) == (Kind.DIRECTORY, True)
+    assert (plan.step, plan.keep) == (Step.REMOVE, True), "the file has to go first"
+    alpha.shows(b"x", None)
     beta.hears(alpha)
     assert beta.plans(b"x") is None
     alpha.shows(b"x", directory())
     alpha.shows(b"x/y", found(b"inside"))
+
+
+def test_what_is_in_the_way_goes_first_and_nothing_new_is_applied_by_that() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"x", directory())
+    beta.hears(alpha)
+    beta.shows(b"x", directory())
+    alpha.sees(b"x", found(b"file"), created=True)
+    beta.hears(alpha)
+    plan = beta.plans(b"x")
+    assert plan is not None
+    assert (plan.step, plan.expected) == (Step.REMOVE, directory().stamp)
+    seen = beta.row(b"x").applied.content_seen
+    assert beta.shows(b"x", None) == (b"x",), "the path itself may be planned now"
+    assert (beta.row(b"x").applied.content_seen, beta.row(b"x").pending) == (seen, True)
+    assert beta.sees(b"x", found(b"made here meanwhile", mtime_ns=9)), "it has not seen alpha's file"
+    assert [entry.value.size for entry in beta.row(b"x").record.content.entries] == [4, 19]
 
 
 def test_nothing_is_said_twice() -> None:
