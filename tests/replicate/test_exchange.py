@@ -1,0 +1,132 @@
+"""Two members' sessions over a link in memory, with real indexes: what one knows, the other gets, whatever rules are in force when."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from csfs.core.groups import GroupRule, Rules
+from csfs.core.objects import Kind, Observation, Stamp
+from csfs.core.paths import RelPath
+from csfs.index.index import Index
+from csfs.replicate.exchange import PeerSession
+from csfs.replicate.volume import Volume
+from csfs.replicate.worker import VolumeWorker
+from csfs.store.owners import FixedAccounts, Owners
+from csfs.wire.messages import PROTOCOL, Hello, PeerMessage, Settings, VolumeHello
+
+VOLUME = "files"
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A volume's rules, as the configuration has them."""
+
+    rules: tuple[GroupRule, ...]
+    name: str = VOLUME
+
+
+class Pipe:
+    """One end of a link."""
+
+    def __init__(self, send: trio.MemorySendChannel[PeerMessage], receive: trio.MemoryReceiveChannel[PeerMessage]):
+        self._send, self._receive = send, receive
+
+    async def send(self, message: PeerMessage) -> None:
+        await self._send.send(message)
+
+    async def receive(self) -> PeerMessage:
+        return await self._receive.receive()
+
+
+class Greeting:
+    """A member without a configuration of its own to tell."""
+
+    def __init__(self, member: str) -> None:
+        self._member = member
+
+    def hello(self, volumes: tuple[VolumeHello, ...], incarnations: dict[int, str]) -> Hello:
+        return Hello(PROTOCOL, "test", "cluster", self._member, 0, 1, b"", incarnations, volumes)
+
+    async def settings_received(self, peer: str, message: Settings) -> None:
+        raise AssertionError("nobody sends settings")
+
+    def settings_for(self, hello: Hello) -> Settings | None:
+        return None
+
+    def skew(self, peer: str, skew_ns: int) -> None:
+        pass
+
+
+class Side:
+    """One member: a volume that is not mounted."""
+
+    def __init__(self, directory: Path, name: str, *members: str) -> None:
+        self.name = name
+        index = Index(str(directory / f"{name}.db"), member=name, boot=b"boot", founding=True)
+        owners = Owners(FixedAccounts({"root": 0}, {"root": 0}))
+        self.volume = Volume(VOLUME, index=index, rules=rules_of(name, *members), member=name, owners=owners)
+        self.worker = VolumeWorker(self.volume)
+
+    def sees(self, path: bytes) -> None:
+        """A look at the disk finds a new file."""
+        status = Observation(
+            stamp=Stamp(1, 0, 1, 1), kind=Kind.FIFO, mode=0o644, uid=0, gid=0, owner="root", group="root", mtime_ns=1
+        )
+        with self.volume.index.transaction():
+            self.volume.engine.observe(RelPath(path), status, 1)
+
+    def knows(self, path: bytes) -> bool:
+        """Whether it has a record of the path."""
+        row = self.volume.index.rows.row(RelPath(path))
+        return row is not None and bool(row.record.content.entries)
+
+    def has_refused(self, peer: str) -> bool:
+        """Whether something that the peer sent on this link was refused."""
+        exchange = self.volume.exchanges.get(peer)
+        return exchange is not None and bool(exchange.refused)
+
+
+def rules_of(member: str, *members: str) -> Rules:
+    """Return rules with one group of these members."""
+    return Rules.compiled(Shared((GroupRule(members),)), member)
+
+
+@asynccontextmanager
+async def linked(first: Side, second: Side) -> AsyncIterator[None]:
+    """Have two members converse."""
+    there, here = trio.open_memory_channel[PeerMessage](100), trio.open_memory_channel[PeerMessage](100)
+    async with trio.open_nursery() as nursery:
+        for side, other, pipe in ((first, second, Pipe(there[0], here[1])), (second, first, Pipe(here[0], there[1]))):
+            session = PeerSession(other.name, pipe, {VOLUME: side.worker}, Greeting(side.name))
+            nursery.start_soon(session.run)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def test_records_that_came_before_the_rules_they_follow_are_sent_again(tmp_path: Path) -> None:
+    alpha, beta = Side(tmp_path, "alpha", "alpha", "beta", "gamma"), Side(tmp_path, "beta", "alpha", "beta")
+    alpha.sees(b"f")
+    with trio.fail_after(5):
+        async with linked(alpha, beta):
+            await beta.volume.progress.wait_until(lambda: beta.has_refused("alpha"))
+            assert not beta.knows(b"f")
+        beta.volume.set_rules(rules_of("beta", "alpha", "beta", "gamma"))
+        async with linked(alpha, beta):
+            await beta.volume.progress.wait_until(lambda: beta.knows(b"f"))
+
+
+async def test_a_mark_says_nothing_after_something_was_refused_on_the_same_link(tmp_path: Path) -> None:
+    alpha, beta = Side(tmp_path, "alpha", "alpha", "beta", "gamma"), Side(tmp_path, "beta", "alpha", "beta")
+    alpha.sees(b"f")
+    with trio.fail_after(5):
+        async with linked(alpha, beta):
+            await beta.volume.progress.wait_until(lambda: beta.has_refused("alpha"))
+            beta.volume.set_rules(rules_of("beta", "alpha", "beta", "gamma"))
+            alpha.sees(b"g")
+            alpha.volume.records_changed()
+            await beta.volume.progress.wait_until(lambda: beta.knows(b"g"))
+        async with linked(alpha, beta):
+            await beta.volume.progress.wait_until(lambda: beta.knows(b"f"))
