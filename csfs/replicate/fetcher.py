@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 REQUESTS_IN_FLIGHT_MAX = 4
 """Requests under way for one content: enough to keep a link busy, few enough to bound memory."""
+FAILURES = (trio.ClosedResourceError, CsfsError, OSError)
+"""What may end a fetch: unmounted meanwhile, the link lost, the disk full. Another peer, or a later try, may do better."""
 
 
 class Requester(Protocol):
@@ -50,8 +52,10 @@ class Fetcher:
             try:
                 if await self._fetch_from(requester, plan):
                     return True
-            except (trio.ClosedResourceError, CsfsError, OSError) as error:
+            except FAILURES as error:
                 log.info("%s: content not fetched from %s: %s", self._volume.name, peer, error)
+                if isinstance(error, OSError):
+                    self._volume.set_problem(plan.path, f"content not stored: {error.strerror}")
         return False
 
     def _peers(self, plan: Plan) -> list[str]:
@@ -87,13 +91,18 @@ class Fetcher:
         base_table = self._volume.index.ledger.table(plan.base.hash) if plan.base is not None else b""
         present = await self._volume.with_root(_started, plan, table, base_table)
         missing = [number for number in range(block_count(content.size)) if number not in present]
+        failures: list[Exception] = []
         complete = True
 
         async def worker(receive: trio.MemoryReceiveChannel[tuple[int, int]]) -> None:
             nonlocal complete
             async with receive:
                 async for first, count in receive:
-                    if not complete or not await self._fetch_range(requester, plan, table, first, count):
+                    # One range after another is refused once something failed: nobody would take it from the channel else.
+                    try:
+                        complete = complete and await self._fetch_range(requester, plan, table, first, count)
+                    except FAILURES as error:
+                        failures.append(error)
                         complete = False
 
         send, receive = trio.open_memory_channel[tuple[int, int]](0)
@@ -104,6 +113,8 @@ class Fetcher:
             async with send:
                 for first, count in _ranges(missing):
                     await send.send((first, count))
+        if failures:
+            raise failures[0]
         return complete
 
     async def _fetch_range(self, requester: Requester, plan: Plan, table: bytes, first: int, count: int) -> bool:

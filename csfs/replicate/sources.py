@@ -90,6 +90,9 @@ class Sources:
         try:
             async with self._limiter:
                 arrived = await self._fetcher.fetch(plan)
+        except Exception:
+            # One content's bug must not end what the volume needs for the others.
+            log.exception("%s: unexpected error fetching %s", self._volume.name, shown(plan.path))
         finally:
             paths = self._fetching.pop(content.hash)
         if arrived:

@@ -1,0 +1,94 @@
+"""Fetching a content: what goes wrong with one of its ranges is told, and ends nothing else."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import trio
+
+from csfs.core.objects import Kind
+from csfs.core.paths import RelPath
+from csfs.core.records import Content
+from csfs.core.rows import Plan, Step
+from csfs.errors import UnreachableError
+from csfs.index.index import Index
+from csfs.replicate.fetcher import Fetcher
+from csfs.replicate.volume import Root, Volume
+from csfs.store.hashing import BLOCK_SIZE, HASH_SIZE, hash_bytes
+from csfs.store.owners import FixedAccounts, Owners
+from csfs.store.stage import Stage
+from csfs.store.tree import Tree
+from tests.replicate.test_exchange import rules_of
+
+DATA = os.urandom(40 * BLOCK_SIZE)
+
+
+class Peer:
+    """A peer that has the content, and fails at one block."""
+
+    def __init__(self, failure: Exception | None) -> None:
+        self._failure = failure
+
+    async def table(self, volume: str, content_hash: bytes, count: int) -> bytes | None:
+        return hash_bytes(DATA)[1]
+
+    async def blocks(self, volume: str, content_hash: bytes, first: int, count: int) -> Sequence[bytes] | None:
+        await trio.lowlevel.checkpoint()
+        if self._failure is not None and first <= 8 < first + count:
+            raise self._failure
+        return [DATA[at * BLOCK_SIZE : (at + 1) * BLOCK_SIZE] for at in range(first, first + count)]
+
+
+def made_volume(directory: Path) -> Volume:
+    """Return a volume with a root underneath."""
+    owners = Owners(FixedAccounts({"root": 0}, {"root": 0}))
+    index = Index(str(directory / "index.db"), member="alpha", boot=b"boot", founding=True)
+    volume = Volume("files", index=index, rules=rules_of("alpha", "alpha", "beta"), member="alpha", owners=owners)
+    (directory / "tree").mkdir()
+    descriptor = os.open(directory / "tree", os.O_RDONLY | os.O_DIRECTORY)
+    tree = Tree(descriptor, owners)
+    volume.root = Root(descriptor, tree, Stage(tree))
+    return volume
+
+
+def plan() -> Plan:
+    """Return a plan that installs the content."""
+    return Plan(
+        path=RelPath(b"f"),
+        step=Step.INSTALL,
+        expected=None,
+        base=None,
+        content=Content(Kind.FILE, len(DATA), hash_bytes(DATA)[0], 1),
+        meta=None,
+        mtime_ns=1,
+        keep=False,
+        content_dot=None,
+        content_seen={},
+        meta_dot=None,
+        meta_seen={},
+    )
+
+
+@pytest.mark.parametrize(
+    "failure", [OSError(28, "No space left on device"), UnreachableError("gone"), trio.ClosedResourceError("unmounted")]
+)
+async def test_a_range_that_fails_makes_the_next_peer_be_asked(tmp_path: Path, failure: Exception) -> None:
+    volume = made_volume(tmp_path)
+    fetcher = Fetcher(volume)
+    fetcher.requesters = {"beta": Peer(failure)}
+    assert not await fetcher.fetch(plan())
+    fetcher.requesters["gamma"] = Peer(None)
+    assert await fetcher.fetch(plan())
+    assert volume.root is not None
+    table = hash_bytes(DATA)[1]
+    present = volume.root.stage.partials.present_blocks(plan().content.hash, table)
+    assert len(present) == len(table) // HASH_SIZE
+
+
+async def test_a_full_disk_is_a_problem_of_the_path(tmp_path: Path) -> None:
+    volume = made_volume(tmp_path)
+    fetcher = Fetcher(volume)
+    fetcher.requesters = {"beta": Peer(OSError(28, "No space left on device"))}
+    assert not await fetcher.fetch(plan())
+    assert "No space left" in volume.problems[RelPath(b"f")].reason
