@@ -119,8 +119,8 @@ class Local(Minting):
             meta_dot=None if change.meta else row.applied.meta_dot,
             meta_seen=row.applied.meta_seen,
         )
+        self._store_applied(path, row, applied, pending=True)
         row = msgspec.structs.replace(row, applied=applied, pending=True)
-        self._index.put(path, row)
         if not self._is_pending(path, row.record, applied, group, leaf=False):
             self._adopt(path, row, group)
 

@@ -51,9 +51,9 @@ class Plans(State):
             return ()
         row = self._index.row(path) or new_row(group)
         if row.applied.observation != plan.base:
-            # Something else was recorded meanwhile; the next look at the disk finds what was done here.
+            # Something else was recorded meanwhile: what it leaves to do is to be planned anew.
             self._set_pending(path, row)
-            return ()
+            return (path,)
         applied = applied_as(
             observation,
             plan.mtime_ns,
@@ -64,19 +64,12 @@ class Plans(State):
         )
         pending = self._is_pending(path, row.record, applied, group, leaf=False)
         self._store_applied(path, row, applied, pending=pending)
-        freed = self._freed(path, observation)
+        freed = self.woken()
         return (path, *freed) if pending else freed
 
     def _settle(self, path: RelPath, row: Row) -> None:
         if row.pending:
             self._store_applied(path, row, row.applied, pending=False)
-
-    def _freed(self, path: RelPath, observation: Observation | None) -> tuple[RelPath, ...]:
-        """Return what waited for this path: children of a directory, or a directory that is empty now."""
-        freed = self.woken()
-        if observation is not None and observation.kind is Kind.DIRECTORY:
-            freed += tuple(sorted(self._waiting.pop(path, ())))
-        return freed
 
     def _is_possible(self, path: RelPath, step: Step, applied: Applied) -> bool:
         shown = applied.observation

@@ -145,13 +145,11 @@ class State:
                 time_position=time,
             ),
         )
-        if applied.observation is None and row.applied.observation is not None:
-            self._wake_emptying(path)
+        self._wake_waiting(path, row.applied, applied)
 
     def _store_applied(self, path: RelPath, row: Row, applied: Applied, *, pending: bool) -> None:
         self._index.put(path, msgspec.structs.replace(row, applied=applied, pending=pending))
-        if applied.observation is None and row.applied.observation is not None:
-            self._wake_emptying(path)
+        self._wake_waiting(path, row.applied, applied)
 
     def _adopt(self, path: RelPath, row: Row, group: GroupRules) -> None:
         """The disk shows what is live: from now on changes build on it."""
@@ -173,6 +171,14 @@ class State:
     def _set_pending(self, path: RelPath, row: Row) -> None:
         if not row.pending:
             self._index.put(path, msgspec.structs.replace(row, pending=True))
+
+    def _wake_waiting(self, path: RelPath, before: Applied, after: Applied) -> None:
+        """What is shown has changed, by a plan or by somebody else: have those planned that waited for it."""
+        if after.observation is None:
+            if before.observation is not None:
+                self._wake_emptying(path)
+        elif after.observation.kind is Kind.DIRECTORY and path in self._waiting:
+            self._woken.update(dict.fromkeys(sorted(self._waiting.pop(path))))
 
     def _wake_emptying(self, path: RelPath) -> None:
         """Something is no longer shown: the nearest directory that waits to be empty may go now."""

@@ -206,7 +206,7 @@ def test_a_result_that_comes_after_the_disk_moved_on_is_not_taken_for_what_is_sh
     assert plan is not None
     beta.sees(b"f", found(b"mine", mtime_ns=5))
     shown = beta.row(b"f").applied
-    assert beta.engine.applied(plan, found(b"one")) == ()
+    assert beta.engine.applied(plan, found(b"one")) == (b"f",)
     assert beta.row(b"f").applied == shown
     assert beta.row(b"f").pending
 
@@ -227,6 +227,30 @@ def test_a_path_that_changes_groups_is_sent_again_whole() -> None:
     assert alpha.engine.follow_rules() == 1
     assert [one.path for one in alpha.engine.outgoing(row.meta_position, {}, 10, "beta").updates] == [b"f"]
     assert alpha.engine.follow_rules() == 0
+
+
+def test_what_waits_for_a_directory_is_planned_when_somebody_here_makes_it() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d", directory())
+    alpha.sees(b"d/f", found(b"one"))
+    beta.hears(alpha)
+    assert beta.plans(b"d") is not None
+    assert beta.plans(b"d/f") is None
+    beta.sees(b"d", directory())
+    assert beta.engine.woken() == (b"d/f",)
+    assert beta.plans(b"d/f") is not None
+
+
+def test_a_plan_that_was_overtaken_by_a_look_is_made_anew() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    beta.hears(alpha)
+    plan = beta.plans(b"f")
+    assert plan is not None
+    beta.sees(b"f", found(b"one"))
+    assert beta.engine.applied(plan, found(b"one")) == (b"f",)
+    assert beta.plans(b"f") is None
+    assert not beta.row(b"f").pending
 
 
 @dataclass(frozen=True)
