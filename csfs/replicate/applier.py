@@ -23,12 +23,13 @@ from csfs.replicate.gate import COMMITS_MAX, kept_name, staged_name
 from csfs.replicate.observer import RACY_NS, Observer, Reason
 from csfs.replicate.sources import Sources
 from csfs.replicate.volume import Root, Volume
-from csfs.store.stage import Source, Staged
+from csfs.store.stage import FromBytes, Source, Staged
 from csfs.wire.control import Attributes, Commit, CommitResult, Install, Outcome, Remove
 
 log = logging.getLogger(__name__)
 
 PLANNED_MAX = COMMITS_MAX
+INLINE_BUILDS_MAX = 2
 RETRY_S_MAX = 60.0
 REFUSED_RETRY_S_MAX = 1.0
 
@@ -89,7 +90,7 @@ class Applier:
         gate = volume.gate
         if gate is None:
             raise trio.ClosedResourceError("the mount went away")
-        await volume.with_root(_build, works)
+        await volume.with_root(_build, works, inline=_is_little(works))
         ready = [work for work in works if work.error is None]
         for work in works:
             if work.error is not None:
@@ -267,6 +268,13 @@ class Applier:
         log.warning("%s: %s not applied: %s", self._volume.name, shown(path), reason)
         self._volume.set_problem(path, f"not applied: {reason}")
         self._volume.later(min(RETRY_S_MAX, 2.0 ** min(tries, 6)), lambda: self._volume.apply_soon([path]))
+
+
+def _is_little(works: Sequence[Work]) -> bool:
+    """Return whether building this is a few small writes to memory."""
+    return len(works) <= INLINE_BUILDS_MAX and all(
+        work.source is None or isinstance(work.source, FromBytes) for work in works
+    )
 
 
 def _build(root: Root, works: Sequence[Work]) -> None:

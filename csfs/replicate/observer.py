@@ -24,6 +24,7 @@ from csfs.wire.messages import INLINE_SIZE_MAX
 
 log = logging.getLogger(__name__)
 
+INLINE_LOOKS_MAX = 2
 LOOKS_MAX = 500
 """Paths looked at between two transactions."""
 RACY_NS = 20_000_000
@@ -165,12 +166,23 @@ class Observer:
         batch = self._next_batch()
         previous = [self._previous(path, reason) for path, reason in batch]
         try:
-            found = await self._volume.with_root(look_at, batch, previous)
+            found = await self._volume.with_root(look_at, batch, previous, inline=self._is_little(batch))
         except trio.ClosedResourceError:
             for path, reason in batch:
                 self.look(path, reason)
             raise
         self._finish(found, last if not self._looks and not self._spreading else self.digested)
+
+    def _is_little(self, batch: Sequence[tuple[RelPath, Reason]]) -> bool:
+        """Return whether a program has just written this, and little: its bytes are in memory."""
+        root = self._volume.root
+        if root is None or len(batch) > INLINE_LOOKS_MAX or self._volume.comparing:
+            return False
+        try:
+            statuses = [root.tree.lstat(path) for path, _ in batch]
+        except (OSError, CsfsError):
+            return False
+        return all(status is None or status.st_size <= INLINE_SIZE_MAX for status in statuses)
 
     def _next_batch(self) -> list[tuple[RelPath, Reason]]:
         """Return the next paths: parents before children, and what a move leaves behind after where it went."""
