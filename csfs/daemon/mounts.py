@@ -6,7 +6,7 @@ import os
 import trio
 
 from csfs.daemon.connection import ControlConnection
-from csfs.errors import CorruptDatabaseError
+from csfs.errors import CorruptDatabaseError, CsfsError
 from csfs.journal.journal import JournalReader
 from csfs.replicate.commit_thread import CommitThread
 from csfs.replicate.gate import Gate
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 ROWS_READ_MAX = 5_000
 DIGESTED_EVERY_S = 1.0
 LET_GO_S_MAX = 5.0
+ORPHAN_LOOK_S = 1.0
 
 
 class MountedVolume:
@@ -52,12 +53,26 @@ class MountedVolume:
         self._flushed: dict[int, int] = {}
         self._next_flush = 1
         self._clean = False
+        self._parents = 0
 
     # ------------------------------------------------------------------------------------------------------ the parent
 
     async def serve_parent(self, hello: ParentHello, connection: ControlConnection) -> None:
         """Hold what a mount's parent hands over, as long as it says; its death changes nothing."""
         await self._take_over(hello, connection)
+        self._parents += 1
+        try:
+            await self._listen_to_parent(connection)
+        finally:
+            self._parents -= 1
+        # It was killed, and the mount serves on: nobody else is going to tell when the host unmounts it.
+        while self._clone >= 0 and not self._parents:
+            await trio.sleep(ORPHAN_LOOK_S)
+            if self._clone >= 0 and not self._parents and not await trio.to_thread.run_sync(_is_mounted, self.path):
+                log.info("%s: unmounted, and its parent is gone", hello.volume)
+                await self._let_go()
+
+    async def _listen_to_parent(self, connection: ControlConnection) -> None:
         while (message := await connection.receive()) is not None:
             match message:
                 case ParentHello():
@@ -74,7 +89,14 @@ class MountedVolume:
             return
         clone, root = connection.descriptors.popleft(), connection.descriptors.popleft()
         await self._let_go()
-        await self.worker.attach_root(root)
+        try:
+            await self.worker.attach_root(root)
+        except (OSError, CsfsError) as error:
+            os.close(root)
+            os.close(clone)
+            self.worker.volume.stopped = f"the directory underneath cannot be used: {error}"
+            log.error("%s: %s", hello.volume, self.worker.volume.stopped)
+            return
         self._clone, self.path = clone, hello.path
         log.info("%s: mounted on %s by process %d", hello.volume, os.fsdecode(hello.path), hello.mount_pid)
         self._attach_gate()
@@ -212,6 +234,13 @@ class MountedVolume:
     def mounted(self) -> bool:
         """Whether a mount process is connected and the parent handed over its descriptors."""
         return self.worker.volume.mounted
+
+
+def _is_mounted(path: bytes) -> bool:
+    """Return whether a csfs file system is mounted on `path`; for a thread."""
+    escaped = path.replace(b"\\", b"\\134").replace(b" ", b"\\040").replace(b"\t", b"\\011").replace(b"\n", b"\\012")
+    with open("/proc/self/mountinfo", "rb") as file:
+        return any(line.split()[4] == escaped and b" - fuse.csfs " in line for line in file)
 
 
 def _asked(clone: int) -> None:

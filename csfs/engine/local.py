@@ -7,7 +7,7 @@ from csfs.core.paths import RelPath
 from csfs.core.records import DirectoryTime
 from csfs.engine.live import difference
 from csfs.engine.minting import Change, Circumstances, Minting
-from csfs.engine.ports import Row
+from csfs.engine.ports import Plan, Row
 from csfs.engine.rules import GroupRules
 from csfs.engine.state import new_row
 
@@ -58,6 +58,34 @@ class Local(Minting):
             return False
         circumstances = Circumstances(now_ns, moved_from, moved_to, racy)
         return self._change(path, row, observation, change, group, circumstances)
+
+    def interrupted(self, plan: Plan, observation: Observation | None) -> bool:
+        """Attributes were being set as planned when everything stopped: return whether what is on disk is half of that.
+
+        Then it is nobody's change: it is taken for what is shown, so that the next plan completes it (R20).
+        """
+        row = self._index.row(plan.path)
+        base, meta = plan.base, plan.meta
+        if row is None or base is None or observation is None or row.applied.observation != base:
+            return False
+        wanted = meta if meta is not None else base
+        same_content = (observation.kind, observation.size, observation.hash, observation.target) == (
+            base.kind,
+            base.size,
+            base.hash,
+            base.target,
+        )
+        halves = (
+            observation.mode in (base.mode, wanted.mode),
+            observation.mtime_ns in (base.mtime_ns, plan.mtime_ns),
+            set(observation.xattrs) <= {*base.xattrs, *wanted.xattrs},
+            observation.uid == base.uid or observation.owner == wanted.owner or observation.uid == wanted.uid,
+            observation.gid == base.gid or observation.group == wanted.group or observation.gid == wanted.gid,
+        )
+        if not same_content or not all(halves):
+            return False
+        self._store_applied(plan.path, row, msgspec.structs.replace(row.applied, observation=observation), pending=True)
+        return True
 
     def touched(self, directory: RelPath, mtime_ns: int, now_ns: int) -> bool:
         """Names in a directory were changed locally, which gave it this time; return whether the record changed."""

@@ -96,12 +96,29 @@ class Applier:
             if work.error is not None:
                 self._not_built(work, work.error)
         if ready:
+            commits = [self._commit(work) for work in ready]
             with volume.index.transaction():
-                for work in ready:
-                    if work.plan.step is Step.ATTRIBUTES:
+                for work, commit in zip(ready, commits, strict=True):
+                    if isinstance(commit.action, Attributes) and _has_steps(commit.action):
                         volume.index.ledger.add_intent(work.plan)
-            results = await gate.commit([self._commit(work) for work in ready])
+            results = await gate.commit(commits)
             self._record(ready, results)
+            outcomes = zip(ready, results, strict=True)
+            half_done = [work.plan for work, result in outcomes if result.outcome is Outcome.FAILED]
+            await self.take_stock([plan for plan in half_done if plan.step is Step.ATTRIBUTES])
+
+    async def take_stock(self, plans: Sequence[Plan]) -> None:
+        """What was left half set is completed, before anything there is taken for somebody's change (R20)."""
+        volume = self._volume
+        if not plans:
+            return
+        found = await volume.with_root(_observed, [plan.path for plan in plans], [plan.base for plan in plans])
+        with volume.index.transaction():
+            for plan, observation in zip(plans, found, strict=True):
+                if volume.engine.interrupted(plan, observation):
+                    log.info("%s: %s was left half set, and is completed", volume.name, shown(plan.path))
+            volume.index.ledger.drop_intents([plan.path for plan in plans])
+        volume.apply_soon(plan.path for plan in plans)
 
     # -------------------------------------------------------------------------------------------------------- planning
 
@@ -181,7 +198,9 @@ class Applier:
             for work, result in zip(works, results, strict=True):
                 if result.outcome is Outcome.DONE:
                     following += self._done(work, result.stamp)
-            volume.index.ledger.drop_intents([work.plan.path for work in works])
+            whole = [work for work, result in zip(works, results, strict=True) if result.outcome is not Outcome.FAILED]
+            attributes = [work.plan.path for work in whole if work.plan.step is Step.ATTRIBUTES]
+            volume.index.ledger.drop_intents(attributes)
         for work, result in zip(works, results, strict=True):
             if result.outcome is not Outcome.DONE:
                 self._not_done(work, result)
@@ -268,6 +287,23 @@ class Applier:
         log.warning("%s: %s not applied: %s", self._volume.name, shown(path), reason)
         self._volume.set_problem(path, f"not applied: {reason}")
         self._volume.later(min(RETRY_S_MAX, 2.0 ** min(tries, 6)), lambda: self._volume.apply_soon([path]))
+
+
+def _has_steps(action: Attributes) -> bool:
+    """Return whether a stop in the middle could leave some attributes set and others not."""
+    fields = (action.mode, action.uid, action.gid, action.mtime_ns, action.xattrs)
+    return sum(field is not None for field in fields) > 1
+
+
+def _observed(root: Root, paths: Sequence[RelPath], before: Sequence[Observation | None]) -> list[Observation | None]:
+    """Observe paths whose content is not likely to have changed; for a thread."""
+    found: list[Observation | None] = []
+    for path, previous in zip(paths, before, strict=True):
+        try:
+            found.append(root.tree.observe(path, previous, content_changed=False))
+        except (OSError, CsfsError):
+            found.append(None)
+    return found
 
 
 def _is_little(works: Sequence[Work]) -> bool:

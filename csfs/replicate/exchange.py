@@ -39,6 +39,7 @@ from csfs.wire.messages import (
     Stored,
     Table,
     Unavailable,
+    Update,
     VolumeHello,
 )
 
@@ -48,6 +49,9 @@ SKEW_NS_MAX = 2_000_000_000
 REQUEST_S_MAX = 60.0
 MIDSTREAM_S_MAX = 1.0
 ACKNOWLEDGE_S = 0.005
+PORTION_SIZE_MAX = 2 * 1024 * 1024
+UPDATE_SIZE = 200
+"""What the fixed parts of an entry and the vectors of a few members take."""
 
 
 class LinkPort(Protocol):
@@ -213,10 +217,12 @@ class PeerSession:
         # Who joins, perhaps with an equal tree of its own, asks for what it lacks of what we have already.
         joins = self._theirs[volume.name].pulling and not exchange.caught_up
         size_max = 0 if joins else INLINE_BATCH_SIZE_MAX
+        *early, last = _portions(outgoing.updates)
+        for updates in early:
+            # Where it could go on after a break is where this batch began.
+            await self._link.send(Records(volume.name, outgoing.scope, 0, updates))
         contents = await worker.inline_contents(outgoing.updates, size_max)
-        await self._link.send(
-            Records(volume.name, outgoing.scope, outgoing.position, outgoing.updates, contents, outgoing.mark)
-        )
+        await self._link.send(Records(volume.name, outgoing.scope, outgoing.position, last, contents, outgoing.mark))
 
     def _now_knows(self, exchange: Exchange, scope: Scope, mark: Vector) -> None:
         """Note what it knows: what it says, and what it is told; after a break it says anew what it has stored."""
@@ -287,8 +293,8 @@ class PeerSession:
             received = volume.engine.receive(self._peer, message.scope, message.updates, mark, time.time_ns())
             if received.refused:
                 exchange.refused.add(message.scope)
-            if not exchange.refused:
-                # What was refused, by rules that are about to change perhaps, is to be sent again on the next link.
+            # What was refused, by rules that are about to change perhaps, is to be sent again on the next link.
+            if message.position and not exchange.refused:
                 volume.index.ledger.set_cursor(self._peer, theirs.index_id, message.position)
         for path, reason in received.refused:
             log.warning("%s: peer %s: %s refused: %s", volume.name, self._peer, shown(path), reason)
@@ -299,12 +305,12 @@ class PeerSession:
             self._now_knows(exchange, message.scope, message.mark)
             if not theirs.pulling and message.scope not in exchange.refused:
                 volume.heard(message.scope)
-        exchange.arrived.append(Arrival(message.position, set(received.touched)))
+        exchange.arrived.append(Arrival(message.position or exchange.received, set(received.touched)))
         volume.apply_soon(received.touched)
         if volume.index.rows.position() != position:
             volume.changed.notify()
         volume.progress.notify()
-        exchange.received = message.position
+        exchange.received = message.position or exchange.received
 
     def _received_ack(self, message: Stored | AppliedUpTo) -> None:
         volume = self._worker(message.volume).volume
@@ -351,6 +357,31 @@ class PeerSession:
         finally:
             self._requests.pop(request, None)
         return None
+
+
+def _portions(updates: Sequence[Update]) -> list[tuple[Update, ...]]:
+    """Return `updates` in portions that fit a frame with room to spare, at least one."""
+    portions: list[list[Update]] = [[]]
+    size = 0
+    for update in updates:
+        weight = _weight(update)
+        if portions[-1] and size + weight > PORTION_SIZE_MAX:
+            portions.append([])
+            size = 0
+        portions[-1].append(update)
+        size += weight
+    return [tuple(portion) for portion in portions]
+
+
+def _weight(update: Update) -> int:
+    """Return about how many bytes an update takes at most."""
+    metas = [entry.value for entry in update.meta.entries] if update.meta is not None else []
+    weight = UPDATE_SIZE + len(update.path)
+    for entry in update.content.entries if update.content is not None else ():
+        weight += UPDATE_SIZE + len(entry.value.target) + len(entry.moved_to or b"")
+        if entry.snapshot is not None:
+            metas.append(entry.snapshot)
+    return weight + sum(UPDATE_SIZE + sum(len(name) + len(value) + 8 for name, value in meta.xattrs) for meta in metas)
 
 
 def _is_applied(worker: VolumeWorker, arrival: Arrival) -> bool:

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 import trio
 
 from csfs.core.changes import Change, ChangeKind
-from csfs.core.objects import Kind, Observation
+from csfs.core.objects import Applied, Kind, Observation
 from csfs.core.paths import RelPath, depth_of, parent_of, shown
 from csfs.errors import CsfsError
+from csfs.index.ledger import KeptVersion
 from csfs.replicate.directories import Directories
 from csfs.replicate.signals import Signal
 from csfs.replicate.volume import Root, Volume
 from csfs.store.scanning import scan
 from csfs.store.tree import Look
+from csfs.wire.control import KEPT
 from csfs.wire.messages import INLINE_SIZE_MAX
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,8 @@ class Observer:
         self._directories = directories
         self._looks: dict[RelPath, Reason] = {}
         self._spreading: list[tuple[RelPath, RelPath]] = []
+        self._displaced: dict[bytes, RelPath] = {}
+        """Kept versions that somebody who had them open has written to since, and where they were live."""
         self._wanted = Signal()
         self._journal = b""
         self._last = 0
@@ -104,6 +108,8 @@ class Observer:
                     self._moved(target, path)
             case ChangeKind.COMPARE:
                 self.compare_wanted.add(path)
+            case ChangeKind.DISPLACED:
+                self._displaced[change.kept] = path
             case _:
                 self.look(path, Reason(content=True))
 
@@ -163,6 +169,7 @@ class Observer:
             source, target = self._spreading[0]
             await self._spread(source, target)
             self._spreading.pop(0)
+        await self._keep_displaced()
         batch = self._next_batch()
         previous = [self._previous(path, reason) for path, reason in batch]
         try:
@@ -172,6 +179,18 @@ class Observer:
                 self.look(path, reason)
             raise
         self._finish(found, last if not self._looks and not self._spreading else self.digested)
+
+    async def _keep_displaced(self) -> None:
+        """What was written to a version after it was displaced is somebody's work: it is kept for good."""
+        while self._displaced:
+            name, path = next(iter(self._displaced.items()))
+            look = await self._volume.with_root(look_at_kept, name)
+            if look is not None:
+                applied = Applied(observation=look)
+                version = KeptVersion(name, path, time.time_ns(), look.size, look.hash, True, applied)
+                with self._volume.index.transaction():
+                    self._volume.index.ledger.add_kept(version)
+            self._displaced.pop(name, None)
 
     def _is_little(self, batch: Sequence[tuple[RelPath, Reason]]) -> bool:
         """Return whether a program has just written this, and little: its bytes are in memory."""
@@ -280,6 +299,15 @@ def look_at(
         except (OSError, CsfsError) as error:
             found.append((path, reason, error))
     return found
+
+
+def look_at_kept(root: Root, name: bytes) -> Observation | None:
+    """Observe a kept version, None if it is gone; for a thread."""
+    try:
+        return root.tree.observe(RelPath(KEPT + b"/" + name))
+    except (OSError, CsfsError) as error:
+        log.warning("kept version %r not read: %s", name, error)
+        return None
 
 
 def paths_below(root: Root, directory: RelPath) -> list[RelPath]:

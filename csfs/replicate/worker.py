@@ -79,6 +79,8 @@ class VolumeWorker:
         if volume.stopped:
             log.error("%s: %s", volume.name, volume.stopped)
         volume.root = Root(descriptor, tree, stage)
+        if not volume.stopped:
+            await self.applier.take_stock(volume.index.ledger.intents())
         self.sources.adopt(await trio.to_thread.run_sync(stage.leftovers))
         volume.ready.notify()
         volume.progress.notify()
