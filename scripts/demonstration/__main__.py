@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from csfs.cli import output
+from csfs.errors import CsfsError
 from scripts.demonstration import cluster as clusters
 from scripts.demonstration.cluster import Cluster
 from scripts.demonstration.comparing import DifferentError, assert_equal, wait_equal
@@ -45,14 +46,14 @@ def main() -> int:
     signal.signal(signal.SIGHUP, interrupted)
     screen = Screen()
     base = Path(tempfile.mkdtemp(prefix=PREFIX, dir=PLACE))
-    done = False
+    done = None
     try:
         done = demonstrated(screen, base)
     except KeyboardInterrupt:
         screen.say("interrupted", "red")
         return INTERRUPTED
     finally:
-        if options.keep and done:
+        if options.keep and done is not None:
             invite(screen, base)
         else:
             cleaned(screen, base)
@@ -91,7 +92,7 @@ def demonstrated(screen: Screen, base: Path) -> bool:
     try:
         cluster.copy()
         shown(screen, cluster)
-    except (DifferentError, AssertionError, subprocess.SubprocessError) as error:
+    except (DifferentError, AssertionError, CsfsError, OSError, subprocess.SubprocessError) as error:
         screen.say()
         screen.say(f"FAILED: {error}", "bold red")
         tell_logs(screen, cluster)
