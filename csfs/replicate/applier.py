@@ -91,7 +91,7 @@ class Applier:
         if gate is None:
             raise trio.ClosedResourceError("the mount went away")
         await volume.with_root(_build, works, inline=_is_little(works))
-        ready = [work for work in works if work.error is None]
+        ready = [work for work in works if work.error is None and self._is_current(work)]
         for work in works:
             if work.error is not None:
                 self._not_built(work, work.error)

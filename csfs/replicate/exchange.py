@@ -206,7 +206,6 @@ class PeerSession:
             exchange.sent = max(exchange.sent, outgoing.position)
             if outgoing.updates or outgoing.mark is not None:
                 await self._send(worker, exchange, outgoing)
-            exchange.caught_up |= outgoing.done
             volume.progress.notify()
             if outgoing.done and volume.index.rows.position() <= exchange.sent:
                 await volume.changed.wait()
@@ -214,8 +213,8 @@ class PeerSession:
     async def _send(self, worker: VolumeWorker, exchange: Exchange, outgoing: Outgoing) -> None:
         """Send one batch; its updates are of one moment, whatever happens while its contents are read."""
         volume = worker.volume
-        # Who joins, perhaps with an equal tree of its own, asks for what it lacks of what we have already.
-        joins = self._theirs[volume.name].pulling and not exchange.caught_up
+        # Who joins, perhaps with an equal tree of its own, asks for what it lacks until it has applied something.
+        joins = self._theirs[volume.name].pulling and not exchange.applied
         size_max = 0 if joins else INLINE_BATCH_SIZE_MAX
         *early, last = _portions(outgoing.updates)
         for updates in early:

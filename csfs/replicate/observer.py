@@ -171,14 +171,19 @@ class Observer:
             self._spreading.pop(0)
         await self._keep_displaced()
         batch = self._next_batch()
+        if self._looks and not batch:
+            await self._volume.progress.wait()
+            return
         previous = [self._previous(path, reason) for path, reason in batch]
+        shown_before = [self._shown_at(path) for path, _ in batch]
         try:
             found = await self._volume.with_root(look_at, batch, previous, inline=self._is_little(batch))
         except trio.ClosedResourceError:
             for path, reason in batch:
                 self.look(path, reason)
             raise
-        self._finish(found, last if not self._looks and not self._spreading else self.digested)
+        current = self._current(found, shown_before)
+        self._finish(current, last if not self._looks and not self._spreading else self.digested)
 
     async def _keep_displaced(self) -> None:
         """What was written to a version after it was displaced is somebody's work: it is kept for good."""
@@ -206,7 +211,7 @@ class Observer:
     def _next_batch(self) -> list[tuple[RelPath, Reason]]:
         """Return the next paths: parents before children, and what a move leaves behind after where it went."""
         order = sorted(self._looks.items(), key=lambda item: (item[1].moved_to is not None, depth_of(item[0])))
-        batch = order[:LOOKS_MAX]
+        batch = [item for item in order if item[0] not in self._volume.in_flight][:LOOKS_MAX]
         for path, _ in batch:
             del self._looks[path]
         return batch
@@ -228,6 +233,29 @@ class Observer:
                 return source.applied.observation
         row = rows.row(path)
         return row.applied.observation if row is not None else None
+
+    def _shown_at(self, path: RelPath) -> Observation | None:
+        row = self._volume.index.rows.row(path)
+        return row.applied.observation if row is not None else None
+
+    def _current(
+        self,
+        found: "Sequence[tuple[RelPath, Reason, Look | OSError | CsfsError | None]]",
+        shown_before: Sequence[Observation | None],
+    ) -> "list[tuple[RelPath, Reason, Look | OSError | CsfsError | None]]":
+        """Return what was found but for paths to which something was committed meanwhile: those are looked at again.
+
+        What was seen there is older than what the index says is shown, or not recorded there yet: it would be taken for a change
+        that somebody here made.
+        """
+        current = []
+        for item, before in zip(found, shown_before, strict=True):
+            path, reason, _ = item
+            if path in self._volume.in_flight or self._shown_at(path) != before:
+                self.look(path, reason)
+            else:
+                current.append(item)
+        return current
 
     def _finish(
         self, found: "Sequence[tuple[RelPath, Reason, Look | OSError | CsfsError | None]]", digested: int

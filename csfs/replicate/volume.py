@@ -68,8 +68,6 @@ class Exchange:
     applied: int = 0
     """Position up to which it has said that it applied."""
     stored: int = 0
-    caught_up: bool = False
-    """Everything that was known when the link came up was sent."""
     midstream: bool = False
     """It has not said the mark of what it is sending."""
     waiting_since_ns: int = 0
