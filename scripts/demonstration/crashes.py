@@ -35,12 +35,12 @@ class Writer(threading.Thread):
         self.refusals = 0
         self.failure: BaseException | None = None
         self._dice = random.Random(seed)
-        self._stop = threading.Event()
+        self._ending = threading.Event()
 
     def run(self) -> None:
         """Write until told to stop."""
         try:
-            while not self._stop.wait(PAUSE_S):
+            while not self._ending.wait(PAUSE_S):
                 name = f"file-{self._dice.randrange(FILES)}"
                 content = self._dice.randbytes(self._dice.randrange(SIZE_MAX))
                 self._repeated(lambda name=name, content=content: self._save(name, content))  # type: ignore[misc]
@@ -71,7 +71,7 @@ class Writer(threading.Thread):
 
     def end(self) -> None:
         """Return when the last write is done."""
-        self._stop.set()
+        self._ending.set()
         self.join(30)
         if self.failure is not None or self.is_alive():
             raise DifferentError(f"writing at {self.member.name} failed: {self.failure or 'it hangs'}")
