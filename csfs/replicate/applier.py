@@ -101,8 +101,15 @@ class Applier:
                 for work, commit in zip(ready, commits, strict=True):
                     if isinstance(commit.action, Attributes) and _has_steps(commit.action):
                         volume.index.ledger.add_intent(work.plan)
-            results = await gate.commit(commits)
-            self._record(ready, results)
+            # Cancelled here, what is under way stays in flight: nobody knows what became of it.
+            volume.in_flight = {work.plan.path for work in ready}
+            try:
+                results = await gate.commit(commits)
+                self._record(ready, results)
+            except Exception:
+                volume.in_flight = set()
+                raise
+            volume.in_flight = set()
             outcomes = zip(ready, results, strict=True)
             half_done = [work.plan for work, result in outcomes if result.outcome is Outcome.FAILED]
             await self.take_stock([plan for plan in half_done if plan.step is Step.ATTRIBUTES])
@@ -119,6 +126,19 @@ class Applier:
                     log.info("%s: %s was left half set, and is completed", volume.name, shown(plan.path))
             volume.index.ledger.drop_intents([plan.path for plan in plans])
         volume.apply_soon(plan.path for plan in plans)
+
+    def _is_current(self, work: Work) -> bool:
+        """Return whether the index still shows what the plan was made on; else it is planned anew.
+
+        What the mount is told that we have digested may be more than the plan was made with.
+        """
+        row = self._volume.index.rows.row(work.plan.path)
+        if (row.applied.observation if row is not None else None) == work.plan.base:
+            return True
+        if work.staged:
+            self._sources.discard_later(work.staged)
+        self._volume.apply_soon([work.plan.path])
+        return False
 
     # -------------------------------------------------------------------------------------------------------- planning
 

@@ -118,6 +118,8 @@ class Volume:
         self.ready = Signal()
         """The root or the gate came or went."""
         self.to_apply: set[RelPath] = set(index.rows.pending())
+        self.in_flight: set[RelPath] = set()
+        """Paths to which something is being committed: what is seen there now means nothing."""
         self.apply_wanted = Signal()
         self.nursery: trio.Nursery | None = None
         """Where the volume's workers run."""
