@@ -3,11 +3,9 @@
 import argparse
 import random
 import statistics
-import tempfile
 import time
-from pathlib import Path
 
-from scripts.benchmarks.measuring import percentile
+from scripts.benchmarks.measuring import fresh_filesystem, percentile
 from scripts.support.members import Member, two_members
 
 VISIBLE_S_MAX = 10.0
@@ -39,7 +37,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1000, help="bytes of each file")
     options = parser.parse_args()
     dice = random.Random(1)
-    with two_members(Path(tempfile.mkdtemp(prefix="csfs-latency-"))) as (alpha, beta):
+    with fresh_filesystem() as place, two_members(place / "members") as (alpha, beta):
         print(f"{'ms':<14}{'writer p50':>11}{'p50':>8}{'p90':>8}{'p99':>8}{'max':>8}")
         for kind in ("new file", "overwritten"):
             writers, delays = [], []

@@ -1,6 +1,10 @@
 """What benchmarks measure of real members: CPU time of their processes, bytes on their link, memory."""
 
+import contextlib
 import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from scripts.support.members import Member
@@ -43,3 +47,19 @@ def percentile(values: list[float], share: float) -> float:
     """Return the value that `share` (0 to 1) of `values` do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+@contextlib.contextmanager
+def fresh_filesystem(size_mib: int = 4096) -> Iterator[Path]:
+    """Give a directory on an ext4 file system made for this run: one in use makes new files slowly after many deletes."""
+    with tempfile.TemporaryDirectory(prefix="csfs-bench-") as directory:
+        image, mounted = Path(directory, "image"), Path(directory, "mounted")
+        mounted.mkdir()
+        with image.open("wb") as file:
+            file.truncate(size_mib * 1024 * 1024)
+        subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(image)], check=True)
+        subprocess.run(["mount", "-o", "loop", str(image), str(mounted)], check=True)
+        try:
+            yield mounted
+        finally:
+            subprocess.run(["umount", "-l", str(mounted)], check=False)

@@ -4,12 +4,11 @@ import argparse
 import os
 import random
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from scripts.benchmarks.measuring import cpu_s, memory_mib, wire_bytes
+from scripts.benchmarks.measuring import cpu_s, fresh_filesystem, memory_mib, wire_bytes
 from scripts.support.members import Member, two_members
 from tests.trees import differences
 
@@ -52,7 +51,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=5000)
     options = parser.parse_args()
     count = options.files
-    with two_members(Path(tempfile.mkdtemp(prefix="csfs-tree-"))) as (alpha, beta):
+    with fresh_filesystem() as place, two_members(place / "members") as (alpha, beta):
         top = alpha.tree / "work"
         top.mkdir()
         alpha.wait()
