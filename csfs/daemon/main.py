@@ -77,7 +77,7 @@ class Daemon:
             with contextlib.suppress(FileNotFoundError):
                 self._home.control_socket.unlink()
             for worker in self._workers.values():
-                worker.volume.index.close()
+                worker.close()
 
     def _stop(self) -> None:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -104,11 +104,7 @@ class MountedVolume:
 
     async def _let_go(self) -> None:
         """Hold nothing of the mount any more, once no commit uses it."""
-        if self._gate is not None:
-            gate, self._gate = self._gate, None
-            self.worker.detach_gate(gate)
-            with trio.move_on_after(LET_GO_S_MAX):
-                await gate.release()
+        await self._drop_gate()
         if self._clone >= 0:
             clone, self._clone = self._clone, -1
             # The last reference ends the mount, which may take a while to say goodbye.
@@ -120,15 +116,18 @@ class MountedVolume:
     async def serve_mount(self, hello: MountHello, connection: ControlConnection) -> None:
         """Digest a mount's rows and commit through it, as long as it is connected."""
         volume = self.worker.volume
+        # The end of a mount process before this one may not have been heard of yet.
+        self._hello = self._connection = None
+        await self._drop_gate()
         self._hello, self._connection = hello, connection
         digested = volume.index.ledger.digested(hello.journal)
         clean = hello.clean and hello.first <= digested + 1 and digested <= hello.last
         digested = min(digested, hello.last) if clean else hello.last
         self.worker.observer.start_journal(hello.journal, digested)
-        await connection.send(self._welcome(digested))
         self._clean = clean
-        self._attach_gate()
         try:
+            await connection.send(self._welcome(digested))
+            self._attach_gate()
             await self._read_journal(digested, hello.last)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tell_digested, connection)
@@ -137,14 +136,18 @@ class MountedVolume:
         finally:
             if self._connection is connection:
                 self._hello = self._connection = None
-            if self._gate is not None:
-                gate, self._gate = self._gate, None
-                self.worker.detach_gate(gate)
-                with trio.move_on_after(LET_GO_S_MAX) as scope:
-                    scope.shield = True
-                    await gate.release()
+                await self._drop_gate()
             for event in self._flushes.values():
                 event.set()
+
+    async def _drop_gate(self) -> None:
+        """Commit nothing any more, once the commit under way has ended."""
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            self.worker.detach_gate(gate)
+            with trio.move_on_after(LET_GO_S_MAX) as scope:
+                scope.shield = True
+                await gate.release()
 
     def _attach_gate(self) -> None:
         """Commits need both the clone and the mount process."""

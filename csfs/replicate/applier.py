@@ -106,13 +106,13 @@ class Applier:
             try:
                 results = await gate.commit(commits)
                 self._record(ready, results)
+                outcomes = zip(ready, results, strict=True)
+                half_done = [work.plan for work, result in outcomes if result.outcome is Outcome.FAILED]
+                await self.take_stock([plan for plan in half_done if plan.step is Step.ATTRIBUTES])
             except Exception:
                 volume.in_flight = set()
                 raise
             volume.in_flight = set()
-            outcomes = zip(ready, results, strict=True)
-            half_done = [work.plan for work, result in outcomes if result.outcome is Outcome.FAILED]
-            await self.take_stock([plan for plan in half_done if plan.step is Step.ATTRIBUTES])
 
     async def take_stock(self, plans: Sequence[Plan]) -> None:
         """What was left half set is completed, before anything there is taken for somebody's change (R20)."""
@@ -125,7 +125,6 @@ class Applier:
                 if volume.engine.interrupted(plan, observation):
                     log.info("%s: %s was left half set, and is completed", volume.name, shown(plan.path))
             volume.index.ledger.drop_intents([plan.path for plan in plans])
-        volume.apply_soon(plan.path for plan in plans)
 
     def _is_current(self, work: Work) -> bool:
         """Return whether the index still shows what the plan was made on; else it is planned anew.

@@ -108,6 +108,8 @@ class Volume:
         self.stopped = ""
         """Why replication of this volume stands still; empty when it does not."""
         self.comparing = False
+        self.uncompared = False
+        """Whether things may have changed here that the index does not show: the tree is still to be compared."""
         self.contents = Contents()
         self.travelled = Hashes()
         self._heard: set[Scope] = set()
@@ -129,7 +131,7 @@ class Volume:
     @property
     def may_apply(self) -> bool:
         """Whether what is known may be made live: mounted, whole, and compared with what is here."""
-        return self.mounted and not (self.stopped or self.comparing or self.index.ledger.pulling)
+        return self.mounted and not (self.stopped or self.comparing or self.uncompared or self.index.ledger.pulling)
 
     def is_followed(self, path: RelPath) -> bool:
         """Whether a group of this member covers `path`."""
@@ -167,6 +169,7 @@ class Volume:
             with self.index.transaction():
                 engine.follow_rules()
                 self.index.ledger.set_scopes(scopes)
+                self.index.ledger.set_compared(b"")
         return engine
 
     def heard(self, scope: Scope) -> None:

@@ -48,6 +48,25 @@ class VolumeWorker:
         self.applier = Applier(volume, self.directories, self.observer, self.sources)
         self._discarded: list[bytes] = []
         self._mount = b""
+        self._compared = volume.index.ledger.compared
+        # Written back by `close`: who is killed has forgotten what was still to be looked at.
+        with volume.index.transaction():
+            volume.index.ledger.set_compared(b"")
+
+    def close(self) -> None:
+        """End, after `run` was cancelled: with nothing left to look at, the next start need not compare the whole tree."""
+        volume = self.volume
+        if self._is_idle():
+            with volume.index.transaction():
+                volume.index.ledger.set_compared(self._compared)
+        volume.index.close()
+
+    def _is_idle(self) -> bool:
+        volume, observer = self.volume, self.observer
+        is_waiting = observer.compare_wanted or volume.comparing or volume.uncompared or volume.in_flight
+        return not (is_waiting or volume.problems or volume.index.rows.pending()) and (
+            observer.idle and self.directories.idle and self.applier.idle
+        )
 
     async def run(self) -> None:
         """Run all workers, for ever."""
@@ -81,6 +100,7 @@ class VolumeWorker:
         volume.root = Root(descriptor, tree, stage)
         if not volume.stopped:
             await self.applier.take_stock(volume.index.ledger.intents())
+            volume.apply_soon(volume.index.rows.pending())
         self.sources.adopt(await trio.to_thread.run_sync(stage.leftovers))
         volume.ready.notify()
         volume.progress.notify()
@@ -119,8 +139,9 @@ class VolumeWorker:
         """A mount process connected; `mount` names its life, in which the tree may have been compared before."""
         volume = self.volume
         volume.gate = gate
-        if not clean or volume.index.ledger.compared != mount:
+        if not clean or self._compared != mount:
             self.observer.compare_wanted.add(ROOT)
+            volume.uncompared = True
         self._mount = mount
         volume.ready.notify()
         volume.progress.notify()
@@ -162,8 +183,9 @@ class VolumeWorker:
                     await compare(volume, self.observer, path, joining=joining)
                 with volume.index.transaction():
                     volume.index.ledger.set_pulling(False)
-                    if ROOT in wanted or joining:
-                        volume.index.ledger.set_compared(self._mount)
+                if (ROOT in wanted or joining) and ROOT not in self.observer.compare_wanted:
+                    self._compared = self._mount
+                    volume.uncompared = False
             except (OSError, CsfsError, trio.ClosedResourceError) as error:
                 log.error("%s: comparison failed: %s", volume.name, error)
                 self.observer.compare_wanted |= wanted
