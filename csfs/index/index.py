@@ -13,8 +13,8 @@ from csfs.index.rows import Rows
 class Index:
     """Opens or creates the file. A new index has to pull first, unless `founding`: the volume begins with its tree.
 
-    Every start on a new boot is a new incarnation of the member (R8): what a power cut or a restored backup took from
-    the index can then never be minted again with another meaning.
+    Every start on a new boot is a new incarnation of the member (R8) and another index to the peers: what a power cut or a
+    restored backup took from the index can then never be minted again with another meaning, nor be passed over.
     """
 
     def __init__(self, path: str, *, member: str, boot: bytes, founding: bool = False) -> None:
@@ -24,10 +24,11 @@ class Index:
         self.ledger = Ledger(self._database, self._facts)
         with self.transaction():
             if self._facts.value("index_id") is None:
-                self._facts.set_value("index_id", secrets.token_bytes(16))
                 self.ledger.set_pulling(not founding)
             if self._facts.value("boot") != boot:
                 self._facts.set_value("boot", boot)
+                # Positions that were lost are handed out again: no cursor of a peer may count on them.
+                self._facts.set_value("index_id", secrets.token_bytes(16))
                 self._facts.set_number("incarnation", secrets.randbits(62) | 1)
                 self.rows.start_incarnation()
             self.ledger.add_authors({self.incarnation: member})
