@@ -28,7 +28,7 @@ class Displaced:
         """Make the staged object live; what was there goes to `kept`, or away if that is empty. Descriptors are directories.
 
         Raises:
-            OSError: nothing has changed then, or (a full kept store) the displaced object is in the stage.
+            OSError: nothing has changed then.
         """
         try:
             syscalls.renameat2(stage, staged, directory, name, syscalls.RENAME_NOREPLACE)
@@ -36,10 +36,15 @@ class Displaced:
         except FileExistsError:
             pass
         syscalls.renameat2(stage, staged, directory, name, syscalls.RENAME_EXCHANGE)
-        if kept:
-            self._move_to_kept(stage, staged, kept)
-        else:
-            os.unlink(staged, dir_fd=stage)
+        try:
+            if kept:
+                self._move_to_kept(stage, staged, kept)
+            else:
+                os.unlink(staged, dir_fd=stage)
+        except (OSError, ValueError):
+            # What a commit that failed has left in the stage is thrown away: that must not be what was displaced.
+            syscalls.renameat2(stage, staged, directory, name, syscalls.RENAME_EXCHANGE)
+            raise
 
     def remove(self, directory: int, name: bytes, kept: bytes) -> None:
         """Take the object away; a file goes to `kept` if that is not empty."""

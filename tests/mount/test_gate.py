@@ -54,6 +54,20 @@ def test_an_existing_file_is_replaced_and_kept(served: Served) -> None:
     assert daemon.flushed() == []
 
 
+def test_an_install_that_cannot_keep_what_it_displaces_changes_nothing(served: Served) -> None:
+    volume, daemon = served
+    (volume.path / "file").write_bytes(b"old")
+    daemon.flushed()
+    os.close(os.open(KEPT + b"/taken", os.O_CREAT | os.O_WRONLY, dir_fd=daemon.root))
+    staged = daemon.stage(b"1.1", b"new")
+    assert daemon.announce(b"file", daemon.stamp(b"file"), Install(staged, b"taken")).outcome == Outcome.THROUGH
+    with pytest.raises(FileExistsError):
+        daemon.install_through(staged, b"file")
+    assert daemon.result().outcome == Outcome.FAILED
+    assert (volume.path / "file").read_bytes() == b"old"
+    assert daemon.read(STAGE + b"/" + staged) == b"new"
+
+
 def test_a_local_write_that_the_daemon_has_not_digested_refuses_the_commit(served: Served) -> None:
     volume, daemon = served
     (volume.path / "file").write_bytes(b"old")
