@@ -21,6 +21,7 @@ async def compare(volume: Volume, observer: Observer, below: RelPath, *, joining
     Returns when all of them are digested. `joining`: what is here meets what the cluster has (R14).
     """
     seen: set[int] = set()
+    held = set(volume.index.ledger.held())
     count = 0
     skipped: list[Skipped] = []
     chunks = await volume.with_root(lambda root: scan(root.tree.root, below))
@@ -28,7 +29,7 @@ async def compare(volume: Volume, observer: Observer, below: RelPath, *, joining
         count += len(chunk.found)
         seen.update(hash(found.path) for found in chunk.found)
         skipped += chunk.skipped
-        _look_at_differing(volume, observer, chunk.found, joining=joining)
+        _look_at_differing(volume, observer, chunk.found, held, joining=joining)
         await volume.progress.wait_until(lambda: observer.looks < 2_000)
     gone = [
         path
@@ -48,11 +49,15 @@ def _is_skipped(path: RelPath, skipped: Sequence[Skipped]) -> bool:
     return any(path == item.path or is_below(path, item.path) for item in skipped)
 
 
-def _look_at_differing(volume: Volume, observer: Observer, found: Sequence[Found], *, joining: bool) -> None:
+def _look_at_differing(
+    volume: Volume, observer: Observer, found: Sequence[Found], held: set[RelPath], *, joining: bool
+) -> None:
     stored = volume.index.rows.stamps([item.path for item in found])
     for item, known in zip(found, stored, strict=True):
         path, packed = item.path, packed_stamp(item.stamp)
         if known == packed + RACY:
             observer.look(path, Reason(True, joining=joining))
+        elif known is None and path in held:
+            continue  # to stay here alone, until somebody changes it
         elif known != packed and volume.is_followed(path):
             observer.look(path, Reason(joining=joining))

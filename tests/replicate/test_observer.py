@@ -1,0 +1,98 @@
+"""What is looked at, and what is believed of it: a look is older than a commit that came after it."""
+
+import os
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from csfs.core.paths import ROOT, RelPath
+from csfs.replicate.compare import compare
+from csfs.replicate.directories import Directories
+from csfs.replicate.observer import Observer, Reason
+from csfs.replicate.volume import Volume
+from csfs.store.hashing import BLOCK_SIZE
+from tests.replicate.test_fetcher import made_volume
+
+FILE = RelPath(b"f")
+
+
+@pytest.fixture
+def volume(tmp_path: Path, nursery: trio.Nursery) -> Volume:
+    """A volume with a root underneath, and `f` in it."""
+    made = made_volume(tmp_path)
+    made.nursery = nursery
+    (tmp_path / "tree" / "f").write_bytes(b"old")
+    return made
+
+
+def observer_of(volume: Volume) -> Observer:
+    return Observer(volume, Directories(volume))
+
+
+async def settled(observer: Observer, volume: Volume) -> None:
+    with trio.fail_after(5):
+        await volume.progress.wait_until(lambda: observer.looks == 0)
+
+
+def inode_recorded(volume: Volume) -> int:
+    """Return the inode that the index says is shown at `f`."""
+    row = volume.index.rows.row(FILE)
+    assert row is not None
+    assert row.applied.observation is not None
+    return row.applied.observation.stamp.inode
+
+
+async def test_a_look_that_a_commit_has_overtaken_is_not_taken_for_an_edit(
+    volume: Volume, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    observer = observer_of(volume)
+    observer.look(FILE)
+    nursery.start_soon(observer.run)
+    await settled(observer, volume)
+    (tmp_path / "tree" / "big").write_bytes(os.urandom(400 * BLOCK_SIZE))
+    observer.look(FILE)
+    observer.look(RelPath(b"big"))
+    await trio.lowlevel.checkpoint()
+    # While the large file is read, a commit replaces `f` and is recorded.
+    (tmp_path / "new").write_bytes(b"new")
+    os.rename(tmp_path / "new", tmp_path / "tree" / "f")
+    assert volume.root is not None
+    found = volume.root.tree.observe(FILE)
+    assert found is not None
+    with volume.index.transaction():
+        volume.engine.observe(FILE, found, 1)
+    await settled(observer, volume)
+    assert inode_recorded(volume) == os.stat(tmp_path / "tree" / "f").st_ino
+    row = volume.index.rows.row(FILE)
+    assert row is not None
+    assert [entry.value.hash for entry in row.record.content.entries] == [found.hash]
+
+
+async def test_nothing_is_believed_of_a_path_to_which_something_is_being_committed(
+    volume: Volume, nursery: trio.Nursery
+) -> None:
+    observer = observer_of(volume)
+    volume.in_flight = {FILE}
+    observer.look(FILE)
+    nursery.start_soon(observer.run)
+    await trio.testing.wait_all_tasks_blocked()
+    assert volume.index.rows.row(FILE) is None
+    volume.in_flight = set()
+    volume.progress.notify()
+    await settled(observer, volume)
+    assert volume.index.rows.row(FILE) is not None
+
+
+async def test_what_is_held_here_alone_stays_so_at_the_next_comparison(volume: Volume, nursery: trio.Nursery) -> None:
+    observer = observer_of(volume)
+    with volume.index.transaction():
+        volume.index.ledger.hold([FILE])
+    nursery.start_soon(observer.run)
+    with trio.fail_after(5):
+        await compare(volume, observer, ROOT)
+    assert volume.index.rows.row(FILE) is None
+    observer.look(FILE, Reason(content=True))
+    await settled(observer, volume)
+    assert volume.index.rows.row(FILE) is not None
