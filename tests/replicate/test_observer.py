@@ -54,7 +54,7 @@ async def test_a_look_that_a_commit_has_overtaken_is_not_taken_for_an_edit(
     (tmp_path / "tree" / "big").write_bytes(os.urandom(400 * BLOCK_SIZE))
     observer.look(FILE)
     observer.look(RelPath(b"big"))
-    await trio.lowlevel.checkpoint()
+    await trio.testing.wait_all_tasks_blocked()
     # While the large file is read, a commit replaces `f` and is recorded.
     (tmp_path / "new").write_bytes(b"new")
     os.rename(tmp_path / "new", tmp_path / "tree" / "f")
@@ -63,6 +63,8 @@ async def test_a_look_that_a_commit_has_overtaken_is_not_taken_for_an_edit(
     assert found is not None
     with volume.index.transaction():
         volume.engine.observe(FILE, found, 1)
+    with trio.fail_after(5):
+        await volume.progress.wait_until(lambda: volume.index.rows.row(RelPath(b"big")) is not None)
     await settled(observer, volume)
     assert inode_recorded(volume) == os.stat(tmp_path / "tree" / "f").st_ino
     row = volume.index.rows.row(FILE)
