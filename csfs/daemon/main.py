@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -257,6 +258,9 @@ def run(home: Home) -> None:
         daemon = Daemon(home)
         level = daemon._cluster.host.log_level.upper()
         logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        # What was made at the start stays: collections later need not look at it, nor run after every few messages.
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
         trio.run(daemon.run)
     except BaseExceptionGroup as group:
         known = group.subgroup(CsfsError)

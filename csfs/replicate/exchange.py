@@ -220,7 +220,7 @@ class PeerSession:
         for updates in early:
             # Where it could go on after a break is where this batch began.
             await self._link.send(Records(volume.name, outgoing.scope, 0, updates))
-        contents = await worker.inline_contents(outgoing.updates, size_max)
+        contents = await worker.inline_contents(outgoing.updates, size_max, exchange.travelled)
         await self._link.send(Records(volume.name, outgoing.scope, outgoing.position, last, contents, outgoing.mark))
 
     def _now_knows(self, exchange: Exchange, scope: Scope, mark: Vector) -> None:

@@ -68,6 +68,8 @@ class Exchange:
     applied: int = 0
     """Position up to which it has said that it applied."""
     stored: int = 0
+    travelled: Hashes = field(default_factory=Hashes)
+    """Contents that it was sent with their records."""
     midstream: bool = False
     """It has not said the mark of what it is sending."""
     waiting_since_ns: int = 0

@@ -4,17 +4,18 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import trio
 
 from csfs.core.groups import Rules
-from csfs.core.objects import Applied, Kind
+from csfs.core.objects import Applied, Content, Kind
 from csfs.core.paths import ROOT, RelPath
 from csfs.errors import CsfsError
 from csfs.index.ledger import KeptVersion
 from csfs.replicate.applier import Applier
 from csfs.replicate.compare import compare
+from csfs.replicate.contents import Hashes
 from csfs.replicate.directories import Directories
 from csfs.replicate.fetcher import Fetcher
 from csfs.replicate.gate import Gate
@@ -237,27 +238,38 @@ class VolumeWorker:
 
     # ------------------------------------------------------------------------------------------------------------ inline
 
-    async def inline_contents(self, updates: Sequence[Update], size_max: int) -> tuple[tuple[bytes, bytes], ...]:
-        """Return small contents that the receiver of `updates` is likely to lack, at most `size_max` bytes together."""
+    async def inline_contents(
+        self, updates: Sequence[Update], size_max: int, travelled: Hashes
+    ) -> tuple[tuple[bytes, bytes], ...]:
+        """Return small contents that the receiver of `updates` is likely to lack, at most `size_max` bytes together.
+
+        `travelled` are those that it was sent before; what is returned is added.
+        """
         contents: dict[bytes, bytes] = {}
         missing: list[tuple[RelPath, bytes]] = []
         size = 0
-        for update in updates:
-            for entry in update.content.entries if update.content is not None else ():
-                value = entry.value
-                if value.kind is not Kind.FILE or not 0 < value.size <= INLINE_SIZE_MAX or value.hash in contents:
-                    continue
-                size += value.size
-                if size > size_max:
-                    break
-                data = self.volume.contents.get(value.hash)
-                if data is not None:
-                    contents[value.hash] = data
-                elif value.hash not in self.volume.travelled:
-                    missing.append((RelPath(update.path), value.hash))
+        for path, value in _small_files(updates):
+            if value.hash in travelled or value.hash in self.volume.travelled:
+                continue
+            if size + value.size > size_max:
+                break
+            size += value.size
+            travelled.add(value.hash)
+            data = self.volume.contents.get(value.hash)
+            if data is not None:
+                contents[value.hash] = data
+            else:
+                missing.append((path, value.hash))
         if missing and self.volume.root is not None:
             contents.update(await self.volume.with_root(_read_contents, missing))
         return tuple(contents.items())
+
+
+def _small_files(updates: Sequence[Update]) -> Iterator[tuple[RelPath, Content]]:
+    for update in updates:
+        for entry in update.content.entries if update.content is not None else ():
+            if entry.value.kind is Kind.FILE and 0 < entry.value.size <= INLINE_SIZE_MAX:
+                yield RelPath(update.path), entry.value
 
 
 def _read_contents(root: Root, wanted: Sequence[tuple[RelPath, bytes]]) -> dict[bytes, bytes]:
