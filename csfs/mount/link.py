@@ -62,6 +62,12 @@ class Link:
         self._lazy = trio.Event()
         self._hurry = trio.Event()
         self._connected = False
+        self._codec = FrameCodec[ControlMessage](ControlMessage, "daemon", CONTROL_FRAME_SIZE_MAX)
+        self._socket = -1
+        self._rest = b""
+        """Bytes of a message that the socket did not take at once."""
+        self._writing = False
+        self._sent_at = 0.0
         self._reads_on: Callable[[], None] = _nothing
         capture.listen(self._row)
 
@@ -69,11 +75,34 @@ class Link:
         self._recent.note_change(change, names)
         if self._connected:
             self._outbox.add_row(change)
-            (self._lazy if lazy else self._wake).set()
+            if lazy:
+                self._lazy.set()
+            elif trio.current_time() - self._sent_at < BUSY_INTERVAL_S:
+                self._wake.set()
+            else:
+                self._send_now()
 
     def _send(self, message: ControlMessage) -> None:
         if self._connected:
             self._outbox.add(message)
+            self._send_now()
+
+    def _send_now(self) -> None:
+        """Send what waits in this very step; what the socket does not take is left to the task that sends."""
+        if self._socket < 0 or self._rest or self._writing:
+            self._wake.set()
+            self._hurry.set()
+            return
+        data = b"".join(self._codec.encoded(message) for message in self._outbox.taken())
+        self._sent_at = trio.current_time()
+        try:
+            taken = os.write(self._socket, data) if data else 0
+        except BlockingIOError:
+            taken = 0
+        except OSError:
+            return  # the connection is gone, as the task that receives is about to find
+        self._rest = data[taken:]
+        if self._rest:
             self._wake.set()
             self._hurry.set()
 
@@ -97,13 +126,16 @@ class Link:
                 log.exception("unexpected error on the control socket")
             finally:
                 self._connected = False
+                self._socket = -1
                 self._gate.disconnected()
             await trio.sleep(delay_s)
 
     async def _converse(self, stream: trio.SocketStream) -> None:
         peer = _peer_pid(stream.socket)
-        codec: FrameCodec[ControlMessage] = FrameCodec(ControlMessage, "daemon", CONTROL_FRAME_SIZE_MAX)
+        self._codec = codec = FrameCodec[ControlMessage](ControlMessage, "daemon", CONTROL_FRAME_SIZE_MAX)
         self._outbox.clear()
+        self._rest = b""
+        self._writing = False
         # What the hello counts must be in the file, where the daemon reads it; what comes after goes live.
         written = self._journal.commit()
         self._connected = True
@@ -116,6 +148,7 @@ class Link:
             self._journal.clean and written,
         )
         await stream.send_all(codec.encoded(hello))
+        self._socket = stream.socket.fileno()
         self._reads_on = partial(self._read_on, stream.socket, codec, peer)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._sending, stream, codec)
@@ -128,8 +161,14 @@ class Link:
             await self._wake.wait()
             self._wake = trio.Event()
             self._lazy = trio.Event()
+            self._writing = True
+            rest, self._rest = self._rest, b""
+            if rest:
+                await stream.send_all(rest)
             for message in self._outbox.taken():
                 await stream.send_all(codec.encoded(message))
+            self._writing = False
+            self._sent_at = trio.current_time()
             # Rows may wait for company; somebody waits for an answer.
             with trio.move_on_after(BUSY_INTERVAL_S):
                 await self._hurry.wait()
