@@ -121,6 +121,10 @@ class MemoryIndex:
         self._counters[scope] = before + 1
         return before + 1
 
+    def last_counter(self, scope: Scope) -> int:
+        """Return the counter handed out last in `scope`."""
+        return self._counters.get(scope, 0)
+
     def knowledge(self, scope: Scope) -> Vector:
         """Return what is known of `scope`."""
         return self._knowledge.get(scope, {})

@@ -73,6 +73,11 @@ class Remote(State):
         for dot in _dots(update):
             if dot.incarnation == self._incarnation and dot.counter > made:
                 raise RefusedError("a change of this member that it has not made: was it cloned or restored?")
+        counted = self._index.last_counter(scope)
+        for half in (update.content, update.meta):
+            # Counting goes on beyond what a path has seen.
+            if half is not None and half.seen.get(self._incarnation, 0) > counted:
+                raise RefusedError("it has seen changes of this member that were not made: was it cloned or restored?")
 
     def _advance_clock(self, updates: Iterable[Update], now_ns: int) -> None:
         limit = now_ns + SKEW_NS_MAX

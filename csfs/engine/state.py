@@ -23,6 +23,7 @@ from csfs.engine.live import (
 )
 from csfs.engine.ports import IndexPort, Row
 from csfs.engine.rules import GroupRules, Rules, may_send
+from csfs.engine.validation import CLOCK_MAX
 
 _NO_RANKS: Final[Ranks] = {}
 
@@ -104,16 +105,17 @@ class State:
 
     def _tick(self, now_ns: int, record: Record) -> Hlc:
         """Return the clock's next reading: a change is always later than what it replaces."""
-        last = self._index.clock()
-        for entry in record.content.entries:
-            last = max(last, entry.hlc)
-        for meta in record.meta.entries:
-            last = max(last, meta.hlc)
-        if record.time is not None:
-            last = max(last, record.time.hlc)
-        clock = versions.ticked(last, now_ns)
+        clock = versions.ticked(self._index.clock(), now_ns)
         self._index.set_clock(clock)
-        return clock
+        last = max(
+            (
+                *(entry.hlc for entry in record.content.entries),
+                *(meta.hlc for meta in record.meta.entries),
+                record.time.hlc if record.time is not None else 0,
+            )
+        )
+        # A clock that is far ahead, perhaps by mistake, counts for this path alone.
+        return clock if clock > last else Hlc(min(last + 1, CLOCK_MAX))
 
     def _store(
         self, path: RelPath, row: Row, record: Record, applied: Applied, group: GroupRules, pending: bool

@@ -174,6 +174,10 @@ class Rows:
         """
         return self._facts.increment("counter")
 
+    def last_counter(self, scope: Scope) -> int:
+        """Return the counter of our incarnation that was handed out last."""
+        return self._facts.number("counter")
+
     def knowledge(self, scope: Scope) -> Vector:
         """Return what is known of `scope`."""
         return self._knowledge.get(scope, {})

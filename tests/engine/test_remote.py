@@ -12,6 +12,7 @@ from csfs.core.records import ContentEntry, Half
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope
 from csfs.engine.memory import MemoryIndex
 from csfs.engine.ports import Outgoing, Step
+from csfs.engine.validation import CLOCK_MAX
 from csfs.engine.volume import VolumeEngine
 from csfs.wire.messages import Update
 from tests.engine.members import NOW_NS, SCOPE, Side, directory, found, sides
@@ -251,6 +252,31 @@ def test_a_plan_that_was_overtaken_by_a_look_is_made_anew() -> None:
     assert beta.engine.applied(plan, found(b"one")) == (b"f",)
     assert beta.plans(b"f") is None
     assert not beta.row(b"f").pending
+
+
+def test_who_claims_to_have_seen_changes_that_we_have_not_made_is_refused() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    out = alpha.engine.outgoing(0, {}, 100, "beta")
+    (update,) = out.updates
+    assert update.content is not None
+    seen = {**update.content.seen, beta.engine._incarnation: 2**62}
+    lie = msgspec.structs.replace(update, content=msgspec.structs.replace(update.content, seen=seen))
+    received = beta.engine.receive("alpha", out.scope, (lie,), out.mark, NOW_NS)
+    assert [path for path, _ in received.refused] == [b"f"]
+    assert beta.index.row(RelPath(b"f")) is None
+
+
+def test_a_clock_that_is_far_ahead_counts_for_its_own_path_alone() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma")
+    alpha.engine.observe(RelPath(b"f"), found(b"one"), CLOCK_MAX)
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"one"))
+    beta.sees(b"f", found(b"two", mtime_ns=2))
+    beta.sees(b"g", found(b"three"))
+    assert not gamma.hears(beta).refused
+    assert beta.row(b"f").record.content.entries[0].hlc == CLOCK_MAX
+    assert beta.row(b"g").record.content.entries[0].hlc < CLOCK_MAX
 
 
 @dataclass(frozen=True)
