@@ -118,7 +118,9 @@ class Observer:
         self._directories.mark(parent_of(path), local=True)
 
     def _moved(self, source: RelPath, target: RelPath) -> None:
-        self.look(target, Reason(False, moved_from=source))
+        # What was written before the move, and not looked at yet, is to be read where it is now.
+        written = self._looks.get(source)
+        self.look(target, Reason(written is not None and written.content is True, moved_from=source))
         self.look(source, Reason(False, moved_to=target))
         self._spreading.append((source, target))
         for path in (source, target):

@@ -7,12 +7,13 @@ import pytest
 import trio
 import trio.testing
 
+from csfs.core.changes import Change, ChangeKind
 from csfs.core.paths import ROOT, RelPath
 from csfs.replicate.compare import compare
 from csfs.replicate.directories import Directories
 from csfs.replicate.observer import Observer, Reason
 from csfs.replicate.volume import Volume
-from csfs.store.hashing import BLOCK_SIZE
+from csfs.store.hashing import BLOCK_SIZE, block_hash
 from tests.replicate.test_fetcher import made_volume
 
 FILE = RelPath(b"f")
@@ -85,6 +86,28 @@ async def test_nothing_is_believed_of_a_path_to_which_something_is_being_committ
     volume.progress.notify()
     await settled(observer, volume)
     assert volume.index.rows.row(FILE) is not None
+
+
+async def test_what_was_written_before_a_rename_is_read_under_the_new_name(
+    volume: Volume, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    observer, tree = observer_of(volume), tmp_path / "tree"
+    observer.look(FILE)
+    nursery.start_soon(observer.run)
+    await settled(observer, volume)
+    with trio.fail_after(5):
+        await volume.progress.wait_until(lambda: volume.index.rows.row(FILE) is not None)
+    before = (tree / "f").stat()
+    (tree / "f").write_bytes(b"new")
+    os.utime(tree / "f", ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.rename(tree / "f", tree / "g")
+    written = Change(sequence=1, kind=ChangeKind.CONTENT, path=FILE)
+    observer.take([written, Change(sequence=2, kind=ChangeKind.RENAME, path=FILE, target=RelPath(b"g"))])
+    with trio.fail_after(5):
+        await volume.progress.wait_until(lambda: volume.index.rows.row(RelPath(b"g")) is not None)
+    row = volume.index.rows.row(RelPath(b"g"))
+    assert row is not None
+    assert [entry.value.hash for entry in row.record.content.entries] == [block_hash(b"new")]
 
 
 async def test_what_is_held_here_alone_stays_so_at_the_next_comparison(volume: Volume, nursery: trio.Nursery) -> None:
