@@ -103,4 +103,5 @@ class Sources:
             return
         # Live stays what is shown; the entry stays wanted until somebody who has the content is reachable (R21).
         log.info("%s: nobody reachable has the content of %s", self._volume.name, shown(plan.path))
-        self._volume.later(REFETCH_S, lambda: self._volume.apply_soon(paths))
+        if self._fetcher.requesters:  # else whoever connects next has all that is pending applied
+            self._volume.later(REFETCH_S, lambda: self._volume.apply_soon(paths))
