@@ -78,6 +78,7 @@ class Applier:
             finally:
                 self._busy = False
                 volume.progress.notify()
+                volume.settled.notify()
 
     async def _round(self) -> None:
         volume = self._volume

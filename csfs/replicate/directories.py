@@ -26,6 +26,7 @@ class Directories:
         self._volume = volume
         self._marked: dict[RelPath, bool] = {}
         self._wanted = Signal()
+        self._hurried = Signal()
         self._last_mark = 0.0
         self._hurry = False
         self.marks = 0
@@ -48,7 +49,7 @@ class Directories:
     def hurry(self) -> None:
         """Settle what is marked now, quiet or not: somebody waits."""
         self._hurry = True
-        self._wanted.notify()
+        self._hurried.notify()
 
     async def run(self) -> None:
         """Settle directories, for ever."""
@@ -66,12 +67,13 @@ class Directories:
                 continue  # unmounted in the middle
             self.settled = marks
             volume.progress.notify()
+            volume.settled.notify()
 
     async def _wait_quiet(self) -> None:
         deadline = trio.current_time() + SETTLE_S_MAX
-        while not self._hurry and trio.current_time() < min(deadline, self._last_mark + QUIET_S):
-            with trio.move_on_at(min(deadline, self._last_mark + QUIET_S)):
-                await self._wanted.wait()
+        while not self._hurry and trio.current_time() < (quiet := min(deadline, self._last_mark + QUIET_S)):
+            with trio.move_on_at(quiet):
+                await self._hurried.wait()
 
     async def _settle(self) -> None:
         volume = self._volume

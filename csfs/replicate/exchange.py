@@ -195,8 +195,9 @@ class PeerSession:
         exchange = volume.exchanges[self._peer]
         while True:
             # What it is in the middle of telling us must not be told back.
-            with trio.move_on_after(MIDSTREAM_S_MAX):
-                await volume.progress.wait_until(lambda: not exchange.midstream)
+            if exchange.midstream:
+                with trio.move_on_after(MIDSTREAM_S_MAX):
+                    await volume.settled.wait_until(lambda: not exchange.midstream)
             outgoing = volume.engine.outgoing(exchange.sent, exchange.knowledge, UPDATES_MAX, self._peer)
             if outgoing.mark is not None:
                 self._now_knows(exchange, outgoing.scope, outgoing.mark)
@@ -241,7 +242,7 @@ class PeerSession:
                 exchange.reported = position
                 await self._link.send(AppliedUpTo(volume.name, position, len(volume.problems)))
             if exchange.received == received:
-                await volume.progress.wait()
+                await volume.settled.wait()
             # What arrived goes to disk first: nobody waits for these words so much.
             await trio.sleep(ACKNOWLEDGE_S)
 
@@ -308,8 +309,9 @@ class PeerSession:
         volume.apply_soon(received.touched)
         if volume.index.rows.position() != position:
             volume.changed.notify()
-        volume.progress.notify()
         exchange.received = message.position or exchange.received
+        volume.progress.notify()
+        volume.settled.notify()
 
     def _received_ack(self, message: Stored | AppliedUpTo) -> None:
         volume = self._worker(message.volume).volume

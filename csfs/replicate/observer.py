@@ -108,6 +108,7 @@ class Observer:
                     self._moved(target, path)
             case ChangeKind.COMPARE:
                 self.compare_wanted.add(path)
+                self._volume.comparison.notify()
             case ChangeKind.DISPLACED:
                 self._displaced[change.kept] = path
             case _:
@@ -278,6 +279,8 @@ class Observer:
         if volume.index.rows.position() != position:
             volume.changed.notify()
         volume.progress.notify()
+        if any(exchange.arrived for exchange in volume.exchanges.values()):
+            volume.settled.notify()
 
     def _observe(self, path: RelPath, reason: Reason, look: Look | None) -> None:
         volume = self._volume

@@ -9,15 +9,18 @@ class Signal:
     """Wakes every waiter at each `notify`. Between testing a condition and `wait` there must be no other await."""
 
     def __init__(self) -> None:
-        self._event = trio.Event()
+        self._event: trio.Event | None = None
 
     def notify(self) -> None:
         """Wake everyone who waits now."""
-        event, self._event = self._event, trio.Event()
-        event.set()
+        event, self._event = self._event, None
+        if event is not None:
+            event.set()
 
     async def wait(self) -> None:
         """Wait for the next `notify`."""
+        if self._event is None:
+            self._event = trio.Event()
         await self._event.wait()
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:

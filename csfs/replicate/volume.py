@@ -119,6 +119,10 @@ class Volume:
         self.exchanges: dict[str, Exchange] = {}
         self.changed = Signal()
         self.progress = Signal()
+        self.settled = Signal()
+        """What a peer sent may be all applied."""
+        self.comparison = Signal()
+        """A comparison may be due."""
         self.ready = Signal()
         """The root or the gate came or went."""
         self.to_apply: set[RelPath] = set(index.rows.pending())
@@ -177,6 +181,7 @@ class Volume:
     def heard(self, scope: Scope) -> None:
         """A member that does not pull itself has told all it knows of `scope`."""
         self._heard.add(scope)
+        self.comparison.notify()
 
     @property
     def heard_all(self) -> bool:
@@ -207,6 +212,7 @@ class Volume:
         """Report trouble with one path, until it is settled."""
         self.problems[path] = Problem(path, reason)
         self.progress.notify()
+        self.settled.notify()
 
     def settle_problem(self, path: RelPath) -> None:
         """The path is all right (again)."""

@@ -105,7 +105,7 @@ class VolumeWorker:
         self.sources.adopt(await trio.to_thread.run_sync(stage.leftovers))
         volume.ready.notify()
         volume.progress.notify()
-        volume.progress.notify()
+        volume.comparison.notify()
 
     async def _checked_identity(self, stage: Stage, identity: bytes | None) -> str:
         """Return why this root must not be replicated, or nothing: a root that was swapped is not a mass delete."""
@@ -146,6 +146,7 @@ class VolumeWorker:
         self._mount = mount
         volume.ready.notify()
         volume.progress.notify()
+        volume.comparison.notify()
 
     def detach_gate(self, gate: Gate) -> None:
         """The mount process is gone."""
@@ -167,12 +168,12 @@ class VolumeWorker:
     def compare_all(self) -> None:
         """Changes may be missing: compare the whole tree."""
         self.observer.compare_wanted.add(ROOT)
-        self.volume.progress.notify()
+        self.volume.comparison.notify()
 
     async def _compare(self) -> None:
         volume = self.volume
         while True:
-            await volume.progress.wait_until(self._comparison_due)
+            await volume.comparison.wait_until(self._comparison_due)
             await volume.ready.wait_until(lambda: volume.root is not None and not volume.stopped)
             joining = volume.index.ledger.pulling
             wanted, self.observer.compare_wanted = self.observer.compare_wanted, set()
