@@ -27,13 +27,20 @@ Report = Callable[[CommitResult], None]
 ReadOn = Callable[[], None]
 
 
+class GoneError(FileNotFoundError):
+    """The directory of a path is not there any more: what was decided for the path is to be decided anew."""
+
+
 class Place:
     """A name underneath: a descriptor of the directory, and lstat of what is there, None for nothing. Closes itself."""
 
     def __init__(self, root: int, path: RelPath) -> None:
         self.path = path
         self.name = name_of(path) or b"."
-        self.directory = syscalls.openat2(root, parent_of(path) or b".", os.O_PATH | os.O_DIRECTORY)
+        try:
+            self.directory = syscalls.openat2(root, parent_of(path) or b".", os.O_PATH | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise GoneError(errno.ENOENT, "its directory is gone") from error
         self.status = self._lstat()
 
     def _lstat(self) -> os.stat_result | None:
@@ -118,7 +125,7 @@ class Gate:
                     return CommitResult(commit.id, Outcome.THROUGH)
                 return self._done(commit, place)
         except OSError as error:
-            return CommitResult(commit.id, Outcome.FAILED, error=error.errno or errno.EIO, reason=str(error))
+            return _failure(commit, error)
         except ValueError as error:
             return CommitResult(commit.id, Outcome.FAILED, error=errno.EINVAL, reason=str(error))
 
@@ -282,11 +289,17 @@ class Gate:
                     act(place)
                     result = CommitResult(commit.id, Outcome.DONE, place.stamp())
         except OSError as error:
-            self._report(CommitResult(commit.id, Outcome.FAILED, error=error.errno or errno.EIO, reason=str(error)))
+            self._report(_failure(commit, error))
             raise
         self._report(result)
         if result.outcome != Outcome.DONE:
             raise OSError(errno.EAGAIN, result.reason)
+
+
+def _failure(commit: Commit, error: OSError) -> CommitResult:
+    if isinstance(error, GoneError):
+        return CommitResult(commit.id, Outcome.REFUSED, reason=str(error))
+    return CommitResult(commit.id, Outcome.FAILED, error=error.errno or errno.EIO, reason=str(error))
 
 
 def _staged(install: Install) -> RelPath:

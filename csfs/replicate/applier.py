@@ -56,12 +56,15 @@ class Applier:
         self._observer = observer
         self._sources = sources
         self._tries: dict[RelPath, int] = {}
+        self._refused: set[RelPath] = set()
+        """Paths that are looked at again in a moment."""
         self._busy = False
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is left to apply at the moment."""
-        return not self._busy and not self._volume.to_apply
+        """Whether nothing is left to apply at the moment, or to try again soon."""
+        self._refused = {path for path in self._refused if not self._volume.is_settled(path)}
+        return not (self._busy or self._volume.to_apply or self._refused)
 
     async def run(self) -> None:
         """Apply what is pending, for ever."""
@@ -147,6 +150,11 @@ class Applier:
         volume = self._volume
         with volume.index.transaction():
             plans = [plan for path in batch if (plan := volume.engine.plan(path)) is not None]
+        for path in batch:
+            if path in self._tries and not volume.is_pending(path):
+                # What could not be done is not wanted any more.
+                del self._tries[path]
+                volume.settle_problem(path)
         removals = [plan for plan in plans if plan.step is Step.REMOVE]
         others = [plan for plan in plans if plan.step is not Step.REMOVE]
         works = []
@@ -294,6 +302,7 @@ class Applier:
             case Outcome.REFUSED | Outcome.BUSY:
                 # Somebody here was faster: look again, and decide anew.
                 tries = self._tries[path] = self._tries.get(path, 0) + 1
+                self._refused.add(path)
                 log.debug("%s: %s refused: %s", self._volume.name, shown(path), result.reason)
                 delay_s = min(REFUSED_RETRY_S_MAX, 0.001 * 2**tries)
                 self._volume.later(delay_s, lambda: self._observer.look(path, Reason()))

@@ -66,6 +66,8 @@ class Observer:
         self._directories = directories
         self._looks: dict[RelPath, Reason] = {}
         self._spreading: list[tuple[RelPath, RelPath]] = []
+        self._emptied: set[RelPath] = set()
+        """Directories that are gone, or something else, while what was in them waits to be looked at."""
         self._displaced: dict[bytes, RelPath] = {}
         """Kept versions that somebody who had them open has written to since, and where they were live."""
         self._wanted = Signal()
@@ -212,12 +214,38 @@ class Observer:
         return all(status is None or status.st_size <= INLINE_SIZE_MAX for status in statuses)
 
     def _next_batch(self) -> list[tuple[RelPath, Reason]]:
-        """Return the next paths: parents before children, and what a move leaves behind after where it went."""
-        order = sorted(self._looks.items(), key=lambda item: (item[1].moved_to is not None, depth_of(item[0])))
+        """Return the next paths: parents before children, what a move leaves behind after where it went, and directories that are
+        gone after all that was in them.
+        """
+        order = sorted(self._looks.items(), key=self._turn)
         batch = [item for item in order if item[0] not in self._volume.in_flight][:LOOKS_MAX]
         for path, _ in batch:
             del self._looks[path]
         return batch
+
+    def _turn(self, item: tuple[RelPath, Reason]) -> tuple[int, int]:
+        path, reason = item
+        if path in self._emptied:
+            return 2, -depth_of(path)
+        return int(reason.moved_to is not None), depth_of(path)
+
+    def _is_left_for_last(self, path: RelPath, reason: Reason, result: Look | OSError | CsfsError | None) -> bool:
+        """Have what was in a directory that is gone looked at first; return whether there is any.
+
+        While something below it is taken for live, the directory would be, too: it would be made again.
+        """
+        self._emptied.discard(path)
+        is_directory = isinstance(result, Look) and result.observation.kind is Kind.DIRECTORY
+        before = self._shown_at(path)
+        if is_directory or isinstance(result, Exception) or before is None or before.kind is not Kind.DIRECTORY:
+            return False
+        below = list(self._volume.index.rows.shown_paths(path))
+        for child in below:
+            moved_to = reason.moved_to + child[len(path) :] if reason.moved_to is not None else None
+            self.look(child, Reason(moved_to=RelPath(moved_to) if moved_to is not None else None))
+        if below:
+            self._emptied.add(path)
+        return bool(below)
 
     async def _spread(self, source: RelPath, target: RelPath) -> None:
         """A directory was moved: everything that was or is below it is to be looked at."""
@@ -253,8 +281,9 @@ class Observer:
         """
         current = []
         for item, before in zip(found, shown_before, strict=True):
-            path, reason, _ = item
-            if path in self._volume.in_flight or self._shown_at(path) != before:
+            path, reason, result = item
+            overtaken = path in self._volume.in_flight or self._shown_at(path) != before
+            if overtaken or self._is_left_for_last(path, reason, result):
                 self.look(path, reason)
             else:
                 current.append(item)
