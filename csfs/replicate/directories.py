@@ -59,12 +59,16 @@ class Directories:
             await self._wait_quiet()
             await volume.ready.wait_until(lambda: volume.root is not None and not volume.stopped)
             self._hurry = False
-            marks = self.marks
+            # What is marked meanwhile waits for the next round: who waits for these marks need not wait for it.
+            marks, marked = self.marks, self._marked
+            self._marked = {}
             try:
-                while self._marked and self.settled < marks:
-                    await self._settle()
-            except trio.ClosedResourceError:
-                continue  # unmounted in the middle
+                while marked:
+                    await self._settle(marked)
+            except trio.ClosedResourceError:  # unmounted in the middle
+                for directory, local in marked.items():
+                    self._marked[directory] = self._marked.get(directory, False) or local
+                continue
             self.settled = marks
             volume.progress.notify()
             volume.settled.notify()
@@ -75,16 +79,11 @@ class Directories:
             with trio.move_on_at(quiet):
                 await self._hurried.wait()
 
-    async def _settle(self) -> None:
+    async def _settle(self, marked: dict[RelPath, bool]) -> None:
+        """Settle some of `marked` and take them out."""
         volume = self._volume
-        batch = list(self._marked.items())[:SETTLED_MAX]
-        for directory, _ in batch:
-            del self._marked[directory]
-        try:
-            stamps = await volume.with_root(_stamps, [directory for directory, _ in batch])
-        except trio.ClosedResourceError:
-            self._marked.update(batch)
-            raise
+        batch = list(marked.items())[:SETTLED_MAX]
+        stamps = await volume.with_root(_stamps, [directory for directory, _ in batch])
         position = volume.index.rows.position()
         with volume.index.transaction():
             for (directory, local), stamp in zip(batch, stamps, strict=True):
@@ -95,6 +94,8 @@ class Directories:
                 volume.engine.disturbed(directory, stamp, stamp.mtime_ns)
                 if local:
                     volume.engine.touched(directory, stamp.mtime_ns, time.time_ns())
+        for directory, _ in batch:
+            del marked[directory]
         volume.apply_soon(directory for directory, _ in batch)
         if volume.index.rows.position() != position:
             volume.changed.notify()

@@ -4,7 +4,6 @@ from pathlib import Path
 import trio
 import trio.testing
 
-from csfs.config import reader
 from csfs.core.paths import RelPath
 from csfs.index.index import Index
 from csfs.replicate.commit_thread import CommitThread
@@ -12,17 +11,7 @@ from csfs.replicate.gate import Gate
 from csfs.replicate.volume import Volume
 from csfs.replicate.worker import VolumeWorker
 from csfs.store.owners import Owners
-
-SETTINGS = """
-cluster = "web"
-[members.alpha]
-address = ["127.0.0.1:1"]
-[volumes.files]
-path = "/srv/files"
-[[volumes.files.groups]]
-members = ["alpha"]
-include = ["/"]
-"""
+from tests.replicate.alone import rules_of
 
 
 async def nothing_sent(message: object) -> None:
@@ -33,8 +22,7 @@ async def test_a_volume_whose_gate_comes_before_its_root_is_compared(tmp_path: P
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "file").write_bytes(b"content")
     index = Index(str(tmp_path / "index.db"), member="alpha", boot=b"boot", founding=True)
-    rules = reader.parse(SETTINGS, "settings").rules("files", "alpha")
-    volume = Volume("files", index=index, rules=rules, member="alpha", owners=Owners())
+    volume = Volume("files", index=index, rules=rules_of("files"), member="alpha", owners=Owners())
     worker = VolumeWorker(volume)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
