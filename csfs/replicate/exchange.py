@@ -234,14 +234,16 @@ class PeerSession:
         while True:
             position, received = exchange.reported, exchange.received
             while exchange.arrived and _is_applied(worker, exchange.arrived[0]):
-                position = exchange.arrived.popleft().position
+                position = max(position, exchange.arrived.popleft().position)
+            is_news = received > exchange.acknowledged or position > exchange.reported
             if received > exchange.acknowledged:
                 exchange.acknowledged = received
                 await self._link.send(Stored(volume.name, received, dict(volume.engine.knowledge())))
             if position > exchange.reported:
                 exchange.reported = position
                 await self._link.send(AppliedUpTo(volume.name, position, len(volume.problems)))
-            if exchange.received == received:
+            # While something was said, more may have been settled: nobody would wake us for it.
+            if exchange.received == received and not is_news:
                 await volume.settled.wait()
             # What arrived goes to disk first: nobody waits for these words so much.
             await trio.sleep(ACKNOWLEDGE_S)
