@@ -145,9 +145,9 @@ class Ledger:
             for name, at, kept_ns, size, digest, loser, applied in found
         ]
 
-    def kept_with_hash(self, content_hash: bytes) -> list[bytes]:
-        """Return the names of kept files with this content."""
-        return [name for (name,) in self._database.execute("SELECT name FROM kept WHERE hash = ?", (content_hash,))]
+    def kept_with_hash(self, content_hash: bytes) -> list[tuple[bytes, RelPath]]:
+        """Return kept files with this content: names in the kept store, and where they were live."""
+        return list(self._database.execute("SELECT name, path FROM kept WHERE hash = ?", (content_hash,)))
 
     def surplus(self, *, count_max: int, bytes_max: int, before_ns: int) -> list[bytes]:
         """Return names of kept versions that retention lets go, losers of conflicts never among them.

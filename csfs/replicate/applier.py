@@ -20,7 +20,8 @@ from csfs.errors import ContentMismatchError, CsfsError
 from csfs.index.ledger import KeptVersion
 from csfs.replicate.directories import Directories
 from csfs.replicate.gate import COMMITS_MAX, kept_name, staged_name
-from csfs.replicate.observer import RACY_NS, Observer, Reason
+from csfs.replicate.looking import Reason
+from csfs.replicate.observer import RACY_NS, Observer
 from csfs.replicate.sources import Sources
 from csfs.replicate.volume import Root, Volume
 from csfs.store.stage import FromBytes, Source, Staged

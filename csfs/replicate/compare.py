@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from csfs.core.paths import RelPath, is_below
 from csfs.index.rows import RACY, packed_stamp
-from csfs.replicate.observer import Observer, Reason
+from csfs.replicate.looking import Reason
+from csfs.replicate.observer import Observer
 from csfs.replicate.volume import Volume
 from csfs.store.scanning import Found, Skipped, scan
 

@@ -4,10 +4,9 @@ Per volume, records go in our update order; the peer's cursor says where to go o
 peer does not know yet, the newest version of each path alone.
 """
 
-import itertools
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import trio
@@ -16,15 +15,15 @@ from csfs.core.paths import RelPath, shown
 from csfs.core.versions import Scope, Vector, joined
 from csfs.engine.ports import Outgoing
 from csfs.errors import RemoteProtocolError
+from csfs.replicate.asking import Asking
+from csfs.replicate.portions import portions
 from csfs.replicate.serving import Serving
-from csfs.replicate.signals import Signal
 from csfs.replicate.volume import Arrival, Exchange, Volume
 from csfs.replicate.worker import VolumeWorker
-from csfs.store.hashing import HASH_SIZE, block_hash
+from csfs.store.hashing import block_hash
 from csfs.wire.messages import (
     INLINE_BATCH_SIZE_MAX,
     PROTOCOL,
-    TABLE_HASHES_MAX,
     UPDATES_MAX,
     AppliedUpTo,
     Blocks,
@@ -39,19 +38,16 @@ from csfs.wire.messages import (
     Stored,
     Table,
     Unavailable,
-    Update,
     VolumeHello,
 )
 
 log = logging.getLogger(__name__)
 
 SKEW_NS_MAX = 2_000_000_000
-REQUEST_S_MAX = 60.0
 MIDSTREAM_S_MAX = 1.0
+ANSWERS_MAX = 64
+"""Questions of one peer under way; a member asks for some thirty at most."""
 ACKNOWLEDGE_S = 0.005
-PORTION_SIZE_MAX = 2 * 1024 * 1024
-UPDATE_SIZE = 200
-"""What the fixed parts of an entry and the vectors of a few members take."""
 
 
 class LinkPort(Protocol):
@@ -83,9 +79,8 @@ class PeerSession:
         self._workers = workers
         self._greeting = greeting
         self._theirs: dict[str, VolumeHello] = {}
-        self._requests: dict[int, trio.MemorySendChannel[Table | Blocks | None]] = {}
-        self._request_ids = itertools.count(1)
-        self._acked = Signal()
+        self._asking = Asking(link.send)
+        self._answering = 0
 
     # ------------------------------------------------------------------------------------------------------- greeting
 
@@ -165,11 +160,12 @@ class PeerSession:
                 sent=theirs.cursor_position if resumed else 0,
                 # Who pulls has to hear a mark again, even if it knows all that there is.
                 knowledge={} if theirs.pulling else dict(theirs.knowledge),
+                last_records=theirs.cursor_position if resumed else 0,
                 stored=theirs.cursor_position if resumed else 0,
             )
             self._await_pending(volume, exchange)
             volume.exchanges[self._peer] = exchange
-            worker.fetcher.requesters[self._peer] = self
+            worker.fetcher.requesters[self._peer] = self._asking
             volume.apply_soon(volume.index.rows.pending())
             shared.append(worker)
         return shared
@@ -185,8 +181,7 @@ class PeerSession:
             worker.volume.exchanges.pop(self._peer, None)
             worker.fetcher.requesters.pop(self._peer, None)
             worker.volume.progress.notify()
-        for slot in self._requests.values():
-            slot.close()
+        self._asking.close()
 
     # --------------------------------------------------------------------------------------------------------- sending
 
@@ -217,7 +212,7 @@ class PeerSession:
         # Who joins, perhaps with an equal tree of its own, asks for what it lacks until it has applied something.
         joins = self._theirs[volume.name].pulling and not exchange.applied
         size_max = 0 if joins else INLINE_BATCH_SIZE_MAX
-        *early, last = _portions(outgoing.updates)
+        *early, last = portions(outgoing.updates)
         for updates in early:
             # Where it could go on after a break is where this batch began.
             await self._link.send(Records(volume.name, outgoing.scope, 0, updates))
@@ -259,12 +254,9 @@ class PeerSession:
                 case Stored() | AppliedUpTo():
                     self._received_ack(message)
                 case GetTable() | GetBlocks():
-                    worker = self._worker(message.volume)
-                    nursery.start_soon(Serving(worker).answer, message, self._link.send)
+                    nursery.start_soon(self._answer, message)
                 case Table() | Blocks() | Unavailable():
-                    slot = self._requests.pop(message.request, None)
-                    if slot is not None:
-                        slot.send_nowait(None if isinstance(message, Unavailable) else message)
+                    self._asking.answered(message)
                 case Settings():
                     await self._greeting.settings_received(self._peer, message)
                 case Goodbye(reason=reason):
@@ -274,6 +266,15 @@ class PeerSession:
                     pass
                 case _:
                     raise RemoteProtocolError(f"peer {self._peer}: said {type(message).__name__} after Hello")
+
+    async def _answer(self, question: GetTable | GetBlocks) -> None:
+        if self._answering >= ANSWERS_MAX:
+            raise RemoteProtocolError(f"peer {self._peer}: asks for more than {ANSWERS_MAX} contents at once")
+        self._answering += 1
+        try:
+            await Serving(self._worker(question.volume), self._peer).answer(question, self._link.send)
+        finally:
+            self._answering -= 1
 
     def _worker(self, name: str) -> VolumeWorker:
         worker = self._workers.get(name)
@@ -326,65 +327,6 @@ class PeerSession:
             if exchange.applied >= exchange.last_records:
                 exchange.waiting_since_ns = 0
         volume.progress.notify()
-
-    # -------------------------------------------------------------------------------------------------------- requests
-
-    async def table(self, volume: str, content_hash: bytes, count: int) -> bytes | None:
-        """Return the block hashes of a content, None if the peer has it not."""
-        hashes = b""
-        while len(hashes) < count * HASH_SIZE:
-            first = len(hashes) // HASH_SIZE
-            answer = await self._ask(lambda request, at=first: GetTable(volume, request, content_hash, at))  # type: ignore[misc]
-            if not isinstance(answer, Table) or answer.first != first or not answer.hashes:
-                return None
-            if len(answer.hashes) > TABLE_HASHES_MAX * HASH_SIZE or answer.count != count:
-                return None
-            hashes += answer.hashes
-        return hashes
-
-    async def blocks(self, volume: str, content_hash: bytes, first: int, count: int) -> Sequence[bytes] | None:
-        """Return blocks of a content, None if the peer has it not."""
-        answer = await self._ask(lambda request: GetBlocks(volume, request, content_hash, first, count))
-        return answer.blocks if isinstance(answer, Blocks) and answer.first == first else None
-
-    async def _ask(self, question: Callable[[int], GetTable | GetBlocks]) -> Table | Blocks | None:
-        request = next(self._request_ids)
-        send, receive = trio.open_memory_channel[Table | Blocks | None](1)
-        self._requests[request] = send
-        try:
-            await self._link.send(question(request))
-            with trio.move_on_after(REQUEST_S_MAX):
-                return await receive.receive()
-        except (trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError):
-            return None
-        finally:
-            self._requests.pop(request, None)
-        return None
-
-
-def _portions(updates: Sequence[Update]) -> list[tuple[Update, ...]]:
-    """Return `updates` in portions that fit a frame with room to spare, at least one."""
-    portions: list[list[Update]] = [[]]
-    size = 0
-    for update in updates:
-        weight = _weight(update)
-        if portions[-1] and size + weight > PORTION_SIZE_MAX:
-            portions.append([])
-            size = 0
-        portions[-1].append(update)
-        size += weight
-    return [tuple(portion) for portion in portions]
-
-
-def _weight(update: Update) -> int:
-    """Return about how many bytes an update takes at most."""
-    metas = [entry.value for entry in update.meta.entries] if update.meta is not None else []
-    weight = UPDATE_SIZE + len(update.path)
-    for entry in update.content.entries if update.content is not None else ():
-        weight += UPDATE_SIZE + len(entry.value.target) + len(entry.moved_to or b"")
-        if entry.snapshot is not None:
-            metas.append(entry.snapshot)
-    return weight + sum(UPDATE_SIZE + sum(len(name) + len(value) + 8 for name, value in meta.xattrs) for meta in metas)
 
 
 def _is_applied(worker: VolumeWorker, arrival: Arrival) -> bool:

@@ -7,7 +7,6 @@ whole tree is the same code over every path whose stamp moved.
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import trio
 
@@ -17,11 +16,10 @@ from csfs.core.paths import RelPath, depth_of, parent_of, shown
 from csfs.errors import CsfsError
 from csfs.index.ledger import KeptVersion
 from csfs.replicate.directories import Directories
+from csfs.replicate.looking import NO_REASON, Reason, look_at, look_at_kept, paths_below
 from csfs.replicate.signals import Signal
-from csfs.replicate.volume import Root, Volume
-from csfs.store.scanning import scan
+from csfs.replicate.volume import Volume
 from csfs.store.tree import Look
-from csfs.wire.control import KEPT
 from csfs.wire.messages import INLINE_SIZE_MAX
 
 log = logging.getLogger(__name__)
@@ -31,31 +29,8 @@ LOOKS_MAX = 500
 """Paths looked at between two transactions."""
 RACY_NS = 20_000_000
 """A younger stamp does not prove that nothing was written after it was taken (R23)."""
-UNSTABLE_RETRY_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a path is to be looked at.
-
-    `content` True: its bytes may have changed whatever its stamp says; False: they have not, if inode, size and mtime are
-    the same; None: they have not, if the whole stamp is the same.
-    """
-
-    content: bool | None = None
-    moved_from: RelPath | None = None
-    moved_to: RelPath | None = None
-    joining: bool = False
-
-    def merged(self, later: "Reason") -> "Reason":
-        """Return what covers both."""
-        either = (self.content, later.content)
-        return Reason(
-            True if True in either else None if None in either else False,
-            later.moved_from or self.moved_from,
-            later.moved_to or self.moved_to,
-            self.joining or later.joining,
-        )
+UNSTABLE_RETRY_S = 0.1
+UNREADABLE_RETRY_S_MAX = 300.0
 
 
 class Observer:
@@ -65,11 +40,17 @@ class Observer:
         self._volume = volume
         self._directories = directories
         self._looks: dict[RelPath, Reason] = {}
-        self._spreading: list[tuple[RelPath, RelPath]] = []
+        self._since: dict[RelPath, int] = {}
+        """The oldest row that wants each path looked at, ascending; while a path is looked at, too."""
+        self._taking = 0
+        self._tries: dict[RelPath, int] = {}
+        """How often in a row a path could not be read."""
+        self._spreading: list[tuple[RelPath, RelPath, int]] = []
+        """Directories that were moved, and the row that said so."""
         self._emptied: set[RelPath] = set()
         """Directories that are gone, or something else, while what was in them waits to be looked at."""
-        self._displaced: dict[bytes, RelPath] = {}
-        """Kept versions that somebody who had them open has written to since, and where they were live."""
+        self._displaced: dict[bytes, tuple[RelPath, int]] = {}
+        """Kept versions that somebody who had them open has written to since: where they were live, and the row."""
         self._wanted = Signal()
         self._journal = b""
         self._last = 0
@@ -80,13 +61,20 @@ class Observer:
 
     def start_journal(self, journal: bytes, digested: int) -> None:
         """A mount connected: its rows are counted in this journal, and everything up to `digested` is done."""
+        if journal != self._journal:
+            # Another journal counts anew; what the old one held and nobody has looked at is found by comparing.
+            self._since.clear()
+            self._spreading.clear()
+            self._displaced = {name: (path, digested + 1) for name, (path, _) in self._displaced.items()}
         self._journal = journal
         self._last = self.digested = digested
 
     def take(self, changes: Sequence[Change]) -> None:
         """Take in rows as the mount tells them, ascending."""
         for change in changes:
+            self._taking = change.sequence
             self._take(change)
+        self._taking = 0
         if changes:
             self._last = max(self._last, changes[-1].sequence)
             self._wanted.notify()
@@ -112,7 +100,7 @@ class Observer:
                 self.compare_wanted.add(path)
                 self._volume.comparison.notify()
             case ChangeKind.DISPLACED:
-                self._displaced[change.kept] = path
+                self._displaced[change.kept] = path, change.sequence
             case _:
                 self.look(path, Reason(content=True))
 
@@ -125,14 +113,16 @@ class Observer:
         written = self._looks.get(source)
         self.look(target, Reason(written is not None and written.content is True, moved_from=source))
         self.look(source, Reason(False, moved_to=target))
-        self._spreading.append((source, target))
+        self._spreading.append((source, target, self._taking))
         for path in (source, target):
             self._directories.mark(parent_of(path), local=True)
 
-    def look(self, path: RelPath, reason: Reason = Reason()) -> None:
+    def look(self, path: RelPath, reason: Reason = NO_REASON) -> None:
         """Have a path looked at."""
         earlier = self._looks.get(path)
         self._looks[path] = reason if earlier is None else earlier.merged(reason)
+        if self._taking:
+            self._since.setdefault(path, self._taking)
         self._wanted.notify()
 
     @property
@@ -161,7 +151,9 @@ class Observer:
             if volume.index.ledger.pulling and not volume.comparing:
                 # What is here has nothing to say before the others were heard (R14): the comparison then finds it.
                 self._looks.clear()
-                self._finish([], self._last)
+                self._since.clear()
+                self._spreading.clear()
+                self._finish([])
                 continue
             try:
                 await self._round()
@@ -169,9 +161,8 @@ class Observer:
                 continue  # unmounted in the middle; the looks wait for the next mount
 
     async def _round(self) -> None:
-        last = self._last
         while self._spreading:
-            source, target = self._spreading[0]
+            source, target, _ = self._spreading[0]
             await self._spread(source, target)
             self._spreading.pop(0)
         await self._keep_displaced()
@@ -187,13 +178,12 @@ class Observer:
             for path, reason in batch:
                 self.look(path, reason)
             raise
-        current = self._current(found, shown_before)
-        self._finish(current, last if not self._looks and not self._spreading else self.digested)
+        self._finish(self._current(found, shown_before))
 
     async def _keep_displaced(self) -> None:
         """What was written to a version after it was displaced is somebody's work: it is kept for good."""
         while self._displaced:
-            name, path = next(iter(self._displaced.items()))
+            name, (path, _) = next(iter(self._displaced.items()))
             look = await self._volume.with_root(look_at_kept, name)
             if look is not None:
                 applied = Applied(observation=look)
@@ -289,11 +279,13 @@ class Observer:
                 current.append(item)
         return current
 
-    def _finish(
-        self, found: "Sequence[tuple[RelPath, Reason, Look | OSError | CsfsError | None]]", digested: int
-    ) -> None:
+    def _finish(self, found: "Sequence[tuple[RelPath, Reason, Look | OSError | CsfsError | None]]") -> None:
         """Have the engine compare everything found, in one transaction with how far the journal is digested."""
         volume = self._volume
+        for path, _, _ in found:
+            if path not in self._looks:
+                self._since.pop(path, None)
+        digested = self._oldest_wanted() - 1
         position = volume.index.rows.position()
         with volume.index.transaction():
             for path, reason, result in found:
@@ -301,7 +293,7 @@ class Observer:
                     self._not_seen(path, result)
                 else:
                     self._observe(path, reason, result)
-            if digested != self.digested and self._journal:
+            if digested > self.digested and self._journal:
                 volume.index.ledger.set_digested(self._journal, digested)
         self.digested = max(self.digested, digested)
         volume.apply_soon([*(path for path, _, _ in found if volume.is_pending(path)), *volume.engine.woken()])
@@ -310,6 +302,13 @@ class Observer:
         volume.progress.notify()
         if any(exchange.arrived for exchange in volume.exchanges.values()):
             volume.settled.notify()
+
+    def _oldest_wanted(self) -> int:
+        """Return the oldest row of which something is still to be looked at; the next one if there is none."""
+        oldest = [next(iter(self._since.values()), self._last + 1)]
+        oldest += [sequence for _, _, sequence in self._spreading]
+        oldest += [sequence for _, sequence in self._displaced.values()]
+        return min(oldest)
 
     def _observe(self, path: RelPath, reason: Reason, look: Look | None) -> None:
         volume = self._volume
@@ -331,6 +330,7 @@ class Observer:
         if reason.joining and known is None and look is not None and not changed:
             volume.index.ledger.hold([path])
         volume.settle_problem(path)
+        self._tries.pop(path, None)
 
     def _remember_content(self, look: Look) -> None:
         volume, observation = self._volume, look.observation
@@ -347,31 +347,6 @@ class Observer:
     def _not_seen(self, path: RelPath, error: OSError | CsfsError) -> None:
         log.info("%s: %s not read: %s", self._volume.name, shown(path), error)
         self._volume.set_problem(path, f"cannot be read: {error}")
-        self._volume.later(UNSTABLE_RETRY_S, lambda: self.look(path, Reason(content=True)))
-
-
-def look_at(
-    root: Root, batch: Sequence[tuple[RelPath, Reason]], previous: Sequence[Observation | None]
-) -> list[tuple[RelPath, Reason, Look | OSError | CsfsError | None]]:
-    """Look at a batch of paths; for a thread. One that cannot be read does not hold up the others."""
-    found: list[tuple[RelPath, Reason, Look | OSError | CsfsError | None]] = []
-    for (path, reason), before in zip(batch, previous, strict=True):
-        try:
-            found.append((path, reason, root.tree.look(path, before, reason.content, content_size_max=INLINE_SIZE_MAX)))
-        except (OSError, CsfsError) as error:
-            found.append((path, reason, error))
-    return found
-
-
-def look_at_kept(root: Root, name: bytes) -> Observation | None:
-    """Observe a kept version, None if it is gone; for a thread."""
-    try:
-        return root.tree.observe(RelPath(KEPT + b"/" + name))
-    except (OSError, CsfsError) as error:
-        log.warning("kept version %r not read: %s", name, error)
-        return None
-
-
-def paths_below(root: Root, directory: RelPath) -> list[RelPath]:
-    """Return every path below `directory` on disk; none if it is not a directory. For a thread."""
-    return [found.path for chunk in scan(root.tree.root, directory) for found in chunk.found]
+        tries = self._tries[path] = self._tries.get(path, 0) + 1
+        delay_s = min(UNREADABLE_RETRY_S_MAX, UNSTABLE_RETRY_S * 2 ** min(tries, 16))
+        self._volume.later(delay_s, lambda: self.look(path, Reason(content=True)))

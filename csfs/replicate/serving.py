@@ -26,10 +26,15 @@ log = logging.getLogger(__name__)
 
 
 class Serving:
-    """Answers for one volume."""
+    """Answers one peer for one volume: contents of the groups that it is in, and nothing else."""
 
-    def __init__(self, worker: VolumeWorker) -> None:
+    def __init__(self, worker: VolumeWorker, peer: str) -> None:
         self._volume = worker.volume
+        self._scopes = worker.volume.scopes(peer)
+
+    def _may_read(self, path: RelPath) -> bool:
+        group = self._volume.rules.group_of(path)
+        return group is not None and group.scope in self._scopes
 
     async def answer(self, question: GetTable | GetBlocks, send: Callable[[PeerMessage], Awaitable[None]]) -> None:
         """Answer one question; a link that broke meanwhile needs no answer."""
@@ -54,12 +59,12 @@ class Serving:
         if not 0 < question.count <= BLOCKS_PER_REQUEST_MAX or question.first < 0:
             raise RemoteProtocolError(f"a request for {question.count} blocks, limit {BLOCKS_PER_REQUEST_MAX}")
         volume = self._volume
-        data = volume.contents.get(question.hash)
-        if data is not None and question.first == 0 and question.count == 1:
-            return Blocks(question.request, 0, (data,))
         table = volume.index.ledger.table(question.hash)
-        paths = volume.index.rows.paths_with_hash(question.hash)
-        kept = volume.index.ledger.kept_with_hash(question.hash)
+        paths = [path for path in volume.index.rows.paths_with_hash(question.hash) if self._may_read(path)]
+        kept = [name for name, path in volume.index.ledger.kept_with_hash(question.hash) if self._may_read(path)]
+        data = volume.contents.get(question.hash)
+        if data is not None and paths and question.first == 0 and question.count == 1:
+            return Blocks(question.request, 0, (data,))
         try:
             blocks = await volume.with_root(_read, paths, kept, question, table)
         except trio.ClosedResourceError:

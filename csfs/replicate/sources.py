@@ -45,7 +45,7 @@ class Sources:
         if content.hash in self._left:
             return FromStage(self._left[content.hash].name)
         elsewhere: list[Source] = [FromTree(p) for p in self._volume.index.rows.paths_with_hash(content.hash)]
-        elsewhere += [FromKept(n) for n in self._volume.index.ledger.kept_with_hash(content.hash)]
+        elsewhere += [FromKept(n) for n, _ in self._volume.index.ledger.kept_with_hash(content.hash)]
         return next((source for source in elsewhere if source not in self._wrong), None)
 
     def adopt(self, left: Sequence[Leftover]) -> None:

@@ -11,7 +11,8 @@ from csfs.core.changes import Change, ChangeKind
 from csfs.core.paths import ROOT, RelPath
 from csfs.replicate.compare import compare
 from csfs.replicate.directories import Directories
-from csfs.replicate.observer import Observer, Reason
+from csfs.replicate.looking import Reason
+from csfs.replicate.observer import Observer
 from csfs.replicate.volume import Volume
 from csfs.store.hashing import BLOCK_SIZE, block_hash
 from tests.replicate.test_fetcher import made_volume

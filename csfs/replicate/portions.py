@@ -1,0 +1,34 @@
+"""Cutting a batch of updates so that each message fits a frame, whatever paths, attributes and vectors it has."""
+
+from collections.abc import Sequence
+
+from csfs.wire.messages import Update
+
+PORTION_SIZE_MAX = 2 * 1024 * 1024
+UPDATE_SIZE = 200
+"""What the fixed parts of an entry and the vectors of a few members take."""
+
+
+def portions(updates: Sequence[Update]) -> list[tuple[Update, ...]]:
+    """Return `updates` in portions that fit a frame with room to spare, at least one."""
+    portions: list[list[Update]] = [[]]
+    size = 0
+    for update in updates:
+        weight = _weight(update)
+        if portions[-1] and size + weight > PORTION_SIZE_MAX:
+            portions.append([])
+            size = 0
+        portions[-1].append(update)
+        size += weight
+    return [tuple(portion) for portion in portions]
+
+
+def _weight(update: Update) -> int:
+    """Return about how many bytes an update takes at most."""
+    metas = [entry.value for entry in update.meta.entries] if update.meta is not None else []
+    weight = UPDATE_SIZE + len(update.path)
+    for entry in update.content.entries if update.content is not None else ():
+        weight += UPDATE_SIZE + len(entry.value.target) + len(entry.moved_to or b"")
+        if entry.snapshot is not None:
+            metas.append(entry.snapshot)
+    return weight + sum(UPDATE_SIZE + sum(len(name) + len(value) + 8 for name, value in meta.xattrs) for meta in metas)
