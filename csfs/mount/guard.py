@@ -84,6 +84,19 @@ def _guarded_coroutine(handler: Handler) -> Handler:
     return guarded_handler
 
 
+def outcome(handler: Callable[..., Any], *arguments: Any) -> tuple[int, Any]:
+    """Return errno (0: done) and result of a plain handler whose caller answers the kernel itself."""
+    try:
+        return 0, handler(*arguments)
+    except pyfuse3.FUSEError as error:
+        return error.errno, None
+    except OSError as error:
+        return error.errno or errno.EIO, None
+    except Exception:
+        log.exception("unexpected error answering %s", getattr(handler, "__name__", handler))
+        return errno.EIO, None
+
+
 def silent(handler: Callable[..., Any]) -> Handler:
     """Return `handler` as a coroutine function that raises nothing: nobody could be told."""
 

@@ -14,6 +14,7 @@ import trio
 from csfs.journal.journal import Journal, open_or_replace
 from csfs.mount import loop, mountinfo, syscalls
 from csfs.mount.capture import Capture
+from csfs.mount.extension import Extension
 from csfs.mount.gate import Gate
 from csfs.mount.inodes import Inodes
 from csfs.mount.link import Link
@@ -46,6 +47,7 @@ class Mount:
         self.recent = Recent(self.journal.last)
         self.gate = Gate(self.inodes, self.capture, self.recent)
         self.operations = PassThrough(self.inodes, self.capture, self.gate, ready)
+        self.extension = Extension(self.operations)
         self.link = Link(settings.volume, settings.control_socket, self.capture, self.gate, self.recent, rules)
 
     async def run(self) -> None:
@@ -112,6 +114,7 @@ def serve(settings: MountSettings, options: frozenset[str], root: int, load_rule
     mount = Mount(settings, root, load_rules, lambda: _tell_ready(ready))
     os.umask(0)  # the kernel has applied the caller's
     loop.install()
+    mount.extension.install()
     pyfuse3.init(mount.operations, settings.path, options_of(settings.volume, options))
     _leave_namespace(settings.path)
     try:

@@ -40,6 +40,12 @@ _open_tree = _libc.syscall
 _open_tree.restype = ctypes.c_long
 _open_tree.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 
+_pwrite = _libc.pwrite
+_pwrite.restype = ctypes.c_ssize_t
+_pwrite.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64)
+_fallocate = _libc.fallocate
+_fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
 # One buffer serves all calls: the mount's loop is the only caller.
 _handle = _FileHandle()
 _handle_address = ctypes.addressof(_handle)
@@ -107,3 +113,17 @@ def cloned_mount(path: bytes) -> int:
     if descriptor < 0:
         raise _failed(path)
     return descriptor
+
+
+def pwrite_from(descriptor: int, address: int, size: int, offset: int) -> int:
+    """Write `size` bytes from memory at `address`; return how many were written."""
+    written: int = _pwrite(descriptor, address, size, offset)
+    if written < 0:
+        raise _failed()
+    return written
+
+
+def fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:
+    """Allocate, zero or give back the space of a part of a file; see fallocate(2)."""
+    if _fallocate(descriptor, mode, offset, length) != 0:
+        raise _failed()

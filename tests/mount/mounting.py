@@ -82,6 +82,8 @@ class Mounted:
     """A volume below one temporary directory. Paths with `unsynced` in a name's beginning are not synced."""
 
     base: Path
+    prelude: str = ""
+    """Python that the starting process runs first."""
 
     def __post_init__(self) -> None:
         self.path = self.base / "volume"
@@ -109,7 +111,7 @@ class Mounted:
 
     def line(self, what: str, **arguments: object) -> list[str]:
         """Return the arguments of a Python interpreter that runs start or stop."""
-        return ["-c", START, what, json.dumps(asdict(self.settings)), json.dumps(arguments)]
+        return ["-c", self.prelude + START, what, json.dumps(asdict(self.settings)), json.dumps(arguments)]
 
     def settings_with(self, **changes: str) -> MountSettings:
         return replace(self.settings, **changes)

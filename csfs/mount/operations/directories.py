@@ -18,14 +18,14 @@ RENAME_FLAGS = store_syscalls.RENAME_NOREPLACE | store_syscalls.RENAME_EXCHANGE
 
 
 class Listing:
-    """An open directory: its own descriptor, and the names as they were when the listing began.
+    """An open directory: its own descriptor, opened when it is needed (-1 before), and the names as they were when the listing began.
 
     The position of an entry is its place in that list, so entries that come and go move none.
     """
 
-    def __init__(self, node: Node, descriptor: int) -> None:
+    def __init__(self, node: Node) -> None:
         self.node = node
-        self.descriptor = descriptor
+        self.descriptor = -1
         self.names: list[bytes] | None = None
 
 
@@ -56,11 +56,20 @@ class Directories(Base):
     # -------------------------------------------------------------------------------------------------------- listing
 
     def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
-        node = self.inodes.node(inode)
-        descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.inodes.descriptor(node))
+        return self.listing_of(self.inodes.node(inode))
+
+    def listing_of(self, node: Node) -> int:
+        """Return a handle of a directory. The kernel has checked who may; it may have the entries in its cache."""
         handle = self.new_handle()
-        self._listings[handle] = Listing(node, descriptor)
+        self._listings[handle] = Listing(node)
         return handle
+
+    def listing_descriptor(self, listing: Listing) -> int:
+        """Return a descriptor to read the directory by; it stays the listing's."""
+        if listing.descriptor < 0:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+            listing.descriptor = os.open(".", flags, dir_fd=self.inodes.descriptor(listing.node))
+        return listing.descriptor
 
     def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         listing = self._listings[fh]
@@ -72,7 +81,7 @@ class Directories(Base):
                 return
 
     def _names(self, listing: Listing) -> list[bytes]:
-        names = [os.fsencode(name) for name in os.listdir(listing.descriptor)]
+        names = [os.fsencode(name) for name in os.listdir(self.listing_descriptor(listing))]
         if listing.node.inode == ROOT_INODE and RESERVED in names:
             names.remove(RESERVED)
         return [b".", b"..", *names]
@@ -96,10 +105,12 @@ class Directories(Base):
         self.close_listing(fh)
 
     def close_listing(self, fh: int) -> None:
-        os.close(self._listings.pop(fh).descriptor)
+        descriptor = self._listings.pop(fh).descriptor
+        if descriptor >= 0:
+            os.close(descriptor)
 
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
-        descriptor = self._listings[fh].descriptor
+        descriptor = self.listing_descriptor(self._listings[fh])
         await trio.to_thread.run_sync(os.fsync, descriptor)
         await self.journal_durable()
 
@@ -113,7 +124,8 @@ class Directories(Base):
         parent = self.inodes.node(parent_inode)
         self.refuse_reserved(parent, name)
         directory = self.inodes.descriptor(parent)
-        os.mkdir(name, stat.S_IMODE(mode), dir_fd=directory)
+        with caller_umask(ctx):
+            os.mkdir(name, stat.S_IMODE(mode), dir_fd=directory)
         return self._made(parent, name, mode, ctx)
 
     def mknod(
@@ -121,7 +133,9 @@ class Directories(Base):
     ) -> pyfuse3.EntryAttributes:
         parent = self.inodes.node(parent_inode)
         self.refuse_reserved(parent, name)
-        os.mknod(name, mode, rdev, dir_fd=self.inodes.descriptor(parent))
+        directory = self.inodes.descriptor(parent)
+        with caller_umask(ctx):
+            os.mknod(name, mode, rdev, dir_fd=directory)
         return self._made(parent, name, mode, ctx)
 
     def symlink(
@@ -277,6 +291,24 @@ class Directories(Base):
         node, status = self.inodes.found(parent, new_name)
         self.capture.linked(node, (parent.inode, new_name), self.writer(ctx))
         return self.entered(node, status)
+
+
+class caller_umask:  # noqa: N801 - used as a function; a generator would cost three times as much
+    """Make what is made in this block with the caller's umask, which a default ACL of the directory overrides.
+
+    The mask belongs to the process, but only the loop makes files in this one.
+    """
+
+    __slots__ = ("_mask",)
+
+    def __init__(self, ctx: pyfuse3.RequestContext) -> None:
+        self._mask = ctx.umask
+
+    def __enter__(self) -> None:
+        os.umask(self._mask)
+
+    def __exit__(self, *error: object) -> None:
+        os.umask(0)
 
 
 def _absent() -> pyfuse3.EntryAttributes:

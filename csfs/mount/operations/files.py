@@ -10,7 +10,7 @@ import trio
 
 from csfs.mount.capture import OpenFile
 from csfs.mount.inodes import Node
-from csfs.mount.operations.directories import Directories
+from csfs.mount.operations.directories import Directories, caller_umask
 from csfs.mount.operations.xattrs import CAPABILITY
 from csfs.mount.writers import Writer
 
@@ -111,7 +111,8 @@ class Files(Directories):
         directory = self.inodes.descriptor(parent)
         creating = flags & ~_STRIPPED | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            descriptor = os.open(name, creating, stat.S_IMODE(mode), dir_fd=directory)
+            with caller_umask(ctx):
+                descriptor = os.open(name, creating, stat.S_IMODE(mode), dir_fd=directory)
         except FileExistsError:
             if flags & os.O_EXCL:
                 raise

@@ -9,12 +9,12 @@ from csfs.mount.gate import Gate
 from csfs.mount.guard import guard_handlers
 from csfs.mount.inodes import Inodes
 from csfs.mount.operations.attributes import Attributes
-from csfs.mount.operations.files import Files
+from csfs.mount.operations.extended import Extended
 from csfs.mount.operations.xattrs import Xattrs
 
 
 @guard_handlers
-class PassThrough(Files, Attributes, Xattrs, pyfuse3.Operations):  # type: ignore[misc]
+class PassThrough(Extended, Attributes, Xattrs, pyfuse3.Operations):  # type: ignore[misc]
     """One directory, passed through. `ready` is called when the kernel has greeted us."""
 
     supports_dot_lookup = False
