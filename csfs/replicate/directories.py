@@ -8,7 +8,7 @@ import time
 
 import trio
 
-from csfs.core.objects import Kind, Stamp
+from csfs.core.objects import Kind, Observation, Stamp
 from csfs.core.paths import RelPath
 from csfs.errors import CsfsError
 from csfs.replicate.signals import Signal
@@ -82,23 +82,32 @@ class Directories:
     async def _settle(self, marked: dict[RelPath, bool]) -> None:
         """Settle some of `marked` and take them out."""
         volume = self._volume
-        batch = list(marked.items())[:SETTLED_MAX]
+        # What a commit is just changing would be taken for what it was before, or for somebody's work.
+        await volume.progress.wait_until(lambda: any(directory not in volume.in_flight for directory in marked))
+        batch = [item for item in marked.items() if item[0] not in volume.in_flight][:SETTLED_MAX]
+        shown_before = [self._shown_at(directory) for directory, _ in batch]
         stamps = await volume.with_root(_stamps, [directory for directory, _ in batch])
         position = volume.index.rows.position()
+        settled: list[RelPath] = []
         with volume.index.transaction():
-            for (directory, local), stamp in zip(batch, stamps, strict=True):
-                row = volume.index.rows.row(directory)
-                shown = row.applied.observation if row is not None else None
-                if stamp is None or shown is None or shown.kind is not Kind.DIRECTORY:
+            for (directory, local), before, stamp in zip(batch, shown_before, stamps, strict=True):
+                if directory in volume.in_flight or self._shown_at(directory) != before:
+                    continue  # overtaken by a commit: its turn comes again
+                settled.append(directory)
+                if stamp is None or before is None or before.kind is not Kind.DIRECTORY:
                     continue
                 volume.engine.disturbed(directory, stamp, stamp.mtime_ns)
                 if local:
                     volume.engine.touched(directory, stamp.mtime_ns, time.time_ns())
-        for directory, _ in batch:
+        for directory in settled:
             del marked[directory]
-        volume.apply_soon(directory for directory, _ in batch)
+        volume.apply_soon(settled)
         if volume.index.rows.position() != position:
             volume.changed.notify()
+
+    def _shown_at(self, directory: RelPath) -> Observation | None:
+        row = self._volume.index.rows.row(directory)
+        return row.applied.observation if row is not None else None
 
 
 def _stamps(root: Root, directories: list[RelPath]) -> list[Stamp | None]:
