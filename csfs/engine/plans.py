@@ -3,7 +3,7 @@
 from csfs.core import versions
 from csfs.core.objects import Applied, Kind, Observation
 from csfs.core.paths import ROOT, RelPath, parent_of
-from csfs.engine.live import ABSENT, Live, applied_as, difference
+from csfs.engine.live import ABSENT, Live, applied_as, difference, holds, is_same_meta, meta_of
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import GroupRules
 from csfs.engine.state import State, new_row
@@ -102,6 +102,19 @@ class Plans(State):
             meta_dot=live.meta_dot,
             meta_seen=row.record.meta.seen,
         )
+
+
+def is_carried_out(plan: Plan, observation: Observation | None) -> bool:
+    """Return whether the disk shows what an installation or a removal was to leave, and nothing that came after it."""
+    match plan.step:
+        case Step.REMOVE:
+            return observation is None
+        case Step.INSTALL if observation is not None and plan.meta is not None:
+            # A directory's time moves with each name in it.
+            same_time = plan.content.kind is Kind.DIRECTORY or observation.mtime_ns == plan.mtime_ns
+            return same_time and holds(observation, plan.content) and is_same_meta(meta_of(observation), plan.meta)
+        case _:
+            return False
 
 
 def _is_in_the_way(shown: Observation | None, live: Live) -> bool:

@@ -181,9 +181,12 @@ class Ledger:
         """Let a held path be followed from now on."""
         self._database.write("DELETE FROM held WHERE path = ?", (path,))
 
-    def add_intent(self, plan: Plan) -> None:
-        """Remember that attributes are about to be set at a path (R20)."""
-        self._database.write("INSERT OR REPLACE INTO intents VALUES (?, ?)", (plan.path, msgspec.msgpack.encode(plan)))
+    def add_intents(self, plans: list[Plan]) -> None:
+        """Remember what is about to be done (R20): what became of it is found by looking if nobody is left to say."""
+        self._database.write_many(
+            "INSERT OR REPLACE INTO intents VALUES (?, ?)",
+            [(plan.path, msgspec.msgpack.encode(plan)) for plan in plans],
+        )
 
     def drop_intents(self, paths: list[RelPath]) -> None:
         """Forget intents that were carried out or given up."""

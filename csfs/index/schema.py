@@ -61,7 +61,7 @@ CREATE TABLE IF NOT EXISTS held (
 ) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS intents (
-    path BLOB PRIMARY KEY,     -- attributes are being set here in several steps
+    path BLOB PRIMARY KEY,     -- a commit is under way here, or its outcome was not recorded
     plan BLOB NOT NULL         -- msgpack of core.rows.Plan
 ) WITHOUT ROWID;
 """

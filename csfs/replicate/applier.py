@@ -16,6 +16,7 @@ import trio
 from csfs.core.objects import Kind, Observation, Stamp
 from csfs.core.paths import RelPath, depth_of, parent_of, shown
 from csfs.core.rows import Plan, Step
+from csfs.engine.plans import is_carried_out
 from csfs.errors import ContentMismatchError, CsfsError
 from csfs.index.ledger import KeptVersion
 from csfs.replicate.directories import Directories
@@ -77,7 +78,7 @@ class Applier:
             try:
                 await self._round()
             except trio.ClosedResourceError:
-                # The mount went away in the middle: what was done is found by looking.
+                await self._take_stock_of_all()
                 volume.apply_soon(volume.index.rows.pending())
             finally:
                 self._busy = False
@@ -103,33 +104,59 @@ class Applier:
         if ready:
             commits = [self._commit(work) for work in ready]
             with volume.index.transaction():
-                for work, commit in zip(ready, commits, strict=True):
-                    if isinstance(commit.action, Attributes) and _has_steps(commit.action):
-                        volume.index.ledger.add_intent(work.plan)
+                volume.index.ledger.add_intents([work.plan for work in ready])
             # Cancelled here, what is under way stays in flight: nobody knows what became of it.
             volume.in_flight = {work.plan.path for work in ready}
             try:
                 results = await gate.commit(commits)
                 self._record(ready, results)
                 outcomes = zip(ready, results, strict=True)
-                half_done = [work.plan for work, result in outcomes if result.outcome is Outcome.FAILED]
-                await self.take_stock([plan for plan in half_done if plan.step is Step.ATTRIBUTES])
+                await self.take_stock([w.plan for w, result in outcomes if result.outcome is Outcome.FAILED])
+            except trio.ClosedResourceError:
+                raise  # stays in flight until stock is taken
             except Exception:
                 volume.in_flight = set()
                 raise
             volume.in_flight = set()
 
+    async def _take_stock_of_all(self) -> None:
+        """The mount went away in the middle of a batch: what was done is found by looking."""
+        volume = self._volume
+        try:
+            await self.take_stock(volume.index.ledger.intents())
+        except trio.ClosedResourceError:
+            pass  # the directory underneath is gone as well: stock is taken when it is back
+        finally:
+            volume.in_flight = set()
+
     async def take_stock(self, plans: Sequence[Plan]) -> None:
-        """What was left half set is completed, before anything there is taken for somebody's change (R20)."""
+        """Find out what became of commits whose outcome nobody recorded, before anything there is taken for somebody's change.
+
+        What is known may have moved on since: what was installed would then be taken for a new version. What was left half
+        set is completed (R20).
+        """
         volume = self._volume
         if not plans:
             return
-        found = await volume.with_root(_observed, [plan.path for plan in plans], [plan.base for plan in plans])
+        volume.in_flight |= {plan.path for plan in plans}
+        try:
+            found = await volume.with_root(_observed, plans)
+        finally:
+            volume.in_flight -= {plan.path for plan in plans}
         with volume.index.transaction():
             for plan, observation in zip(plans, found, strict=True):
-                if volume.engine.interrupted(plan, observation):
+                if is_carried_out(plan, observation):
+                    self._carried_out(plan, observation)
+                elif plan.step is Step.ATTRIBUTES and volume.engine.interrupted(plan, observation):
                     log.info("%s: %s was left half set, and is completed", volume.name, shown(plan.path))
             volume.index.ledger.drop_intents([plan.path for plan in plans])
+        volume.apply_soon(plan.path for plan in plans)
+
+    def _carried_out(self, plan: Plan, observation: Observation | None) -> None:
+        self._volume.apply_soon(self._volume.engine.applied(plan, observation, racy=True))
+        self._directories.mark(parent_of(plan.path), local=False)
+        if observation is not None and observation.kind is Kind.DIRECTORY:
+            self._directories.mark(plan.path, local=False)
 
     def _is_current(self, work: Work) -> bool:
         """Return whether the index still shows what the plan was made on; else it is planned anew.
@@ -227,9 +254,10 @@ class Applier:
             for work, result in zip(works, results, strict=True):
                 if result.outcome is Outcome.DONE:
                     following += self._done(work, result.stamp)
-            whole = [work for work, result in zip(works, results, strict=True) if result.outcome is not Outcome.FAILED]
-            attributes = [work.plan.path for work in whole if work.plan.step is Step.ATTRIBUTES]
-            volume.index.ledger.drop_intents(attributes)
+            whole = [
+                w.plan.path for w, result in zip(works, results, strict=True) if result.outcome is not Outcome.FAILED
+            ]
+            volume.index.ledger.drop_intents(whole)
         for work, result in zip(works, results, strict=True):
             if result.outcome is not Outcome.DONE:
                 self._not_done(work, result)
@@ -319,20 +347,15 @@ class Applier:
         self._volume.later(min(RETRY_S_MAX, 2.0 ** min(tries, 6)), lambda: self._volume.apply_soon([path]))
 
 
-def _has_steps(action: Attributes) -> bool:
-    """Return whether a stop in the middle could leave some attributes set and others not."""
-    fields = (action.mode, action.uid, action.gid, action.mtime_ns, action.xattrs)
-    return sum(field is not None for field in fields) > 1
-
-
-def _observed(root: Root, paths: Sequence[RelPath], before: Sequence[Observation | None]) -> list[Observation | None]:
-    """Observe paths whose content is not likely to have changed; for a thread."""
+def _observed(root: Root, plans: Sequence[Plan]) -> list[Observation | None]:
+    """Observe what plans were to change; what cannot be read counts as unchanged. For a thread."""
     found: list[Observation | None] = []
-    for path, previous in zip(paths, before, strict=True):
+    for plan in plans:
+        content_changed = False if plan.step is Step.ATTRIBUTES else None
         try:
-            found.append(root.tree.observe(path, previous, content_changed=False))
+            found.append(root.tree.observe(plan.path, plan.base, content_changed))
         except (OSError, CsfsError):
-            found.append(None)
+            found.append(plan.base)
     return found
 
 

@@ -1,0 +1,87 @@
+import msgspec
+import pytest
+
+from csfs.core.objects import Kind, Observation
+from csfs.core.paths import RelPath
+from csfs.core.rows import Plan, Step
+from csfs.engine.plans import is_carried_out
+from tests.engine.members import NOW_NS, Side, directory, found, sides
+
+PATH = b"file"
+
+
+@pytest.fixture
+def pair() -> tuple[Side, Side]:
+    """Two members; the first has a file, of which the second has heard."""
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(PATH, found(b"first"))
+    beta.hears(alpha)
+    return alpha, beta
+
+
+def planned(side: Side, path: bytes = PATH) -> Plan:
+    plan = side.plans(path)
+    assert plan is not None
+    return plan
+
+
+def test_what_a_crash_kept_from_being_recorded_is_no_change_even_if_more_was_heard_since(
+    pair: tuple[Side, Side],
+) -> None:
+    alpha, beta = pair
+    plan = planned(beta)
+    installed = found(b"first", inode=9)
+    alpha.sees(PATH, found(b"second", mtime_ns=2))
+    beta.hears(alpha)
+    assert is_carried_out(plan, installed)
+    beta.engine.applied(plan, installed)
+    assert not beta.sees(PATH, installed)
+    assert list(beta.engine.conflicts()) == []
+    assert planned(beta).content.hash == found(b"second").hash
+
+
+def test_without_that_it_is_taken_for_a_change_of_this_member(pair: tuple[Side, Side]) -> None:
+    alpha, beta = pair
+    alpha.sees(PATH, found(b"second", mtime_ns=2))
+    beta.hears(alpha)
+    assert beta.sees(PATH, found(b"first", inode=9))
+    assert [conflict.path for conflict in beta.engine.conflicts()] == [PATH]
+
+
+@pytest.mark.parametrize(
+    "observation",
+    [
+        None,
+        found(b"other"),
+        found(b"first", mode=0o600),
+        found(b"first", mtime_ns=7),
+        found(b"first", kind=Kind.SYMLINK),
+    ],
+)
+def test_an_installation_is_carried_out_when_the_disk_shows_exactly_that(
+    pair: tuple[Side, Side], observation: Observation | None
+) -> None:
+    assert not is_carried_out(planned(pair[1]), observation)
+
+
+def test_a_directory_is_made_whatever_time_the_names_in_it_gave_it() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d", directory(mtime_ns=1))
+    beta.hears(alpha)
+    assert is_carried_out(planned(beta, b"d"), directory(mtime_ns=5))
+
+
+def test_a_removal_is_carried_out_when_nothing_is_there(pair: tuple[Side, Side]) -> None:
+    alpha, beta = pair
+    beta.shows(PATH, found(b"first"))
+    alpha.engine.observe(RelPath(PATH), None, NOW_NS)
+    beta.hears(alpha)
+    plan = planned(beta)
+    assert plan.step is Step.REMOVE
+    assert is_carried_out(plan, None)
+    assert not is_carried_out(plan, found(b"first"))
+
+
+def test_attributes_are_never_taken_for_done(pair: tuple[Side, Side]) -> None:
+    plan = msgspec.structs.replace(planned(pair[1]), step=Step.ATTRIBUTES)
+    assert not is_carried_out(plan, found(b"first"))
