@@ -73,5 +73,7 @@ class Through:
             found = os.fstat(descriptor)
             if not stat.S_ISLNK(found.st_mode):
                 os.chmod(f"/proc/self/fd/{descriptor}", stat.S_IMODE(found.st_mode))
+            else:  # nothing of a symlink's mode can be set, and a chown to nobody else makes the kernel ask as well
+                os.chown(name, -1, -1, dir_fd=parent, follow_symlinks=False)
         finally:
             os.close(descriptor)
