@@ -1,0 +1,62 @@
+"""Two network namespaces joined by a cable that can be cut: hosts that have nothing but each other."""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+
+PREFIX_LENGTH = 24
+
+
+class Network:
+    """A network of two. `prefixes` start a program at either end, where `addresses` are its own."""
+
+    addresses = ("192.0.2.1", "192.0.2.2")
+
+    def __init__(self, name: str) -> None:
+        self._names = (f"{name}-1", f"{name}-2")
+        self._cables = (f"{name}a", f"{name}b")
+        # Unlike `ip netns exec` this changes nothing but the network: mounts are everybody's.
+        self.prefixes = tuple(("nsenter", f"--net=/run/netns/{one}") for one in self._names)
+
+    def build(self) -> None:
+        """Make both namespaces and the cable."""
+        for name in self._names:
+            _ip("netns", "add", name)
+        peer = ("peer", "name", self._cables[1], "netns", self._names[1])
+        _ip("link", "add", self._cables[0], "netns", self._names[0], "type", "veth", *peer)
+        for end, (name, cable, address) in enumerate(zip(self._names, self._cables, self.addresses, strict=True)):
+            _ip("-n", name, "link", "set", "lo", "up")
+            _ip("-n", name, "address", "add", f"{address}/{PREFIX_LENGTH}", "dev", cable)
+            self._set(end, "up")
+
+    def remove(self) -> None:
+        """Remove what `build` made, or got to make."""
+        for name in self._names:
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+    def cut(self, end: int = 0) -> None:
+        """Nothing arrives any more, and nobody is told."""
+        self._set(end, "down")
+
+    def heal(self, end: int = 0) -> None:
+        """The cable is whole again."""
+        self._set(end, "up")
+
+    def _set(self, end: int, state: str) -> None:
+        _ip("-n", self._names[end], "link", "set", self._cables[end], state)
+
+
+@contextlib.contextmanager
+def network() -> Iterator[Network]:
+    """Give a network of two."""
+    made = Network(f"csfs{os.getpid()}")
+    try:
+        made.build()
+        yield made
+    finally:
+        made.remove()
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=20)
