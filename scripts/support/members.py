@@ -2,18 +2,22 @@
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from csfs.cli import client
-from csfs.config.home import Home, chosen
+from csfs.config.home import VARIABLE, Home, chosen
 from csfs.errors import CsfsError
+from csfs.mount import mountinfo
 
 VOLUME = "files"
 
@@ -28,14 +32,18 @@ class Member:
         self.tree = self.directory / "tree"
         self.home: Home = chosen(str(self.directory / "home"))
         self._prefix = prefix
+        self._underneath = -1
 
     def csfs(self, *arguments: str, check: bool = True, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a csfs command as this member."""
-        command = [*self._prefix, sys.executable, "-m", "csfs.cli.main", "--home", str(self.home.root), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=timeout_s, check=False)
         if check and done.returncode != 0:
             raise AssertionError(f"{self.name}: csfs {' '.join(arguments)}: exit {done.returncode}: {done.stderr}")
         return done
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of a csfs command as this member."""
+        return [*self._prefix, sys.executable, "-m", "csfs.cli.main", "--home", str(self.home.root), *arguments]
 
     def ask(self, command: str, timeout_s: float = 60.0, **arguments: object) -> Any:
         """Ask this member's daemon what the command line would ask, without starting a process."""
@@ -43,16 +51,26 @@ class Member:
 
     def found(self) -> None:
         """Make a cluster of one, with the tree as its volume."""
-        self.tree.mkdir(parents=True, exist_ok=True)
+        self._prepare()
         self.csfs("init", "--member", self.name, "--listen", self.address)
         self.csfs("volume", "add", VOLUME, str(self.tree))
 
     def join(self, other: "Member", *options: str) -> None:
         """Become a member of the cluster of `other`."""
-        self.tree.mkdir(parents=True, exist_ok=True)
+        self._prepare()
         token = other.csfs("invite", self.name).stdout.strip()
         listening = ("--listen", self.address, "--path", f"{VOLUME}={self.tree}")
         self.csfs("join", other.address, token, *listening, *options)
+
+    def _prepare(self) -> None:
+        self.tree.mkdir(parents=True, exist_ok=True)
+        if self._underneath < 0:
+            self._underneath = os.open(self.tree, os.O_PATH | os.O_DIRECTORY)
+
+    @property
+    def underneath(self) -> Path:
+        """The directory underneath, also while it is mounted over."""
+        return Path(f"/proc/self/fd/{self._underneath}")
 
     def mount(self) -> None:
         """Mount the tree; starts the daemon if none runs."""
@@ -93,15 +111,45 @@ class Member:
         """The process id of the mount process."""
         return int(self.home.mount_pid(VOLUME).read_text().split()[1])
 
+    @property
+    def is_mounted(self) -> bool:
+        """Whether csfs is mounted over the tree."""
+        mount = mountinfo.top_at(mountinfo.current(), str(self.tree))
+        return mount is not None and mount.type == mountinfo.TYPE
+
     def start_daemon(self) -> None:
         """Start the daemon unless it runs."""
-        from csfs.cli import starting
+        start = "from csfs.cli import starting; from csfs.config import home; starting.ensure_daemon(home.chosen())"
+        environment = os.environ | {VARIABLE: str(self.home.root)}
+        subprocess.run([*self._prefix, sys.executable, "-c", start], env=environment, check=True, timeout=60)
 
-        starting.ensure_daemon(self.home)
+    def stop_daemon(self) -> None:
+        """End the daemon as systemd does, and wait for its end."""
+        kill(self.daemon_pid, signal.SIGTERM)
 
     def kill_daemon(self) -> None:
         """Kill the daemon with SIGKILL and wait for its end."""
         kill(self.daemon_pid, signal.SIGKILL)
+
+    def kill_mount(self) -> None:
+        """Kill the mount process with SIGKILL, and wait until its parent has mounted again."""
+        before = self.mount_pid
+        kill(before, signal.SIGKILL)
+        until(lambda: self.mount_pid != before and self.is_mounted, f"{self.name} is mounted again")
+
+    def kill_parent(self) -> None:
+        """Kill the mount's parent with SIGKILL and wait for its end."""
+        kill(self.parent_pid, signal.SIGKILL)
+
+    def journal_last(self) -> int:
+        """Return the number of the last change in the journal."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.home.journal(VOLUME)}?mode=ro", uri=True)) as journal:
+            return int(journal.execute("SELECT coalesce(max(sequence), 0) FROM changes").fetchone()[0])
+
+    def logs(self) -> str:
+        """Return what daemon and mount have logged so far."""
+        found = [log for log in (self.home.daemon_log, self.home.mount_log(VOLUME)) if log.exists()]
+        return "".join(log.read_text(errors="replace") for log in found)
 
     def stop(self) -> None:
         """End everything that runs, whatever state it is in."""
@@ -112,6 +160,9 @@ class Member:
         with contextlib.suppress(OSError, ValueError):
             kill(self.parent_pid, signal.SIGKILL)
         subprocess.run(["umount", "-l", str(self.tree)], capture_output=True, check=False)
+        if self._underneath >= 0:
+            os.close(self._underneath)
+            self._underneath = -1
 
 
 def kill(pid: int, number: signal.Signals, timeout_s: float = 20.0) -> None:
@@ -119,8 +170,6 @@ def kill(pid: int, number: signal.Signals, timeout_s: float = 20.0) -> None:
     descriptor = os.pidfd_open(pid)
     try:
         signal.pidfd_send_signal(descriptor, number)
-        import select
-
         select.select([descriptor], [], [], timeout_s)
     finally:
         os.close(descriptor)
@@ -135,8 +184,6 @@ def free_port() -> int:
 
 def until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
     """Return when `condition` holds; it may raise while what it asks is not there."""
-    import time
-
     deadline = time.monotonic() + timeout_s
     last: object = None
     while time.monotonic() < deadline:
@@ -156,8 +203,18 @@ def two_members(
     """Give two members that replicate copies of `source` (or an empty directory); end both at the end."""
     first, second = (Member(base, name, free_port()) for name in names)
     try:
+        with cluster_of(first, second, source, mounted=mounted):
+            yield first, second
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def cluster_of(first: Member, second: Member, source: Path | None = None, *, mounted: bool = True) -> Iterator[None]:
+    """Make a cluster of two members with copies of `source`; end both, and remove what was theirs, at the end."""
+    try:
         for member in (first, second):
-            member.directory.mkdir(parents=True)
+            member.directory.mkdir(parents=True, exist_ok=True)
             if source is not None:
                 subprocess.run(["cp", "-a", str(source), str(member.tree)], check=True)
         first.found()
@@ -166,11 +223,11 @@ def two_members(
             first.mount()
             second.mount()
             replicating(first, second)
-        yield first, second
+        yield
     finally:
         for member in (first, second):
             member.stop()
-        shutil.rmtree(base, ignore_errors=True)
+            shutil.rmtree(member.directory, ignore_errors=True)
 
 
 def replicating(*members: Member) -> None:
