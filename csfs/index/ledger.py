@@ -163,6 +163,11 @@ class Ledger:
             WHERE place > ? OR kept_ns < ? OR together > ?"""
         return [name for (name,) in self._database.execute(query, (count_max, before_ns, bytes_max))]
 
+    def kept_bytes(self) -> int:
+        """Return how many bytes the kept versions have that retention may let go."""
+        ((together,),) = self._database.execute("SELECT coalesce(sum(size), 0) FROM kept WHERE NOT loser")
+        return int(together)
+
     def drop_kept(self, name: bytes) -> None:
         """Forget a kept version."""
         self._database.write("DELETE FROM kept WHERE name = ?", (name,))

@@ -4,6 +4,7 @@ In rounds: plan a batch, stage it in a thread, announce it, record what was done
 the rounds, so that a large file never holds up a small one.
 """
 
+import errno
 import logging
 import os
 import time
@@ -200,6 +201,7 @@ class Applier:
         """Find the content of a file to install; have it fetched if it is not here."""
         work.source = self._sources.find(work.plan)
         if work.source is None:
+            self._tries.setdefault(work.plan.path, 0)
             self._sources.fetch(work.plan)
         return work.source is not None
 
@@ -321,6 +323,8 @@ class Applier:
             self._sources.failed(work.source, work.plan.content.hash)
             self._volume.apply_soon([work.plan.path])
             return
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            self._volume.want_room(work.plan.content.size)
         self._failed(work.plan.path, str(error))
 
     def _not_done(self, work: Work, result: CommitResult) -> None:

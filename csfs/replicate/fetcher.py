@@ -3,6 +3,8 @@
 Blocks that the old version of the same path holds are taken from there. Every block is verified before it is written.
 """
 
+import contextlib
+import errno
 import logging
 from collections.abc import Sequence
 from typing import Protocol
@@ -12,7 +14,7 @@ import trio
 from csfs.core.rows import Plan
 from csfs.errors import ContentMismatchError, CsfsError
 from csfs.replicate.volume import Root, Volume
-from csfs.store.hashing import BLOCK_SIZE, HASH_SIZE, block_count, block_hash, hash_of_block, table_root
+from csfs.store.hashing import BLOCK_SIZE, HASH_SIZE, ZERO_HASH, block_count, block_hash, hash_of_block, table_root
 from csfs.wire.messages import BLOCKS_PER_REQUEST_MAX
 
 log = logging.getLogger(__name__)
@@ -56,7 +58,15 @@ class Fetcher:
                 log.info("%s: content not fetched from %s: %s", self._volume.name, peer, error)
                 if isinstance(error, OSError):
                     self._volume.set_problem(plan.path, f"content not stored: {error.strerror}")
+                    await self._make_room(plan, error)
         return False
+
+    async def _make_room(self, plan: Plan, error: OSError) -> None:
+        """What does not fit gives back what it took: on a full disk nothing else would come in."""
+        if error.errno == errno.ENOSPC:
+            with contextlib.suppress(*FAILURES):
+                await self._volume.with_root(_discard, plan.content.hash)
+            self._volume.want_room(plan.content.size)
 
     def _peers(self, plan: Plan) -> list[str]:
         """Return connected peers, the author of the content first."""
@@ -144,8 +154,13 @@ def _ranges(numbers: Sequence[int]) -> list[tuple[int, int]]:
 
 def _write(root: Root, content_hash: bytes, table: bytes, first: int, blocks: Sequence[bytes]) -> None:
     """Write blocks that arrived, each verified; for a thread."""
+    root.stage.partials.check_room(sum(map(len, blocks)))
     for number, block in enumerate(blocks, first):
         root.stage.partials.write_block(content_hash, number, block, hash_of_block(content_hash, table, number))
+
+
+def _discard(root: Root, content_hash: bytes) -> None:
+    root.stage.partials.discard(content_hash)
 
 
 def _started(root: Root, plan: Plan, table: bytes, base_table: bytes) -> set[int]:
@@ -159,7 +174,10 @@ def _started(root: Root, plan: Plan, table: bytes, base_table: bytes) -> set[int
         present = partials.present_blocks(content.hash, table)
     held = {base_table[at : at + HASH_SIZE]: at // HASH_SIZE for at in range(0, len(base_table), HASH_SIZE)}
     wanted = [(hash_of_block(content.hash, table, number), number) for number in range(len(table) // HASH_SIZE)]
-    pairs = [(held[digest], number) for digest, number in wanted if number not in present and digest in held]
+    missing = [(digest, number) for digest, number in wanted if number not in present]
+    # A block of zeros stays a hole.
+    partials.check_room(BLOCK_SIZE * sum(digest != ZERO_HASH for digest, _ in missing))
+    pairs = [(held[digest], number) for digest, number in missing if digest in held]
     if not pairs:
         return present
     try:

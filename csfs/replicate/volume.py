@@ -129,6 +129,9 @@ class Volume:
         self.in_flight: set[RelPath] = set()
         """Paths to which something is being committed: what is seen there now means nothing."""
         self.apply_wanted = Signal()
+        self.room_wanted = 0
+        """Bytes of the largest content that did not fit on the disk since room was last made."""
+        self.cramped = Signal()
         self.nursery: trio.Nursery | None = None
         """Where the volume's workers run."""
         # Unique over restarts of the daemon, so that a name left in the stage never meets a new one.
@@ -217,6 +220,11 @@ class Volume:
     def settle_problem(self, path: RelPath) -> None:
         """The path is all right (again)."""
         self.problems.pop(path, None)
+
+    def want_room(self, size: int) -> None:
+        """A content of `size` bytes does not fit on the disk: kept versions may have to go before their time."""
+        self.room_wanted = max(self.room_wanted, size)
+        self.cramped.notify()
 
     def is_pending(self, path: RelPath) -> bool:
         """Whether what is known of `path` is not yet what is shown."""

@@ -214,15 +214,18 @@ class VolumeWorker:
     async def _maintain(self) -> None:
         volume = self.volume
         while True:
-            await trio.sleep(MAINTENANCE_S)
+            with trio.move_on_after(MAINTENANCE_S) as patience:
+                await volume.cramped.wait()
             if volume.index.wants_checkpoint:
                 await trio.to_thread.run_sync(volume.index.checkpoint)
+            bytes_max, cramped = await self._kept_bytes_max(), volume.room_wanted > 0
+            volume.room_wanted = 0
             surplus = volume.index.ledger.surplus(
-                count_max=KEPT_COUNT_MAX, bytes_max=KEPT_BYTES_MAX, before_ns=time.time_ns() - KEPT_AGE_NS_MAX
+                count_max=KEPT_COUNT_MAX, bytes_max=bytes_max, before_ns=time.time_ns() - KEPT_AGE_NS_MAX
             )
             discarded, self._discarded = self._discarded, []
             # What an earlier run left and nothing has asked for since may be the only copy of something.
-            rescued = self.sources.unused() if not volume.to_apply else []
+            rescued = self.sources.unused() if patience.cancelled_caught and not volume.to_apply else []
             if surplus or discarded or rescued:
                 try:
                     await volume.with_root(_clean, surplus, discarded, rescued)
@@ -236,6 +239,18 @@ class VolumeWorker:
                             KeptVersion(left.name, ROOT, time.time_ns(), left.size, left.hash, True, UNKNOWN)
                         )
                     volume.index.ledger.prune_tables()
+            if cramped and surplus:
+                volume.apply_soon(volume.index.rows.pending())
+
+    async def _kept_bytes_max(self) -> int:
+        """Return how much kept versions may take now: less on a full disk, if that makes room enough."""
+        volume = self.volume
+        try:
+            shortage = await volume.with_root(_shortage, volume.room_wanted)
+        except trio.ClosedResourceError:
+            return KEPT_BYTES_MAX
+        together = volume.index.ledger.kept_bytes()
+        return min(KEPT_BYTES_MAX, together - shortage) if 0 < shortage <= together else KEPT_BYTES_MAX
 
     # ------------------------------------------------------------------------------------------------------------ inline
 
@@ -284,6 +299,10 @@ def _read_contents(root: Root, wanted: Sequence[tuple[RelPath, bytes]]) -> dict[
         if look is not None and look.content is not None and look.observation.hash == content_hash:
             found[content_hash] = look.content
     return found
+
+
+def _shortage(root: Root, size: int) -> int:
+    return root.stage.shortage(size)
 
 
 def _clean(root: Root, kept: Sequence[bytes], staged: Sequence[bytes], rescued: Sequence[Leftover]) -> None:

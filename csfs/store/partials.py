@@ -9,6 +9,7 @@ from csfs.store import blocks
 from csfs.store.copying import copy_content, copy_range, write_block
 from csfs.store.hashing import BLOCK_SIZE, HASH_SIZE, ZERO_HASH, block_hash, block_size, hash_of_block
 from csfs.store.reserved import create, remove
+from csfs.store.room import check_room
 
 
 class Partials:
@@ -78,6 +79,14 @@ class Partials:
                 return _present(descriptor, root, table)
         except FileNotFoundError:
             return set()
+
+    def check_room(self, size: int) -> None:
+        """Make sure that `size` more bytes may arrive.
+
+        Raises:
+            OSError: ENOSPC, they would take the last room from everybody else.
+        """
+        check_room(self._directory, size)
 
     def discard(self, root: bytes) -> None:
         """Forget what has arrived of a content."""

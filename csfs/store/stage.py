@@ -22,6 +22,7 @@ from csfs.store.kept import Kept
 from csfs.store.observing import observed
 from csfs.store.partials import Partials, partial_name
 from csfs.store.reserved import Reserved, checked_name, opened, remove, write_all
+from csfs.store.room import shortage
 from csfs.store.tree import Tree
 from csfs.store.unborn import BUILDING, Unborn
 
@@ -109,6 +110,10 @@ class Stage:
     def sync(self) -> None:
         """Make everything staged, committed and kept so far durable, at the price of one call for a whole batch."""
         syscalls.syncfs(self._directory)
+
+    def shortage(self, size: int) -> int:
+        """Return how many bytes are lacking to stage `size` bytes in comfort; 0: none."""
+        return shortage(self._directory, size)
 
     def build(
         self, name: bytes, content: Content, meta: Meta, mtime_ns: int | None, source: Source | None = None

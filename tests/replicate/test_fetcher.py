@@ -92,3 +92,16 @@ async def test_a_full_disk_is_a_problem_of_the_path(tmp_path: Path) -> None:
     fetcher.requesters = {"beta": Peer(OSError(28, "No space left on device"))}
     assert not await fetcher.fetch(plan())
     assert "No space left" in volume.problems[RelPath(b"f")].reason
+    assert volume.room_wanted == len(DATA)
+
+
+async def test_what_does_not_fit_gives_back_what_it_took(tmp_path: Path) -> None:
+    volume = made_volume(tmp_path)
+    fetcher = Fetcher(volume)
+    fetcher.requesters = {"beta": Peer(UnreachableError("gone"))}
+    assert volume.root is not None
+    assert not await fetcher.fetch(plan())
+    assert volume.root.stage.partials.hashes() == [plan().content.hash]
+    fetcher.requesters = {"beta": Peer(OSError(28, "No space left on device"))}
+    assert not await fetcher.fetch(plan())
+    assert volume.root.stage.partials.hashes() == []
