@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from csfs.mount import guard, libfuse
 from csfs.mount.hooks import Slot
+from csfs.mount.operations.xattrs import CAPABILITY
 from csfs.mount.writers import Writer
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ class Extended(Protocol):
     """What the operations have to offer. Errors are OSError or FUSEError, as of all handlers."""
 
     def opened_directory(self, inode: int) -> int: ...
+    def lacks_capability(self, inode: int) -> bool: ...
     def write_from(self, fh: int, offset: int, address: int, size: int, kill_privileges: bool) -> int: ...
     def fallocate(self, fh: int, mode: int, offset: int, length: int, writer: Writer) -> None: ...
     def seek(self, fh: int, offset: int, whence: int) -> int: ...
@@ -79,9 +81,11 @@ class Extension:
     def _extend(self, table: libfuse.Table) -> None:
         self._init_before = libfuse.INIT(table.init)
         self._write_before = libfuse.WRITE_BUF(table.write_buf)
+        self._getxattr_before = libfuse.GETXATTR(table.getxattr)
         for name, kind, handler in (
             ("init", libfuse.INIT, self._init),
             ("opendir", libfuse.OPENDIR, self._opendir),
+            ("getxattr", libfuse.GETXATTR, self._getxattr),
             ("write_buf", libfuse.WRITE_BUF, self._write),
             ("fallocate", libfuse.FALLOCATE, self._fallocate),
             ("lseek", libfuse.LSEEK, self._lseek),
@@ -118,6 +122,14 @@ class Extension:
             information.fh = handle
             information.bits |= self._directory_bits
             self._libfuse.fuse_reply_open(request, file)
+
+    def _getxattr(self, request: int, inode: int, name: bytes, size: int) -> None:
+        if name == CAPABILITY:
+            error, lacks = guard.outcome(self._operations.lacks_capability, inode)
+            if error or lacks:
+                self._libfuse.fuse_reply_err(request, error or errno.ENODATA)
+                return
+        self._getxattr_before(request, inode, name, size)
 
     def _write(self, request: int, inode: int, buffers: Any, offset: int, file: Any) -> None:
         given = buffers.contents

@@ -121,6 +121,7 @@ SESSION_NEW = ctypes.PYFUNCTYPE(Pointer, Pointer, Pointer, ctypes.c_size_t, Poin
 INIT = ctypes.PYFUNCTYPE(None, Pointer, ctypes.POINTER(Connection))
 _FILE = ctypes.POINTER(FileInfo)
 OPENDIR = ctypes.PYFUNCTYPE(None, Pointer, ctypes.c_uint64, _FILE)
+GETXATTR = ctypes.PYFUNCTYPE(None, Pointer, ctypes.c_uint64, ctypes.c_char_p, ctypes.c_size_t)
 WRITE_BUF = ctypes.PYFUNCTYPE(None, Pointer, ctypes.c_uint64, ctypes.POINTER(Buffers), ctypes.c_int64, _FILE)
 FALLOCATE = ctypes.PYFUNCTYPE(None, Pointer, ctypes.c_uint64, ctypes.c_int, ctypes.c_int64, ctypes.c_int64, _FILE)
 LSEEK = ctypes.PYFUNCTYPE(None, Pointer, ctypes.c_uint64, ctypes.c_int64, ctypes.c_int, _FILE)
@@ -188,7 +189,7 @@ def check_operations(table: Table, size: int) -> None:
     Raises:
         OSError: it is not.
     """
-    filled = ("init", "lookup", "opendir", "create", "write_buf", "forget_multi", "readdirplus")
+    filled = ("init", "lookup", "opendir", "getxattr", "create", "write_buf", "forget_multi", "readdirplus")
     empty = ("getlk", "setlk", "bmap", "ioctl", "flock", "fallocate", "copy_file_range", "lseek")
     if size < ctypes.sizeof(Table):
         raise OSError(f"pyfuse3 was built with a libfuse of {size // 8} operations, {len(OPERATIONS)} are expected")

@@ -6,7 +6,7 @@ import stat
 import pyfuse3
 
 from csfs.mount.inodes import Node
-from csfs.mount.operations.base import Base
+from csfs.mount.operations.base import Base, Target
 from csfs.mount.writers import Writer
 
 
@@ -36,18 +36,14 @@ class Attributes(Base):
         if self.gate.is_commit_thread(ctx.pid):
             # The gate has set the attributes underneath already; this request only makes the kernel ask.
             return self.answer(node, self.status(node))
-        descriptor = self.inodes.opened(node)
-        try:
-            path = f"/proc/self/fd/{descriptor}"
+        with self.reached(node) as (descriptor, target):
             before = os.fstat(descriptor)
             writer = self.writer(ctx)
             if fields.update_size:
-                self._truncate(node, path, before.st_size, attr.st_size, fh, writer)
-            if self._change(path, attr, fields, before):
+                self._truncate(node, f"/proc/self/fd/{descriptor}", before.st_size, attr.st_size, fh, writer)
+            if self._change(target, attr, fields, before):
                 self.capture.attributes_set(node, writer)
             return self.answer(node, os.fstat(descriptor))
-        finally:
-            os.close(descriptor)
 
     def _truncate(self, node: Node, path: str, old: int, size: int, fh: int | None, writer: Writer) -> None:
         descriptor = None if fh is None else self.writable_descriptor(fh)
@@ -58,20 +54,20 @@ class Attributes(Base):
         self.capture.resized(node, old, size, writer)
 
     def _change(
-        self, path: str, attr: pyfuse3.EntryAttributes, fields: pyfuse3.SetattrFields, before: os.stat_result
+        self, target: Target, attr: pyfuse3.EntryAttributes, fields: pyfuse3.SetattrFields, before: os.stat_result
     ) -> bool:
         """Set what was asked for; return whether it is something that other members get to see."""
         if fields.update_uid or fields.update_gid:
             uid = attr.st_uid if fields.update_uid else -1
             gid = attr.st_gid if fields.update_gid else -1
-            os.chown(path, uid, gid)
+            os.chown(target, uid, gid)
         if fields.update_mode and not stat.S_ISLNK(before.st_mode):
             # after chown, which clears setuid and setgid: the kernel sends the mode along when that is not wanted
-            os.chmod(path, stat.S_IMODE(attr.st_mode))
+            os.chmod(target, stat.S_IMODE(attr.st_mode))
         if fields.update_atime or fields.update_mtime:
             atime_ns = attr.st_atime_ns if fields.update_atime else before.st_atime_ns
-            mtime_ns = attr.st_mtime_ns if fields.update_mtime else os.stat(path).st_mtime_ns
-            os.utime(path, ns=(atime_ns, mtime_ns))
+            mtime_ns = attr.st_mtime_ns if fields.update_mtime else os.stat(target).st_mtime_ns
+            os.utime(target, ns=(atime_ns, mtime_ns))
         return fields.update_uid or fields.update_gid or fields.update_mode or fields.update_mtime
 
     def writable_descriptor(self, fh: int) -> int | None:

@@ -2,6 +2,8 @@
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pyfuse3
 
@@ -13,6 +15,10 @@ from csfs.mount.writers import Programs, Writer
 
 CACHE_S = 6 * 3600.0
 """How long the kernel may believe what it was told: everything that changes goes through the mount, or is unknown to the kernel."""
+
+
+Target = int | str
+"""What a system call on an object takes: a descriptor, or the path in /proc of one that is good for nothing else."""
 
 
 class Base:
@@ -49,6 +55,19 @@ class Base:
         descriptor = self.inodes.opened(node)
         try:
             return os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def reached(self, node: Node) -> Iterator[tuple[int, Target]]:
+        """Give a descriptor of an object, and what to change it through: the symlink itself, never what it leads to."""
+        descriptor = self.open_descriptor(node)
+        if descriptor is not None:
+            yield descriptor, descriptor
+            return
+        descriptor = self.inodes.opened(node)
+        try:
+            yield descriptor, f"/proc/self/fd/{descriptor}"
         finally:
             os.close(descriptor)
 

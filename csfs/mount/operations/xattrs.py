@@ -3,13 +3,11 @@
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import pyfuse3
 
-from csfs.mount.inodes import Node
-from csfs.mount.operations.base import Base
+from csfs.mount.operations.base import Base, Target
 
 CAPABILITY = b"security.capability"
 ACL_ACCESS = b"system.posix_acl_access"
@@ -19,21 +17,17 @@ PRIVILEGED = b"trusted."
 class Xattrs(Base):
     """Handlers of extended attributes. Objects are reached by descriptor, symlinks themselves included."""
 
-    @contextmanager
-    def _reached(self, node: Node) -> Iterator[str]:
-        descriptor = self.inodes.opened(node)
-        try:
-            yield f"/proc/self/fd/{descriptor}"
-        finally:
-            os.close(descriptor)
+    def lacks_capability(self, inode: int) -> bool:
+        """Return whether an object is known to have no file capability, which the kernel asks before every single write."""
+        return self.inodes.node(inode).no_capability
 
     def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
         node = self.inodes.node(inode)
         if name == CAPABILITY and node.no_capability:
-            raise pyfuse3.FUSEError(errno.ENODATA)  # the kernel asks this before every single write
-        with self._reached(node) as path:
+            raise pyfuse3.FUSEError(errno.ENODATA)
+        with self.reached(node) as (_, target):
             try:
-                return os.getxattr(path, name)
+                return os.getxattr(target, name)
             except OSError as error:
                 if name == CAPABILITY and error.errno == errno.ENODATA:
                     node.no_capability = True
@@ -41,25 +35,25 @@ class Xattrs(Base):
 
     def setxattr(self, inode: int, name: bytes, value: bytes, ctx: pyfuse3.RequestContext) -> None:
         node = self.inodes.node(inode)
-        with self._reached(node) as path:
+        with self.reached(node) as (_, target):
             if name == CAPABILITY:
                 node.no_capability = False
-            os.setxattr(path, name, value)
+            os.setxattr(target, name, value)
             if name == ACL_ACCESS:
-                _clear_setgid(path, ctx)
+                _clear_setgid(target, ctx)
         self.capture.attributes_set(node, self.writer(ctx))
 
     def removexattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         node = self.inodes.node(inode)
-        with self._reached(node) as path:
-            os.removexattr(path, name)
+        with self.reached(node) as (_, target):
+            os.removexattr(target, name)
         self.capture.attributes_set(node, self.writer(ctx))
 
     def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
         node = self.inodes.node(inode)
-        with self._reached(node) as path:
+        with self.reached(node) as (_, target):
             try:
-                names = [os.fsencode(name) for name in os.listxattr(path)]
+                names = [os.fsencode(name) for name in os.listxattr(target)]
             except OSError as error:
                 if error.errno == errno.EOPNOTSUPP:
                     return []
@@ -67,10 +61,10 @@ class Xattrs(Base):
         return names if ctx.uid == 0 else [name for name in names if not name.startswith(PRIVILEGED)]
 
 
-def _clear_setgid(path: str, ctx: pyfuse3.RequestContext) -> None:
+def _clear_setgid(target: Target, ctx: pyfuse3.RequestContext) -> None:
     """Take setgid away when somebody outside of the file's group has set its ACL, as the kernel does for its own file systems."""
-    status = os.stat(path)
+    status = os.stat(target)
     if ctx.uid == 0 or not status.st_mode & stat.S_ISGID or stat.S_ISDIR(status.st_mode) or status.st_gid == ctx.gid:
         return
     if status.st_gid not in pyfuse3.get_sup_groups(ctx.pid):
-        os.chmod(path, stat.S_IMODE(status.st_mode) & ~stat.S_ISGID)
+        os.chmod(target, stat.S_IMODE(status.st_mode) & ~stat.S_ISGID)
