@@ -5,6 +5,7 @@ the rounds, so that a large file never holds up a small one.
 """
 
 import errno
+import heapq
 import logging
 import os
 import time
@@ -88,8 +89,7 @@ class Applier:
 
     async def _round(self) -> None:
         volume = self._volume
-        order = sorted(volume.to_apply, key=depth_of)
-        batch = order[:PLANNED_MAX]
+        batch = heapq.nsmallest(PLANNED_MAX, volume.to_apply, key=depth_of)
         volume.to_apply.difference_update(batch)
         works = self._planned(batch)
         if not works:

@@ -4,6 +4,7 @@ A change says where to look, never what is there: repeated, merged or late chang
 whole tree is the same code over every path whose stamp moved.
 """
 
+import itertools
 import logging
 import time
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 INLINE_LOOKS_MAX = 2
 LOOKS_MAX = 500
 """Paths looked at between two transactions."""
+SORTED_MAX = 10 * LOOKS_MAX
 RACY_NS = 20_000_000
 """A younger stamp does not prove that nothing was written after it was taken (R23)."""
 UNSTABLE_RETRY_S = 0.1
@@ -207,7 +209,8 @@ class Observer:
         """Return the next paths: parents before children, what a move leaves behind after where it went, and directories that are
         gone after all that was in them.
         """
-        order = sorted(self._looks.items(), key=self._turn)
+        # Of a great many, those that wait longest: to sort all of them each time would cost more than the looking.
+        order = sorted(itertools.islice(self._looks.items(), SORTED_MAX), key=self._turn)
         batch = [item for item in order if item[0] not in self._volume.in_flight][:LOOKS_MAX]
         for path, _ in batch:
             del self._looks[path]
