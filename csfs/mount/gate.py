@@ -9,9 +9,13 @@ inode number alone is compared, and what matters of it is in rows.
 """
 
 import errno
+import logging
 import os
 import stat
+import threading
 from collections.abc import Callable
+
+import pyfuse3
 
 from csfs.core.objects import Stamp
 from csfs.core.paths import RelPath, checked, name_of, parent_of
@@ -22,6 +26,8 @@ from csfs.mount.recent import Recent
 from csfs.store import attributes, syscalls
 from csfs.wire import control
 from csfs.wire.control import Attributes, Commit, CommitResult, Install, Move, Outcome, Remove
+
+log = logging.getLogger(__name__)
 
 Report = Callable[[CommitResult], None]
 ReadOn = Callable[[], None]
@@ -78,6 +84,8 @@ class Gate:
         self._recent = recent
         self._displaced = Displaced(inodes, capture)
         self._threads: frozenset[int] = frozenset()
+        self._stale: set[int] = set()
+        """Inodes whose attributes were set underneath, and that the kernel has not asked about since."""
         self._pending: dict[RelPath, Commit] = {}
         self._report: Report = _nobody
         self._read_on: ReadOn = _nothing
@@ -99,6 +107,14 @@ class Gate:
         self._pending.clear()
         self._report = _nobody
         self._read_on = _nothing
+        stale, self._stale = self._stale, set()
+        if stale:
+            # Not in this loop: the kernel may have to wait for something that the loop has to answer.
+            threading.Thread(target=_forget_attributes, args=(stale,), daemon=True).start()
+
+    def refreshed(self, node: Node) -> None:
+        """The kernel has just learnt the attributes of `node`."""
+        self._stale.discard(node.inode)
 
     def is_commit_thread(self, pid: int) -> bool:
         """Return whether a request comes from a registered commit thread."""
@@ -212,12 +228,13 @@ class Gate:
     def _set_attributes(self, commit: Commit, action: Attributes, place: Place) -> CommitResult:
         if place.status is None:
             raise FileNotFoundError(errno.ENOENT, "nothing there whose attributes could be set")
-        stamp = attributes.set_attributes(
-            place.directory, place.name, action.mode, action.uid, action.gid, action.mtime_ns, action.xattrs
-        )
         node = self._inodes.known(place.status)
         if node is not None:
             node.no_capability = False
+            self._stale.add(node.inode)
+        stamp = attributes.set_attributes(
+            place.directory, place.name, action.mode, action.uid, action.gid, action.mtime_ns, action.xattrs
+        )
         return CommitResult(commit.id, Outcome.DONE, stamp, refresh=node is not None)
 
     # ------------------------------------------------------------------------------------------- through the kernel
@@ -294,6 +311,16 @@ class Gate:
         self._report(result)
         if result.outcome != Outcome.DONE:
             raise OSError(errno.EAGAIN, result.reason)
+
+
+def _forget_attributes(inodes: set[int]) -> None:
+    """Have the kernel ask anew: it has attributes cached that a commit changed, and whoever was to tell it is gone."""
+    for inode in inodes:
+        try:
+            pyfuse3.invalidate_inode(inode, attr_only=True)
+        except OSError as error:
+            if error.errno != errno.ENOENT:  # the kernel has forgotten it meanwhile
+                log.warning("attributes of inode %d may be seen as they were: %s", inode, error)
 
 
 def _failure(commit: Commit, error: OSError) -> CommitResult:

@@ -2,12 +2,15 @@
 
 import os
 import stat
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from csfs.core.changes import ChangeKind
 from csfs.core.paths import RelPath
 from csfs.wire.control import KEPT, STAGE, Attributes, Install, Move, Outcome, Remove
+from scripts.support.members import until
 from tests.mount.fake_daemon import FakeDaemon
 from tests.mount.mounting import Mounted
 from tests.mount.watching import Watch
@@ -193,6 +196,23 @@ def test_attributes_are_set_at_once_and_seen_after_a_refresh(served: Served) -> 
     assert status.st_mtime_ns == 1_234_567_890_123_456_789
     assert os.getxattr(volume.path / "file", b"user.x") == b"y"
     assert daemon.flushed() == []
+
+
+@pytest.mark.parametrize(
+    "make", [Path.touch, Path.mkdir, lambda path: path.symlink_to("x")], ids=["file", "dir", "link"]
+)
+def test_attributes_that_no_refresh_followed_are_seen_once_the_daemon_is_gone(
+    served: Served, make: Callable[[Path], object]
+) -> None:
+    volume, daemon = served
+    make(volume.path / "it")
+    (volume.path / "it").lstat()
+    daemon.flushed()
+    result = daemon.announce(b"it", daemon.stamp(b"it"), Attributes(uid=12, gid=34, mtime_ns=1_234_567_890_000_000_001))
+    assert result.refresh
+    daemon.send_raw(b"\xff" * 16)  # nonsense: the connection is dropped, as a daemon's that was killed
+    until(lambda: (volume.path / "it").lstat().st_uid == 12, "the kernel asks anew")
+    assert (volume.path / "it").lstat().st_mtime_ns == 1_234_567_890_000_000_001
 
 
 def test_a_watcher_of_the_directory_sees_a_commit_as_it_sees_a_rename(served: Served) -> None:

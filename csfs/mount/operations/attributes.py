@@ -35,6 +35,7 @@ class Attributes(Base):
         node = self.inodes.node(inode)
         if self.gate.is_commit_thread(ctx.pid):
             # The gate has set the attributes underneath already; this request only makes the kernel ask.
+            self.gate.refreshed(node)
             return self.answer(node, self.status(node))
         with self.reached(node) as (descriptor, target):
             before = os.fstat(descriptor)
