@@ -75,6 +75,10 @@ def _volumes(volumes: list[dict[str, Any]]) -> list[RenderableType]:
         table.add_row(volume["name"], Text(volume["path"]), Text(state), *(str(number) for number in numbers))
         for problem in volume["problems"][:PROBLEMS_SHOWN_MAX]:
             problems.append(Text(f"{volume['name']}: {problem['path']}: {problem['reason']}"))
+        if volume.get("held"):
+            problems.append(
+                Text(f"{volume['name']}: {volume['held']} paths that this host had when it joined stay here alone")
+            )
         if len(volume["problems"]) > PROBLEMS_SHOWN_MAX:
             problems.append(Text(f"{volume['name']}: {len(volume['problems']) - PROBLEMS_SHOWN_MAX} more; see --json"))
     return [table, *([Text(), *problems] if problems else [])]

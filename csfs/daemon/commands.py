@@ -88,7 +88,7 @@ class Commands:
             "reason": reason,
             "paths": live,
             "pending": pending,
-            "conflicts": sum(1 for _ in volume.engine.conflicts()),
+            "conflicts": sum(1 for _ in volume.engine.conflicts(volume.index.rows.contested())),
             "held": len(volume.index.ledger.held()),
             "problems": [{"path": shown(problem.path), "reason": problem.reason} for problem in problems],
             "journal_backlog": max(0, mounted.worker.observer.last - mounted.worker.observer.digested),

@@ -4,7 +4,7 @@ Observations come in through `local`, peers' updates through `remote`; `plans` s
 what peers should hear. The index is the only memory that counts: whatever else is held here may be lost at any time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -25,9 +25,12 @@ from csfs.engine.rules import Rules as Rules
 class VolumeEngine(Local, Remote, Plans, Exchange):
     """One volume on one member as a state machine; the caller's transactions make its steps stand or fall together."""
 
-    def conflicts(self) -> Iterator[Conflict]:
-        """Yield paths at which several versions stand side by side, ascending; reads the whole index."""
-        for path, row in self._rows():
+    def conflicts(self, paths: Iterable[RelPath]) -> Iterator[Conflict]:
+        """Yield those of `paths` at which several versions stand side by side, in their order."""
+        for path in paths:
+            row = self._index.row(path)
+            if row is None:
+                continue
             if is_content_conflict(row.record.content.entries):
                 yield Conflict(path, "content", self._dots(path, row, "content"))
             if is_meta_conflict(row.record.meta.entries):

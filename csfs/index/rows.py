@@ -21,9 +21,9 @@ CACHED_ROWS_MAX = 4_096
 RACY = b"r"
 """Follows a packed stamp that does not prove that nothing was written since (R23)."""
 
-_PUT = """INSERT INTO rows (path, position, live, pending, stamp, hash, row) VALUES (?, ?, ?, ?, ?, ?, ?)
+_PUT = """INSERT INTO rows (path, position, live, pending, contested, stamp, hash, row) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (path) DO UPDATE SET position = excluded.position, live = excluded.live, pending = excluded.pending,
-stamp = excluded.stamp, hash = excluded.hash, row = excluded.row"""
+contested = excluded.contested, stamp = excluded.stamp, hash = excluded.hash, row = excluded.row"""
 
 _BELOW = "path > ? AND path < ?"
 
@@ -83,7 +83,8 @@ class Rows:
         shown = row.applied.observation
         stamp = packed_stamp(shown.stamp) + (RACY if row.applied.racy else b"") if shown is not None else None
         file_hash = shown.hash if shown is not None and shown.kind is Kind.FILE else None
-        return path, position, row.live, row.pending, stamp, file_hash, self._encode(row)
+        contested = len(row.record.content.entries) > 1 or len(row.record.meta.entries) > 1
+        return path, position, row.live, row.pending, contested, stamp, file_hash, self._encode(row)
 
     def _forget(self) -> None:
         self._dirty.clear()
@@ -201,6 +202,11 @@ class Rows:
         """Return every path whose known state is not yet shown."""
         self._flush_rows()
         return [path for (path,) in self._database.execute("SELECT path FROM rows WHERE pending")]
+
+    def contested(self) -> list[RelPath]:
+        """Return every path of which one half has several entries: conflicts are among them."""
+        self._flush_rows()
+        return [path for (path,) in self._database.execute("SELECT path FROM rows WHERE contested")]
 
     def paths_with_hash(self, file_hash: bytes) -> list[RelPath]:
         """Return paths where a regular file with this content is shown, at most ten."""

@@ -13,12 +13,14 @@ CREATE TABLE IF NOT EXISTS rows (
     position INTEGER NOT NULL, -- greatest of the three positions in row; 0: never sent (nothing known)
     live     INTEGER NOT NULL, -- 1: the winner is something other than absent
     pending  INTEGER NOT NULL, -- 1: what is known is not yet what is shown
+    contested INTEGER NOT NULL, -- 1: a half has several entries
     stamp    BLOB,             -- stamp of what is shown, 4 x int64 little-endian, then `r` if racy; NULL: nothing is shown
     hash     BLOB,             -- root hash of the regular file shown; NULL otherwise
     row      BLOB NOT NULL     -- msgpack of core.rows.Row
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS rows_by_position ON rows (position) WHERE position > 0;
 CREATE INDEX IF NOT EXISTS rows_pending ON rows (path) WHERE pending;
+CREATE INDEX IF NOT EXISTS rows_contested ON rows (path) WHERE contested;
 CREATE INDEX IF NOT EXISTS rows_by_hash ON rows (hash) WHERE hash IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS knowledge (

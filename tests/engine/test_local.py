@@ -80,7 +80,7 @@ def test_a_local_change_has_not_seen_what_was_only_wanted() -> None:
     beta.hears(alpha)
     beta.sees(b"f", found(b"mine", mtime_ns=3))
     assert len(beta.row(b"f").record.content.entries) == 2
-    assert [conflict.half for conflict in beta.engine.conflicts()] == ["content"]
+    assert [conflict.half for conflict in beta.engine.conflicts([RelPath(b"f")])] == ["content"]
 
 
 def test_a_delete_does_not_take_an_edit_that_it_has_not_seen() -> None:
