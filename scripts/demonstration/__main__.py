@@ -26,6 +26,7 @@ PLACE = "/var/tmp"
 PREFIX = "csfs-demo-"
 EDIT_S_MAX = 60
 LOG_LINES = 12
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
 """128 and the number of SIGINT, as shells say it."""
 
@@ -42,8 +43,8 @@ def main() -> int:
         parser.error("run it as root: it mounts, and makes files of other owners")
     if options.end is not None:
         return ended(options.end)
-    signal.signal(signal.SIGTERM, interrupted)
-    signal.signal(signal.SIGHUP, interrupted)
+    for number in ENDING:
+        signal.signal(number, interrupted)
     screen = Screen()
     base = Path(tempfile.mkdtemp(prefix=PREFIX, dir=PLACE))
     done = None
@@ -77,7 +78,7 @@ def ended(base: Path) -> int:
 
 def cleaned(screen: Screen, base: Path) -> None:
     """Leave nothing behind; a second interrupt does not stop that."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
     begin = time.perf_counter()
     with screen.busy("cleaning up"):

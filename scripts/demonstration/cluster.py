@@ -14,7 +14,7 @@ from scripts.support.members import Member, free_port, kill, replicating
 
 SOURCE = Path("/etc")
 ARCHIVE = "etc.tar"
-ARCHIVED_MAX = 250
+ARCHIVED_MAX = 120
 """Paths in the archive: enough to be a tree, few enough for a demonstration of seconds."""
 NAMES = ("alpha", "beta")
 SWEEPS_MAX = 20

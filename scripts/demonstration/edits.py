@@ -54,7 +54,7 @@ EDITS = (
         ("work/large",),
     ),
     Edit("mv of the 32 MiB", "mv etc/work/large etc/work/bin/larger", ("work/large", "work/bin/larger")),
-    Edit("tar x of 250 paths", "mkdir etc/unpacked; tar -x -f etc.tar -C etc/unpacked", ("unpacked",)),
+    Edit("tar x of 120 paths", "mkdir etc/unpacked; tar -x -f etc.tar -C etc/unpacked", ("unpacked",)),
     Edit("cp -a of it", "cp -a etc/unpacked etc/copied", ("copied",)),
     Edit("mv of the copy", "mv etc/copied etc/moved", ("copied", "moved")),
     Edit("rm -r", "rm -r etc/unpacked", ("unpacked",)),
