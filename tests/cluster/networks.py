@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 
 PREFIX_LENGTH = 24
+RATE = "16mbit"
 
 
 class Network:
@@ -43,6 +44,15 @@ class Network:
         """The cable is whole again."""
         self._set(end, "up")
 
+    def slow_down(self) -> None:
+        """What leaves the first end takes its time."""
+        rate = ("tbf", "rate", RATE, "burst", "64kb", "latency", "1s")
+        _run("tc", "-n", self._names[0], "qdisc", "add", "dev", self._cables[0], "root", *rate)
+
+    def speed_up(self) -> None:
+        """All is fast again."""
+        _run("tc", "-n", self._names[0], "qdisc", "delete", "dev", self._cables[0], "root")
+
     def _set(self, end: int, state: str) -> None:
         _ip("-n", self._names[end], "link", "set", self._cables[end], state)
 
@@ -59,4 +69,8 @@ def network() -> Iterator[Network]:
 
 
 def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=20)
+    _run("ip", *arguments)
+
+
+def _run(*line: str) -> None:
+    subprocess.run(line, check=True, capture_output=True, timeout=20)

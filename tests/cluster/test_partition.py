@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from csfs.store.hashing import BLOCK_SIZE
 from scripts.support.members import Member, cluster_of, replicating, until
 from tests.cluster.conftest import expect_calm_logs
 from tests.cluster.networks import Network, network
@@ -16,6 +17,7 @@ PORT = 30866
 NOTICED_S_MAX = 40.0
 """A peer that went silent is taken for dead after 15 s."""
 CUTS = 3
+LARGE_SIZE = 5 << 20
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +47,15 @@ def expect_together(alpha: Member, beta: Member) -> None:
 
 def kept(member: Member) -> set[str]:
     """Return the contents in a member's kept store."""
-    return {path.read_text() for path in (member.underneath / ".csfs" / "kept").iterdir() if path.is_file()}
+    return {
+        path.read_text(errors="replace") for path in (member.underneath / ".csfs" / "kept").iterdir() if path.is_file()
+    }
 
 
 def seen(member: Member) -> dict[str, str]:
     """Return the contents of all files in a member's tree."""
     files = (path for path in member.tree.rglob("*") if path.is_file())
-    return {str(path.relative_to(member.tree)): path.read_text() for path in files}
+    return {str(path.relative_to(member.tree)): path.read_text(errors="replace") for path in files}
 
 
 def make(tree: Path, contents: dict[str, str]) -> None:
@@ -68,6 +72,11 @@ def test_what_both_sides_write_while_they_are_cut_off_is_merged_and_no_loser_is_
     before = ("late beta", "late alpha", "removed", "mode", "moved", "gone/a", "gone/b", "quiet")
     make(alpha.tree, {name: f"{name} before" for name in before})
     alpha.wait()
+    fetched = beta.volume()["bytes_fetched"]
+    large = os.urandom(LARGE_SIZE)
+    cable.slow_down()
+    (alpha.tree / "large").write_bytes(large)
+    until(lambda: beta.volume()["bytes_fetched"] > fetched, "beta has some of the large file")
 
     cable.cut()
     make(alpha.tree, {f"alpha/{number}": f"alpha {number}" for number in range(20)})
@@ -93,8 +102,14 @@ def test_what_both_sides_write_while_they_are_cut_off_is_merged_and_no_loser_is_
     make(alpha.tree, {"alpha/afterwards": "written once alpha had noticed"})
     make(beta.tree, {"beta/afterwards": "written once beta had noticed"})
 
+    arrived = beta.volume()["bytes_fetched"] - fetched
+    assert 0 < arrived < LARGE_SIZE
+    cable.speed_up()
     cable.heal()
     expect_together(alpha, beta)
+    assert (beta.tree / "large").read_bytes() == large
+    # A few small files travel at their readers' wish, too.
+    assert beta.volume()["bytes_fetched"] - fetched < LARGE_SIZE + BLOCK_SIZE, "what had arrived was fetched again"
     files = seen(alpha)
     assert len([name for name in files if name.startswith(("alpha/", "beta/"))]) == 42
     expected = {
