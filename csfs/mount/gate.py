@@ -144,6 +144,9 @@ class Gate:
             return _failure(commit, error)
         except ValueError as error:
             return CommitResult(commit.id, Outcome.FAILED, error=errno.EINVAL, reason=str(error))
+        except Exception as error:  # a bug: the daemon waits for an outcome of each commit
+            log.exception("unexpected error at commit %d", commit.id)
+            return CommitResult(commit.id, Outcome.FAILED, error=errno.EIO, reason=f"a bug in csfs: {error!r}")
 
     # ---------------------------------------------------------------------------------------------------------- checks
 
