@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 class Extended(Protocol):
     """What the operations have to offer. Errors are OSError or FUSEError, as of all handlers."""
 
-    def opened_directory(self, inode: int) -> int: ...
+    def opened_directory(self, inode: int) -> tuple[int, bool]: ...
     def lacks_capability(self, inode: int) -> bool: ...
     def write_from(self, fh: int, offset: int, address: int, size: int, kill_privileges: bool) -> int: ...
     def fallocate(self, fh: int, mode: int, offset: int, length: int, writer: Writer) -> None: ...
@@ -116,11 +116,12 @@ class Extension:
         return self._operations.writer_of(context.uid, context.pid)
 
     def _opendir(self, request: int, inode: int, file: Any) -> None:
-        handle = self._answered(request, self._operations.opened_directory, inode)
-        if handle is not None:
+        opened = self._answered(request, self._operations.opened_directory, inode)
+        if opened is not None:
             information = file.contents
-            information.fh = handle
-            information.bits |= self._directory_bits
+            information.fh, may_keep = opened
+            if may_keep:
+                information.bits |= self._directory_bits
             self._libfuse.fuse_reply_open(request, file)
 
     def _getxattr(self, request: int, inode: int, name: bytes, size: int) -> None:

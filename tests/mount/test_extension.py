@@ -154,6 +154,28 @@ def test_a_listing_from_memory_follows_every_change(mounted: Mounted) -> None:
     assert sum(len(files) for _, _, files in os.walk(mounted.path)) == len(names)
 
 
+def test_a_listing_of_another_file_system_below_is_never_from_memory(volume: Mounted) -> None:
+    below = volume.path / "below"
+    below.mkdir()
+    beside = volume.base / "beside"
+    beside.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", beside], check=True)
+    subprocess.run(["mount", "--bind", beside, below], check=True)
+    try:
+        volume.start()
+        for number in range(5):
+            (beside / f"{number}").write_text("old")
+            assert len(os.listdir(below)) == number + 1
+            assert (below / f"{number}").read_text() == "old"
+            (beside / f"{number}").write_text("new")
+            os.utime(beside / f"{number}", ns=(1, 1))
+            assert (below / f"{number}").read_text() == "new"
+            os.utime(beside, ns=(1, 1))
+        volume.stop()
+    finally:
+        subprocess.run(["umount", "-l", below, beside], check=True)
+
+
 def test_a_symlink_that_was_replaced_is_read_anew(mounted: Mounted) -> None:
     link = mounted.path / "link"
     for target in ("one", "two", "three"):

@@ -28,8 +28,10 @@ class Extended(Files):
     def writer_of(self, uid: int, pid: int) -> Writer:
         return self._programs.writer(uid, pid)
 
-    def opened_directory(self, inode: int) -> int:
-        return self.listing_of(self.inodes.node(inode))
+    def opened_directory(self, inode: int) -> tuple[int, bool]:
+        """Return a handle of a directory, and whether the kernel may keep its entries: all changes of them pass the mount."""
+        node = self.inodes.node(inode)
+        return self.listing_of(node), not (node.hidden or node.foreign)
 
     def write_from(self, fh: int, offset: int, address: int, size: int, kill_privileges: bool) -> int:
         """Write `size` bytes of memory at `address`, where the kernel's request lies."""

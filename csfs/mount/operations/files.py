@@ -59,7 +59,7 @@ class Files(Directories):
         handle = self._remembered(node, descriptor, status.st_size, flags, self.writer(ctx))
         if flags & os.O_TRUNC:
             self._truncated(node, self._handles[handle], status, ctx)
-        return pyfuse3.FileInfo(fh=handle)
+        return pyfuse3.FileInfo(fh=handle, keep_cache=not node.foreign)
 
     def _opened(self, node: Node, flags: int) -> int:
         # O_TRUNC is done after the open, when the old size is known
