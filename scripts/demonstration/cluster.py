@@ -60,7 +60,7 @@ class Cluster:
         for member in self.members:
             with screen.timed(member.name, "csfs mount, over the copy"):
                 member.mount()
-        with screen.timed("both", "compared: equal, nothing had to be sent"):
+        with screen.timed("both", "compared, and found equal"):
             replicating(*self.members)
 
     def wait(self) -> None:
