@@ -137,6 +137,8 @@ class Commands:
         """Return when the connected (or the named) members have applied all that was written before."""
         volume, worker = mounted.worker.volume, mounted.worker
         sequence = await mounted.flush()
+        # What was written while nothing was mounted is found by comparing.
+        await volume.progress.wait_until(lambda: worker.is_compared)
         if sequence is not None:
             await volume.progress.wait_until(lambda: worker.observer.digested >= sequence and worker.observer.idle)
         worker.directories.hurry()
@@ -158,7 +160,8 @@ class Commands:
                     behind.append(f"{name} is not connected")
                 elif backlog := _backlog(volume, exchange):
                     behind.append(f"{name} lacks {backlog} changes of {volume.name}")
-            if mounted.worker.observer.looks or not mounted.worker.applier.idle:
+            worker = mounted.worker
+            if worker.observer.looks or not (worker.applier.idle and worker.is_compared):
                 behind.append(f"this member is still busy with {volume.name}")
         return "; ".join(behind) or "this member is still busy"
 
@@ -184,7 +187,7 @@ def _state_of(volume: Volume) -> tuple[str, str]:
             "pulling",
             "" if volume.exchanges else "no other member is connected; what is here is not sent before one is",
         )
-    if volume.comparing:
+    if volume.comparing or volume.uncompared:
         return "comparing", ""
     return "replicating", ""
 

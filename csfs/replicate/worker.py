@@ -198,6 +198,11 @@ class VolumeWorker:
             volume.ready.notify()
             volume.progress.notify()
 
+    @property
+    def is_compared(self) -> bool:
+        """Whether no comparison is under way or about to begin."""
+        return not (self.volume.comparing or (self._comparison_due() and not self.volume.stopped))
+
     def _comparison_due(self) -> bool:
         volume = self.volume
         if not volume.mounted:

@@ -32,9 +32,12 @@ async def test_a_volume_whose_gate_comes_before_its_root_is_compared(tmp_path: P
         gate = Gate(nothing_sent, clone, thread)
         worker.attach_gate(gate, mount=b"mount", clean=False)
         await trio.testing.wait_all_tasks_blocked()
+        assert worker.is_compared, "nothing can be compared before there is a root"
         await worker.attach_root(os.open(tmp_path / "tree", os.O_RDONLY))
+        assert not worker.is_compared
         with trio.fail_after(5):
-            await volume.progress.wait_until(lambda: index.rows.row(RelPath(b"file")) is not None)
+            await volume.progress.wait_until(lambda: worker.is_compared)
+        assert index.rows.row(RelPath(b"file")) is not None
         assert volume.mounted
         nursery.cancel_scope.cancel()
     await gate.release()
