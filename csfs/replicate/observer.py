@@ -332,6 +332,9 @@ class Observer:
         )
         if reason.joining and known is None and look is not None and not changed:
             volume.index.ledger.hold([path])
+        if changed and look is not None and look.observation.kind is Kind.DIRECTORY and not reason.joining:
+            # What was made in it since the look was marked, perhaps, before anybody knew the directory.
+            self._directories.mark(path, local=True)
         volume.settle_problem(path)
         self._tries.pop(path, None)
 
