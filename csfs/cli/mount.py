@@ -29,6 +29,7 @@ def mount(home: Home, path: str, options: tuple[str, ...], foreground: bool) -> 
         CsfsError: it cannot be mounted; nothing is left behind.
     """
     settings = mounting.mount_settings(home, path)
+    parent.check(settings)  # before a daemon is started for it
     starting.ensure_daemon(home)
     parent.start(
         settings,

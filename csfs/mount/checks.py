@@ -9,6 +9,8 @@ from csfs.mount import mountinfo, syscalls
 from csfs.mount.settings import MountSettings
 
 DEVICE = "/dev/fuse"
+DEVICE_NUMBER = os.makedev(10, 229)
+"""Linux, Documentation/admin-guide/devices.txt."""
 
 
 def check(settings: MountSettings) -> None:
@@ -32,8 +34,9 @@ def _check_device() -> None:
         status = os.stat(DEVICE)
     except FileNotFoundError:
         raise ConfigError(f"{DEVICE} is missing; load the kernel's module: modprobe fuse") from None
-    if not stat.S_ISCHR(status.st_mode):
-        raise ConfigError(f"{DEVICE} is no character device; make it: mknod {DEVICE} c 10 229")
+    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != DEVICE_NUMBER:
+        major, minor = os.major(DEVICE_NUMBER), os.minor(DEVICE_NUMBER)
+        raise ConfigError(f"{DEVICE} is something else; move it away, then: mknod {DEVICE} c {major} {minor}")
     if not os.access(DEVICE, os.R_OK | os.W_OK):
         raise ConfigError(f"{DEVICE} cannot be opened for reading and writing; csfs mount has to run as root")
 

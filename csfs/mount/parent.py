@@ -24,6 +24,15 @@ END_S_MAX = 40.0
 """Longer than a parent takes at most to end after the host has unmounted."""
 
 
+def check(settings: MountSettings) -> None:
+    """Check that the volume can be mounted; `start` does it again.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    checks.check(_resolved(settings))
+
+
 def start(
     settings: MountSettings,
     volume_name: str,
@@ -183,7 +192,8 @@ def _launch(
     os.waitpid(pid, 0)
     _clear_away(settings)
     reason = answer[1:].decode("utf-8", "replace") or "the mount process ended at once"
-    return 0, f"{settings.path} cannot be mounted: {reason}"
+    given = f" with -o {','.join(sorted(options))}" if options else ""
+    return 0, f"{settings.path} cannot be mounted{given}: {reason}; see {settings.log_file}"
 
 
 def _be_mount(
