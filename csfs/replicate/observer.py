@@ -14,6 +14,7 @@ import trio
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.objects import Applied, Kind, Observation
 from csfs.core.paths import RelPath, depth_of, parent_of, shown
+from csfs.core.rows import Row
 from csfs.errors import CsfsError
 from csfs.index.ledger import KeptVersion
 from csfs.replicate.directories import Directories
@@ -332,7 +333,7 @@ class Observer:
         )
         if reason.joining and known is None and look is not None and not changed:
             volume.index.ledger.hold([path])
-        if changed and look is not None and look.observation.kind is Kind.DIRECTORY and not reason.joining:
+        if changed and not reason.joining and _is_directory(look) and not _showed_directory(known):
             # What was made in it since the look was marked, perhaps, before anybody knew the directory.
             self._directories.mark(path, local=True)
         volume.settle_problem(path)
@@ -356,3 +357,12 @@ class Observer:
         tries = self._tries[path] = self._tries.get(path, 0) + 1
         delay_s = min(UNREADABLE_RETRY_S_MAX, UNSTABLE_RETRY_S * 2 ** min(tries, 16))
         self._volume.later(delay_s, lambda: self.look(path, Reason(content=True)))
+
+
+def _is_directory(look: Look | None) -> bool:
+    return look is not None and look.observation.kind is Kind.DIRECTORY
+
+
+def _showed_directory(known: Row | None) -> bool:
+    shown_before = known.applied.observation if known is not None else None
+    return shown_before is not None and shown_before.kind is Kind.DIRECTORY
