@@ -92,7 +92,7 @@ def test_metadata_moves_no_content_and_keeps_the_inode(pair: tuple[Member, Membe
 
 def test_metadata_of_a_tree_costs_little_more_than_its_records(pair: tuple[Member, Member]) -> None:
     alpha, beta = pair
-    count = 400
+    count = 150
     (alpha.tree / "many").mkdir()
     for number in range(count):
         (alpha.tree / "many" / str(number)).write_bytes(os.urandom(2_000))
