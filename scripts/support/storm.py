@@ -45,7 +45,7 @@ class Storm:
         self.share = Share()
         self.touching: set[str] = set()
         self._number = 0
-        self._operations: list[Callable[[], None]] = []
+        self._operations: list[Callable[[], object]] = []
         for weight, operation in self._weights():
             self._operations += [operation] * weight
         self._survey()
@@ -133,7 +133,7 @@ class Storm:
     def anything(self) -> str:
         """Return one of our paths, whatever it is."""
         known = [*self.share.files, *self.share.links, *self.share.fifos]
-        return self.directory() if self.dice.random() < 0.2 else self.dice.choice(sorted(known))
+        return self.directory() if self.dice.random() < 0.2 else self.dice.choice(sorted(known) or [self.new_file()])
 
     def content_of(self, path: str) -> bytes:
         """Return what a file of ours holds."""
@@ -425,4 +425,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -13,6 +13,8 @@ from scripts.support.members import Member
 from tests.trees import differences
 
 STORM_S_MAX = 120
+SEED = int(os.environ.get("CSFS_STORM_SEED", "0"))
+"""Set it to have other storms than every other run."""
 TOP = Path(__file__).parent.parent.parent
 
 
@@ -21,6 +23,7 @@ class Storm:
 
     def __init__(self, member: Member, side: int, seed: int, count: int, *, rough: bool = False) -> None:
         self.member = member
+        seed += SEED
         self._report = member.directory / f"storm-{side}-{seed}.json"
         line = [sys.executable, "-m", "scripts.support.storm", str(member.tree), str(self._report)]
         line += ["--side", str(side), "--seed", str(seed), "--count", str(count), *(["--rough"] if rough else [])]

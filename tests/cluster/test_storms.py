@@ -1,12 +1,58 @@
 """Everything that programs do, at both members at once."""
 
+from typing import NamedTuple
+
 import pytest
 
-from scripts.support.members import Member
+from scripts.support.members import Member, until
 from tests.cluster.storms import expect_equal, storm
+
+HEARTBEATS_SIZE_MAX = 120
+"""Of the few heartbeats that fit between the first and the last look; one has some 25 bytes."""
+ACKNOWLEDGEMENTS_SIZE_MAX = 6_000
+
+
+class Traces(NamedTuple):
+    """What a change leaves at a member."""
+
+    sent: int
+    received: int
+    journal: int
+
+    @staticmethod
+    def of(member: Member) -> "Traces":
+        peer = member.peer()
+        return Traces(peer["bytes_sent"], peer["bytes_received"], member.journal_last())
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_after_storms_at_both_members_the_trees_are_equal(etc_pair: tuple[Member, Member], seed: int) -> None:
-    reports = storm(*etc_pair, seed, 1_200)
+    reports = storm(*etc_pair, seed, 700)
     expect_equal(*etc_pair, reports)
+
+
+def test_after_a_storm_nothing_but_heartbeats_is_sent(etc_pair: tuple[Member, Member]) -> None:
+    for member in etc_pair:
+        member.wait()
+    before = [Traces.of(member) for member in etc_pair]
+    for member, traces in zip(etc_pair, before, strict=True):
+        until(lambda m=member, t=traces: Traces.of(m).sent > t.sent, "a heartbeat is sent", 30)  # type: ignore[misc]
+    for member, traces in zip(etc_pair, before, strict=True):
+        now = Traces.of(member)
+        assert now.sent - traces.sent <= HEARTBEATS_SIZE_MAX
+        assert now.received - traces.received <= HEARTBEATS_SIZE_MAX
+        assert now.journal == traces.journal
+
+
+def test_what_arrives_is_neither_journalled_nor_sent_back(etc_pair: tuple[Member, Member]) -> None:
+    alpha, beta = etc_pair
+    for member in etc_pair:
+        member.wait()
+    before = Traces.of(beta)
+    for number in range(100):
+        (alpha.tree / f"s0-echo-{number}").write_bytes(number.to_bytes() * 1_000)
+    alpha.wait()
+    assert (beta.tree / "s0-echo-99").read_bytes() == b"\x63" * 1_000
+    now = Traces.of(beta)
+    assert now.journal == before.journal
+    assert now.sent - before.sent <= ACKNOWLEDGEMENTS_SIZE_MAX
