@@ -1,8 +1,8 @@
 """Turns what handlers did into rows: who, where, which bytes. The journal numbers them, the link and the gate hear of them.
 
-Bytes written are collected per open file and told by one row at release, by one each second while the file stays open, and before
-an fsync is answered. A file that a commit displaced while somebody had it open goes on being watched: what is written to it then is
-told as DISPLACED, under the name that it had.
+Bytes written are collected per open file and told by one row at release, within a second while the file stays open (but not while
+it is written in one go: that would show half a copy), and before an fsync is answered. A file that a commit displaced while somebody
+had it open goes on being watched: what is written to it then is told as DISPLACED, under the name that it had.
 """
 
 from collections.abc import Callable
@@ -69,6 +69,7 @@ class Capture:
         self._listeners: list[Listener] = []
         self.files: dict[int, OpenFile] = {}
         self.dirty: set[OpenFile] = set()
+        self._lasting: set[OpenFile] = set()
 
     def listen(self, listener: Listener) -> None:
         """Have `listener` called with each row from now on."""
@@ -239,6 +240,12 @@ class Capture:
         """Tell of every file that has something to tell, without waiting for its release."""
         for file in tuple(self.dirty):
             self.tell(file)
+
+    def tell_lasting(self) -> None:
+        """Tell of files that had something to tell at the last call already: a program that is done sooner is told of at its close."""
+        for file in self._lasting & self.dirty:
+            self.tell(file)
+        self._lasting = set(self.dirty)
 
     def has_untold(self, node: Node) -> bool:
         """Return whether bytes were written to the node that no row tells."""

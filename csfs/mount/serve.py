@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 COMMIT_INTERVAL_S = 0.005
 SETTLE_S = 1.0
-"""A file that stays open for writing is told of this often."""
+"""What was written to a file that stays open is told within this time, and not in the first half of it."""
 PRUNE_INTERVAL_S = 0.05
 TASKS_MAX = 99
 
@@ -74,8 +74,8 @@ class Mount:
     async def _housekeeping(self) -> None:
         """Tell of files that stay open for writing; let go of rows that the daemon has taken care of."""
         while True:
-            await trio.sleep(SETTLE_S)
-            self.capture.tell_all()
+            await trio.sleep(SETTLE_S / 2)
+            self.capture.tell_lasting()
             while self.journal.prune():  # noqa: ASYNC110 - handlers get their turn between two portions
                 await trio.sleep(PRUNE_INTERVAL_S)
 

@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from csfs.core.changes import Change, ChangeKind
-from csfs.journal.journal import JournalReader
+from csfs.core.paths import RelPath
+from csfs.journal.journal import JournalReader, open_or_replace
+from csfs.mount.capture import Capture
+from csfs.mount.inodes import ROOT_INODE, Inodes
+from csfs.mount.writers import Writer
 from csfs.store.syscalls import RENAME_EXCHANGE, renameat2
 from tests.mount.fake_daemon import FakeDaemon
 from tests.mount.mounting import Mounted, run_as_user
@@ -17,6 +21,13 @@ from tests.mount.mounting import Mounted, run_as_user
 pytestmark = pytest.mark.mount
 Served = tuple[Mounted, FakeDaemon]
 CONTENT, META, CREATE = ChangeKind.CONTENT, ChangeKind.META, ChangeKind.CREATE
+
+
+class Everything:
+    """Rules by which everything is kept the same."""
+
+    def is_synced(self, path: RelPath) -> bool:
+        return True
 
 
 def test_a_new_file_is_told_as_created_and_written_by_whom(served: Served) -> None:
@@ -64,6 +75,28 @@ def test_a_file_that_stays_open_is_told_while_it_is_written(served: Served) -> N
         assert [(row.kind, row.writing) for row in daemon.flushed()] == [(CREATE, True), (CONTENT, True)]
         file.write(b"two")
     assert [(row.extents, row.writing) for row in daemon.flushed()] == [(((3, 3),), False)]
+
+
+def test_what_is_written_in_one_go_is_not_told_before_its_end(tmp_path: Path) -> None:
+    journal = open_or_replace(str(tmp_path / "journal.db"), lambda: 1)
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "file").touch()
+    root = os.open(tmp_path / "root", os.O_RDONLY | os.O_DIRECTORY)
+    inodes = Inodes(root)
+    capture = Capture(journal, inodes, Everything())
+    told: list[tuple[int, int]] = []
+    capture.listen(lambda change, names, lazy: told.extend(change.extents))
+    node, _ = inodes.found(inodes.node(ROOT_INODE), b"file")
+    file = capture.opened(node, 1, 0, True)
+    for offset in range(3):
+        capture.wrote(file, offset, 1, Writer(0, 0, ""))
+        capture.tell_lasting()
+        assert told == ([] if offset == 0 else [(0, 2)])
+    capture.closed(file, 1, True, False)
+    assert told == [(0, 2), (2, 1)]
+    inodes.close()
+    os.close(root)
+    journal.close()
 
 
 def test_a_mapping_written_after_close_is_told(served: Served) -> None:
