@@ -65,20 +65,8 @@ def make(tree: Path, contents: dict[str, str]) -> None:
         (tree / name).write_text(content)
 
 
-def test_what_both_sides_write_while_they_are_cut_off_is_merged_and_no_loser_is_lost(
-    parted: tuple[Member, Member, Network],
-) -> None:
-    alpha, beta, cable = parted
-    before = ("late beta", "late alpha", "removed", "mode", "moved", "gone/a", "gone/b", "quiet")
-    make(alpha.tree, {name: f"{name} before" for name in before})
-    alpha.wait()
-    fetched = beta.volume()["bytes_fetched"]
-    large = os.urandom(LARGE_SIZE)
-    cable.slow_down()
-    (alpha.tree / "large").write_bytes(large)
-    until(lambda: beta.volume()["bytes_fetched"] > fetched, "beta has some of the large file")
-
-    cable.cut()
+def edit_both(alpha: Member, beta: Member) -> None:
+    """Change paths of its own at each member, and the same ones at both."""
     make(alpha.tree, {f"alpha/{number}": f"alpha {number}" for number in range(20)})
     make(beta.tree, {f"beta/{number}": f"beta {number}" for number in range(20)})
     # The same paths at both. The policy is `younger`: what was written last wins.
@@ -95,6 +83,23 @@ def test_what_both_sides_write_while_they_are_cut_off_is_merged_and_no_loser_is_
     make(beta.tree, {"moved": "edited by beta while it was moved"})
     shutil.rmtree(alpha.tree / "gone")
     make(beta.tree, {"gone/made by beta": "3"})
+
+
+def test_what_both_sides_write_while_they_are_cut_off_is_merged_and_no_loser_is_lost(
+    parted: tuple[Member, Member, Network],
+) -> None:
+    alpha, beta, cable = parted
+    before = ("late beta", "late alpha", "removed", "mode", "moved", "gone/a", "gone/b", "quiet")
+    make(alpha.tree, {name: f"{name} before" for name in before})
+    alpha.wait()
+    fetched = beta.volume()["bytes_fetched"]
+    large = os.urandom(LARGE_SIZE)
+    cable.slow_down()
+    (alpha.tree / "large").write_bytes(large)
+    until(lambda: beta.volume()["bytes_fetched"] > fetched, "beta has some of the large file")
+
+    cable.cut()
+    edit_both(alpha, beta)
     for member in (alpha, beta):
         until(lambda m=member: not m.peer()["connected"], f"{member.name} misses its peer", NOTICED_S_MAX)  # type: ignore[misc]
         assert member.peer()["error"]
