@@ -1,13 +1,17 @@
 """`csfs mount`: serves a volume's directory, over that directory."""
 
+import time
 from functools import partial
 
 import click
 
-from csfs.cli import mounting, starting
+from csfs.cli import client, mounting, starting
 from csfs.config.home import Home
+from csfs.errors import CsfsError
 from csfs.mount import parent
 
+KNOWN_S_MAX = 5.0
+KNOWN_POLL_S = 0.01
 OTHERS_OPTIONS = frozenset({"_netdev", "auto", "noauto", "nofail", "user", "nouser", "users", "defaults", "rw"})
 """Options of fstab that mount(8) and systemd act on."""
 
@@ -38,6 +42,20 @@ def mount(home: Home, path: str, options: tuple[str, ...], foreground: bool) -> 
         foreground=foreground,
         options=ours(options),
     )
+    if not foreground:
+        _wait_known(home, settings.path)
+
+
+def _wait_known(home: Home, path: str) -> None:
+    """Return when the daemon holds the mount, so that a `csfs wait` that follows waits for it; the mount serves anyway."""
+    deadline = time.monotonic() + KNOWN_S_MAX
+    while time.monotonic() < deadline:
+        try:
+            if client.ask(home, "status", {"path": path}, timeout_s=KNOWN_S_MAX)["volumes"][0]["mounted"]:
+                return
+        except CsfsError:
+            return  # a daemon that is being stopped; it takes the mount over when it is back
+        time.sleep(KNOWN_POLL_S)
 
 
 def ours(options: tuple[str, ...]) -> list[str]:
