@@ -146,6 +146,11 @@ class Member:
         with contextlib.closing(sqlite3.connect(f"file:{self.home.journal(VOLUME)}?mode=ro", uri=True)) as journal:
             return int(journal.execute("SELECT coalesce(max(sequence), 0) FROM changes").fetchone()[0])
 
+    def versions_made(self) -> int:
+        """Return how many versions this member has made, of all paths."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.home.index(VOLUME)}?mode=ro", uri=True)) as index:
+            return int(index.execute("SELECT value FROM facts WHERE key = 'counter'").fetchone()[0])
+
     def logs(self) -> str:
         """Return what daemon and mount have logged so far."""
         found = [log for log in (self.home.daemon_log, self.home.mount_log(VOLUME)) if log.exists()]
