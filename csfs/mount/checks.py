@@ -64,7 +64,7 @@ def _check_mounts(path: str) -> None:
 
 def _is_dead(path: str) -> bool:
     try:
-        os.stat(path)
+        os.statvfs(path)  # what stat(2) says, the kernel remembers for hours; this it asks the mount each time
     except OSError as error:
         return error.errno == errno.ENOTCONN
     return False
