@@ -1,11 +1,12 @@
 """SIGKILL in the middle of a storm: nothing is lost, nothing diverges, nothing that had arrived is fetched again."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
-from scripts.support.members import Member, two_members, until
+from scripts.support.members import Member, kill, two_members, until
 from scripts.support.share import OWN
 from tests.cluster.conftest import expect_calm_logs
 from tests.cluster.storms import Storm, expect_equal
@@ -51,6 +52,14 @@ def kill_daemon_and_mount(member: Member) -> None:
     member.start_daemon()
 
 
+def kill_everything(member: Member) -> None:
+    child = member.mount_pid
+    member.kill_parent()
+    member.kill_daemon()
+    kill(child, signal.SIGKILL)
+    member.mount()
+
+
 KILLS = [
     (kill_daemon, 0),
     (kill_daemon, 1),
@@ -58,28 +67,29 @@ KILLS = [
     (kill_mount, 1),
     (kill_daemon_and_mount, 1),
     (kill_parent, 0),
+    (kill_everything, 1),
 ]
 """What is killed, and at which of the two members."""
-MOUNT_KILLS = (kill_mount, kill_daemon_and_mount)
+MOUNT_KILLS = (kill_mount, kill_daemon_and_mount, kill_everything)
 
 
 @pytest.mark.parametrize("number", range(len(KILLS)), ids=lambda n: f"{KILLS[n][0].__name__}-{KILLS[n][1]}")
 def test_a_process_is_killed_in_a_storm(members: Members, number: int) -> None:
-    kill, victim = KILLS[number]
+    kill_at, victim = KILLS[number]
     storms = [
-        Storm(member, (side + number) % 2, 2 * number + side, COUNT, rough=kill in MOUNT_KILLS and side == victim)
+        Storm(member, (side + number) % 2, 2 * number + side, COUNT, rough=kill_at in MOUNT_KILLS and side == victim)
         for side, member in enumerate(members)
     ]
     for storm in storms:
         storm.begin()
     storms[victim].wait_progress(COUNT // 4)
     assert storms[victim].is_running
-    kill(members[victim])
-    if kill in (kill_daemon, kill_mount):
+    kill_at(members[victim])
+    if kill_at in (kill_daemon, kill_mount):
         storms[victim].wait_progress(COUNT // 2)
-        kill(members[victim])
+        kill_at(members[victim])
     reports = [storm.finished() for storm in storms]
-    if kill is kill_parent:
+    if kill_at is kill_parent:
         assert members[victim].is_mounted
         members[victim].umount()
         members[victim].mount()
