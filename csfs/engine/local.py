@@ -107,14 +107,18 @@ class Local(Minting):
         return True
 
     def disturbed(self, directory: RelPath, stamp: Stamp, mtime_ns: int) -> None:
-        """A commit of ours changed a directory's stamp and time: nobody's change, and `plan` puts the time back."""
+        """A commit of ours changed a directory's stamp and time: nobody's change, and `plan` puts the time back.
+
+        Nobody has looked at the rest of it, which may have changed, too: the stamp proves nothing (R23).
+        """
         group = self._followed(directory)
         row = self._index.row(directory)
         if group is None or row is None or not _shows_directory(row):
             return
         applied = _with_time(row.applied, mtime_ns, stamp)
-        if applied == row.applied:
+        if applied == row.applied or not _is_of(row.applied, stamp):
             return
+        applied = msgspec.structs.replace(applied, racy=True)
         register = row.record.time
         moved = register is not None and register.mtime_ns != mtime_ns
         self._store_applied(directory, row, applied, pending=row.pending or moved)
@@ -155,6 +159,11 @@ class Local(Minting):
 
 def _shows_directory(row: Row) -> bool:
     return row.applied.observation is not None and row.applied.observation.kind is Kind.DIRECTORY
+
+
+def _is_of(applied: Applied, stamp: Stamp) -> bool:
+    """Return whether the stamp is one of the object shown; whoever put another one there is yet to be heard of."""
+    return applied.observation is not None and applied.observation.stamp.inode == stamp.inode
 
 
 def _with_time(applied: Applied, mtime_ns: int, stamp: Stamp | None) -> Applied:

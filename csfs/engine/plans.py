@@ -60,7 +60,7 @@ class Plans(State):
             plan.meta,
             (plan.content_dot, versions.joined(row.applied.content_seen, plan.content_seen)),
             (plan.meta_dot, versions.joined(row.applied.meta_seen, plan.meta_seen)),
-            racy=racy,
+            racy=racy or (plan.step is Step.ATTRIBUTES and row.applied.racy),
         )
         pending = self._is_pending(path, row.record, applied, group, leaf=False)
         self._store_applied(path, row, applied, pending=pending)

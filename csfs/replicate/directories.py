@@ -94,7 +94,7 @@ class Directories:
                 if directory in volume.in_flight or self._shown_at(directory) != before:
                     continue  # overtaken by a commit: its turn comes again
                 settled.append(directory)
-                if stamp is None or before is None or before.kind is not Kind.DIRECTORY:
+                if stamp is None or not _is_of(before, stamp):
                     continue
                 volume.engine.disturbed(directory, stamp, stamp.mtime_ns)
                 if local:
@@ -108,6 +108,11 @@ class Directories:
     def _shown_at(self, directory: RelPath) -> Observation | None:
         row = self._volume.index.rows.row(directory)
         return row.applied.observation if row is not None else None
+
+
+def _is_of(shown: Observation | None, stamp: Stamp) -> bool:
+    """Return whether the stamp is one of the directory shown: whatever else may be there now is looked at apart."""
+    return shown is not None and shown.kind is Kind.DIRECTORY and shown.stamp.inode == stamp.inode
 
 
 def _stamps(root: Root, directories: list[RelPath]) -> list[Stamp | None]:

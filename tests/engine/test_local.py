@@ -160,6 +160,17 @@ def test_a_directory_time_is_no_edit() -> None:
     assert beta.counter() == 0
 
 
+def test_a_stamp_of_a_directory_that_nobody_looked_at_proves_nothing() -> None:
+    (alpha,) = sides("alpha")
+    alpha.sees(b"d", directory(1))
+    alpha.engine.disturbed(RelPath(b"d"), found(b"a file now", mtime_ns=8, inode=2).stamp, 8)
+    assert alpha.row(b"d").applied.observation == directory(1), "another object is there: that is for a look to find"
+    alpha.engine.disturbed(RelPath(b"d"), directory(8).stamp, 8)
+    assert alpha.row(b"d").applied.racy
+    alpha.sees(b"d", directory(8))
+    assert not alpha.row(b"d").applied.racy
+
+
 def test_a_receive_only_member_mints_nothing_and_its_changes_are_kept_aside() -> None:
     alpha, gamma = sides("alpha", "gamma", receive_only=("gamma",))
     alpha.sees(b"f", found(b"one"))
