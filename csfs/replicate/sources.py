@@ -16,7 +16,10 @@ from csfs.store.stage import FromBytes, FromKept, FromPartial, FromStage, FromTr
 log = logging.getLogger(__name__)
 
 FETCHES_MAX = 8
-REFETCH_S = 5.0
+REFETCH_S_MIN = 0.25
+REFETCH_S_MAX = 5.0
+"""Who has just connected may not be mounted yet; who has a content no more is not to be asked all the time."""
+MISSES_MAX = 10_000
 
 
 class Sources:
@@ -30,6 +33,8 @@ class Sources:
         self._left: dict[bytes, Leftover] = {}
         self._wrong: set[Source] = set()
         self._fetching: dict[bytes, set[RelPath]] = {}
+        self._misses: dict[bytes, int] = {}
+        """How often nobody had a content that is still wanted."""
         self._limiter = trio.Semaphore(FETCHES_MAX)
 
     def find(self, plan: Plan) -> Source | None:
@@ -96,6 +101,7 @@ class Sources:
         finally:
             paths = self._fetching.pop(content.hash)
         if arrived:
+            self._misses.pop(content.hash, None)
             self._wrong.clear()
             if content.size > BLOCK_SIZE:
                 self._finished.add(content.hash)
@@ -104,4 +110,8 @@ class Sources:
         # Live stays what is shown; the entry stays wanted until somebody who has the content is reachable (R21).
         log.info("%s: nobody reachable has the content of %s", self._volume.name, shown(plan.path))
         if self._fetcher.requesters:  # else whoever connects next has all that is pending applied
-            self._volume.later(REFETCH_S, lambda: self._volume.apply_soon(paths))
+            if len(self._misses) >= MISSES_MAX:
+                self._misses.clear()
+            misses = self._misses[content.hash] = self._misses.get(content.hash, 0) + 1
+            delay_s = min(REFETCH_S_MAX, REFETCH_S_MIN * 2 ** min(misses - 1, 8))
+            self._volume.later(delay_s, lambda: self._volume.apply_soon(paths))
