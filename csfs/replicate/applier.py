@@ -80,7 +80,6 @@ class Applier:
             try:
                 await self._round()
             except trio.ClosedResourceError:
-                await self._take_stock_of_all()
                 volume.apply_soon(volume.index.rows.pending())
             finally:
                 self._busy = False
@@ -112,25 +111,36 @@ class Applier:
                 results = await gate.commit(commits)
                 self._record(ready, results)
                 outcomes = zip(ready, results, strict=True)
-                await self.take_stock([w.plan for w, result in outcomes if result.outcome is Outcome.FAILED])
-            except trio.ClosedResourceError:
-                raise  # stays in flight until stock is taken
+                await self._take_stock([w.plan for w, result in outcomes if result.outcome is Outcome.FAILED])
             except Exception:
-                volume.in_flight = set()
+                # What was sent may still be carried out: it stays in flight until stock is taken.
+                volume.stock_due = True
+                volume.ready.notify()
                 raise
             volume.in_flight = set()
 
-    async def _take_stock_of_all(self) -> None:
-        """The mount went away in the middle of a batch: what was done is found by looking."""
-        volume = self._volume
-        try:
-            await self.take_stock(volume.index.ledger.intents())
-        except trio.ClosedResourceError:
-            pass  # the directory underneath is gone as well: stock is taken when it is back
-        finally:
-            volume.in_flight = set()
+    async def take_stock_when_due(self) -> None:
+        """Take stock of the batch in whose middle the mount or the daemon went away, for ever.
 
-    async def take_stock(self, plans: Sequence[Plan]) -> None:
+        Only once a mount process has said hello: one that lost its connection still carries out what it had been sent, and
+        the next begins when it has ended. Until then these paths stay in flight, and nothing is compared or applied.
+        """
+        volume = self._volume
+        while True:
+            await volume.ready.wait_until(lambda: volume.stock_due and volume.mounted and not volume.stopped)
+            try:
+                await self._take_stock(volume.index.ledger.intents())
+            except trio.ClosedResourceError:
+                continue  # unmounted again
+            volume.in_flight = set()
+            volume.stock_due = False
+            volume.apply_soon(volume.index.rows.pending())
+            volume.ready.notify()
+            volume.comparison.notify()
+            volume.progress.notify()
+            volume.settled.notify()
+
+    async def _take_stock(self, plans: Sequence[Plan]) -> None:
         """Find out what became of commits whose outcome nobody recorded, before anything there is taken for somebody's change.
 
         What is known may have moved on since: what was installed would then be taken for a new version. What was left half
@@ -139,11 +149,7 @@ class Applier:
         volume = self._volume
         if not plans:
             return
-        volume.in_flight |= {plan.path for plan in plans}
-        try:
-            found = await volume.with_root(_observed, plans)
-        finally:
-            volume.in_flight -= {plan.path for plan in plans}
+        found = await volume.with_root(_observed, plans)
         with volume.index.transaction():
             for plan, observation in zip(plans, found, strict=True):
                 if is_carried_out(plan, observation):

@@ -126,8 +126,10 @@ class Volume:
         self.ready = Signal()
         """The root or the gate came or went."""
         self.to_apply: set[RelPath] = set(index.rows.pending())
-        self.in_flight: set[RelPath] = set()
+        self.in_flight: set[RelPath] = {plan.path for plan in index.ledger.intents()}
         """Paths to which something is being committed: what is seen there now means nothing."""
+        self.stock_due = bool(self.in_flight)
+        """Whether nobody recorded what became of what is in flight: it is still to be looked at."""
         self.apply_wanted = Signal()
         self.room_wanted = 0
         """Bytes of the largest content that did not fit on the disk since room was last made."""
@@ -140,7 +142,8 @@ class Volume:
     @property
     def may_apply(self) -> bool:
         """Whether what is known may be made live: mounted, whole, and compared with what is here."""
-        return self.mounted and not (self.stopped or self.comparing or self.uncompared or self.index.ledger.pulling)
+        unsure = self.stock_due or self.comparing or self.uncompared or self.index.ledger.pulling
+        return self.mounted and not (self.stopped or unsure)
 
     def is_followed(self, path: RelPath) -> bool:
         """Whether a group of this member covers `path`."""

@@ -74,7 +74,14 @@ class VolumeWorker:
         volume = self.volume
         async with trio.open_nursery() as nursery:
             volume.nursery = nursery
-            for task in (self.observer.run, self.directories.run, self.applier.run, self._compare, self._maintain):
+            for task in (
+                self.observer.run,
+                self.directories.run,
+                self.applier.run,
+                self.applier.take_stock_when_due,
+                self._compare,
+                self._maintain,
+            ):
                 nursery.start_soon(self._keep_running, task)
 
     async def _keep_running(self, task: Callable[[], Awaitable[None]]) -> None:
@@ -100,7 +107,6 @@ class VolumeWorker:
             log.error("%s: %s", volume.name, volume.stopped)
         volume.root = Root(descriptor, tree, stage)
         if not volume.stopped:
-            await self.applier.take_stock(volume.index.ledger.intents())
             volume.apply_soon(volume.index.rows.pending())
         self.sources.adopt(await trio.to_thread.run_sync(stage.leftovers))
         volume.ready.notify()
@@ -205,7 +211,7 @@ class VolumeWorker:
 
     def _comparison_due(self) -> bool:
         volume = self.volume
-        if not volume.mounted:
+        if not volume.mounted or volume.stock_due:
             return False
         if volume.index.ledger.pulling:
             return volume.heard_all

@@ -263,7 +263,8 @@ class Storm:
     def chmod(self) -> None:
         path = self.anything()
         if path not in self.share.links:
-            os.chmod(self.at(path), self.dice.choice((0o600, 0o644, 0o755, 0o4755, 0o2750, 0o1777, 0o400, 0o000)))
+            # Sticky, but not writable for others as well: fs.protected_regular would keep even root from open(O_CREAT) there.
+            os.chmod(self.at(path), self.dice.choice((0o600, 0o644, 0o755, 0o4755, 0o2750, 0o1755, 0o400, 0o000)))
 
     def chown(self) -> None:
         path = self.anything()

@@ -128,6 +128,36 @@ def test_blocks_that_had_arrived_are_not_fetched_again(members: Members) -> None
     expect_equal(alpha, beta)
 
 
+def test_what_a_mount_carries_out_after_its_daemon_died_is_nobodys_change(members: Members) -> None:
+    alpha, beta = members
+    names = [f"shared/below/late{number}" for number in range(20)]
+    # Into a directory that the kernel does not know yet, the mount needs nobody's system calls to commit.
+    beta.umount()
+    beta.mount()
+    expect_connected(alpha, beta)
+    alpha.wait()
+    mount, paths = beta.mount_pid, beta.volume()["paths"]
+    os.kill(mount, signal.SIGSTOP)
+    try:
+        for name in names:
+            (alpha.tree / name).write_text(name)
+        until(
+            lambda: beta.volume()["paths"] == paths + len(names) and beta.commits_under_way() > 0,
+            "beta's mount is told",
+        )
+        handed_over = beta.logs().count(f"mounted on {beta.tree}")
+        kill_daemon(beta)
+        until(lambda: beta.logs().count(f"mounted on {beta.tree}") > handed_over, "the new daemon has the root")
+        for name in names:
+            (alpha.tree / name).unlink()
+        until(lambda: beta.volume()["paths"] == paths, "beta knows that they are gone")
+    finally:
+        os.kill(mount, signal.SIGCONT)
+    expect_connected(alpha, beta)
+    expect_equal(alpha, beta)
+    assert not [name for member in members for name in names if (member.tree / name).exists()]
+
+
 def test_after_everything_arrived_a_killed_daemon_costs_a_greeting(members: Members) -> None:
     alpha, beta = members
     expect_equal(alpha, beta)
