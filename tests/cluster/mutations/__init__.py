@@ -1,0 +1,1 @@
+"""Every system call that changes something, by what it changes: `contents`, `names`, `attributes`."""
