@@ -1,6 +1,7 @@
 """What each operation costs through the mount: beside the native directory and bindfs, in one run, in turns.
 
-Times are medians. Across cores, the caller keeps one core and each file system's process another; pinned, they share one.
+Times are medians. Across cores, the caller keeps one core and each file system's process another; pinned, they share one. The
+journal is on and the daemon runs, as in production. Beside each operation that has an aim stands whether it is met.
 """
 
 import argparse
@@ -11,12 +12,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from csfs.mount import mountinfo
 from scripts.benchmarks.measuring import fresh_filesystem, percentile
-from scripts.benchmarks.mount_operations import OPERATIONS, prepared
+from scripts.benchmarks.mount_aims import Row, heading
+from scripts.benchmarks.mount_operations import OPERATIONS, Scene, prepared
+from scripts.benchmarks.mount_programs import DBENCH_CLIENTS, PROGRAMS, dbench
 from scripts.support.members import Member, free_port, until
 
 Samples = dict[str, dict[str, list[float]]]
@@ -80,63 +83,84 @@ def subjects(place: Path, with_bindfs: bool) -> Iterator[list[Subject]]:
         yield found
 
 
-def measured(found: list[Subject], rounds: int, count: int, only: list[str]) -> Samples:
+WORK: dict[str, Callable[[Scene], list[float]]] = OPERATIONS | PROGRAMS
+
+
+def measured(found: list[Subject], rounds: int, count: int, chosen: list[str]) -> Samples:
     """Return the samples of all operations: each round does all of them, each subject in turn, another one first each time."""
-    chosen = {name: work for name, work in OPERATIONS.items() if not only or name in only}
     samples: Samples = {name: {subject.name: [] for subject in found} for name in chosen}
     for number in range(rounds):
         turn = number % len(found)
         scenes = {subject.name: prepared(subject.directory / f"round-{number}", count) for subject in found}
-        for name, work in chosen.items():
+        for name in chosen:
             for subject in found[turn:] + found[:turn]:
-                samples[name][subject.name] += work(scenes[subject.name])
+                samples[name][subject.name] += WORK[name](scenes[subject.name])
         for scene in scenes.values():
             shutil.rmtree(scene.directory)
     return samples
 
 
-def table(samples: Samples, names: list[str]) -> list[dict[str, float | str]]:
-    """Return one row an operation: microseconds by subject, and how many times as fast as the others csfs is."""
-    rows: list[dict[str, float | str]] = []
-    for operation, by_subject in samples.items():
-        medians = {name: percentile(by_subject[name], 0.5) * 1e6 for name in names}
-        row: dict[str, float | str] = {"operation": operation, **medians}
-        for other in names:
-            if other != "csfs":
-                row[f"speed against {other}"] = medians[other] / medians["csfs"]
-        rows.append(row)
-    return rows
+def rows_of(samples: Samples) -> list[Row]:
+    """Return the medians of all samples."""
+    return [
+        Row(operation, {name: percentile(seconds, 0.5) for name, seconds in by_subject.items()})
+        for operation, by_subject in samples.items()
+    ]
 
 
-def show(title: str, rows: list[dict[str, float | str]], names: list[str]) -> None:
-    """Print one table."""
-    others = [name for name in names if name != "csfs"]
-    print(f"\n{title}: medians in microseconds, and how fast csfs is beside the others (1.00: as fast)")
-    print(f"{'':<20}" + "".join(f"{name:>12}" for name in names) + "".join(f"{'x ' + name:>12}" for name in others))
-    for row in rows:
-        times = "".join(f"{row[name]:>12.1f}" for name in names)
-        print(f"{row['operation']:<20}{times}" + "".join(f"{row[f'speed against {name}']:>12.2f}" for name in others))
+def show(title: str, rows: list[Row], names: list[str]) -> None:
+    """Print the tables of one layout."""
+    print(f"\n{title}: medians, and how fast csfs is beside the others (1.00: as fast)")
+    for unit, unit_s, which in (("microseconds", 1e-6, OPERATIONS), ("milliseconds", 1e-3, PROGRAMS)):
+        of_unit = [row for row in rows if row.operation in which]
+        if of_unit:
+            print(heading(names, unit))
+            print("\n".join(row.as_text(unit_s) for row in of_unit))
     sys.stdout.flush()
 
 
-def main() -> None:
-    """Measure every operation, across cores and on one."""
+def throughputs(found: list[Subject], duration_s: int) -> dict[str, float]:
+    """Return what dbench makes of each subject, in MB/s; nothing where it is not installed or not asked for."""
+    if not duration_s or shutil.which("dbench") is None:
+        return {}
+    return {subject.name: dbench(subject.directory / "dbench", duration_s) for subject in found}
+
+
+def options_of(arguments: list[str] | None) -> argparse.Namespace:
+    """Return what the command line says."""
     parser = argparse.ArgumentParser(prog="scripts/bench mount", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=200, help="files of each round")
-    parser.add_argument(
-        "--only", action="append", default=[], choices=OPERATIONS, help="measure this operation (again)"
-    )
+    parser.add_argument("--only", action="append", default=[], choices=WORK, help="measure this alone (again)")
     parser.add_argument("--layout", choices=("across", "pinned", "both"), default="both")
+    parser.add_argument("--dbench", type=int, default=5, metavar="SECONDS", help="0: leave dbench out")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    options = parser.parse_args()
-    with_bindfs = shutil.which("bindfs") is not None
-    if not with_bindfs:
-        print("bindfs is not installed, its column is left out (apt-get install bindfs)", file=sys.stderr)
+    return parser.parse_args(arguments)
+
+
+def with_bindfs() -> bool:
+    """Return whether bindfs is there to compare with; say so if not."""
+    if shutil.which("bindfs") is not None:
+        return True
+    print("bindfs is not installed, its column is left out (apt-get install bindfs)", file=sys.stderr)
+    return False
+
+
+def machine() -> dict[str, object]:
+    """Return what figures depend on."""
+    model = next(
+        (line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), ":"
+    )
+    return {"processor": model.partition(":")[2].strip(), "cores": os.cpu_count(), "kernel": os.uname().release}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure every operation, across cores and on one."""
+    options = options_of(arguments)
     cores = sorted(os.sched_getaffinity(0))
     layouts = {"across cores": (cores[0], cores[-1]), "pinned to one core": (cores[-1], cores[-1])}
-    result: dict[str, object] = {"time": time.time()}
-    with fresh_filesystem() as place, subjects(place, with_bindfs) as found:
+    result: dict[str, object] = {"time": time.time(), "machine": machine()}
+    with fresh_filesystem() as place, subjects(place, with_bindfs()) as found:
         names = [subject.name for subject in found]
         for title, (caller, server) in layouts.items():
             if options.layout not in ("both", title.split()[0]):
@@ -144,10 +168,14 @@ def main() -> None:
             os.sched_setaffinity(0, {caller})
             for subject in found:
                 subject.pin(server)
-            rows = table(measured(found, options.rounds, options.count, options.only), names)
-            result[title] = rows
+            rows = rows_of(measured(found, options.rounds, options.count, options.only or list(WORK)))
+            speeds = {} if options.only else throughputs(found, options.dbench)
+            result[title] = {"rows": [row.as_json() for row in rows], "dbench MB/s": speeds}
             if not options.json:
                 show(title, rows, names)
+                if speeds:
+                    figures = ", ".join(f"{name} {speed:.0f}" for name, speed in speeds.items())
+                    print(f"dbench, {DBENCH_CLIENTS} clients, MB/s: {figures}", flush=True)
     if options.json:
         print(json.dumps(result, indent=1))
 

@@ -1,9 +1,9 @@
 """The operations that `scripts/bench mount` times: each takes a scene and returns seconds, one figure an operation made."""
 
+import contextlib
 import io
 import os
 import random
-import shutil
 import subprocess
 import tarfile
 import time
@@ -23,6 +23,7 @@ class Scene:
     """One round in one directory: `files` to work on, a `project` of many small files, an archive of it outside."""
 
     directory: Path
+    work: Path
     files: list[str]
     fresh: list[str]
     project: Path
@@ -45,7 +46,7 @@ def prepared(directory: Path, count: int) -> Scene:
     subprocess.run(["tar", "xf", str(archive), "-C", str(project)], check=True)
     for command in (["init", "-q"], ["add", "-A"]):
         subprocess.run(["git", "-C", str(project), *command], check=True)
-    return Scene(directory, files, [f"{name}-new" for name in files], project, archive)
+    return Scene(directory, work, files, [f"{name}-new" for name in files], project, archive)
 
 
 def _archive() -> bytes:
@@ -100,17 +101,47 @@ def rewrite(scene: Scene) -> list[float]:
 
 
 def stat(scene: Scene) -> list[float]:
+    """By name in the current directory, as find, ls, git and tar go about it."""
+    names = [os.path.basename(name) for name in scene.files]
+    with contextlib.chdir(scene.work):
+        for name in names:
+            os.stat(name)
+        return _each(names * 5, os.stat)
+
+
+def stat_by_path(scene: Scene) -> list[float]:
+    """By absolute path: every directory on the way is looked up and checked as well."""
     for name in scene.files:
         os.stat(name)
-    return _each(scene.files * 3, os.stat)
+    return _each(scene.files * 5, os.stat)
+
+
+def lookup(scene: Scene) -> list[float]:
+    """A name alone: opened as a place, which asks for no attributes."""
+
+    def act(name: str) -> None:
+        os.close(os.open(name, os.O_PATH))
+
+    for name in scene.files:
+        act(name)
+    return _each(scene.files * 3, act)
+
+
+def lookup_absent(scene: Scene) -> list[float]:
+    """A name that is not there, as every search path has them."""
+    names = [f"{name}-absent" for name in scene.files]
+    for name in names:
+        os.access(name, os.F_OK)
+    return _each(names * 3, lambda name: os.access(name, os.F_OK))
 
 
 def walk(scene: Scene) -> list[float]:
     """Names from memory: stat of every file of the project, found by path, without opening a directory."""
-    names = [os.path.join(where, name) for where, _, names in os.walk(scene.project) for name in names]
-    for name in names:
-        os.lstat(name)
-    return [_once(lambda: [os.lstat(name) for name in names])[0] / len(names) for _ in range(3)]
+    with contextlib.chdir(scene.project):
+        names = [os.path.join(where, name) for where, _, names in os.walk(".") for name in names]
+        for name in names:
+            os.lstat(name)
+        return [_once(lambda: [os.lstat(name) for name in names])[0] / len(names) for _ in range(9)]
 
 
 def read(scene: Scene) -> list[float]:
@@ -155,8 +186,8 @@ def unlink(scene: Scene) -> list[float]:
 
 
 def readdir(scene: Scene) -> list[float]:
-    os.listdir(scene.directory / "work")
-    return [_once(lambda: os.listdir(scene.directory / "work"))[0] for _ in range(5)]
+    os.listdir(scene.work)
+    return [_once(lambda: os.listdir(scene.work))[0] for _ in range(9)]
 
 
 def sequential_write(scene: Scene) -> list[float]:
@@ -191,54 +222,22 @@ def sequential_read(scene: Scene) -> list[float]:
     return taken
 
 
-def _command(scene: Scene, *words: str) -> list[float]:
-    def act() -> None:
-        subprocess.run(words, cwd=scene.project, check=True, stdout=subprocess.DEVNULL)
-
-    return _once(act)
-
-
-def git_status(scene: Scene) -> list[float]:
-    return _command(scene, "git", "status", "--porcelain")
-
-
-def tar_x(scene: Scene) -> list[float]:
-    (scene.directory / "untarred").mkdir()
-    return _command(scene, "tar", "xf", str(scene.archive), "-C", str(scene.directory / "untarred"))
-
-
-def grep_r(scene: Scene) -> list[float]:
-    return _command(scene, "grep", "-rc", "line 9", ".", "--exclude-dir=.git", "--no-messages")
-
-
-def find(scene: Scene) -> list[float]:
-    return _command(scene, "find", ".", "-type", "f", "-newer", ".git", "-size", "+1k")
-
-
-def cp_a(scene: Scene) -> list[float]:
-    taken = _command(scene, "cp", "-a", str(scene.project), str(scene.directory / "copied"))
-    shutil.rmtree(scene.directory / "copied")
-    return taken
-
-
 OPERATIONS: dict[str, Callable[[Scene], list[float]]] = {
     "create + 4 KiB": create,
     "rewrite 4 KiB": rewrite,
     "stat": stat,
+    "stat, full path": stat_by_path,
     "walk, a file": walk,
+    "lookup": lookup,
+    "lookup, absent": lookup_absent,
     "open, read, close": read,
     "re-read 4 KiB": reread,
+    "readdir": readdir,
     "chmod": chmod,
     "chown": chown,
     "rename": rename,
     "write 4 KiB": write_4k,
     "unlink": unlink,
-    "readdir": readdir,
     "write 32 MiB": sequential_write,
     "read 32 MiB": sequential_read,
-    "git status": git_status,
-    "tar x": tar_x,
-    "grep -r": grep_r,
-    "find": find,
-    "cp -a": cp_a,
 }
