@@ -18,7 +18,7 @@ from csfs.mount.extension import Extension
 from csfs.mount.gate import Gate
 from csfs.mount.inodes import Inodes
 from csfs.mount.link import Link
-from csfs.mount.operations.passthrough import PassThrough
+from csfs.mount.operations.passthrough import Handlers, PassThrough
 from csfs.mount.recent import Recent
 from csfs.mount.rules import CurrentRules, LoadRules
 from csfs.mount.settings import MountSettings
@@ -46,8 +46,9 @@ class Mount:
         # Rows from before this start are not in memory: no commit passes that was decided without them.
         self.recent = Recent(self.journal.last)
         self.gate = Gate(self.inodes, self.capture, self.recent)
-        self.operations = PassThrough(self.inodes, self.capture, self.gate, ready)
-        self.extension = Extension(self.operations)
+        self.handlers = Handlers(self.inodes, self.capture, self.gate)
+        self.operations = PassThrough(self.handlers, ready)
+        self.extension = Extension(self.handlers)
         self.link = Link(settings.volume, settings.control_socket, self.capture, self.gate, self.recent, rules)
 
     async def run(self) -> None:
@@ -86,7 +87,7 @@ class Mount:
 
     def close(self) -> None:
         """Tell the journal what is left to tell, and close it clean."""
-        self.operations.close_all()
+        self.handlers.close_all()
         self.inodes.close()
         self.journal.close()
 

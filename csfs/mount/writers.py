@@ -2,11 +2,24 @@
 
 import time
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 PROGRAMS_KNOWN_MAX = 1_024
 PROGRAM_FRESH_S = 1.0
 """A thread id may belong to another program a second later: exec, or a new process."""
+
+
+class Caller(Protocol):
+    """Who makes a request, as the kernel says; `pid` is a thread's."""
+
+    @property
+    def uid(self) -> int: ...
+    @property
+    def gid(self) -> int: ...
+    @property
+    def pid(self) -> int: ...
+    @property
+    def umask(self) -> int: ...
 
 
 class Writer(NamedTuple):

@@ -11,7 +11,7 @@ from csfs.core.paths import RESERVED
 from csfs.mount.capture import Capture
 from csfs.mount.gate import Gate
 from csfs.mount.inodes import ROOT_INODE, Inodes, Node
-from csfs.mount.writers import Programs, Writer
+from csfs.mount.writers import Caller, Programs, Writer
 
 CACHE_S = 6 * 3600.0
 """How long the kernel may believe what it was told: everything that changes goes through the mount, or is unknown to the kernel."""
@@ -19,6 +19,9 @@ CACHE_S = 6 * 3600.0
 
 Target = int | str
 """What a system call on an object takes: a descriptor, or the path in /proc of one that is good for nothing else."""
+
+Answer = tuple[Node, os.stat_result]
+"""What the kernel is told of an object: `Base.entry` says it in pyfuse3's words."""
 
 
 class Base:
@@ -31,7 +34,7 @@ class Base:
         self._programs = Programs()
         self._handle_next = 1
 
-    def writer(self, context: pyfuse3.RequestContext) -> Writer:
+    def writer(self, context: Caller) -> Writer:
         return self._programs.writer(context.uid, context.pid)
 
     def new_handle(self) -> int:
@@ -75,14 +78,15 @@ class Base:
         """Return a descriptor that some handle has open on the node, if any. Files know."""
         raise NotImplementedError
 
-    def answer(self, node: Node, status: os.stat_result) -> pyfuse3.EntryAttributes:
-        """Return what the kernel is told of an object, without counting a lookup."""
+    def entry(self, answer: Answer) -> pyfuse3.EntryAttributes:
+        """Return what pyfuse3 tells the kernel of an object."""
+        node, status = answer
         entry = pyfuse3.EntryAttributes()
         entry.st_ino = status.st_ino if node.inode == ROOT_INODE else node.inode
         entry.generation = node.generation
         entry.entry_timeout = entry.attr_timeout = 0 if node.hidden or node.foreign else CACHE_S
         entry.st_mode = status.st_mode
-        entry.st_nlink = self._links(node, status)
+        entry.st_nlink = self.links(node, status)
         entry.st_uid = status.st_uid
         entry.st_gid = status.st_gid
         entry.st_rdev = status.st_rdev
@@ -94,7 +98,7 @@ class Base:
         entry.st_ctime_ns = status.st_ctime_ns
         return entry
 
-    def _links(self, node: Node, status: os.stat_result) -> int:
+    def links(self, node: Node, status: os.stat_result) -> int:
         """Return the number of links that programs can see."""
         if node.kept:
             return max(0, status.st_nlink - 1)
@@ -106,10 +110,10 @@ class Base:
             return status.st_nlink - 1
         return status.st_nlink
 
-    def entered(self, node: Node, status: os.stat_result) -> pyfuse3.EntryAttributes:
+    def entered(self, node: Node, status: os.stat_result) -> Answer:
         """Return the answer to a lookup, and count it."""
         node.lookups += 1
-        return self.answer(node, status)
+        return node, status
 
     def refuse_reserved(self, parent: Node, name: bytes) -> None:
         """Keep programs from making or replacing the reserved directory.

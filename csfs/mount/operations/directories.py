@@ -11,7 +11,8 @@ import trio
 
 from csfs.core.paths import RESERVED
 from csfs.mount.inodes import ROOT_INODE, Node
-from csfs.mount.operations.base import CACHE_S, Base
+from csfs.mount.operations.base import Answer, Base
+from csfs.mount.writers import Caller
 from csfs.store import syscalls as store_syscalls
 
 RENAME_FLAGS = store_syscalls.RENAME_NOREPLACE | store_syscalls.RENAME_EXCHANGE
@@ -36,7 +37,8 @@ class Directories(Base):
         super().__init__(*arguments)  # type: ignore[arg-type]
         self._listings: dict[int, Listing] = {}
 
-    def lookup(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+    def lookup(self, parent_inode: int, name: bytes, ctx: Caller) -> Answer | None:
+        """Return what `name` is, None for a name that is not there and that the kernel may remember as absent."""
         parent = self.inodes.node(parent_inode)
         is_hidden = parent.hidden or (parent_inode == ROOT_INODE and name == RESERVED)
         if is_hidden and not self.gate.is_commit_thread(ctx.pid):
@@ -46,7 +48,7 @@ class Directories(Base):
         except FileNotFoundError:
             if is_hidden or parent.foreign:
                 raise
-            return _absent()
+            return None  # whoever makes it goes through the mount
         return self.entered(node, status)
 
     def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
@@ -55,7 +57,7 @@ class Directories(Base):
 
     # -------------------------------------------------------------------------------------------------------- listing
 
-    def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
+    def opendir(self, inode: int, ctx: Caller) -> int:
         return self.listing_of(self.inodes.node(inode))
 
     def listing_of(self, node: Node) -> int:
@@ -91,11 +93,11 @@ class Directories(Base):
         try:
             if name in (b".", b".."):
                 # The kernel takes the type and number alone, and counts no lookup. Never ask for `..` underneath.
-                return pyfuse3.readdir_reply(token, name, self.answer(directory, self.status(directory)), next_id)
+                return pyfuse3.readdir_reply(token, name, self.entry((directory, self.status(directory))), next_id)
             node, status = self.inodes.found(directory, name)
         except OSError:
             return True
-        if not pyfuse3.readdir_reply(token, name, self.answer(node, status), next_id):
+        if not pyfuse3.readdir_reply(token, name, self.entry((node, status)), next_id):
             self.inodes.release_unseen(node)
             return False
         node.lookups += 1
@@ -120,7 +122,7 @@ class Directories(Base):
 
     # --------------------------------------------------------------------------------------------------------- making
 
-    def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+    def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: Caller) -> Answer:
         parent = self.inodes.node(parent_inode)
         self.refuse_reserved(parent, name)
         directory = self.inodes.descriptor(parent)
@@ -128,9 +130,7 @@ class Directories(Base):
             os.mkdir(name, stat.S_IMODE(mode), dir_fd=directory)
         return self._made(parent, name, mode, ctx)
 
-    def mknod(
-        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: pyfuse3.RequestContext
-    ) -> pyfuse3.EntryAttributes:
+    def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: Caller) -> Answer:
         parent = self.inodes.node(parent_inode)
         self.refuse_reserved(parent, name)
         directory = self.inodes.descriptor(parent)
@@ -138,15 +138,13 @@ class Directories(Base):
             os.mknod(name, mode, rdev, dir_fd=directory)
         return self._made(parent, name, mode, ctx)
 
-    def symlink(
-        self, parent_inode: int, name: bytes, target: bytes, ctx: pyfuse3.RequestContext
-    ) -> pyfuse3.EntryAttributes:
+    def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: Caller) -> Answer:
         parent = self.inodes.node(parent_inode)
         self.refuse_reserved(parent, name)
         os.symlink(target, name, dir_fd=self.inodes.descriptor(parent))
         return self._made(parent, name, stat.S_IFLNK | 0o777, ctx)
 
-    def _made(self, parent: Node, name: bytes, mode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+    def _made(self, parent: Node, name: bytes, mode: int, ctx: Caller) -> Answer:
         """Give what was just made to the caller; take it away again if that fails."""
         directory = self.inodes.descriptor(parent)
         try:
@@ -159,7 +157,7 @@ class Directories(Base):
         self.capture.created((parent.inode, name), self.writer(ctx))
         return self.entered(node, status)
 
-    def give(self, directory: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext) -> None:
+    def give(self, directory: int, name: bytes, mode: int, ctx: Caller) -> None:
         """Make the caller the owner of what root made. A setgid directory has given it its own group already."""
         if os.fstat(directory).st_mode & stat.S_ISGID:
             group = -1
@@ -175,7 +173,7 @@ class Directories(Base):
 
     # -------------------------------------------------------------------------------------- removing, renaming, linking
 
-    def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+    def unlink(self, parent_inode: int, name: bytes, ctx: Caller) -> None:
         parent = self.inodes.node(parent_inode)
         if self.gate.is_commit_thread(ctx.pid):
             self.gate.unlinked_through(parent, name)
@@ -186,7 +184,7 @@ class Directories(Base):
             os.unlink(name, dir_fd=directory)
         self._gone(node, parent, name, ctx)
 
-    def rmdir(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+    def rmdir(self, parent_inode: int, name: bytes, ctx: Caller) -> None:
         parent = self.inodes.node(parent_inode)
         if self.gate.is_commit_thread(ctx.pid):
             self.gate.unlinked_through(parent, name)
@@ -217,7 +215,7 @@ class Directories(Base):
                 self.inodes.unpin(node)
             raise
 
-    def _gone(self, node: Node | None, parent: Node, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+    def _gone(self, node: Node | None, parent: Node, name: bytes, ctx: Caller) -> None:
         self.capture.removed((parent.inode, name), self.writer(ctx))
         if node is not None:
             self.inodes.unnamed(node, (parent.inode, name))
@@ -229,7 +227,7 @@ class Directories(Base):
         parent_inode_new: int,
         name_new: bytes,
         flags: int,
-        ctx: pyfuse3.RequestContext,
+        ctx: Caller,
     ) -> None:
         source, target = self.inodes.node(parent_inode_old), self.inodes.node(parent_inode_new)
         if self.gate.is_commit_thread(ctx.pid):
@@ -244,9 +242,7 @@ class Directories(Base):
         else:
             self._rename(source, name_old, target, name_new, flags, ctx)
 
-    def _rename(
-        self, source: Node, old: bytes, target: Node, new: bytes, flags: int, ctx: pyfuse3.RequestContext
-    ) -> None:
+    def _rename(self, source: Node, old: bytes, target: Node, new: bytes, flags: int, ctx: Caller) -> None:
         from_directory, to_directory = self.inodes.descriptor(source), self.inodes.descriptor(target)
         status = os.stat(old, dir_fd=from_directory, follow_symlinks=False)
         moved = self.inodes.known(status)
@@ -260,7 +256,7 @@ class Directories(Base):
         if moved is not None:
             self.inodes.renamed(moved, (source.inode, old), (target.inode, new))
 
-    def _exchange(self, source: Node, old: bytes, target: Node, new: bytes, ctx: pyfuse3.RequestContext) -> None:
+    def _exchange(self, source: Node, old: bytes, target: Node, new: bytes, ctx: Caller) -> None:
         from_directory, to_directory = self.inodes.descriptor(source), self.inodes.descriptor(target)
         first = os.stat(old, dir_fd=from_directory, follow_symlinks=False)
         second = os.stat(new, dir_fd=to_directory, follow_symlinks=False)
@@ -277,9 +273,7 @@ class Directories(Base):
             (names[0], stat.S_ISDIR(second.st_mode)), (names[1], stat.S_ISDIR(first.st_mode)), self.writer(ctx)
         )
 
-    def link(
-        self, inode: int, new_parent_inode: int, new_name: bytes, ctx: pyfuse3.RequestContext
-    ) -> pyfuse3.EntryAttributes:
+    def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: Caller) -> Answer:
         node, parent = self.inodes.node(inode), self.inodes.node(new_parent_inode)
         self.refuse_reserved(parent, new_name)
         descriptor = self.inodes.opened(node)
@@ -301,7 +295,7 @@ class caller_umask:  # noqa: N801 - used as a function; a generator would cost t
 
     __slots__ = ("_mask",)
 
-    def __init__(self, ctx: pyfuse3.RequestContext) -> None:
+    def __init__(self, ctx: Caller) -> None:
         self._mask = ctx.umask
 
     def __enter__(self) -> None:
@@ -309,11 +303,3 @@ class caller_umask:  # noqa: N801 - used as a function; a generator would cost t
 
     def __exit__(self, *error: object) -> None:
         os.umask(0)
-
-
-def _absent() -> pyfuse3.EntryAttributes:
-    """Return the answer that a name is not there, which the kernel may believe: whoever makes it goes through the mount."""
-    entry = pyfuse3.EntryAttributes()
-    entry.st_ino = 0
-    entry.entry_timeout = CACHE_S
-    return entry

@@ -10,14 +10,19 @@ import trio
 
 from csfs.mount.capture import OpenFile
 from csfs.mount.inodes import Node
+from csfs.mount.operations.base import Answer
 from csfs.mount.operations.directories import Directories, caller_umask
 from csfs.mount.operations.xattrs import CAPABILITY
-from csfs.mount.writers import Writer
+from csfs.mount.writers import Caller, Writer
 
 log = logging.getLogger(__name__)
 
 _STRIPPED = os.O_APPEND | os.O_DIRECT | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_DIRECTORY
 """O_DIRECT wants aligned buffers. O_APPEND is the kernel's: it sends the offset, and fcntl can clear the flag unheard."""
+
+
+Opened = tuple[int, bool]
+"""The number of a handle, and whether the kernel may go on believing the pages that it has of the file."""
 
 
 class Handle:
@@ -50,16 +55,16 @@ class Files(Directories):
         handle = self._handles.get(fh)
         return handle.descriptor if handle is not None and handle.writing else None
 
-    def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
+    def open(self, inode: int, flags: int, ctx: Caller) -> Opened:
         return self._open(self.inodes.node(inode), flags, ctx)
 
-    def _open(self, node: Node, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
+    def _open(self, node: Node, flags: int, ctx: Caller) -> Opened:
         descriptor = self._opened(node, flags)
         status = os.fstat(descriptor)
         handle = self._remembered(node, descriptor, status.st_size, flags, self.writer(ctx))
         if flags & os.O_TRUNC:
             self._truncated(node, self._handles[handle], status, ctx)
-        return pyfuse3.FileInfo(fh=handle, keep_cache=not node.foreign)
+        return handle, not node.foreign
 
     def _opened(self, node: Node, flags: int) -> int:
         # O_TRUNC is done after the open, when the old size is known
@@ -78,7 +83,7 @@ class Files(Directories):
         self._handles[handle] = Handle(descriptor, file, writer, writing)
         return handle
 
-    def _truncated(self, node: Node, handle: Handle, status: os.stat_result, ctx: pyfuse3.RequestContext) -> None:
+    def _truncated(self, node: Node, handle: Handle, status: os.stat_result, ctx: Caller) -> None:
         """Empty a file because it was opened with O_TRUNC, which the kernel leaves to us together with the privileges."""
         if handle.writing:
             os.ftruncate(handle.descriptor, 0)
@@ -103,9 +108,7 @@ class Files(Directories):
             return bool(cleared)
         return True
 
-    def create(
-        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: pyfuse3.RequestContext
-    ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
+    def create(self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: Caller) -> tuple[Opened, Answer]:
         parent = self.inodes.node(parent_inode)
         self.refuse_reserved(parent, name)
         directory = self.inodes.descriptor(parent)
@@ -129,21 +132,19 @@ class Files(Directories):
         number = self._remembered(node, descriptor, 0, flags, writer)
         self._handles[number].created = True
         self.capture.created((parent.inode, name), writer, still_open=True)
-        return pyfuse3.FileInfo(fh=number), self.entered(node, status)
+        return (number, True), self.entered(node, status)
 
-    def _found_instead(
-        self, parent: Node, name: bytes, flags: int, ctx: pyfuse3.RequestContext
-    ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
+    def _found_instead(self, parent: Node, name: bytes, flags: int, ctx: Caller) -> tuple[Opened, Answer]:
         """Open what somebody made underneath since the kernel looked."""
         node, status = self.inodes.found(parent, name)
         try:
             if not stat.S_ISREG(status.st_mode):
                 raise pyfuse3.FUSEError(errno.EEXIST)
-            info = self._open(node, flags, ctx)
+            opened = self._open(node, flags, ctx)
         except BaseException:
             self.inodes.release_unseen(node)
             raise
-        return info, self.entered(node, self.status(node))
+        return opened, self.entered(node, self.status(node))
 
     def read(self, fh: int, off: int, size: int) -> bytes:
         return os.pread(self._handles[fh].descriptor, size, off)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pyfuse3
 
 from csfs.mount.operations.base import Base, Target
+from csfs.mount.writers import Caller
 
 CAPABILITY = b"security.capability"
 ACL_ACCESS = b"system.posix_acl_access"
@@ -21,7 +22,7 @@ class Xattrs(Base):
         """Return whether an object is known to have no file capability, which the kernel asks before every single write."""
         return self.inodes.node(inode).no_capability
 
-    def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
+    def getxattr(self, inode: int, name: bytes, ctx: Caller) -> bytes:
         node = self.inodes.node(inode)
         if name == CAPABILITY and node.no_capability:
             raise pyfuse3.FUSEError(errno.ENODATA)
@@ -33,7 +34,7 @@ class Xattrs(Base):
                     node.no_capability = True
                 raise
 
-    def setxattr(self, inode: int, name: bytes, value: bytes, ctx: pyfuse3.RequestContext) -> None:
+    def setxattr(self, inode: int, name: bytes, value: bytes, ctx: Caller) -> None:
         node = self.inodes.node(inode)
         with self.reached(node) as (_, target):
             if name == CAPABILITY:
@@ -43,13 +44,13 @@ class Xattrs(Base):
                 _clear_setgid(target, ctx)
         self.capture.attributes_set(node, self.writer(ctx))
 
-    def removexattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+    def removexattr(self, inode: int, name: bytes, ctx: Caller) -> None:
         node = self.inodes.node(inode)
         with self.reached(node) as (_, target):
             os.removexattr(target, name)
         self.capture.attributes_set(node, self.writer(ctx))
 
-    def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
+    def listxattr(self, inode: int, ctx: Caller) -> Sequence[bytes]:
         node = self.inodes.node(inode)
         with self.reached(node) as (_, target):
             try:
@@ -61,7 +62,7 @@ class Xattrs(Base):
         return names if ctx.uid == 0 else [name for name in names if not name.startswith(PRIVILEGED)]
 
 
-def _clear_setgid(target: Target, ctx: pyfuse3.RequestContext) -> None:
+def _clear_setgid(target: Target, ctx: Caller) -> None:
     """Take setgid away when somebody outside of the file's group has set its ACL, as the kernel does for its own file systems."""
     status = os.stat(target)
     if ctx.uid == 0 or not status.st_mode & stat.S_ISGID or stat.S_ISDIR(status.st_mode) or status.st_gid == ctx.gid:
