@@ -1,49 +1,102 @@
 """`csfs mount`: serves a volume's directory, over that directory."""
 
 import time
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import click
 
 from csfs.cli import client, mounting, starting
+from csfs.config import home as homes
 from csfs.config.home import Home
-from csfs.errors import CsfsError
-from csfs.mount import parent
+from csfs.errors import ConfigError, CsfsError, NotRunningError
+from csfs.mount import notify, parent, remounting
+from csfs.mount import options as mount_options
 
 KNOWN_S_MAX = 5.0
 KNOWN_POLL_S = 0.01
-OTHERS_OPTIONS = frozenset({"_netdev", "auto", "noauto", "nofail", "user", "nouser", "users", "defaults", "rw"})
-"""Options of fstab that mount(8) and systemd act on."""
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How to go about it: what mount(8) may ask of its helpers beside the options."""
+
+    foreground: bool = False
+    sloppy: bool = False
+    """Pass over options that there are not."""
+    fake: bool = False
+    """Check everything, and mount nothing."""
+    content: bool = False
+    """What is mounted already needs no mounting."""
+    volume: str = ""
+    """The name that the volume must have, if not empty."""
+    anyway: bool = False
+    """A host that boots needs the mount even if the daemon does not start: what changes meanwhile is sent later."""
 
 
 @click.command("mount")
 @click.argument("path", type=click.Path())
 @click.option("-o", "options", multiple=True, metavar="OPTIONS", help="Mount options, separated by commas.")
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground.")
+@click.option("--sloppy", is_flag=True, hidden=True)
+@click.option("--fake", is_flag=True, hidden=True)
+@click.option("--content", is_flag=True, hidden=True)
+@click.option("--volume", default="", hidden=True)
+@click.option("--anyway", is_flag=True, hidden=True)
 @click.pass_obj
-def command(home: Home, path: str, options: tuple[str, ...], foreground: bool) -> None:
+def command(home: Home, /, path: str, options: tuple[str, ...], **how: Any) -> None:
     """Mount the volume whose directory is PATH; return when it serves. Starts the daemon if none is running."""
-    mount(home, path, options, foreground)
+    mount(home, path, options, How(**how))
 
 
-def mount(home: Home, path: str, options: tuple[str, ...], foreground: bool) -> None:
-    """Mount the volume at `path`.
+def mount(home: Home, path: str, texts: tuple[str, ...], how: How) -> None:
+    """Mount the volume at `path`, or change the options of what is mounted there.
 
     Raises:
         CsfsError: it cannot be mounted; nothing is left behind.
     """
+    asked = mount_options.parsed(texts, sloppy=how.sloppy or "remount" in ",".join(texts).split(","))
+    if asked.remount:
+        remounting.remount(path, texts, sloppy=how.sloppy, dry=how.fake)
+        return
+    home = homes.chosen(asked.home) if asked.home else home
     settings = mounting.mount_settings(home, path)
-    parent.check(settings)  # before a daemon is started for it
-    starting.ensure_daemon(home)
-    parent.start(
-        settings,
-        settings.volume,
-        load_rules=partial(mounting.current_rules, home, settings.volume),
-        foreground=foreground,
-        options=ours(options),
-    )
-    if not foreground:
+    if how.volume not in ("", settings.volume):
+        raise ConfigError(f"{path} is the directory of volume {settings.volume}, not of {how.volume}")
+    if how.content and mounting.is_mounted(settings):
+        click.echo(f"csfs: {settings.path} is mounted already", err=True)
+        return
+    parent.check(settings, asked)  # before a daemon is started for it
+    if how.fake:
+        return
+    # A service of systemd has the daemon's as another one beside it.
+    started = False if how.foreground and notify.is_wanted() else _start_daemon(home, how.anyway)
+    try:
+        parent.start(
+            settings,
+            settings.volume,
+            load_rules=partial(mounting.current_rules, home, settings.volume),
+            foreground=how.foreground,
+            options=asked,
+        )
+    except BaseException:
+        if started:
+            starting.end_daemon(home)
+        raise
+    if not how.foreground:
         _wait_known(home, settings.path)
+
+
+def _start_daemon(home: Home, anyway: bool) -> bool:
+    """Make sure that a daemon runs; return whether it is one that we started."""
+    try:
+        return starting.ensure_daemon(home)
+    except NotRunningError as error:
+        if not anyway:
+            raise
+        click.echo(f"csfs: nothing is sent to other members yet: {error}", err=True)
+        return False
 
 
 def _wait_known(home: Home, path: str) -> None:
@@ -56,9 +109,3 @@ def _wait_known(home: Home, path: str) -> None:
         except CsfsError:
             return  # a daemon that is being stopped; it takes the mount over when it is back
         time.sleep(KNOWN_POLL_S)
-
-
-def ours(options: tuple[str, ...]) -> list[str]:
-    """Return the options that the file system is to know: one a text, without those that are for others."""
-    single = [option for text in options for option in text.split(",") if option]
-    return [option for option in single if option not in OTHERS_OPTIONS and not option.startswith("x-")]

@@ -1,11 +1,16 @@
 """Names of one volume's files on this host, for `mount` and `umount`."""
 
+import os
+
 from csfs.cli import arguments
 from csfs.config import files
 from csfs.config.home import Home
-from csfs.config.settings import VolumeSettings
 from csfs.core.groups import Rules
+from csfs.errors import ConfigError
+from csfs.mount import checks, mountinfo
 from csfs.mount.settings import MountSettings
+
+_SOURCE = "csfs:"
 
 
 def mount_settings(home: Home, directory: str) -> MountSettings:
@@ -14,21 +19,51 @@ def mount_settings(home: Home, directory: str) -> MountSettings:
     Raises:
         ConfigError: there is no such volume.
     """
-    settings, host = files.loaded_both(home)
-    return settings_of(home, arguments.volume_at(settings, host.member, directory), host.member)
-
-
-def settings_of(home: Home, volume: VolumeSettings, member: str) -> MountSettings:
-    """Return what a mount of `volume`, which has a directory at `member`, has to be told."""
-    path = volume.path_of(member)
+    try:
+        settings, host = files.loaded_both(home)
+    except ConfigError:
+        # The configuration may lie where csfs was mounted, and all that served it was killed.
+        if not checks.clear_dead(os.path.realpath(directory)):
+            raise
+        settings, host = files.loaded_both(home)
+    volume = arguments.volume_at(settings, host.member, directory)
+    path = volume.path_of(host.member)
     assert path is not None, "volume_at finds volumes by their directory"
+    return _settings(home, volume.name, path)
+
+
+def mounted_settings(home: Home, directory: str) -> MountSettings:
+    """Return what was told to the mount at `directory`, which may be of a volume that is configured no longer, or dead.
+
+    Raises:
+        ConfigError: csfs, with this home, has mounted nothing there, and there is no such volume.
+    """
+    path = os.path.realpath(directory)
+    mount = mountinfo.top_at(mountinfo.current(), path)
+    if mount is not None and mount.type == mountinfo.TYPE and mount.source.startswith(_SOURCE):
+        name = mount.source.removeprefix(_SOURCE)
+        if home.mount_pid(name).exists():
+            return _settings(home, name, path)
+    return mount_settings(home, directory)
+
+
+def is_mounted(settings: MountSettings) -> bool:
+    """Return whether this volume is mounted on its directory, and served."""
+    path = os.path.realpath(settings.path)
+    if checks.clear_dead(path):
+        return False
+    mount = mountinfo.top_at(mountinfo.current(), path)
+    return mount is not None and mount.type == mountinfo.TYPE and mount.source == f"{_SOURCE}{settings.volume}"
+
+
+def _settings(home: Home, volume: str, path: str) -> MountSettings:
     return MountSettings(
-        volume=volume.name,
+        volume=volume,
         path=path,
-        journal=str(home.journal(volume.name)),
+        journal=str(home.journal(volume)),
         control_socket=str(home.control_socket),
-        pid_file=str(home.mount_pid(volume.name)),
-        log_file=str(home.mount_log(volume.name)),
+        pid_file=str(home.mount_pid(volume)),
+        log_file=str(home.mount_log(volume)),
     )
 
 

@@ -3,12 +3,13 @@
 import fcntl
 import os
 import select
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from csfs.cli import client
+from csfs.cli import client, systemd
 from csfs.config.home import Home
 from csfs.errors import CsfsError, NotRunningError
 
@@ -36,6 +37,9 @@ def _started(home: Home) -> bool:
     if _is_locked(home):  # one is just starting, by systemd
         _wait_answer(home, None, 0)
         return False
+    if systemd.runs_daemon(home):
+        _started_by_systemd(home)
+        return False
     logged = home.daemon_log.stat().st_size if home.daemon_log.exists() else 0
     process = os.pidfd_open(_detached(home))
     try:
@@ -43,6 +47,38 @@ def _started(home: Home) -> bool:
     finally:
         os.close(process)
     return True
+
+
+def _started_by_systemd(home: Home) -> None:
+    """Have systemd start the daemon: as a child of ours it would end with the session, or the unit, that we belong to.
+
+    A host that boots is not waited for: what the daemon waits for may be what waits for us.
+    """
+    systemd.start_daemon()
+    deadline = time.monotonic() + START_S_MAX
+    while not systemd.is_booting() and not _answers(home):
+        if reason := systemd.why_daemon_failed():
+            raise NotRunningError(f"the daemon did not start: {reason}")
+        if time.monotonic() > deadline:
+            raise NotRunningError(
+                f"the daemon does not answer after {START_S_MAX:g} s; see journalctl -u {systemd.UNIT}"
+            )
+        time.sleep(ASK_AGAIN_S)
+
+
+def end_daemon(home: Home) -> None:
+    """End a daemon that `ensure_daemon` started and that has nothing to do after all; return when it has ended."""
+    try:
+        process = os.pidfd_open(int(home.daemon_pid.read_text()))
+    except (FileNotFoundError, ValueError, ProcessLookupError):
+        return
+    try:
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+        select.select([process], [], [], START_S_MAX)
+    except ProcessLookupError:
+        pass  # it has ended by itself
+    finally:
+        os.close(process)
 
 
 @contextmanager

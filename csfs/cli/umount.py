@@ -13,5 +13,5 @@ from csfs.mount import parent
 @click.pass_obj
 def command(home: Home, path: str, lazy: bool) -> None:
     """Unmount the volume whose directory is PATH; return when its processes have ended."""
-    settings = mounting.mount_settings(home, path)
+    settings = mounting.mounted_settings(home, path)
     parent.stop(settings, settings.volume, lazy=lazy)

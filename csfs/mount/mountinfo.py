@@ -7,13 +7,19 @@ MOUNTINFO = "/proc/self/mountinfo"
 
 
 class MountPoint(NamedTuple):
-    """One mount; `device` is `major:minor`."""
+    """One mount; `device` is `major:minor`, `root` what of the file system it shows, `parent` the mount it lies on."""
 
     id: int
     device: str
     path: str
     type: str
     source: str
+    parent: int = 0
+    root: str = "/"
+    options: str = ""
+    """Those of this place."""
+    lasting: str = ""
+    """Those of the whole file system."""
 
 
 def _unescaped(text: bytes) -> str:
@@ -30,7 +36,17 @@ def parsed(text: bytes) -> list[MountPoint]:
         fields, _, rest = line.partition(b" - ")
         left, right = fields.split(b" "), rest.split(b" ")
         mounts.append(
-            MountPoint(int(left[0]), left[2].decode(), _unescaped(left[4]), right[0].decode(), _unescaped(right[1]))
+            MountPoint(
+                id=int(left[0]),
+                device=left[2].decode(),
+                path=_unescaped(left[4]),
+                type=right[0].decode(),
+                source=_unescaped(right[1]),
+                parent=int(left[1]),
+                root=_unescaped(left[3]),
+                options=_unescaped(left[5]),
+                lasting=_unescaped(right[2]) if len(right) > 2 else "",
+            )
         )
     return mounts
 

@@ -10,10 +10,10 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import Iterable
 
 from csfs.errors import ConfigError, CsfsError, FoundError, NotRunningError
-from csfs.mount import busy, checks, mountinfo, syscalls
+from csfs.mount import busy, checks, mountinfo, notify, syscalls
+from csfs.mount.options import NO_OPTIONS, MountOptions
 from csfs.mount.rules import LoadRules
 from csfs.mount.settings import MountSettings
 from csfs.mount.supervisor import GaveUpError, Supervisor
@@ -24,13 +24,13 @@ END_S_MAX = 40.0
 """Longer than a parent takes at most to end after the host has unmounted."""
 
 
-def check(settings: MountSettings) -> None:
+def check(settings: MountSettings, options: MountOptions) -> None:
     """Check that the volume can be mounted; `start` does it again.
 
     Raises:
         ConfigError: it cannot.
     """
-    checks.check(_resolved(settings))
+    checks.check(_resolved(settings), options)
 
 
 def start(
@@ -39,7 +39,7 @@ def start(
     *,
     load_rules: LoadRules,
     foreground: bool = False,
-    options: Iterable[str] = (),
+    options: MountOptions = NO_OPTIONS,
 ) -> None:
     """Mount the volume; return when it serves. With `foreground`, return when it was unmounted again.
 
@@ -47,19 +47,19 @@ def start(
         ConfigError: it cannot be mounted; nothing is left behind.
     """
     settings = _resolved(settings)
-    checks.check(settings)
+    checks.check(settings, options)
     for name in (settings.journal, settings.pid_file, settings.log_file):
         os.makedirs(os.path.dirname(name), mode=0o700, exist_ok=True)
     lock = _locked(settings)
     if foreground:
-        _report_of(_parent(settings, frozenset(options), load_rules, lock, ready=-1))
+        _report_of(_parent(settings, options, load_rules, lock, ready=-1))
         return
     reader, writer = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
     sys.stderr.flush()
     if os.fork() == 0:
         os.close(reader)
-        _run_detached(settings, frozenset(options), load_rules, lock, writer)
+        _run_detached(settings, options, load_rules, lock, writer)
     os.close(writer)
     os.close(lock)
     with os.fdopen(reader, "rb") as file:
@@ -96,9 +96,7 @@ def _locked(settings: MountSettings) -> int:
     return descriptor
 
 
-def _run_detached(
-    settings: MountSettings, options: frozenset[str], load_rules: LoadRules, lock: int, ready: int
-) -> None:
+def _run_detached(settings: MountSettings, options: MountOptions, load_rules: LoadRules, lock: int, ready: int) -> None:
     """Be the parent, in the background. Never returns."""
     code = 70
     try:
@@ -132,7 +130,7 @@ def _redirect(log_file: str) -> None:
     os.close(output)
 
 
-def _parent(settings: MountSettings, options: frozenset[str], load_rules: LoadRules, lock: int, ready: int) -> str:
+def _parent(settings: MountSettings, options: MountOptions, load_rules: LoadRules, lock: int, ready: int) -> str:
     """Mount, say so, and watch until it is unmounted. Return an empty text, or why it could not be mounted."""
     _configure_logging()
     others = tuple(descriptor for descriptor in (lock, ready) if descriptor >= 0)
@@ -144,7 +142,7 @@ def _parent(settings: MountSettings, options: frozenset[str], load_rules: LoadRu
             os.pwrite(lock, b"%d\n%d\n" % (os.getpid(), pid), 0)
         return pid, reason
 
-    supervisor = Supervisor(settings, launch)
+    supervisor = Supervisor(settings, launch, options.flags)
     reason = supervisor.start()
     if reason:
         supervisor.close()
@@ -153,9 +151,11 @@ def _parent(settings: MountSettings, options: frozenset[str], load_rules: LoadRu
     if ready >= 0:
         os.write(ready, b"\0")
         os.close(ready)
+    notify.say("READY=1")
     try:
         supervisor.run()
     finally:
+        notify.say("STOPPING=1")
         supervisor.close()
         _remove_pid_file(settings, lock)
     return ""
@@ -176,7 +176,7 @@ def _configure_logging() -> None:
 
 
 def _launch(
-    settings: MountSettings, options: frozenset[str], load_rules: LoadRules, root: int, others: tuple[int, ...]
+    settings: MountSettings, options: MountOptions, load_rules: LoadRules, root: int, others: tuple[int, ...]
 ) -> tuple[int, str]:
     """Fork the mount process and wait until it serves; return its pid and "", or 0 and why it does not."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
@@ -192,13 +192,13 @@ def _launch(
     os.waitpid(pid, 0)
     _clear_away(settings)
     reason = answer[1:].decode("utf-8", "replace") or "the mount process ended at once"
-    given = f" with -o {','.join(sorted(options))}" if options else ""
+    given = f" with -o {','.join(sorted(options.lasting))}" if options.lasting else ""
     return 0, f"{settings.path} cannot be mounted{given}: {reason}; see {settings.log_file}"
 
 
 def _be_mount(
     settings: MountSettings,
-    options: frozenset[str],
+    options: MountOptions,
     load_rules: LoadRules,
     root: int,
     ready: int,
@@ -215,7 +215,7 @@ def _be_mount(
         _close_all_but({0, 1, 2, root, ready})
         from csfs.mount.serve import serve  # the parent needs neither pyfuse3 nor trio, and stays small
 
-        serve(settings, options, root, load_rules, ready)
+        serve(settings, options.lasting, root, load_rules, ready)
         code = 0
     except BaseException as error:
         traceback.print_exc()

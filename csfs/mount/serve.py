@@ -19,6 +19,7 @@ from csfs.mount.gate import Gate
 from csfs.mount.inodes import Inodes
 from csfs.mount.link import Link
 from csfs.mount.operations.passthrough import Handlers, PassThrough
+from csfs.mount.options import for_libfuse
 from csfs.mount.recent import Recent
 from csfs.mount.rules import CurrentRules, LoadRules
 from csfs.mount.settings import MountSettings
@@ -129,10 +130,7 @@ def serve(settings: MountSettings, options: frozenset[str], root: int, load_rule
 def options_of(volume: str, options: frozenset[str]) -> set[str]:
     """Return the options to mount with: those that a system directory needs, and what the administrator adds."""
     needed = {"allow_other", "default_permissions", "dev", "suid", f"fsname=csfs:{volume}", "subtype=csfs"}
-    for option in options:
-        if option in ("nodev", "nosuid"):
-            needed.discard(option[2:])
-    return needed | options
+    return needed | {for_libfuse(option) for option in options}
 
 
 def _tell_ready(descriptor: int) -> None:

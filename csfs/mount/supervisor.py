@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from csfs.errors import CsfsError
-from csfs.mount import mountinfo, syscalls
+from csfs.mount import mountinfo, options, syscalls
 from csfs.mount.handover import Handover
 from csfs.mount.settings import MountSettings
 from csfs.wire.control import ParentHello
@@ -39,9 +39,10 @@ class GaveUpError(CsfsError):
 class Supervisor:
     """One volume's parent, single-threaded: everything happens between two polls."""
 
-    def __init__(self, settings: MountSettings, launch: Launch) -> None:
+    def __init__(self, settings: MountSettings, launch: Launch, flags: frozenset[str] = frozenset()) -> None:
         self._settings = settings
         self._launch = launch
+        self._flags = flags
         self._root = -1
         self._pid = 0
         self._pidfd = -1
@@ -72,7 +73,22 @@ class Supervisor:
         self._generation += 1
         mount = mountinfo.top_at(mountinfo.current(), self._settings.path)
         self._device = mount.device if mount is not None and mount.type == mountinfo.TYPE else ""
+        if self._flags and (reason := self._flagged()):
+            return reason
         self._handover.greet()
+        return ""
+
+    def _flagged(self) -> str:
+        """Give the mount its flags; return an empty text, or why it cannot have them, and then nothing is mounted."""
+        path = os.fsencode(self._settings.path)
+        try:
+            syscalls.remount(path, options.number_of(self._flags))
+        except OSError as error:
+            syscalls.umount(path, syscalls.MNT_DETACH)
+            os.kill(self._pid, signal.SIGTERM)
+            select.select([self._pidfd], [], [], END_S_MAX)
+            self._has_died()
+            return f"{self._settings.path} cannot be mounted with -o {','.join(sorted(self._flags))}: {error.strerror}"
         return ""
 
     def _is_mounted(self) -> bool:
@@ -80,14 +96,25 @@ class Supervisor:
         path = self._settings.path
         return any(mount.path == path and mount.device == self._device for mount in mountinfo.current())
 
+    def _flags_now(self) -> frozenset[str]:
+        """Return the flags that our mount has by now: the administrator may have changed them."""
+        mounts = mountinfo.current()
+        ours = (mount for mount in mounts if mount.path == self._settings.path and mount.device == self._device)
+        return next((options.flags_of(mount.options) for mount in ours), self._flags)
+
     def _hello(self) -> tuple[ParentHello, tuple[int, int]] | None:
         if not self._pid or not self._is_mounted():
             return None
         path = os.fsencode(self._settings.path)
+        clone = -1
         try:
             clone = syscalls.cloned_mount(path)
+            if options.READ_ONLY in self._flags_now():
+                syscalls.make_writable(clone)
         except OSError as error:
             log.error("the mount cannot be handed to the daemon: %s", error)
+            if clone >= 0:
+                os.close(clone)
             return None
         hello = ParentHello(self._settings.volume, path, os.getpid(), self._pid, self._generation)
         return hello, (clone, os.dup(self._root))
@@ -160,6 +187,7 @@ class Supervisor:
             raise GaveUpError(
                 f"{self._settings.path} is mounted over by something else; unmount that, then mount it anew"
             )
+        self._flags = options.flags_of(top.options)
         syscalls.umount(os.fsencode(self._settings.path), syscalls.MNT_DETACH)
         self._deaths = 0 if time.monotonic() - self._started_at > STABLE_S else self._deaths + 1
         while True:

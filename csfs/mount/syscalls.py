@@ -12,6 +12,8 @@ AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 OPEN_TREE_CLONE = 1
 _SYS_OPEN_TREE = 428
+_SYS_MOUNT_SETATTR = 442
+_MOUNT_ATTR_RDONLY = 1
 _HANDLE_SIZE_MAX = 128
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -39,6 +41,22 @@ _umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 _open_tree = _libc.syscall
 _open_tree.restype = ctypes.c_long
 _open_tree.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+
+
+class _MountAttributes(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "user_namespace"))
+
+
+_mount_setattr = _libc["syscall"]  # an object of its own, with types of its own
+_mount_setattr.restype = ctypes.c_long
+_mount_setattr.argtypes = (
+    ctypes.c_long,
+    ctypes.c_int,
+    ctypes.c_char_p,
+    ctypes.c_uint,
+    ctypes.POINTER(_MountAttributes),
+    ctypes.c_size_t,
+)
 
 _pwrite = _libc.pwrite
 _pwrite.restype = ctypes.c_ssize_t
@@ -113,6 +131,28 @@ def cloned_mount(path: bytes) -> int:
     if descriptor < 0:
         raise _failed(path)
     return descriptor
+
+
+def make_writable(mount: int) -> None:
+    """Take read-only away from a detached mount that the descriptor `mount` is the root of.
+
+    Raises:
+        OSError: ENOSYS before Linux 5.12.
+    """
+    attributes = _MountAttributes(clear=_MOUNT_ATTR_RDONLY)
+    size = ctypes.sizeof(attributes)
+    if _mount_setattr(_SYS_MOUNT_SETATTR, mount, b"", AT_EMPTY_PATH, ctypes.byref(attributes), size) != 0:
+        raise _failed()
+
+
+def remount(path: bytes, flags: int) -> None:
+    """Change the flags of what is mounted at `path`: `flags` as mount(2) takes them with MS_REMOUNT.
+
+    Raises:
+        OSError: EBUSY when it is to be read-only and something is open for writing.
+    """
+    if _mount(None, path, None, flags, None) != 0:
+        raise _failed(path)
 
 
 def pwrite_from(descriptor: int, address: int, size: int, offset: int) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from csfs.cli import mount, mount_helper, starting
+from csfs.cli import starting
 from csfs.config import files
 from csfs.errors import NotRunningError
 from tests.cli.conftest import Host
@@ -86,13 +86,3 @@ def test_a_join_that_is_refused_leaves_the_host_as_it_was(member: Host, guest: H
     assert guest.run("join", inviter, "nonsense").code == 3
     assert not guest.home.settings_file.exists()
     assert not guest.home.keys.exists()
-
-
-def test_options_of_fstab_are_not_passed_on() -> None:
-    assert mount.ours(("_netdev,noatime", "x-systemd.automount,defaults")) == ["noatime"]
-
-
-def test_the_helper_of_mount_calls_csfs_mount() -> None:
-    given = ["/etc", "/etc", "-s", "-v", "-o", "rw,home=/x,noatime", "-t", "csfs"]
-    assert mount_helper.arguments_of(given) == ["--home", "/x", "mount", "-o", "rw,noatime", "--", "/etc"]
-    assert mount_helper.arguments_of(["none", "/srv"]) == ["mount", "--", "/srv"]

@@ -198,9 +198,11 @@ def test_a_second_mount_changes_nothing(alone: Member) -> None:
 
 
 def test_a_wrong_option_is_refused_before_anything_is_mounted(alone: Member) -> None:
-    expect_refused(alone, ExitCode.REFUSED, ["mount", str(alone.tree), "-o", "nonsense"], "nonsense")
-    assert not alone.is_mounted
-    assert not alone.home.mount_pid(VOLUME).exists()
+    line = ["mount", str(alone.tree), "-o"]
+    expect_refused(alone, ExitCode.USAGE, [*line, "nonsense"], 'no mount option "nonsense"')
+    expect_nothing_left(alone)
+    expect_refused(alone, ExitCode.REFUSED, [*line, "context=no_such_label"], "with -o context=no_such_label")
+    expect_nothing_left(alone)
     alone.mount()
 
 

@@ -15,6 +15,7 @@ from csfs.mount.settings import MountSettings
 START = """
 import json, re, sys
 from csfs.errors import CsfsError
+from csfs.mount.options import parsed
 from csfs.mount.parent import start, stop
 from csfs.mount.settings import MountSettings
 
@@ -25,6 +26,8 @@ class Rules:
 
 
 what, settings, arguments = sys.argv[1], MountSettings(**json.loads(sys.argv[2])), json.loads(sys.argv[3])
+if "options" in arguments:
+    arguments["options"] = parsed(arguments["options"])
 try:
     if what == "start":
         start(settings, settings.volume, load_rules=Rules, **arguments)

@@ -65,7 +65,7 @@ def test_a_volume_inside_another_one_is_refused(mounted: Mounted) -> None:
 
 
 def test_an_option_the_kernel_refuses_leaves_nothing_behind(volume: Mounted) -> None:
-    assert "cannot be mounted" in volume.command("start", options=["no_such_option"])
+    assert "cannot be mounted" in volume.command("start", options=["context=no_such_label"])
     assert not volume.is_mounted
     assert list(volume.run.iterdir()) == []
     volume.start()
