@@ -75,6 +75,12 @@ class CorruptDatabaseError(CsfsError):
     exit_code = ExitCode.REFUSED
 
 
+class UnwritableError(CsfsError):
+    """A journal or an index cannot be written now, the disk is full, say: what was to be noted is found again by comparing."""
+
+    exit_code = ExitCode.FOUND
+
+
 class UnstableError(CsfsError):
     """A file changed each time it was read: it is looked at again when whoever writes it pauses."""
 

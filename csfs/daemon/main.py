@@ -19,7 +19,7 @@ from csfs.daemon.cluster import Cluster
 from csfs.daemon.commands import Commands, refused
 from csfs.daemon.connection import ControlConnection
 from csfs.daemon.mounts import MountedVolume
-from csfs.errors import ConfigError, CsfsError, FoundError, RemoteProtocolError
+from csfs.errors import ConfigError, CsfsError, FoundError, RemoteProtocolError, UnwritableError
 from csfs.index.index import Index
 from csfs.replicate.exchange import PeerSession
 from csfs.replicate.link import Link
@@ -168,7 +168,7 @@ class Daemon:
             await self._converse(connection)
         except* _PEER_GONE:
             pass
-        except* RemoteProtocolError as group:
+        except* (RemoteProtocolError, UnwritableError) as group:
             log.warning("%s", _first_error(group))
         except* Exception:
             log.exception("unexpected error on the %s", connection.source)

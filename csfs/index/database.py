@@ -1,5 +1,6 @@
 """The index file: one connection, transactions, and checkpoints that never hold up the caller."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,10 +8,17 @@ from typing import Any
 
 import apsw
 
-from csfs.errors import CorruptDatabaseError
+from csfs.errors import CorruptDatabaseError, UnwritableError
 from csfs.index import schema
 
+log = logging.getLogger(__name__)
+
 CHECKPOINT_PAGES = 4_000
+CHECKPOINTS_AT_ONCE_MAX = 8
+LOG_SIZE_MAX = 64 << 20
+"""What a log that was larger is cut to once it is begun anew."""
+UNWRITABLE = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError)
+"""The disk's trouble, not the file's."""
 
 
 class Database:
@@ -23,10 +31,14 @@ class Database:
         self._before_commit: list[Callable[[], None]] = []
         self._after_rollback: list[Callable[[], None]] = []
         self.wal_pages = 0
+        self.trouble = ""
+        """Why the last transaction could not be written, empty if it could."""
         try:
             self.connection = apsw.Connection(path)
             os.chmod(path, 0o600)
             self._prepare()
+        except UNWRITABLE as error:
+            raise self._unwritable(error) from error
         except apsw.Error as error:
             raise CorruptDatabaseError(
                 f"{path}: not an index csfs can read ({error}); move it away and restart: "
@@ -40,6 +52,7 @@ class Database:
         self.execute("PRAGMA synchronous = NORMAL")
         self.execute("PRAGMA wal_autocheckpoint = 0")
         self.execute("PRAGMA cache_size = -4096")
+        self.execute(f"PRAGMA journal_size_limit = {LOG_SIZE_MAX}")
         (version,) = self.execute("PRAGMA user_version").fetchone()
         if version not in (0, schema.VERSION):
             raise CorruptDatabaseError(
@@ -82,7 +95,11 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make all changes inside stand or fall together; durable against kill -9 on return. Not to be nested."""
+        """Make all changes inside stand or fall together; durable against kill -9 on return. Not to be nested.
+
+        Raises:
+            UnwritableError: the disk is full, or refuses; nothing has changed.
+        """
         assert not self._open_transaction, "index transactions do not nest"
         self._open_transaction = True
         try:
@@ -91,14 +108,25 @@ class Database:
                 flush()
             if self._begun:
                 self.connection.execute("COMMIT")
+                self.trouble = ""
+        except UNWRITABLE as error:
+            self._roll_back()
+            raise self._unwritable(error) from error
         except BaseException:
-            if self._begun:
-                self.connection.execute("ROLLBACK")
-            for forget in self._after_rollback:
-                forget()
+            self._roll_back()
             raise
         finally:
             self._open_transaction = self._begun = False
+
+    def _roll_back(self) -> None:
+        if self.connection.in_transaction:  # SQLite has done it already where the disk was full
+            self.connection.execute("ROLLBACK")
+        for forget in self._after_rollback:
+            forget()
+
+    def _unwritable(self, error: apsw.Error) -> UnwritableError:
+        self.trouble = f"{self.path} cannot be written: {error}; is there room on its disk?"
+        return UnwritableError(self.trouble)
 
     @property
     def wants_checkpoint(self) -> bool:
@@ -106,11 +134,21 @@ class Database:
         return self.wal_pages > CHECKPOINT_PAGES
 
     def checkpoint(self) -> None:
-        """Move the log into the file; for a thread: uses a connection of its own, and never blocks a writer."""
+        """Move the log into the file; for a thread: uses a connection of its own, and never blocks a writer.
+
+        The log is begun anew only when all of it was moved, which a writer that goes on keeps from happening: what came
+        in the meantime is moved too, which takes less and less.
+        """
         other = apsw.Connection(self.path)
         try:
+            other.set_busy_timeout(0)
             other.execute("SELECT 1 FROM facts").fetchall()  # before its first read a connection sees no log to move
-            other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            for _ in range(CHECKPOINTS_AT_ONCE_MAX):
+                pages, moved = other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                if moved >= pages:
+                    return
+        except apsw.Error as error:
+            log.warning("%s: its log stays as it is for now: %s", self.path, error)
         finally:
             other.close()
 

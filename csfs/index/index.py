@@ -43,6 +43,20 @@ class Index:
         return self._database.transaction()
 
     @property
+    def trouble(self) -> str:
+        """Why the index cannot be written at the moment; empty if it can."""
+        return self._database.trouble
+
+    def try_again(self) -> None:
+        """Find out whether the index can be written again.
+
+        Raises:
+            UnwritableError: it cannot.
+        """
+        with self.transaction():
+            self._database.write("INSERT OR REPLACE INTO facts VALUES ('tried', randomblob(8))")
+
+    @property
     def wants_checkpoint(self) -> bool:
         """Whether `checkpoint` is due."""
         return self._database.wants_checkpoint

@@ -54,11 +54,12 @@ class Sources:
         return next((source for source in elsewhere if source not in self._wrong), None)
 
     def adopt(self, left: Sequence[Leftover]) -> None:
-        """Take over what an earlier run left in the stage."""
+        """Take over what an earlier run, or an earlier mount in this one, left in the stage."""
         for leftover in left:
-            if leftover.kind is Kind.FILE and leftover.hash not in self._left:
+            known = self._left.get(leftover.hash)
+            if leftover.kind is Kind.FILE and known is None:
                 self._left[leftover.hash] = leftover
-            else:
+            elif known is None or known.name != leftover.name:
                 self.discard_later(leftover.name)
 
     def unused(self) -> list[Leftover]:

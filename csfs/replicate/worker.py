@@ -1,5 +1,6 @@
 """One volume's workers on this member, wired together: observer, directories, applier, fetcher, comparison, retention."""
 
+import contextlib
 import logging
 import os
 import secrets
@@ -11,7 +12,7 @@ import trio
 from csfs.core.groups import Rules
 from csfs.core.objects import Applied, Content, Kind
 from csfs.core.paths import ROOT, RelPath
-from csfs.errors import CsfsError
+from csfs.errors import CsfsError, UnwritableError
 from csfs.index.ledger import KeptVersion
 from csfs.replicate.applier import Applier
 from csfs.replicate.compare import compare
@@ -33,6 +34,7 @@ KEPT_BYTES_MAX = 1024**3
 KEPT_AGE_NS_MAX = 30 * 86_400 * 10**9
 MAINTENANCE_S = 60.0
 RESTART_S = 1.0
+CHECKPOINT_S = 1.0
 UNKNOWN = Applied(observation=None)
 """Of what an earlier run left, nothing is known but its bytes."""
 
@@ -58,7 +60,7 @@ class VolumeWorker:
         """End, after `run` was cancelled: with nothing left to look at, the next start need not compare the whole tree."""
         volume = self.volume
         if self._is_idle():
-            with volume.index.transaction():
+            with contextlib.suppress(UnwritableError), volume.index.transaction():
                 volume.index.ledger.set_compared(self._compared)
         volume.index.close()
 
@@ -81,6 +83,7 @@ class VolumeWorker:
                 self.applier.take_stock_when_due,
                 self._compare,
                 self._maintain,
+                self._keep_index,
             ):
                 nursery.start_soon(self._keep_running, task)
 
@@ -89,6 +92,10 @@ class VolumeWorker:
         while True:
             try:
                 await task()
+            except UnwritableError as error:
+                log.error("%s: %s", self.volume.name, error)
+                self.compare_all()
+                await trio.sleep(RESTART_S)
             except Exception:
                 log.exception("%s: unexpected error; goes on in %g s", self.volume.name, RESTART_S)
                 self.compare_all()
@@ -227,8 +234,6 @@ class VolumeWorker:
         while True:
             with trio.move_on_after(MAINTENANCE_S) as patience:
                 await volume.cramped.wait()
-            if volume.index.wants_checkpoint:
-                await trio.to_thread.run_sync(volume.index.checkpoint)
             bytes_max, cramped = await self._kept_bytes_max(), volume.room_wanted > 0
             volume.room_wanted = 0
             surplus = volume.index.ledger.surplus(
@@ -239,7 +244,7 @@ class VolumeWorker:
             rescued = self.sources.unused() if patience.cancelled_caught and not volume.to_apply else []
             if surplus or discarded or rescued:
                 try:
-                    await volume.with_root(_clean, surplus, discarded, rescued)
+                    rescued = await volume.with_root(_clean, surplus, discarded, rescued)
                 except trio.ClosedResourceError:
                     continue
                 with volume.index.transaction():
@@ -252,6 +257,18 @@ class VolumeWorker:
                     volume.index.ledger.prune_tables()
             if cramped and surplus:
                 volume.apply_soon(volume.index.rows.pending())
+
+    async def _keep_index(self) -> None:
+        """Keep the index's log short, and find out when a disk that was full has room again."""
+        index = self.volume.index
+        while True:
+            await trio.sleep(CHECKPOINT_S)
+            if index.wants_checkpoint:
+                await trio.to_thread.run_sync(index.checkpoint)
+            if index.trouble:
+                index.try_again()
+                log.info("%s: the index can be written again", self.volume.name)
+                self.compare_all()
 
     async def _kept_bytes_max(self) -> int:
         """Return how much kept versions may take now: less on a full disk, if that makes room enough."""
@@ -316,11 +333,18 @@ def _shortage(root: Root, size: int) -> int:
     return root.stage.shortage(size)
 
 
-def _clean(root: Root, kept: Sequence[bytes], staged: Sequence[bytes], rescued: Sequence[Leftover]) -> None:
-    """Delete kept versions that retention let go, and what was staged in vain; keep what was left. For a thread."""
-    for left in rescued:
-        root.stage.rescue(left.name, left.name)
+def _clean(root: Root, kept: Sequence[bytes], staged: Sequence[bytes], left: Sequence[Leftover]) -> list[Leftover]:
+    """Delete kept versions that retention let go, and what was staged in vain; keep what was left. For a thread.
+
+    Returns what was left and could be kept: a commit under way may have used some of it.
+    """
+    rescued = []
+    for leftover in left:
+        with contextlib.suppress(FileNotFoundError):
+            root.stage.rescue(leftover.name, leftover.name)
+            rescued.append(leftover)
     for name in kept:
         root.stage.kept.delete(name)
     for name in staged:
         root.stage.discard(name)
+    return rescued

@@ -1,17 +1,27 @@
 import os
 from pathlib import Path
 
+import pytest
 import trio
 import trio.testing
 
+from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
+from csfs.errors import UnwritableError
 from csfs.index.index import Index
 from csfs.replicate.commit_thread import CommitThread
 from csfs.replicate.gate import Gate
 from csfs.replicate.volume import Volume
 from csfs.replicate.worker import VolumeWorker
 from csfs.store.owners import Owners
+from csfs.store.stage import Leftover
 from tests.replicate.alone import rules_of
+
+
+def opened(directory: Path) -> tuple[Index, VolumeWorker]:
+    """Return an index and a worker of a volume of one member."""
+    index = Index(str(directory / "index.db"), member="alpha", boot=b"boot", founding=True)
+    return index, VolumeWorker(Volume("files", index=index, rules=rules_of("files"), member="alpha", owners=Owners()))
 
 
 async def nothing_sent(message: object) -> None:
@@ -44,4 +54,34 @@ async def test_a_volume_whose_gate_comes_before_its_root_is_compared(tmp_path: P
     thread.stop()
     os.close(clone)
     await worker.detach_root()
+    index.close()
+
+
+async def test_an_index_that_could_not_be_written_is_tried_again_and_the_tree_compared(tmp_path: Path) -> None:
+    index, worker = opened(tmp_path)
+    connection = index._database.connection
+    connection.pragma("max_page_count", connection.pragma("page_count"))
+    with pytest.raises(UnwritableError), index.transaction():
+        index.ledger.hold([RelPath(b"%d" % number * 50) for number in range(5_000)])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker.run)
+        connection.pragma("max_page_count", 1 << 30)
+        with trio.fail_after(10):
+            await worker.volume.comparison.wait_until(lambda: not index.trouble)
+        assert worker.observer.compare_wanted
+        nursery.cancel_scope.cancel()
+    index.close()
+
+
+def test_what_was_left_in_the_stage_and_is_met_again_by_the_next_mount_is_not_discarded(tmp_path: Path) -> None:
+    index, worker = opened(tmp_path)
+    discarded: list[bytes] = []
+    worker.sources.discard_later = discarded.append
+    left = Leftover(b"1.1", Kind.FILE, bytes(32), 5)
+    for _ in range(2):
+        worker.sources.adopt([left, Leftover(b"1.2", Kind.SYMLINK, b"", 0)])
+    assert discarded == [b"1.2", b"1.2"]
+    worker.sources.adopt([Leftover(b"1.3", Kind.FILE, bytes(32), 5)])
+    assert discarded == [b"1.2", b"1.2", b"1.3"]
+    assert worker.sources.unused() == [left]
     index.close()
