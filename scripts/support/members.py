@@ -220,8 +220,10 @@ def two_members(
 
 
 @contextlib.contextmanager
-def cluster_of(first: Member, second: Member, source: Path | None = None, *, mounted: bool = True) -> Iterator[None]:
-    """Make a cluster of two members with copies of `source`; end both, and remove what was theirs, at the end."""
+def cluster_of(
+    first: Member, second: Member, source: Path | None = None, *, mounted: bool = True, clear: bool = True
+) -> Iterator[None]:
+    """Make a cluster of two members with copies of `source`; end both, and with `clear` remove what was theirs, at the end."""
     try:
         for member in (first, second):
             member.directory.mkdir(parents=True, exist_ok=True)
@@ -237,7 +239,8 @@ def cluster_of(first: Member, second: Member, source: Path | None = None, *, mou
     finally:
         for member in (first, second):
             member.stop()
-            shutil.rmtree(member.directory, ignore_errors=True)
+            if clear:
+                shutil.rmtree(member.directory, ignore_errors=True)
 
 
 def replicating(*members: Member) -> None:

@@ -6,6 +6,8 @@ import zlib
 
 OWN = ("copy1", "copy2")
 """The top-level directories that belong to side 0 and to side 1."""
+APART = ("programs0", "programs1")
+"""Top-level directories in which others are at work."""
 
 
 def owner_of(name: str) -> int:

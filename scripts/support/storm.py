@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from csfs.store.syscalls import RENAME_EXCHANGE, renameat2
-from scripts.support.share import OWN, Share, is_at_or_below, owner_of
+from scripts.support.share import APART, OWN, Share, is_at_or_below, owner_of
 
 OWNERS = ("root", "daemon", "www-data", "nobody", 12345)
 GROUPS = ("root", "adm", "shadow", "www-data", 54321)
@@ -31,11 +31,12 @@ REMOVED_FILES_MAX = 15
 """Larger trees are spared, or there would soon be nothing left."""
 TORN = (errno.ENOTCONN, errno.ECONNABORTED, errno.ENODEV, errno.EIO, errno.ESTALE, errno.EINTR, errno.EBADF)
 """What a program is told whose mount dies in the middle of a call."""
-BACK_S_MAX = 20.0
+FULL = (errno.ENOSPC, errno.EDQUOT)
+BACK_S_MAX = 60.0
 
 
 class Storm:
-    """One side's storm. `rough`: mounts may die under it; what it was doing then is not counted on."""
+    """One side's storm. `rough`: mounts may die under it, disks may be full; what it was doing then is not counted on."""
 
     def __init__(self, tree: str, side: int, seed: int, rough: bool) -> None:
         self.tree = tree
@@ -56,7 +57,7 @@ class Storm:
             above = os.path.relpath(directory, self.tree)
             above = "" if above == "." else above + "/"
             top = above.partition("/")[0]
-            if top == OWN[1 - self.side]:
+            if top == OWN[1 - self.side] or top in APART:
                 directories.clear()
                 continue
             ours = top == OWN[self.side]
@@ -78,15 +79,19 @@ class Storm:
         elif is_ours and stat.S_ISFIFO(mode):
             self.share.fifos.add(path)
 
-    def run(self, count: int) -> None:
-        """Do `count` things; tell standard output how far it is."""
+    def run(self, count: int, seconds: float = float("inf"), pause_s: float = 0.0) -> None:
+        """Do `count` things, or as many as can be done in `seconds`; tell standard output how far it is."""
+        deadline = time.monotonic() + seconds
         for number in range(count):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(pause_s)
             self.touching = set()
             try:
                 self.dice.choice(self._operations)()
             except OSError as error:
                 # While the mount is away the plain directory is there: what was made in between may be found or not.
-                if not self.rough or error.errno not in (*TORN, errno.ENOENT, errno.EEXIST, errno.EBUSY):
+                if not self.rough or error.errno not in (*TORN, *FULL, errno.ENOENT, errno.EEXIST, errno.EBUSY):
                     raise
                 for path in self.touching:
                     self.share.forget(path, gone=False)
@@ -416,12 +421,14 @@ def main() -> None:
     parser.add_argument("--side", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--count", type=int, required=True)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds between two things")
     parser.add_argument("--rough", action="store_true")
     options = parser.parse_args()
     storm = Storm(options.tree, options.side, options.seed, options.rough)
     print("ready", flush=True)
     sys.stdin.readline()  # both sides look around before either begins
-    storm.run(options.count)
+    storm.run(options.count, options.seconds, options.pause)
     Path(options.report).write_text(json.dumps(storm.share.report()))
 
 

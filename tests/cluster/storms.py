@@ -77,14 +77,14 @@ def expect_equal(alpha: Member, beta: Member, reports: Sequence[dict[str, Any]] 
     found = differences(str(alpha.tree), str(beta.tree))
     assert not found, f"{len(found)} differences:\n" + "\n".join(found[:20])
     for report in reports:
-        missing = list(_missing(beta.tree, report))
-        assert not missing, f"{len(missing)} lost:\n" + "\n".join(missing[:20])
+        lost = missing(beta.tree, report)
+        assert not lost, f"{len(lost)} lost:\n" + "\n".join(lost[:20])
     for member in (alpha, beta):
         volume = member.volume()
         assert (volume["problems"], volume["conflicts"], volume["pending"]) == ([], 0, 0)
 
 
-def _missing(tree: Path, report: dict[str, Any]) -> list[str]:
+def missing(tree: Path, report: dict[str, Any]) -> list[str]:
     """Return what is not as a storm has left it."""
     wrong = [f"{path!r} is not there" for path in report["present"] if not os.path.lexists(tree / path)]
     wrong += [f"{path!r} is there again" for path in report["gone"] if os.path.lexists(tree / path)]
