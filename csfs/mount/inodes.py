@@ -11,11 +11,13 @@ The table says exactly what the kernel may have cached: a node lives from the fi
 import errno
 import os
 import stat
-import zlib
 from collections import OrderedDict
 
 from csfs.core.paths import RESERVED, ROOT, RelPath, joined
 from csfs.mount import syscalls
+from csfs.mount.nodes import AWAKE_MAX, Nodes
+from csfs.mount.nodes import Name as Name
+from csfs.mount.nodes import Node as Node
 
 ROOT_INODE = 1
 FOREIGN_INODE_FIRST = 1 << 62
@@ -26,71 +28,32 @@ DEPTH_MAX = 8_192
 
 _OPEN_PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
-Name = tuple[int, bytes]
-"""The inode of a directory, and a name in it."""
-
-
-class Node:
-    """An object that the kernel knows.
-
-    `handle` is empty where the file system has none. `pinned` is an O_PATH descriptor that must reach the object because
-    nothing else does (the root; what was unlinked while known), else -1. `hidden`: lies in the reserved directory.
-    `kept`: a commit moved it into the kept store, a name that programs do not see. `foreign`: device and number
-    of an object on another file system.
-    """
-
-    __slots__ = (
-        "foreign",
-        "handle",
-        "hidden",
-        "inode",
-        "is_directory",
-        "kept",
-        "lookups",
-        "names",
-        "no_capability",
-        "pinned",
-    )
-
-    def __init__(self, inode: int, handle: bytes, is_directory: bool) -> None:
-        self.inode = inode
-        self.handle = handle
-        self.is_directory = is_directory
-        self.lookups = 0
-        self.names: tuple[Name, ...] = ()
-        self.pinned = -1
-        self.no_capability = False
-        self.hidden = False
-        self.kept = False
-        self.foreign: tuple[int, int] | None = None
-
-    @property
-    def generation(self) -> int:
-        """What tells two objects apart that had the same number one after the other."""
-        return zlib.crc32(self.handle)
-
 
 class Inodes:
     """All nodes by inode number. Used by the mount's loop alone."""
 
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, awake_max: int = AWAKE_MAX) -> None:
         """`root` is a descriptor of the directory underneath, opened before mounting; it stays the caller's."""
         status = os.fstat(root)
         self.root = root
         self.device = status.st_dev
         self.root_inode_underneath = status.st_ino
         self._handles = _has_handles(root)
-        self._nodes: dict[int, Node] = {}
+        self._nodes = Nodes(awake_max)
         self._directories: OrderedDict[int, int] = OrderedDict()
         self._foreign: dict[tuple[int, int], int] = {}
         self._foreign_next = FOREIGN_INODE_FIRST
         node = Node(ROOT_INODE, b"", True)
         node.pinned = root
         node.lookups = 1
-        self._nodes[ROOT_INODE] = node
+        self._nodes.add(node)
 
     def __len__(self) -> int:
         return len(self._nodes)
+
+    def described(self) -> str:
+        """Return how many objects the table holds, for the log."""
+        return f"{len(self)} inodes known, {len(self._directories)} directories open"
 
     def node(self, inode: int) -> Node:
         """Return the node that the kernel names.
@@ -152,7 +115,7 @@ class Inodes:
         if old is not None:
             node.lookups = old.lookups
             self.drop_directory(old.inode)
-        self._nodes[node.inode] = node
+        self._nodes.add(node)
         return node
 
     def _found_foreign(self, parent: Node, name: bytes, status: os.stat_result) -> Node:
@@ -163,8 +126,9 @@ class Inodes:
             self._foreign_next += 1
         node = self._nodes.get(number)
         if node is None:
-            node = self._nodes[number] = Node(number, b"", stat.S_ISDIR(status.st_mode))
+            node = Node(number, b"", stat.S_ISDIR(status.st_mode))
             node.foreign = key
+            self._nodes.add(node)
         node.names = ((parent.inode, name),)
         return node
 
@@ -286,21 +250,25 @@ class Inodes:
 
     def forget(self, inode: int, count: int) -> None:
         """Take back `count` lookups; the node goes with the last."""
-        node = self._nodes.get(inode)
-        if node is None or inode == ROOT_INODE:
+        if inode == ROOT_INODE:
+            return
+        node = self._nodes.pop(inode)
+        if node is None:
             return
         node.lookups -= count
         if node.lookups <= 0:
-            self._dropped(node)
+            self._let_go(node)
+        else:
+            self._nodes.add(node)
 
     def release_unseen(self, node: Node) -> None:
         """Drop a node that was made but never told to the kernel."""
         if node.lookups <= 0 and node.inode != ROOT_INODE:
-            self._dropped(node)
+            if self._nodes.get(node.inode) is node:
+                self._nodes.pop(node.inode)
+            self._let_go(node)
 
-    def _dropped(self, node: Node) -> None:
-        if self._nodes.get(node.inode) is node:
-            del self._nodes[node.inode]
+    def _let_go(self, node: Node) -> None:
         self.drop_directory(node.inode)
         if node.pinned >= 0:
             os.close(node.pinned)
@@ -312,7 +280,7 @@ class Inodes:
         """Close every descriptor but the root's."""
         for inode in list(self._directories):
             self.drop_directory(inode)
-        for node in self._nodes.values():
+        for node in self._nodes.awake():
             if node.pinned >= 0 and node.inode != ROOT_INODE:
                 os.close(node.pinned)
                 node.pinned = -1

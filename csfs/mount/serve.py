@@ -82,9 +82,12 @@ class Mount:
                 await trio.sleep(PRUNE_INTERVAL_S)
 
     async def _signals(self) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for _ in signals:
-                pyfuse3.terminate()
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1) as signals:
+            async for number in signals:
+                if number == signal.SIGUSR1:
+                    log.info("%s", self.inodes.described())
+                else:
+                    pyfuse3.terminate()
 
     def close(self) -> None:
         """Tell the journal what is left to tell, and close it clean."""

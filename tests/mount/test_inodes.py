@@ -10,12 +10,12 @@ from csfs.mount import inodes as inodes_module
 from csfs.mount.inodes import ROOT_INODE, Inodes
 
 
-@pytest.fixture(params=[True, False], ids=["handles", "names"])
+@pytest.fixture(params=["handles", "names", "packed"])
 def table(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inodes]:
-    if not request.param:
+    if request.param == "names":
         monkeypatch.setattr(inodes_module, "_has_handles", lambda root: False)
     root = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
-    inodes = Inodes(root)
+    inodes = Inodes(root, awake_max=0) if request.param == "packed" else Inodes(root)
     yield inodes
     inodes.close()
     os.close(root)
@@ -58,6 +58,18 @@ def test_a_forgotten_node_is_gone_with_its_last_lookup(table: Inodes, tmp_path: 
     assert table.known(os.stat(tmp_path / "a")) is node
     table.forget(node.inode, 1)
     assert table.known(os.stat(tmp_path / "a")) is None
+    assert len(table) == 1
+
+
+def test_what_is_forgotten_in_the_order_of_a_walk_leaves_nothing(table: Inodes, tmp_path: Path) -> None:
+    seen = []
+    for number in range(20):
+        (tmp_path / f"{number}").mkdir()
+        (tmp_path / f"{number}" / "f").touch()
+        seen += [looked_up(table, b"%d" % number).inode, looked_up(table, b"%d" % number, b"f").inode]
+    assert len(table) == 41
+    for inode in seen:
+        table.forget(inode, 1 if inode in seen[1::2] else 2)
     assert len(table) == 1
 
 
