@@ -6,6 +6,8 @@ Only stamps are looked at here; what differs goes the way of every change.
 import logging
 from collections.abc import Sequence
 
+import trio
+
 from csfs.core.paths import RelPath, is_below
 from csfs.index.rows import RACY, packed_stamp
 from csfs.replicate.looking import Reason
@@ -21,6 +23,7 @@ async def compare(volume: Volume, observer: Observer, below: RelPath, *, joining
 
     Returns when all of them are digested. `joining`: what is here meets what the cluster has (R14).
     """
+    begin = trio.current_time()
     seen: set[int] = set()
     held = set(volume.index.ledger.held())
     count = 0
@@ -43,7 +46,14 @@ async def compare(volume: Volume, observer: Observer, below: RelPath, *, joining
         observer.look(path, Reason(joining=joining))
     observer.look(below, Reason(joining=joining))
     await volume.progress.wait_until(lambda: not observer.looks and observer.idle)
-    log.info("%s: compared %d paths below /%s, %d gone", volume.name, count, below.decode(errors="replace"), len(gone))
+    log.info(
+        "%s: compared %d paths below /%s in %.1f s, %d gone",
+        volume.name,
+        count,
+        below.decode(errors="replace"),
+        trio.current_time() - begin,
+        len(gone),
+    )
 
 
 def _is_skipped(path: RelPath, skipped: Sequence[Skipped]) -> bool:
