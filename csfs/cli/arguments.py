@@ -59,6 +59,13 @@ def _place(text: str) -> tuple[str, str]:
     return reader.checked_name(volume), os.path.normpath(path)
 
 
+def place_of(path: str) -> bytes:
+    """Return the whole name that an argument means: directories on the way are followed, the last part is not."""
+    whole = os.path.abspath(path)
+    directory, name = os.path.split(whole)
+    return os.fsencode(os.path.join(os.path.realpath(directory), name))
+
+
 def volume_at(settings: Settings, member: str, directory: str) -> VolumeSettings:
     """Return the volume whose directory on this host is `directory`.
 

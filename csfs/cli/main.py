@@ -28,6 +28,8 @@ COMMANDS = {
     "daemon": "csfs.cli.daemon",
     "status": "csfs.cli.status",
     "wait": "csfs.cli.wait",
+    "conflicts": "csfs.cli.conflicts",
+    "history": "csfs.cli.history",
     "config": "csfs.cli.config",
 }
 DEBUG = "CSFS_DEBUG"

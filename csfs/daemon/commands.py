@@ -11,6 +11,8 @@ import csfs
 from csfs.core.paths import shown
 from csfs.daemon.cluster import Cluster
 from csfs.daemon.mounts import MountedVolume
+from csfs.daemon.places import Places
+from csfs.daemon.versions import Versions
 from csfs.errors import ConfigError, CsfsError, ExitCode, NotPermittedError, WaitTimeoutError
 from csfs.replicate.network import PeerNetwork
 from csfs.replicate.volume import Exchange, Volume
@@ -35,6 +37,8 @@ class Commands:
         self._network = network
         self._reload = reload
         self._stop = stop
+        places = Places(cluster, mounts)
+        self._others = Versions(places).handlers()
 
     async def answer(self, request: Request) -> Reply:
         """Return the answer to one request; what it raises on purpose becomes its exit code and line."""
@@ -44,6 +48,7 @@ class Commands:
             "invite": self._invite,
             "reload": self._reloaded,
             "stop": self._stopped,
+            **self._others,
         }
         handler = handlers.get(request.command)
         if handler is None:

@@ -54,10 +54,12 @@ class Database:
         self.execute("PRAGMA cache_size = -4096")
         self.execute(f"PRAGMA journal_size_limit = {LOG_SIZE_MAX}")
         (version,) = self.execute("PRAGMA user_version").fetchone()
-        if version not in (0, schema.VERSION):
+        if version > schema.VERSION:
             raise CorruptDatabaseError(
                 f"{self.path}: index of format {version}, this csfs knows {schema.VERSION}; install the newer csfs"
             )
+        for old in range(version or schema.VERSION, schema.VERSION):
+            self.connection.execute(schema.UPGRADES[old])
         self.connection.execute(schema.TABLES)
         self.execute(f"PRAGMA user_version = {schema.VERSION}")
         self.connection.set_wal_hook(self._count_pages)

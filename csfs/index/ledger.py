@@ -1,19 +1,42 @@
 """What the daemon's workers remember beside records: cursors, block tables, kept versions, how much is digested."""
 
+import enum
+import hashlib
 from typing import NamedTuple
 
 import msgspec
 
 from csfs.core.objects import Applied
-from csfs.core.paths import RelPath
+from csfs.core.paths import ROOT, RelPath
 from csfs.core.rows import Plan
 from csfs.core.versions import Incarnation, Scope
 from csfs.index.database import Database
 from csfs.index.facts import Facts
+from csfs.index.rows import below
+
+
+class Cause(enum.StrEnum):
+    """Why a version is no longer live. The words are in every index: never given another meaning."""
+
+    UNKNOWN = ""
+    REPLACED = "replaced"
+    REMOVED = "removed"
+    CONFLICT = "conflict"
+    """It lost one, or was never known to anybody else: it was here before the member joined, or where it only receives."""
+    RESOLVED = "resolved"
+    RESTORED = "restored"
+    WRITTEN = "written"
+    """Somebody who had it open has written to it after it was displaced."""
+    FOUND = "found"
+    """A crash left it in the stage; where it was live is not known."""
 
 
 class KeptVersion(NamedTuple):
-    """One displaced object in the kept store."""
+    """One displaced object in the kept store.
+
+    `size` is what it takes there: nothing for what was not there, and for a version that differs in its attributes alone.
+    `member` is the one whose change displaced it.
+    """
 
     name: bytes
     path: RelPath
@@ -22,6 +45,18 @@ class KeptVersion(NamedTuple):
     hash: bytes
     loser: bool
     applied: Applied
+    cause: Cause = Cause.UNKNOWN
+    member: str = ""
+
+    @property
+    def id(self) -> str:
+        """What a person calls it."""
+        return hashlib.sha256(self.name).hexdigest()[:8]
+
+    @property
+    def is_absence(self) -> bool:
+        """Whether nothing was there; what a crash left in the stage has no path, and was something."""
+        return self.applied.observation is None and self.path != ROOT
 
 
 class Ledger:
@@ -130,24 +165,40 @@ class Ledger:
     def add_kept(self, version: KeptVersion) -> None:
         """Remember a displaced object."""
         self._database.write(
-            "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*version[:6], msgspec.msgpack.encode(version.applied)),
+            "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*version[:6], msgspec.msgpack.encode(version.applied), version.cause.value, version.member),
         )
 
     def kept(self, path: RelPath | None = None) -> list[KeptVersion]:
         """Return kept versions, the newest first; of one path, or all."""
-        where, values = ("WHERE path = ?", (path,)) if path is not None else ("", ())
-        found = self._database.execute(
-            f"SELECT name, path, kept_ns, size, hash, loser, applied FROM kept {where} ORDER BY kept_ns DESC", values
+        where, values = ("path = ?", (path,)) if path is not None else ("1", ())
+        return self._kept(f"{where} ORDER BY kept_ns DESC", values)
+
+    def kept_below(self, directory: RelPath, limit: int) -> list[KeptVersion]:
+        """Return the newest kept versions of `directory` and everything below it, the newest first."""
+        return self._kept(f"{_AT_OR_BELOW} ORDER BY kept_ns DESC LIMIT ?", (*_at_or_below(directory), limit))
+
+    def kept_since(self, directory: RelPath, since_ns: int) -> list[KeptVersion]:
+        """Return, for `directory` and every path below it, the first version that was displaced after `since_ns`."""
+        first = "ORDER BY kept_ns, name) AS turn FROM kept"
+        query = (
+            f"name IN (SELECT name FROM (SELECT name, row_number() OVER (PARTITION BY path {first} "
+            f"WHERE {_AT_OR_BELOW} AND kept_ns > ?) WHERE turn = 1) ORDER BY path"
         )
+        return self._kept(query, (*_at_or_below(directory), since_ns))
+
+    def _kept(self, condition: str, values: tuple[object, ...]) -> list[KeptVersion]:
+        columns = "name, path, kept_ns, size, hash, loser, applied, cause, member"
         return [
-            KeptVersion(name, at, kept_ns, size, digest, bool(loser), msgspec.msgpack.decode(applied, type=Applied))
-            for name, at, kept_ns, size, digest, loser, applied in found
+            KeptVersion(name, at, kept_ns, size, digest, bool(loser), _decoded(applied), Cause(cause), member)
+            for name, at, kept_ns, size, digest, loser, applied, cause, member in self._database.execute(
+                f"SELECT {columns} FROM kept WHERE {condition}", values
+            )
         ]
 
     def kept_with_hash(self, content_hash: bytes) -> list[tuple[bytes, RelPath]]:
         """Return kept files with this content: names in the kept store, and where they were live."""
-        return list(self._database.execute("SELECT name, path FROM kept WHERE hash = ?", (content_hash,)))
+        return list(self._database.execute("SELECT name, path FROM kept WHERE hash = ? AND size > 0", (content_hash,)))
 
     def surplus(self, *, count_max: int, bytes_max: int, before_ns: int) -> list[bytes]:
         """Return names of kept versions that retention lets go, losers of conflicts never among them.
@@ -201,3 +252,15 @@ class Ledger:
         """Return the intents that a stop left behind."""
         found = self._database.execute("SELECT plan FROM intents")
         return [msgspec.msgpack.decode(plan, type=Plan) for (plan,) in found]
+
+
+_AT_OR_BELOW = "(path = ? OR (path > ? AND path < ?))"
+
+
+def _at_or_below(directory: RelPath) -> tuple[bytes, bytes, bytes]:
+    lower, upper = below(directory)
+    return directory, lower, upper
+
+
+def _decoded(applied: bytes) -> Applied:
+    return msgspec.msgpack.decode(applied, type=Applied)

@@ -1,6 +1,11 @@
 """The index file's tables; this module alone explains columns and sentinels."""
 
-VERSION = 1
+VERSION = 2
+
+UPGRADES = {
+    1: "ALTER TABLE kept ADD COLUMN cause TEXT NOT NULL DEFAULT ''; ALTER TABLE kept ADD COLUMN member TEXT NOT NULL DEFAULT ''",
+}
+"""By format, what makes the next one of it."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS facts (
@@ -47,13 +52,15 @@ CREATE TABLE IF NOT EXISTS tables (
 ) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS kept (
-    name    BLOB PRIMARY KEY,  -- name in the kept store
+    name    BLOB PRIMARY KEY,  -- name in the kept store; nothing is there of a version that was nothing, or attributes alone
     path    BLOB NOT NULL,     -- where it was live
     kept_ns INTEGER NOT NULL,
     size    INTEGER NOT NULL,
     hash    BLOB NOT NULL,     -- root hash; empty if it is not a regular file
     loser   INTEGER NOT NULL,  -- 1: lost a conflict: retention never takes it
-    applied BLOB NOT NULL      -- msgpack of core.objects.Applied: what was shown
+    applied BLOB NOT NULL,     -- msgpack of core.objects.Applied: what was shown
+    cause   TEXT NOT NULL DEFAULT '', -- one of ledger.Cause; empty: not noted
+    member  TEXT NOT NULL DEFAULT ''  -- whose change displaced it; empty: nobody's, or not noted
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS kept_by_path ON kept (path, kept_ns);
 CREATE INDEX IF NOT EXISTS kept_by_hash ON kept (hash);

@@ -20,9 +20,9 @@ from csfs.core.paths import RelPath, depth_of, parent_of, shown
 from csfs.core.rows import Plan, Step
 from csfs.engine.plans import is_carried_out
 from csfs.errors import ContentMismatchError, CsfsError
-from csfs.index.ledger import KeptVersion
 from csfs.replicate.directories import Directories
-from csfs.replicate.gate import COMMITS_MAX, kept_name, staged_name
+from csfs.replicate.gate import COMMITS_MAX, staged_name
+from csfs.replicate.keeping import Keeping
 from csfs.replicate.looking import Reason
 from csfs.replicate.observer import RACY_NS, Observer
 from csfs.replicate.sources import Sources
@@ -59,6 +59,7 @@ class Applier:
         self._directories = directories
         self._observer = observer
         self._sources = sources
+        self.keeping = Keeping(volume)
         self._tries: dict[RelPath, int] = {}
         self._refused: set[RelPath] = set()
         """Paths that are looked at again in a moment."""
@@ -199,7 +200,7 @@ class Applier:
                 work.staged = staged_name(self._observer.digested, work.commit_id)
                 if plan.content.kind is Kind.FILE and not self._find_source(work):
                     continue
-            work.kept = self._kept_name(work)
+            work.kept = self.keeping.name(plan, work.commit_id)
             works.append(work)
         return works
 
@@ -210,18 +211,6 @@ class Applier:
             self._tries.setdefault(work.plan.path, 0)
             self._sources.fetch(work.plan)
         return work.source is not None
-
-    def _kept_name(self, work: Work) -> bytes:
-        """Return where what is displaced goes; empty if nothing of worth is."""
-        base = work.plan.base
-        if work.plan.step is Step.ATTRIBUTES or base is None or base.kind is Kind.DIRECTORY:
-            return b""
-        if not work.plan.keep:
-            same = self._volume.index.rows.paths_with_hash(base.hash) if base.hash else []
-            elsewhere = any(path != work.plan.path for path in same)
-            if base.kind is not Kind.FILE or base.size == 0 or elsewhere or base.hash == work.plan.content.hash:
-                return b""
-        return kept_name(time.time_ns(), work.commit_id)
 
     def _commit(self, work: Work) -> Commit:
         plan = work.plan
@@ -277,15 +266,7 @@ class Applier:
         volume, plan = self._volume, work.plan
         observation = self._now_shown(work, stamp)
         racy = observation is not None and time.time_ns() - observation.stamp.ctime_ns < RACY_NS
-        if work.kept:
-            assert plan.base is not None
-            row = volume.index.rows.row(plan.path)
-            assert row is not None
-            volume.index.ledger.add_kept(
-                KeptVersion(
-                    work.kept, plan.path, time.time_ns(), plan.base.size, plan.base.hash, plan.keep, row.applied
-                )
-            )
+        self.keeping.note(plan, work.kept)
         self._tries.pop(plan.path, None)
         volume.settle_problem(plan.path)
         if plan.step is not Step.ATTRIBUTES:

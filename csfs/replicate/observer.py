@@ -16,7 +16,7 @@ from csfs.core.objects import Applied, Kind, Observation
 from csfs.core.paths import RelPath, depth_of, parent_of, shown
 from csfs.core.rows import Row
 from csfs.errors import CsfsError
-from csfs.index.ledger import KeptVersion
+from csfs.index.ledger import Cause, KeptVersion
 from csfs.replicate.directories import Directories
 from csfs.replicate.looking import NO_REASON, Reason, look_at, look_at_kept, paths_below
 from csfs.replicate.signals import Signal
@@ -190,7 +190,9 @@ class Observer:
             look = await self._volume.with_root(look_at_kept, name)
             if look is not None:
                 applied = Applied(observation=look)
-                version = KeptVersion(name, path, time.time_ns(), look.size, look.hash, True, applied)
+                version = KeptVersion(
+                    name, path, time.time_ns(), look.size, look.hash, True, applied, Cause.WRITTEN, self._volume.member
+                )
                 with self._volume.index.transaction():
                     self._volume.index.ledger.add_kept(version)
             self._displaced.pop(name, None)

@@ -13,7 +13,7 @@ from csfs.core.groups import Rules
 from csfs.core.objects import Applied, Content, Kind
 from csfs.core.paths import ROOT, RelPath
 from csfs.errors import CsfsError, UnwritableError
-from csfs.index.ledger import KeptVersion
+from csfs.index.ledger import Cause, KeptVersion
 from csfs.replicate.applier import Applier
 from csfs.replicate.compare import compare
 from csfs.replicate.contents import Hashes
@@ -252,7 +252,9 @@ class VolumeWorker:
                         volume.index.ledger.drop_kept(name)
                     for left in rescued:
                         volume.index.ledger.add_kept(
-                            KeptVersion(left.name, ROOT, time.time_ns(), left.size, left.hash, True, UNKNOWN)
+                            KeptVersion(
+                                left.name, ROOT, time.time_ns(), left.size, left.hash, True, UNKNOWN, Cause.FOUND
+                            )
                         )
                     volume.index.ledger.prune_tables()
             if cramped and surplus:

@@ -1,0 +1,216 @@
+"""What the command line asks about versions: conflicts, histories, contents."""
+
+import os
+from typing import Any
+
+import msgspec
+import trio
+
+from csfs.core.objects import Applied, Content, Kind, Meta
+from csfs.core.paths import ROOT, RelPath, is_below
+from csfs.core.records import ContentEntry, MetaEntry
+from csfs.core.rows import Row
+from csfs.core.versions import Dot
+from csfs.daemon.places import Handler, Place, Places
+from csfs.engine.live import content_of, meta_of
+from csfs.engine.ports import Conflict
+from csfs.errors import ConfigError, CsfsError
+from csfs.index.ledger import KeptVersion
+from csfs.replicate.volume import Root
+
+READ_SIZE = 4 * 1024 * 1024
+HISTORY_MAX = 10_000
+LIVE = "live"
+ID_SIZE_MIN = 4
+
+
+class Versions:
+    """Answers what changes nothing."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+
+    def handlers(self) -> dict[str, Handler]:
+        """Return what is answered here, by command."""
+        return {"conflicts": self._conflicts, "history": self._history, "version": self._version}
+
+    # ------------------------------------------------------------------------------------------------------- conflicts
+
+    async def _conflicts(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+        found = []
+        for place in self._places.all(arguments.get("paths")):
+            await place.catch_up()
+            found += [_conflict(place, conflict) for conflict in conflicts_at(place)]
+        return found
+
+    # --------------------------------------------------------------------------------------------------------- history
+
+    async def _history(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        place = self._places.of(arguments.get("path"))
+        limit = min(int(arguments.get("limit") or HISTORY_MAX), HISTORY_MAX)
+        await place.catch_up()
+        volume = place.volume
+        row = volume.index.rows.row(place.path)
+        kept = volume.index.ledger.kept_below(place.path, limit + 1)
+        versions = [_present(place, row)] if row is not None and place.path != ROOT else []
+        versions += [_kept(place, v) | {"gone": _is_gone(place, v.path)} for v in kept[:limit]]
+        if not versions and place.path != ROOT:
+            raise ConfigError(
+                f"nothing is known of {place.shown()}; is it written as `csfs history` of its directory has it?"
+            )
+        return {"path": place.shown(), "versions": versions, "more": len(kept) > limit}
+
+    # -------------------------------------------------------------------------------------------------------- contents
+
+    async def _version(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return one version of a path, with a piece of its content from `offset` on."""
+        place = self._places.of(arguments.get("path"))
+        place.check_mounted()
+        wanted = str(arguments.get("version") or LIVE)
+        version = None
+        if wanted == LIVE:
+            await place.catch_up()
+            described = _present(place, place.volume.index.rows.row(place.path))
+        else:
+            version = chosen(place, wanted)
+            described = _kept(place, version)
+        data = b""
+        if described["kind"] == Kind.FILE.name.lower() and described["size"]:
+            try:
+                data = await place.volume.with_root(_piece, place.path, version, int(arguments.get("offset") or 0))
+            except (OSError, CsfsError, trio.ClosedResourceError) as error:
+                raise ConfigError(f"{place.shown()}: {wanted} cannot be read: {error}") from error
+        return described | {"data": data}
+
+
+def conflicts_at(place: Place) -> list[Conflict]:
+    """Return the conflicts of a path and of everything below it."""
+    engine, rows = place.volume.engine, place.volume.index.rows
+    contested = [path for path in rows.contested() if path == place.path or is_below(path, place.path)]
+    return list(engine.conflicts(sorted(contested)))
+
+
+def chosen(place: Place, wanted: str) -> KeptVersion:
+    """Return the kept version that a person named by its beginning; the newest one for `newest`.
+
+    Raises:
+        ConfigError: there is none, or several.
+    """
+    kept = place.volume.index.ledger.kept(place.path)
+    if wanted == "newest" and kept:
+        return kept[0]
+    found = [version for version in kept if len(wanted) >= ID_SIZE_MIN and version.id.startswith(wanted.lower())]
+    if len(found) == 1:
+        return found[0]
+    reason = (
+        "has several versions that begin with" if found else "has no version" if kept else "has no kept versions: no"
+    )
+    raise ConfigError(f"{place.shown()} {reason} {wanted}; csfs history lists them")
+
+
+def of_kept(version: KeptVersion) -> tuple[Content, Meta | None]:
+    """Return what a kept version was, exactly as its author meant it (R4); absent without meta for nothing."""
+    applied = version.applied
+    if applied.observation is None:
+        if version.is_absence:
+            return Content(Kind.ABSENT), None
+        return Content(Kind.FILE, version.size, version.hash, version.kept_ns), Meta(0o600, 0, 0, "root", "root")
+    return _shown(applied)
+
+
+def _shown(applied: Applied) -> tuple[Content, Meta]:
+    observation = applied.observation
+    assert observation is not None, "nothing is shown"
+    content = content_of(observation)
+    if applied.mtime_ns is not None and content.kind is not Kind.DIRECTORY:
+        content = msgspec.structs.replace(content, mtime_ns=applied.mtime_ns)
+    return content, applied.meta or meta_of(observation)
+
+
+# ------------------------------------------------------------------------------------------------------------ plain values
+
+
+def _described(content: Content, meta: Meta | None) -> dict[str, Any]:
+    return {
+        "kind": content.kind.name.lower(),
+        "size": content.size,
+        "mtime_ns": content.mtime_ns,
+        "hash": content.hash.hex(),
+        "target": content.target.decode("utf-8", "backslashreplace"),
+        "mode": f"{meta.mode:04o}" if meta is not None else "",
+        "owner": (meta.owner or str(meta.uid)) if meta is not None else "",
+        "group": (meta.group or str(meta.gid)) if meta is not None else "",
+    }
+
+
+def _author(place: Place, dot: Dot | None) -> str:
+    return place.volume.authors.get(dot.incarnation, "") if dot is not None else ""
+
+
+def _kept(place: Place, version: KeptVersion) -> dict[str, Any]:
+    return _described(*of_kept(version)) | {
+        "path": place.shown(version.path),
+        "version": version.id,
+        "member": _author(place, version.applied.content_dot),
+        "kept_ns": version.kept_ns,
+        "cause": version.cause.value,
+        "by": version.member,
+    }
+
+
+def _is_gone(place: Place, path: RelPath) -> bool:
+    row = place.volume.index.rows.row(path)
+    return row is None or row.applied.observation is None
+
+
+def _present(place: Place, row: Row | None) -> dict[str, Any]:
+    """Return what the path shows, or since when and through whom it shows nothing."""
+    heading = {"path": place.shown(), "version": LIVE, "member": "", "kept_ns": None, "cause": "", "by": ""}
+    if row is None:
+        return _described(Content(Kind.ABSENT), None) | heading
+    member = _author(place, row.applied.content_dot)
+    if row.applied.observation is not None:
+        return _described(*_shown(row.applied)) | heading | {"member": member}
+    gone = [entry for entry in row.record.content.entries if entry.value.kind is Kind.ABSENT]
+    last = max(gone, key=lambda entry: entry.hlc, default=None)
+    value = _described(Content(Kind.ABSENT, mtime_ns=last.hlc if last is not None else 0), None)
+    return value | heading | {"member": _author(place, last.dot if last is not None else None)}
+
+
+def _conflict(place: Place, conflict: Conflict) -> dict[str, Any]:
+    row = place.volume.index.rows.row(conflict.path)
+    assert row is not None, "a conflict of nothing"
+    kept = {_bytes_of(of_kept(v)[0]): v.id for v in reversed(place.volume.index.ledger.kept(conflict.path))}
+    group = place.volume.rules.group_of(conflict.path)
+    entries: dict[Dot, ContentEntry | MetaEntry] = {entry.dot: entry for entry in row.record.content.entries}
+    entries |= {entry.dot: entry for entry in row.record.meta.entries}
+    return {
+        "volume": place.volume.name,
+        "path": place.shown(conflict.path),
+        "half": conflict.half,
+        "policy": list(group.policy) if group is not None else [],
+        "versions": [
+            _contestant(place, entries[dot], kept) | {"live": dot == conflict.dots[0]} for dot in conflict.dots
+        ],
+    }
+
+
+def _contestant(place: Place, entry: ContentEntry | MetaEntry, kept: dict[Content, str]) -> dict[str, Any]:
+    """Return one side of a conflict. `kept` is its version here, empty where its author has it, or it is live."""
+    member = {"member": _author(place, entry.dot)}
+    if isinstance(entry, MetaEntry):
+        return _described(Content(entry.kind, mtime_ns=entry.hlc), entry.value) | member | {"kept": ""}
+    return _described(entry.value, entry.snapshot) | member | {"kept": kept.get(_bytes_of(entry.value), "")}
+
+
+def _bytes_of(content: Content) -> Content:
+    return msgspec.structs.replace(content, mtime_ns=0)
+
+
+def _piece(root: Root, path: RelPath, version: KeptVersion | None, offset: int) -> bytes:
+    """Read a piece of a content; for a thread."""
+    opened = (
+        root.tree.open_file(path) if version is None or not version.size else root.stage.kept.open_file(version.name)
+    )
+    with opened as descriptor:
+        return os.pread(descriptor, READ_SIZE, offset)

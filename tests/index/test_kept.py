@@ -1,0 +1,93 @@
+"""Kept versions in the index: listed by path and by time, under retention, and also in an index of an older csfs."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from csfs.core.objects import Applied, Kind, Observation, Stamp
+from csfs.core.paths import ROOT, RelPath
+from csfs.errors import CorruptDatabaseError
+from csfs.index import schema
+from csfs.index.index import Index
+from csfs.index.ledger import Cause, KeptVersion
+
+SHOWN = Applied(observation=Observation(stamp=Stamp(1, 5, 1, 1), kind=Kind.FILE, mode=0o600, uid=0, gid=0, size=5))
+NOTHING = Applied(observation=None)
+
+
+def opened(directory: Path) -> Index:
+    return Index(str(directory / "index.db"), member="alpha", boot=b"boot", founding=True)
+
+
+def version(path: bytes, kept_ns: int, applied: Applied = SHOWN, cause: Cause = Cause.REPLACED) -> KeptVersion:
+    return KeptVersion(b"%x" % kept_ns, RelPath(path), kept_ns, 5, b"hash", False, applied, cause, "beta")
+
+
+def add(index: Index, *versions: KeptVersion) -> None:
+    with index.transaction():
+        for one in versions:
+            index.ledger.add_kept(one)
+
+
+def test_versions_of_a_directory_are_its_own_and_those_below_and_of_nobody_else(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    add(index, version(b"d", 1), version(b"d/a", 2), version(b"d-e", 3), version(b"d/a/b", 4), version(b"d0", 5))
+    assert [one.path for one in index.ledger.kept_below(RelPath(b"d"), 10)] == [b"d/a/b", b"d/a", b"d"]
+    assert [one.path for one in index.ledger.kept_below(RelPath(b"d"), 1)] == [b"d/a/b"]
+    assert len(index.ledger.kept_below(ROOT, 10)) == 5
+    index.close()
+
+
+def test_since_a_time_the_first_that_was_displaced_counts(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    add(index, *(version(b"d/a", at) for at in (1, 5, 9)), version(b"d/b", 4), version(b"e", 7))
+    found = index.ledger.kept_since(RelPath(b"d"), 4)
+    assert [(one.path, one.kept_ns) for one in found] == [(b"d/a", 5)]
+    assert [one.kept_ns for one in index.ledger.kept_since(ROOT, 0)] == [1, 4, 7]
+    index.close()
+
+
+def test_a_version_says_why_it_went_and_whether_it_was_anything(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    absence = version(b"f", 2, NOTHING, Cause.RESTORED)
+    left = version(ROOT, 3, NOTHING, Cause.FOUND)
+    add(index, version(b"f", 1), absence, left)
+    assert [(one.cause, one.member, one.is_absence) for one in index.ledger.kept()] == [
+        (Cause.FOUND, "beta", False),
+        (Cause.RESTORED, "beta", True),
+        (Cause.REPLACED, "beta", False),
+    ]
+    assert len({one.id for one in index.ledger.kept()}) == 3
+    index.close()
+
+
+def test_what_has_no_object_in_the_store_is_no_source_of_its_content(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    add(index, version(b"f", 1), version(b"f", 2)._replace(size=0))
+    assert index.ledger.kept_with_hash(b"hash") == [(b"1", b"f")]
+    index.close()
+
+
+def test_an_index_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    add(index, version(b"f", 1))
+    index.close()
+    with sqlite3.connect(tmp_path / "index.db") as old:
+        old.executescript(
+            "ALTER TABLE kept DROP COLUMN cause; ALTER TABLE kept DROP COLUMN member; PRAGMA user_version = 1"
+        )
+    old.close()
+    index = opened(tmp_path)
+    (kept,) = index.ledger.kept()
+    assert (kept.path, kept.cause, kept.member) == (b"f", Cause.UNKNOWN, "")
+    index.close()
+
+
+def test_an_index_of_a_newer_format_is_refused_with_the_cure(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    with sqlite3.connect(tmp_path / "index.db") as newer:
+        newer.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    newer.close()
+    with pytest.raises(CorruptDatabaseError, match="install the newer csfs"):
+        opened(tmp_path)
