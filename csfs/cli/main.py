@@ -29,6 +29,7 @@ COMMANDS = {
     "status": "csfs.cli.status",
     "wait": "csfs.cli.wait",
     "conflicts": "csfs.cli.conflicts",
+    "resolve": "csfs.cli.resolve",
     "history": "csfs.cli.history",
     "config": "csfs.cli.config",
 }

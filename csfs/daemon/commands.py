@@ -12,6 +12,7 @@ from csfs.core.paths import shown
 from csfs.daemon.cluster import Cluster
 from csfs.daemon.mounts import MountedVolume
 from csfs.daemon.places import Places
+from csfs.daemon.resolving import Resolving
 from csfs.daemon.versions import Versions
 from csfs.errors import ConfigError, CsfsError, ExitCode, NotPermittedError, WaitTimeoutError
 from csfs.replicate.network import PeerNetwork
@@ -38,7 +39,7 @@ class Commands:
         self._reload = reload
         self._stop = stop
         places = Places(cluster, mounts)
-        self._others = Versions(places).handlers()
+        self._others = Versions(places).handlers() | Resolving(places).handlers()
 
     async def answer(self, request: Request) -> Reply:
         """Return the answer to one request; what it raises on purpose becomes its exit code and line."""

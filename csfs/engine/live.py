@@ -60,7 +60,7 @@ def live_of(record: Record, applied: Applied, below: bool, policy: tuple[str, ..
     if entry is not None:
         content, snapshot = entry.value, entry.snapshot
     elif below:
-        content, snapshot = DIRECTORY, _removed_meta(record.content)
+        content, snapshot = DIRECTORY, removed_meta(record.content)
     else:
         return NOTHING_LIVE
     if content.kind is Kind.ABSENT:
@@ -72,7 +72,7 @@ def live_of(record: Record, applied: Applied, below: bool, policy: tuple[str, ..
     return Live(content, entry, meta or PRIVATE_META, meta_dot, mtime_ns)
 
 
-def _removed_meta(half: Half[ContentEntry]) -> Meta | None:
+def removed_meta(half: Half[ContentEntry]) -> Meta | None:
     """Return the meta of the directory that was removed and lives on."""
     removed = [e for e in half.entries if e.value.kind is Kind.ABSENT and e.snapshot is not None]
     return max(removed, key=lambda entry: (entry.hlc, entry.dot)).snapshot if removed else None

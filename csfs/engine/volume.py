@@ -20,9 +20,10 @@ from csfs.engine.ports import Conflict, Row
 from csfs.engine.remote import Remote
 from csfs.engine.rules import GroupRules as GroupRules
 from csfs.engine.rules import Rules as Rules
+from csfs.engine.settling import Settling
 
 
-class VolumeEngine(Local, Remote, Plans, Exchange):
+class VolumeEngine(Local, Remote, Settling, Plans, Exchange):
     """One volume on one member as a state machine; the caller's transactions make its steps stand or fall together."""
 
     def conflicts(self, paths: Iterable[RelPath]) -> Iterator[Conflict]:

@@ -53,6 +53,17 @@ class Sources:
         elsewhere += [FromKept(n) for n, _ in self._volume.index.ledger.kept_with_hash(content.hash)]
         return next((source for source in elsewhere if source not in self._wrong), None)
 
+    async def obtained(self, plan: Plan) -> bool:
+        """Have the content of `plan` fetched if it is not here; return whether it is here then."""
+        if self.find(plan) is None:
+            self.fetch(plan)
+            await self._volume.progress.wait_until(lambda: plan.content.hash not in self._fetching)
+        return self.find(plan) is not None
+
+    def arrived(self, content_hash: bytes) -> None:
+        """All of a content was written to its partial file."""
+        self._finished.add(content_hash)
+
     def adopt(self, left: Sequence[Leftover]) -> None:
         """Take over what an earlier run, or an earlier mount in this one, left in the stage."""
         for leftover in left:
@@ -101,11 +112,12 @@ class Sources:
             log.exception("%s: unexpected error fetching %s", self._volume.name, shown(plan.path))
         finally:
             paths = self._fetching.pop(content.hash)
+            self._volume.progress.notify()
         if arrived:
             self._misses.pop(content.hash, None)
             self._wrong.clear()
             if content.size > BLOCK_SIZE:
-                self._finished.add(content.hash)
+                self.arrived(content.hash)
             self._volume.apply_soon(paths)
             return
         # Live stays what is shown; the entry stays wanted until somebody who has the content is reachable (R21).

@@ -32,11 +32,19 @@ def write(path: Path, text: str, mtime_s: int | None = None) -> None:
         os.utime(path, (mtime_s, mtime_s))
 
 
+def by_alpha(name: str) -> str:
+    return f"{name} by alpha\n"
+
+
+def by_beta(name: str) -> str:
+    return f"{name} by beta, later\n"
+
+
 def dispute(alpha: Member, beta: Member, name: str, mode: int | None = None) -> None:
     """Have both members write a file without having seen the other's; beta's is younger."""
     now_s = int(time.time())
-    write(alpha.tree / name, "by alpha\n", now_s - 100)
-    write(beta.tree / name, "by beta, later\n", now_s - 50)
+    write(alpha.tree / name, by_alpha(name), now_s - 100)
+    write(beta.tree / name, by_beta(name), now_s - 50)
     if mode is not None:
         (alpha.tree / name).chmod(mode)
 
@@ -62,8 +70,8 @@ def test_a_conflict_is_listed_at_both_members_with_who_made_what_and_where_it_is
     for found, tree in ((ours, alpha.tree), (theirs, beta.tree)):
         assert (found["path"], found["half"], found["policy"]) == (str(tree / "listed/file"), "content", ["younger"])
         assert [(v["member"], v["live"], v["size"]) for v in found["versions"]] == [
-            ("beta", True, 15),
-            ("alpha", False, 9),
+            ("beta", True, len(by_beta("listed/file"))),
+            ("alpha", False, len(by_alpha("listed/file"))),
         ]
     (kept,) = [version for version in history(alpha, "listed/file") if version["kept_ns"]]
     assert ours["versions"][1]["kept"] == kept["version"]
@@ -100,3 +108,94 @@ def test_a_history_says_what_was_when_by_whom_and_why_it_went(pair: Pair) -> Non
     assert told(alpha, "history", "--limit", "1", str(alpha.tree / "told"))["more"] is True
     unheard = alpha.csfs("history", str(alpha.tree / "never"), check=False)
     assert (unheard.returncode, unheard.stdout, unheard.stderr.count("\n")) == (ExitCode.REFUSED, "", 1)
+
+
+def resolved(member: Member, *arguments: str, code: ExitCode = ExitCode.DONE) -> list[dict[str, Any]]:
+    results: list[dict[str, Any]] = told(member, "resolve", *arguments, code=code)["resolved"]
+    return results
+
+
+def expect_settled(alpha: Member, beta: Member, name: str, text: str) -> None:
+    """All members show the same, and none speaks of a conflict."""
+    for member in (alpha, beta):
+        member.wait()
+    for member in (alpha, beta):
+        assert (member.tree / name).read_text() == text, member.name
+        assert told(member, "conflicts", str(member.tree / name)) == []
+
+
+def test_one_command_settles_a_conflict_for_all_whoever_has_the_content(pair: Pair) -> None:
+    alpha, beta = pair
+    with apart(alpha, beta):
+        dispute(alpha, beta, "settled/file", mode=0o600)
+    # beta has never had what alpha wrote.
+    (planned,) = resolved(beta, str(beta.tree / "settled/file"), "--keep", "alpha", "--dry-run")
+    assert (planned["kept"], planned["size"], planned["error"]) == ("alpha", len(by_alpha("settled/file")), "")
+    assert (beta.tree / "settled/file").read_text() == by_beta("settled/file")
+    (done,) = resolved(beta, str(beta.tree / "settled/file"), "--keep", "alpha")
+    assert (done["kept"], done["error"]) == ("alpha", "")
+    expect_settled(alpha, beta, "settled/file", by_alpha("settled/file"))
+    for member in pair:
+        assert (member.tree / "settled/file").stat().st_mode & 0o7777 == 0o600
+        kept = history(member, "settled/file")[1]
+        assert (kept["member"], kept["size"]) == ("beta", len(by_beta("settled/file")))
+    assert history(beta, "settled/file")[1]["cause"] == "resolved"
+    again = beta.csfs("resolve", str(beta.tree / "settled/file"), check=False)
+    assert (again.returncode, again.stdout) == (ExitCode.REFUSED, "")
+    assert "no conflict there" in again.stderr
+
+
+def test_keeping_what_is_live_moves_nothing_and_ends_the_conflict(pair: Pair) -> None:
+    alpha, beta = pair
+    with apart(alpha, beta):
+        dispute(alpha, beta, "live/file")
+    before = (alpha.tree / "live/file").stat()
+    assert "kept the version of beta" in alpha.csfs("resolve", str(alpha.tree / "live/file")).stdout
+    expect_settled(alpha, beta, "live/file", by_beta("live/file"))
+    after = (alpha.tree / "live/file").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_member_can_be_kept_wherever_it_made_one_of_the_versions(pair: Pair) -> None:
+    alpha, beta = pair
+    with apart(alpha, beta):
+        for name in ("all/one", "all/below/two"):
+            dispute(alpha, beta, name)
+    refused = alpha.csfs("resolve", str(alpha.tree / "all"), "--keep", "gamma", check=False)
+    assert refused.returncode == ExitCode.REFUSED
+    assert "gamma made none of the versions: alpha, beta did" in refused.stderr
+    left = resolved(alpha, str(alpha.tree / "all"), "--keep-all", "gamma", code=ExitCode.FOUND)
+    assert [bool(result["error"]) for result in left] == [True, True]
+    done = resolved(alpha, str(alpha.tree / "all"), str(alpha.tree / "all/one"), "--keep-all", "alpha")
+    assert [result["path"] for result in done] == [str(alpha.tree / "all/below/two"), str(alpha.tree / "all/one")]
+    for name in ("all/one", "all/below/two"):
+        expect_settled(alpha, beta, name, by_alpha(name))
+
+
+def test_a_conflict_is_settled_with_a_new_content(pair: Pair, tmp_path: Path) -> None:
+    alpha, beta = pair
+    with apart(alpha, beta):
+        dispute(alpha, beta, "merged/file", mode=0o640)
+    merged = tmp_path / "merged"
+    merged.write_text("by both\n" * 40_000)  # more than one block
+    (done,) = resolved(alpha, str(alpha.tree / "merged/file"), "--file", str(merged))
+    assert done["error"] == ""
+    expect_settled(alpha, beta, "merged/file", merged.read_text())
+    assert [version["cause"] for version in history(alpha, "merged/file")] == ["", "resolved", "conflict"]
+
+
+def test_what_changed_meanwhile_is_not_overruled_and_attributes_are_settled_too(pair: Pair) -> None:
+    alpha, beta = pair
+    write(alpha.tree / "modes", "same\n")
+    with apart(alpha, beta):
+        (alpha.tree / "modes").chmod(0o600)
+        (beta.tree / "modes").chmod(0o664)
+    (found,) = told(alpha, "conflicts", str(alpha.tree / "modes"), code=ExitCode.FOUND)
+    assert (found["half"], {v["member"]: v["mode"] for v in found["versions"]}) == (
+        "meta",
+        {"alpha": "0600", "beta": "0664"},
+    )
+    (done,) = resolved(alpha, str(alpha.tree / "modes"), "--keep", "beta")
+    expect_settled(alpha, beta, "modes", "same\n")
+    assert {member.tree.joinpath("modes").stat().st_mode & 0o7777 for member in pair} == {0o664}
+    assert done["undo"].startswith(f"csfs restore {alpha.tree}/modes@")

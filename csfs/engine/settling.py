@@ -1,0 +1,120 @@
+"""What a person decides about a path: a change that has seen everything known of it, so that it supersedes every contestant.
+
+Nothing is done on disk here: the entry is known and then applied like a peer's, and what it displaces is kept like anything that
+a peer's change displaces.
+"""
+
+from csfs.core import versions
+from csfs.core.objects import Content, Kind, Meta
+from csfs.core.paths import ROOT, RelPath, ancestors_of
+from csfs.core.policies import origin_of
+from csfs.core.privileges import without_privileges
+from csfs.core.records import ContentEntry, Half, MetaEntry, Record
+from csfs.core.versions import Dot, Hlc
+from csfs.engine.live import DIRECTORY, NO_META, PRIVATE_META, Live, live_of, removed_meta
+from csfs.engine.minting import OVERRULED_MAX
+from csfs.engine.ports import Row
+from csfs.engine.rules import GroupRules
+from csfs.engine.state import State, new_row
+
+
+class Settling(State):
+    """Settles what is live."""
+
+    def may_settle(self, path: RelPath) -> bool | None:
+        """Return whether this member may change a path; None if it follows no path of that name."""
+        group = self._followed(path)
+        return None if group is None else self._may_write(group)
+
+    def live(self, path: RelPath) -> Live | None:
+        """Return what a path should show, None if nothing is known of it."""
+        group, row = self._followed(path), self._index.row(path)
+        return None if group is None or row is None else self._live(path, row.record, row.applied, group)
+
+    def settle(self, path: RelPath, content: Content | None, meta: Meta | None, now_ns: int) -> tuple[RelPath, ...]:
+        """Make this live at a path on top of all that is known, None leaving a half alone; return the paths to be planned.
+
+        Directories that have to be there for it, and are not, come back with it. `content` of kind absent takes the path away.
+        Only where `may_settle`.
+        """
+        group = self._followed(path)
+        assert group is not None, "a path that is not followed"
+        assert self._may_write(group), "a member that only receives"
+        made: list[RelPath] = []
+        if content is not None and content.kind is not Kind.ABSENT:
+            made += self._settle_parents(path, now_ns)
+        self._settle_one(path, group, content, meta, now_ns)
+        return (*made, path)
+
+    def _settle_parents(self, path: RelPath, now_ns: int) -> list[RelPath]:
+        made = []
+        for directory in reversed(ancestors_of(path)):
+            group = self._followed(directory)
+            if directory == ROOT or group is None or not self._may_write(group):
+                continue
+            row = self._index.row(directory) or new_row(group)
+            by_itself = live_of(row.record, row.applied, False, group.policy, self._ranks(group, row.record))
+            if by_itself.content.kind is not Kind.DIRECTORY:
+                self._settle_one(directory, group, DIRECTORY, removed_meta(row.record.content) or PRIVATE_META, now_ns)
+                made.append(directory)
+        return made
+
+    def _settle_one(
+        self, path: RelPath, group: GroupRules, content: Content | None, meta: Meta | None, now_ns: int
+    ) -> None:
+        row = self._index.row(path) or new_row(group)
+        live = self._live(path, row.record, row.applied, group)
+        hlc = self._tick(now_ns, row.record)
+        record, value = row.record, content if content is not None else live.content
+        if value.kind is Kind.ABSENT:
+            meta = NO_META
+        if content is not None:
+            half = record.content
+            dot = self._mint(group.scope, record)
+            seen = versions.with_dot(half.seen, dot)
+            if not half.entries:
+                # Where a tombstone may have been dropped, the new object has seen all that this member knows (R12).
+                seen = versions.joined(seen, self._index.knowledge(group.scope))
+            snapshot = live.meta if value.kind is Kind.ABSENT else meta if meta is not None else live.meta
+            entry = _entry(dot, hlc, row, live, content, snapshot)
+            record = Record(Half((entry,), seen), record.meta, record.time)
+        if meta is not None:
+            dot = self._mint(group.scope, record)
+            meta_entry = MetaEntry(dot, hlc, meta, value.kind, value.hash)
+            record = Record(record.content, Half((meta_entry,), versions.with_dot(record.meta.seen, dot)), record.time)
+        # Also where the disk shows it already: a plan finds that, and adopts it.
+        self._store(path, row, record, row.applied, group, True)
+
+
+def _entry(dot: Dot, hlc: Hlc, row: Row, live: Live, content: Content, snapshot: Meta | None) -> ContentEntry:
+    entries = row.record.content.entries
+    same = next((entry for entry in entries if entry.value == content), None)
+    before = same or live.entry
+    is_born = before is None or before.value.kind is Kind.ABSENT
+    birth = dot if is_born and content.kind is not Kind.ABSENT else before.birth if before is not None else None
+    return ContentEntry(
+        dot,
+        hlc,
+        content,
+        snapshot,
+        birth,
+        origin_of(before) if before is not None else None,
+        origin=origin_of(same) if same is not None else None,
+        overruled=_overruled(entries, live, content),
+    )
+
+
+def _overruled(entries: tuple[ContentEntry, ...], live: Live, content: Content) -> tuple[Dot, ...]:
+    """Return the entries that are decided against beside the live one, with those that were before."""
+    found = dict[Dot, None]()
+    for entry in entries:
+        found.update(dict.fromkeys(entry.overruled))
+        is_bytes = entry.value.kind not in (Kind.ABSENT, Kind.DIRECTORY)
+        if is_bytes and entry.dot != live.content_dot and entry.value != content:
+            found[entry.dot] = None
+    return tuple(found)[-OVERRULED_MAX:]
+
+
+def meta_for(entry: MetaEntry, content: Content) -> Meta:
+    """Return what a meta entry means for a content: privileges belong to the bytes that they were given to (R5)."""
+    return entry.value if entry.hash == content.hash else without_privileges(entry.value)
