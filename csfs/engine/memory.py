@@ -16,7 +16,7 @@ class MemoryIndex:
         self._order: dict[int, RelPath] = {}
         self._positions: list[int] = []
         self._position = 0
-        self._counters: dict[Scope, int] = {}
+        self._counter = 0
         self._knowledge: dict[Scope, Vector] = {}
         self._clock = Hlc(0)
         self._undo: list[Callable[[], None]] = []
@@ -32,9 +32,12 @@ class MemoryIndex:
 
     def start_incarnation(self) -> None:
         """Count from the beginning: a new incarnation has used no counter."""
-        before = self._counters
-        self._undo.append(lambda: setattr(self, "_counters", before))
-        self._counters = {}
+        self._set_counter(0)
+
+    def _set_counter(self, counter: int) -> None:
+        before = self._counter
+        self._undo.append(lambda: setattr(self, "_counter", before))
+        self._counter = counter
 
     def pending(self) -> list[RelPath]:
         """Return every path whose known state is not yet shown, ascending."""
@@ -115,15 +118,13 @@ class MemoryIndex:
             self._positions.pop()
 
     def next_counter(self, scope: Scope) -> int:
-        """Return the next counter of our incarnation in `scope`."""
-        before = self._counters.get(scope, 0)
-        self._undo.append(lambda: self._counters.__setitem__(scope, before))
-        self._counters[scope] = before + 1
-        return before + 1
+        """Return the next counter of our incarnation; one sequence serves all scopes, as in the index on disk."""
+        self._set_counter(self._counter + 1)
+        return self._counter
 
     def last_counter(self, scope: Scope) -> int:
-        """Return the counter handed out last in `scope`."""
-        return self._counters.get(scope, 0)
+        """Return the counter handed out last."""
+        return self._counter
 
     def knowledge(self, scope: Scope) -> Vector:
         """Return what is known of `scope`."""

@@ -25,6 +25,8 @@ from csfs.engine.ports import Row
 from csfs.engine.rules import GroupRules
 from csfs.engine.state import State
 
+LEFT_MAX = 1_024
+"""Paths of which it is remembered what was shown there before: an exchange has two looks, which follow each other."""
 OVERRULED_MAX = 16
 """Overruled entries that an entry names; older ones were replaced that many conflicts ago."""
 
@@ -129,6 +131,10 @@ class Minting(State):
     ) -> _Sight:
         applied = row.applied
         is_waiting = row.pending and circumstances.adopting
+        represented = self._represented(applied, observation, circumstances)
+        meta = _carried_meta(represented, observation)
+        if represented is not applied and meta is not None and not _stands_for(applied, meta):
+            change = msgspec.structs.replace(change, meta=True)
         return _Sight(
             path,
             row,
@@ -137,12 +143,24 @@ class Minting(State):
             group,
             circumstances,
             self._tick(circumstances.now_ns, row.record),
-            (_carried_content(applied, observation), _carried_meta(applied, observation)),
+            (_carried_content(represented, observation), meta),
             self._live(path, row.record, applied, group) if is_waiting else None,
             row.record,
             (applied.content_dot, applied.content_seen),
             (applied.meta_dot, applied.meta_seen),
         )
+
+    def _represented(self, applied: Applied, observation: Observation | None, circumstances: Circumstances) -> Applied:
+        """Return how the object found was represented here, also if it was moved here from another path (R4)."""
+        source = circumstances.moved_from
+        if source is None or observation is None:
+            return applied
+        row = self._index.row(source)
+        for before in (row.applied if row is not None else None, self._left.get(source)):
+            shown = before.observation if before is not None else None
+            if before is not None and shown is not None and shown.stamp.inode == observation.stamp.inode:
+                return before
+        return applied
 
     def _store_sight(self, sight: _Sight) -> None:
         """Store what came of it; whether anything still waits to be shown is asked only where it can be."""
@@ -151,9 +169,19 @@ class Minting(State):
         mtime_ns = None if content.kind is Kind.DIRECTORY else content.mtime_ns
         racy = sight.circumstances.racy
         applied = applied_as(observation, mtime_ns, meta, sight.content, sight.meta, racy=racy)
+        before = row.applied.observation
+        if before is not None and (observation is None or observation.stamp.inode != before.stamp.inode):
+            self._leave(sight.path, row.applied)
         leaf = not (row.pending or _is_directory(row.applied.observation) or _is_directory(observation))
         pending = self._is_pending(sight.path, sight.record, applied, sight.group, leaf=leaf)
         self._store(sight.path, row, sight.record, applied, sight.group, pending)
+
+    def _leave(self, path: RelPath, applied: Applied) -> None:
+        """Remember what was shown at a path before something else was: it may turn up where it was moved to."""
+        self._left.pop(path, None)
+        self._left[path] = applied
+        if len(self._left) > LEFT_MAX:
+            del self._left[next(iter(self._left))]
 
     def _content_changed(self, sight: _Sight) -> bool:
         """Return whether an entry had to be minted."""
@@ -268,7 +296,8 @@ class Minting(State):
         ranks = self._ranks(group, row.record)
         if live_of(row.record, row.applied, False, group.policy, ranks).content.kind is Kind.DIRECTORY:
             return
-        change = Change(content=True, meta=True, time=False, object=True)
+        # Nobody gave it a time yet: without one, each member would show that of its own commits.
+        change = Change(content=True, meta=True, time=row.record.time is None, object=True)
         self._change(parent, row, row.applied.observation, change, group, Circumstances(now_ns, adopting=False))
 
 
@@ -285,12 +314,23 @@ def _is_same_object(observation: Observation, content: Content) -> bool:
 
 
 def _known_entry(row: Row, content: Content, live: Live | None) -> ContentEntry | None:
-    """Return the known entry, not applied before, that the disk shows: what a crash kept from being recorded (R4)."""
+    """Return the known entry, not applied before, that the disk shows: what a crash kept from being recorded (R4).
+
+    None while an entry still stands that somebody here has replaced: to adopt another would not take that one away.
+    """
     if live is None:
         return None
-    seen = row.applied.content_seen
-    known = [e for e in row.record.content.entries if e.value == content and not versions.covers(seen, e.dot)]
+    seen, entries = row.applied.content_seen, row.record.content.entries
+    if any(versions.covers(seen, entry.dot) for entry in entries):
+        return None
+    known = [entry for entry in entries if entry.value == content]
     return next((entry for entry in known if entry is live.entry), known[0] if known else None)
+
+
+def _stands_for(applied: Applied, meta: Meta) -> bool:
+    """Return whether what is applied stands for this meta, whatever the numbers of owners are here."""
+    shown = applied.observation
+    return shown is not None and is_same_meta(applied.meta or meta_of(shown), meta)
 
 
 def _overruled(row: Row, content: Content) -> tuple[Dot, ...]:

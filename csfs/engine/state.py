@@ -54,6 +54,8 @@ class State:
         self._woken: dict[RelPath, None] = {}
         self._told: dict[str, dict[Scope, Vector]] = {}
         """By peer, the marks that it was sent on this connection."""
+        self._left: dict[RelPath, Applied] = {}
+        """By path, what was shown before what is shown now."""
         self._tainted: set[tuple[str, Scope]] = set()
         """Whose marks count for nothing on this connection: something that it sent was refused (R10)."""
 

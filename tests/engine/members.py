@@ -9,8 +9,8 @@ from csfs.core.versions import Incarnation, Scope
 from csfs.engine.memory import MemoryIndex
 from csfs.engine.ports import Plan, Received, Row
 from csfs.engine.volume import VolumeEngine
-from tests.engine.cluster import OneGroup
-from tests.engine.fake_tree import hash_of
+from scripts.simulation.rules import OneGroup
+from scripts.simulation.tree import hash_of
 
 SCOPE = Scope(b"scope-01")
 NOW_NS = 1_000_000

@@ -234,3 +234,57 @@ def test_where_the_policy_is_none_a_change_leaves_the_others_standing() -> None:
     assert len(alpha.row(b"f").record.content.entries) == 2
     beta.hears(alpha)
     assert beta.plans(b"f") is None
+
+
+def test_what_equals_a_peers_version_still_replaces_what_was_here() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"x", directory())
+    beta.sees(b"x", found(b"file"))
+    beta.hears(alpha)
+    assert beta.sees(b"x", directory()), "whoever turned the file into a directory took the file away"
+    assert [entry.value.kind for entry in beta.row(b"x").record.content.entries] == [Kind.DIRECTORY] * 2
+    assert list(beta.engine.conflicts([RelPath(b"x")])) == []
+    alpha.hears(beta)
+    assert alpha.plans(b"x") is None
+
+
+def test_a_delete_that_equals_a_peers_still_takes_what_was_here() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"one"))
+    alpha.sees(b"f", None)
+    beta.sees(b"f", found(b"two", mtime_ns=2))
+    beta.hears(alpha)
+    beta.sees(b"f", None)
+    assert not beta.row(b"f").live
+
+
+def test_an_owner_that_this_host_cannot_show_moves_along() -> None:
+    alpha, beta = sides("alpha", "beta")
+    for name, owner in ((b"old", "bob"), (b"other", "eve")):
+        alpha.sees(name, found(name, uid=1001, owner=owner))
+    beta.hears(alpha)
+    beta.shows(b"old", found(b"old", uid=1001, owner="carol", inode=5))
+    beta.shows(b"other", found(b"other", uid=1001, owner="carol", inode=6))
+    beta.sees(b"new", found(b"old", uid=1001, owner="carol", inode=5), moved_from=RelPath(b"old"))
+    beta.sees(b"old", None, moved_to=RelPath(b"new"))
+    assert beta.row(b"new").record.meta.entries[0].value.owner == "bob"
+    beta.sees(b"new", found(b"other", uid=1001, owner="carol", inode=6), moved_from=RelPath(b"other"))
+    beta.sees(b"other", found(b"old", uid=1001, owner="carol", inode=5), moved_from=RelPath(b"new"))
+    assert beta.row(b"new").record.meta.entries[0].value.owner == "eve", "exchanged"
+    assert beta.row(b"other").record.meta.entries[0].value.owner == "bob"
+
+
+def test_a_directory_that_is_made_live_by_what_is_below_it_is_given_a_time() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d", found(b"file"))
+    beta.sees(b"d/f", found(b"inside"))
+    alpha.hears(beta)
+    assert alpha.shows(b"d", None) == (b"d",)
+    alpha.shows(b"d", directory(mtime_ns=7))
+    assert alpha.row(b"d").record.time is None
+    alpha.sees(b"d/g", found(b"new"))
+    time = alpha.row(b"d").record.time
+    assert time is not None
+    assert time.mtime_ns == 7

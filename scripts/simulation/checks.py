@@ -1,0 +1,191 @@
+"""What must hold of a healed cluster, whatever happened to it. A check that fails says what it found."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from csfs.core.objects import Kind
+from csfs.core.paths import ROOT, RelPath, ancestors_of
+from csfs.core.policies import NONE
+from scripts.simulation.cluster import Cluster
+from scripts.simulation.host import Host
+from scripts.simulation.plan import Act
+from scripts.simulation.tree import hash_of
+
+LATE_MINTS_MAX = 0
+"""Versions made after the last user's change."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who owns something: equal by name, by number where one side has no name for it."""
+
+    name: str
+    number: int
+
+    def __eq__(self, other: object) -> bool:
+        assert isinstance(other, Owner)
+        return self.name == other.name if self.name and other.name else self.number == other.number
+
+    def __hash__(self) -> int:
+        raise TypeError("owners are compared by name or by number")
+
+
+def check(cluster: Cluster) -> None:
+    """Check a healed cluster: equal trees, nothing lost, nothing granted, nothing left to say."""
+    gone = contents_gone(cluster)
+    check_equal(cluster, gone)
+    check_settled(cluster, gone)
+    check_nothing_lost(cluster)
+    check_nothing_deleted(cluster)
+    check_nothing_granted(cluster)
+    check_owners(cluster)
+    check_paths(cluster)
+    check_quiet(cluster)
+
+
+def contents_gone(cluster: Cluster) -> set[RelPath]:
+    """Return the paths that wait for a content that went down with a disk: what they showed stays live (R21)."""
+    if not cluster.plan.acts() & {Act.RESTORE, Act.LEAVE, Act.RULES}:
+        return set()
+    members = cluster.members
+    at_hand = {hash_of(data) for host in members for data in (*host.kept, *(n.data for n in host.tree.nodes.values()))}
+    gone = set()
+    for host in members:
+        for path in host.index.pending():
+            row = host.index.row(path)
+            assert row is not None
+            wanted = {entry.value.hash for entry in row.record.content.entries if entry.value.kind is Kind.FILE}
+            if wanted - at_hand:
+                gone.add(path)
+    return gone
+
+
+def shown(host: Host) -> dict[RelPath, tuple[object, ...]]:
+    """Return what a member's tree shows, or stands for where it cannot show it exactly."""
+    found: dict[RelPath, tuple[object, ...]] = {}
+    for path, node in host.tree.nodes.items():
+        row = host.index.row(path)
+        if row is None:
+            continue
+        names, wanted = host.tree.names, row.applied.meta
+        owner, group = Owner(names.get(node.uid, ""), node.uid), Owner(names.get(node.gid, ""), node.gid)
+        if wanted is not None:
+            owner, group = Owner(wanted.owner, wanted.uid), Owner(wanted.group, wanted.gid)
+        mtime_ns = row.applied.mtime_ns if row.applied.mtime_ns is not None else node.mtime_ns
+        found[path] = (node.kind, node.data, node.mode, owner, group, mtime_ns)
+    return found
+
+
+def check_equal(cluster: Cluster, gone: set[RelPath]) -> None:
+    """Members of a path's group show the same there; where the policy is `none`, they know the same."""
+    apart = _apart(cluster)
+    for one, other in pairwise(cluster.members):
+        ours, theirs = shown(one), shown(other)
+        for path in ours.keys() | theirs.keys():
+            group = one.rules.group_of(path)
+            assert group == other.rules.group_of(path), f"{path!r} belongs to different groups"
+            if group is None or not {one.name, other.name} <= set(group.members) or path in apart:
+                continue
+            if NONE in group.policy:
+                rows = one.index.row(path), other.index.row(path)
+                assert all(rows), f"{one.name} and {other.name} do not both know of {path!r}"
+                continue
+            is_same = ours.get(path) == theirs.get(path) or path in gone or bool(gone.intersection(ancestors_of(path)))
+            assert is_same, f"{one.name} and {other.name} differ at {path!r}: {ours.get(path)} and {theirs.get(path)}"
+
+
+def _apart(cluster: Cluster) -> set[RelPath]:
+    """Return paths that members may show differently: directories that hold what some of them do not follow."""
+    apart: set[RelPath] = set()
+    for host in cluster.members:
+        for path in host.tree.nodes.keys() | host.index.rows().keys():
+            above = ancestors_of(path)
+            groups = {host.rules.group_of(one) for one in (path, *above)}
+            if len(groups) > 1 or path in host.held:
+                apart.update(above)
+    return apart
+
+
+def check_settled(cluster: Cluster, gone: set[RelPath]) -> None:
+    """Nothing is left to do, and everything is known."""
+    apart = _apart(cluster) | gone | {path for one in gone for path in ancestors_of(one)}
+    for host in cluster.members:
+        left = [path for path in host.index.pending() if path not in apart and not apart & set(ancestors_of(path))]
+        assert not left or ROOT in apart, f"{host.name} is left with {left}"
+        for path in host.tree.nodes:
+            group = host.rules.group_of(path)
+            is_followed = group is not None and host.name in group.members
+            is_known = host.index.row(path) is not None or path in host.held
+            assert is_known or not is_followed, f"{host.name} never saw {path!r}"
+
+
+def check_nothing_lost(cluster: Cluster) -> None:
+    """Each content is live, was replaced by someone who saw it, or is kept."""
+    live = {node.data for host in cluster.hosts for node in host.tree.nodes.values() if node.kind is Kind.FILE}
+    kept = {data for host in cluster.hosts for data in host.kept}
+    ledger = cluster.ledger
+    lost = ledger.written.keys() - live - kept - ledger.replaced - ledger.excused
+    assert not lost, f"lost {sorted(lost)}, written at {sorted(ledger.written[data] for data in lost)}"
+
+
+def check_nothing_deleted(cluster: Cluster) -> None:
+    """Where somebody made something, and nobody ever took anything away, something is."""
+    if cluster.changed_rules or cluster.plan.acts() & {Act.RESTORE, Act.JOIN}:
+        return
+    for host in cluster.members:
+        for path in cluster.ledger.made - cluster.ledger.taken:
+            above = [host.tree.nodes.get(one) for one in ancestors_of(path)]
+            beaten = any(node is None or node.kind is not Kind.DIRECTORY for node in above)
+            assert path in host.tree.nodes or beaten, f"{path!r} is gone from {host.name}, and nobody removed it"
+
+
+def check_nothing_granted(cluster: Cluster) -> None:
+    """No content was ever setuid anywhere that no user made so, and none is open to others that its writer had closed."""
+    ledger = cluster.ledger
+    for host in cluster.hosts:
+        granted = host.tree.grants - ledger.granted
+        assert not granted, f"{host.name} made {sorted(granted)} setuid"
+        for path, node in host.tree.nodes.items():
+            if node.data in ledger.secrets:
+                extra = node.mode & 0o077 & ~ledger.allowed(node.data, path)
+                assert not extra, f"{host.name} shows {path!r}, {node.data!r}, to others: {node.mode:o}"
+
+
+def check_owners(cluster: Cluster) -> None:
+    """Nothing belongs to anybody to whom no user gave something there.
+
+    What was moved out of the rules and came back under others is as its host shows it.
+    """
+    if cluster.changed_rules:
+        return
+    for host in cluster.members:
+        for path, values in shown(host).items():
+            given = cluster.ledger.owners.get(path)
+            row = host.index.row(path)
+            if given is None or row is None:
+                continue
+            for owner in values[3:5]:
+                assert isinstance(owner, Owner)
+                names = (
+                    {owner.name or str(owner.number), owner.name, str(owner.number)} if not owner.name else {owner.name}
+                )
+                assert names & (given | {"root"}), f"{path!r} belongs to {owner} at {host.name}, of {sorted(given)}"
+
+
+def check_paths(cluster: Cluster) -> None:
+    """Nothing is anywhere where no user made anything."""
+    for host in cluster.hosts:
+        unmade = host.tree.nodes.keys() - cluster.ledger.paths - {ROOT}
+        assert not unmade, f"{host.name} has {sorted(unmade)}, which nobody made"
+
+
+def check_quiet(cluster: Cluster) -> None:
+    """Nobody makes versions by himself, and nobody has anything left to say."""
+    late = cluster.minted() - cluster.minted_by_users
+    assert late <= LATE_MINTS_MAX, f"{late} versions were made after the last user's change"
+    for link in cluster.links.values():
+        if not link.up:
+            continue
+        out = link.source.engine.outgoing(link.position, link.knowledge, 100, link.target.name)
+        said = (*out.updates, out.mark) if out.mark else out.updates
+        assert said == (), f"{link.source.name} goes on talking to {link.target.name}: {said}"

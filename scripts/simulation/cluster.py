@@ -1,0 +1,254 @@
+"""All members and links of one run: carries out a plan, then heals everything and lets it settle."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from csfs.core.paths import depth_of
+from scripts.simulation.dice import Dice
+from scripts.simulation.host import Host, Saved
+from scripts.simulation.ledger import Ledger
+from scripts.simulation.links import Link
+from scripts.simulation.plan import NAMES, SECOND_NS, Act, Action, Plan
+from scripts.simulation.rules import REVISIONS, Shape, changed
+from scripts.simulation.tree import hash_of
+
+ROUNDS_MAX = 60
+
+
+class Cluster:
+    """The members of one run. `trace` is told of each thing that happens."""
+
+    def __init__(self, plan: Plan, trace: Callable[[str], None] | None = None) -> None:
+        setup = plan.setup
+        self.plan = plan
+        self.trace = trace
+        self.now_ns = 1_000_000 * SECOND_NS
+        self.ledger = Ledger()
+        names = tuple(NAMES[: setup.count])
+        present = tuple(name for number, name in enumerate(names) if number not in setup.late)
+        self.shape = Shape(present, tuple(setup.receive_only), setup.policy)
+        self.hosts = [self._founder(name, number) for number, name in enumerate(names)]
+        for host, skew_ns in zip(self.hosts, setup.skews_ns or (0,) * setup.count, strict=True):
+            host.skew_ns = skew_ns
+        self.links = {
+            (one.number, other.number): Link(one, other)
+            for one in self.hosts
+            for other in self.hosts
+            if one is not other
+        }
+        self.apart: set[frozenset[int]] = set()
+        self.saves: dict[int, Saved] = {}
+        self.minted_by_users = 0
+        self.messages = 0
+        self.changed_rules = False
+
+    def _founder(self, name: str, number: int) -> Host:
+        late = number in self.plan.setup.late
+        rules = self.shape.compiled(name)
+        host = Host(name, number, self.ledger, rules, pulling=late, extra=self.plan.setup.extra)
+        host.contents = lambda content_hash: self._content(host, content_hash)
+        return host
+
+    def _content(self, host: Host, content_hash: bytes) -> bytes | None:
+        """Return a content from this member's memory or disk, or from a peer that it can reach."""
+        found = host.cache.get(content_hash)
+        if found is not None:
+            return found
+        reachable = [other for other in self.hosts if other is host or self._are_linked(host, other)]
+        for other in reachable:
+            for data in (*(node.data for node in other.tree.nodes.values()), *other.kept):
+                if hash_of(data) == content_hash:
+                    return data
+        return None
+
+    def _are_linked(self, one: Host, other: Host) -> bool:
+        there, back = self.links[one.number, other.number], self.links[other.number, one.number]
+        return there.up and back.up and not there.deaf and not back.deaf
+
+    def now(self, host: Host) -> int:
+        """Return what a member's clock says."""
+        return self.now_ns + host.skew_ns
+
+    # ---------------------------------------------------------------------------------------------------- what happens
+
+    def begin(self) -> None:
+        """Look at the empty trees, and connect whoever is a member."""
+        for host in self.hosts:
+            host.digest(self.now(host))
+        for one, other in self.links:
+            if one < other:
+                self._greet(self.hosts[one], self.hosts[other])
+
+    def run(self) -> None:
+        """Carry out the plan."""
+        acts = {act: getattr(self, f"_{act.name.lower()}") for act in Act}
+        for action in self.plan.actions:
+            self.now_ns += action.after_ns
+            if self.trace is not None:
+                self.trace(str(action))
+            acts[action.act](action, self.hosts[action.member], Dice(action.dice))
+
+    def _program(self, action: Action, host: Host, dice: Dice) -> None:
+        host.programs.step(action.name, dice, self.now(host))
+
+    def _digest(self, action: Action, host: Host, dice: Dice) -> None:
+        host.digest(self.now(host))
+
+    def _apply(self, action: Action, host: Host, dice: Dice) -> None:
+        host.apply_some(dice, self.now(host))
+
+    def _send(self, action: Action, host: Host, dice: Dice) -> None:
+        link = self.links[action.member, action.other]
+        if link.up:
+            self.messages += link.send(1 + dice.below(5))
+
+    def _deliver(self, action: Action, host: Host, dice: Dice) -> None:
+        self._arrive(self.links[action.member, action.other])
+
+    def _arrive(self, link: Link) -> bool:
+        back = self.links[link.target.number, link.source.number]
+        return link.deliver(back, self.now(link.target))
+
+    def _repeat(self, action: Action, host: Host, dice: Dice) -> None:
+        link = self.links[action.member, action.other]
+        if link.up and link.arrived:
+            link.take_in(dice.choice(link.arrived), self.links[action.other, action.member], self.now(link.target))
+
+    def _cut(self, action: Action, host: Host, dice: Dice) -> None:
+        self.links[action.member, action.other].cut()
+        self.links[action.other, action.member].cut()
+
+    def _half_open(self, action: Action, host: Host, dice: Dice) -> None:
+        self.links[action.member, action.other].deaf = True
+        self.links[action.member, action.other].flying.clear()
+
+    def _connect(self, action: Action, host: Host, dice: Dice) -> None:
+        if frozenset((action.member, action.other)) not in self.apart:
+            self._greet(host, self.hosts[action.other])
+
+    def _greet(self, one: Host, other: Host) -> None:
+        if not {one.name, other.name} <= set(self.shape.members):
+            return
+        for host, peer in ((one, other), (other, one)):
+            host.authors.update({dot: name for dot, name in peer.authors.items() if dot not in host.authors})
+            host.engine.greeted(peer.name)
+        self.links[one.number, other.number].greet()
+        self.links[other.number, one.number].greet()
+
+    def _isolate(self, host: Host) -> None:
+        for link in self._links_of(host):
+            link.cut()
+
+    def _links_of(self, host: Host) -> Iterable[Link]:
+        return (link for link in self.links.values() if host in (link.source, link.target))
+
+    def _crash(self, action: Action, host: Host, dice: Dice) -> None:
+        self._isolate(host)
+        host.crash(dice)
+
+    def _die(self, action: Action, host: Host, dice: Dice) -> None:
+        if host.die_applying(dice, self.now(host)):
+            self._isolate(host)
+            host.crash(dice)
+
+    def _partition(self, action: Action, host: Host, dice: Dice) -> None:
+        sides = action.dice
+        self.apart = {
+            frozenset((one, other)) for one, other in self.links if (sides >> one & 1) != (sides >> other & 1)
+        }
+        for (one, other), link in self.links.items():
+            if frozenset((one, other)) in self.apart:
+                link.cut()
+
+    def _reunite(self, action: Action, host: Host, dice: Dice) -> None:
+        self.apart = set()
+
+    def _fill(self, action: Action, host: Host, dice: Dice) -> None:
+        host.programs.full = True
+
+    def _free(self, action: Action, host: Host, dice: Dice) -> None:
+        host.programs.full = False
+
+    def _save(self, action: Action, host: Host, dice: Dice) -> None:
+        self.saves[action.member] = host.saved()
+
+    def _restore(self, action: Action, host: Host, dice: Dice) -> None:
+        saved = self.saves.pop(action.member, None)
+        if saved is None:
+            return
+        lost = {node.data for node in host.tree.nodes.values()} | host.kept
+        self._isolate(host)
+        host.restore(saved)
+        if saved.scopes != [group.scope for group in host.rules.groups]:
+            host.adopt(host.rules)
+        self.ledger.excused |= {data for data in lost if not any(other.holds(data) for other in self.hosts)}
+
+    def _rules(self, action: Action, host: Host, dice: Dice) -> None:
+        self.shape = changed(self.shape, REVISIONS[action.dice % len(REVISIONS)])
+        self.changed_rules = True
+
+    def _adopt(self, action: Action, host: Host, dice: Dice) -> None:
+        if host.rules.groups != self.shape.compiled(host.name).groups:
+            self._isolate(host)
+            host.adopt(self.shape.compiled(host.name))
+
+    def _join(self, action: Action, host: Host, dice: Dice) -> None:
+        missing = [other.name for other in self.hosts if other.number in self.plan.setup.late]
+        members = tuple(dict.fromkeys((*self.shape.members, *missing)))
+        self.changed_rules |= members != self.shape.members
+        self.shape = replace(self.shape, members=members)
+
+    def _leave(self, action: Action, host: Host, dice: Dice) -> None:
+        members = tuple(name for name in self.shape.members if name != host.name)
+        if len(members) < 2 or host.pulling:
+            return
+        self._isolate(host)
+        rest = tuple(name for name in self.shape.receive_only if name != host.name)
+        self.shape = replace(self.shape, members=members, receive_only=rest)
+        self.changed_rules = True
+
+    # --------------------------------------------------------------------------------------------------------- healing
+
+    def heal(self) -> None:
+        """End all disturbances, connect all, and let everything settle."""
+        self.apart = set()
+        self.now_ns += SECOND_NS
+        for host in self.hosts:
+            host.programs.full = False
+            if host.rules.groups != self.shape.compiled(host.name).groups:
+                host.adopt(self.shape.compiled(host.name))
+            host.digest(self.now(host))
+        self.minted_by_users = self.minted()
+        for one, other in self.links:
+            if one < other:
+                self._greet(self.hosts[one], self.hosts[other])
+        for _ in range(ROUNDS_MAX):
+            if not self._settle_once():
+                return
+        raise AssertionError(f"never quiet: {[(host.name, host.index.pending()) for host in self.hosts]}")
+
+    def _settle_once(self) -> bool:
+        busy = False
+        for link in self.links.values():
+            while link.up and link.send(100):
+                busy = True
+                self.messages += 1
+                self._arrive(link)
+        for host in self.hosts:
+            self.now_ns += SECOND_NS
+            for path in sorted(host.index.pending(), key=depth_of):
+                busy = host.apply(path, self.now(host)) or busy
+            for path in sorted(host.index.pending(), key=depth_of, reverse=True):
+                busy = host.apply(path, self.now(host)) or busy
+            busy = bool(host.programs.looks) or (host.pulling and host in self.members) or busy
+            host.digest(self.now(host))
+        return busy
+
+    def minted(self) -> int:
+        """Return how many versions all members made, but for what they brought along when they joined."""
+        return sum(host.index.minted - host.joining_minted for host in self.hosts)
+
+    @property
+    def members(self) -> list[Host]:
+        """Those that are members at the end."""
+        return [host for host in self.hosts if host.name in self.shape.members]

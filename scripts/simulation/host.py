@@ -1,0 +1,342 @@
+"""One simulated member: its disk, its programs, its index and engine, and what a daemon does between them."""
+
+from collections.abc import Callable
+from copy import copy
+from typing import NamedTuple
+
+import msgspec
+
+from csfs.core.objects import Kind, Observation
+from csfs.core.paths import ROOT, RelPath, ancestors_of, depth_of, is_below, parent_of
+from csfs.core.versions import Incarnation, Scope
+from csfs.engine.memory import MemoryIndex
+from csfs.engine.plans import is_carried_out
+from csfs.engine.ports import Plan, Step
+from csfs.engine.rules import Rules, may_send
+from csfs.engine.volume import VolumeEngine
+from scripts.simulation.dice import Dice
+from scripts.simulation.ledger import Ledger
+from scripts.simulation.programs import Look, Programs
+from scripts.simulation.tree import FakeTree
+
+Cursor = tuple[int, int]
+"""A peer's index id, and the position in it up to which everything that it sent is stored."""
+
+
+class Index(MemoryIndex):
+    """An index that counts what is minted, taken back or not."""
+
+    minted = 0
+
+    def next_counter(self, scope: Scope) -> int:
+        """Return the next counter of our incarnation."""
+        self.minted += 1
+        return super().next_counter(scope)
+
+
+class Saved(NamedTuple):
+    """A backup of a whole host."""
+
+    tree: FakeTree
+    rows: Index
+    kept: frozenset[bytes]
+    cursors: dict[str, Cursor]
+    scopes: list[Scope]
+    pulling: bool
+    intents: dict[RelPath, Plan]
+    authors: dict[Incarnation, str]
+
+
+class Host:
+    """A member. `contents` finds the bytes of a content that this member can have now, or None."""
+
+    def __init__(self, name: str, number: int, ledger: Ledger, rules: Rules, *, pulling: bool, extra: str) -> None:
+        self.name, self.number, self.ledger, self.rules, self.extra = name, number, ledger, rules, extra
+        names = {0: "root", 1000: "ann", 1001 + number % 2: "bob"}
+        if number != 1:
+            names[1002 - number % 2] = "cid"
+        self.tree = FakeTree(names, granularity_ns=1000 if number == 2 else 1)
+        self.programs = Programs(name, self.tree, ledger)
+        self.contents: Callable[[bytes], bytes | None] = lambda content_hash: None
+        self.skew_ns = 0
+        self.index = Index()
+        self.index_id = 0
+        self.kept: set[bytes] = set()
+        self.cursors: dict[str, Cursor] = {}
+        self.scopes: list[Scope] = []
+        self.pulling = pulling
+        self.heard: set[Scope] = set()
+        self.held: set[RelPath] = set()
+        self.intents: dict[RelPath, Plan] = {}
+        """Commits whose outcome nobody recorded."""
+        self.cache: dict[bytes, bytes] = {}
+        """Contents that came with their records and are in memory."""
+        self.authors: dict[Incarnation, str] = {}
+        self.lives = 0
+        self.joining_minted = 0
+        """Versions made of what was here before this member joined."""
+        self.boot()
+        self.programs.look(ROOT)
+
+    # --------------------------------------------------------------------------------------------- lives and disasters
+
+    def boot(self) -> None:
+        """Start on a new boot: another incarnation, and another index to the peers."""
+        self.lives += 1
+        self.index_id = self.number * 1000 + self.lives
+        self.incarnation = Incarnation(self.index_id + 1)
+        self.authors[self.incarnation] = self.name
+        self.index.start_incarnation()
+        self.start()
+
+    def start(self) -> None:
+        """Start the daemon with these rules."""
+        self.index.commit()
+        self.engine = VolumeEngine(
+            self.index, self.rules, self.name, self.incarnation, self.authors, pulling=self.pulling
+        )
+        scopes = [group.scope for group in self.rules.groups]
+        if scopes != self.scopes:
+            self.engine.follow_rules()
+            self.scopes = scopes
+        self.heard.clear()
+        self.index.commit()
+        self.programs.speaks = not self.pulling and any(may_send(group, self.name) for group in self.rules.groups)
+
+    def adopt(self, rules: Rules) -> None:
+        """Follow other rules: what they newly cover is found by comparing."""
+        self.rules = rules
+        self.start()
+        self.look_at_all()
+
+    def crash(self, dice: Dice) -> None:
+        """The daemon is killed and started again: what was not committed is gone, everything is compared."""
+        self.index.rollback()
+        self.cache.clear()
+        self.programs.marks.clear()
+        if dice.one_in(3):
+            self.boot()
+        else:
+            self.start()
+        self.look_at_all()
+
+    def look_at_all(self) -> None:
+        """Have everything compared."""
+        for path in self.tree.nodes.keys() | self.index.rows().keys():
+            if path not in self.held:
+                self.programs.look(path)
+
+    def saved(self) -> Saved:
+        """Return a backup of everything."""
+        index = copy(self.index)
+        for name, value in vars(self.index).items():
+            if isinstance(value, dict | list):
+                setattr(index, name, value.copy())
+        tree = copy(self.tree)
+        tree.nodes = {path: copy(node) for path, node in self.tree.nodes.items()}
+        return Saved(
+            tree,
+            index,
+            frozenset(self.kept),
+            dict(self.cursors),
+            list(self.scopes),
+            self.pulling,
+            dict(self.intents),
+            dict(self.authors),
+        )
+
+    def restore(self, saved: Saved) -> None:
+        """Boot with everything as it was."""
+        minted, ticks, inodes = self.index.minted, self.tree.ticks, self.tree.inodes
+        self.tree, self.index, kept, self.cursors, self.scopes, self.pulling, self.intents, self.authors = saved
+        self.kept = set(kept)
+        self.tree.grants |= self.programs.tree.grants
+        self.programs.tree, self.index.minted = self.tree, minted
+        self.tree.ticks, self.tree.inodes = ticks, inodes
+        self.programs.looks.clear()
+        self.programs.marks.clear()
+        self.cache.clear()
+        self.boot()
+        self.look_at_all()
+
+    # ---------------------------------------------------------------------------------------------- from disk to index
+
+    def digest(self, now_ns: int) -> None:
+        """Take all journalled changes into account, in one transaction."""
+        self._take_stock()
+        if self.pulling:
+            scopes = {group.scope for group in self.rules.groups if self.name in group.members}
+            if not scopes or not scopes <= self.heard:
+                self.programs.looks.clear()
+                self.programs.marks.clear()
+                return
+            self._finish_pull()
+        minted, joining = self.index.minted, False
+        looks, self.programs.looks = self.programs.looks, {}
+        self._add_below(looks)
+        for path, look in sorted(looks.items(), key=self._turn):
+            joining = joining or look.joining
+            found = self.tree.observed(path)
+            known = self.index.row(path)
+            changed = self.engine.observe(
+                path,
+                found,
+                now_ns,
+                moved_from=look.moved_from,
+                moved_to=look.moved_to if found is None else None,
+                joining=look.joining,
+                extra=self.extra,
+            )
+            if look.joining and known is None and found is not None and not changed:
+                self.held.add(path)
+            else:
+                self.held.discard(path)
+        self._settle_directories(now_ns)
+        if joining:
+            self.joining_minted += self.index.minted - minted
+            self.programs.speaks = any(may_send(group, self.name) for group in self.rules.groups)
+        self.index.commit()
+
+    def _finish_pull(self) -> None:
+        """The others were heard: what is here meets what the cluster has."""
+        self.engine.finish_pull()
+        self.pulling = False
+        self.programs.looks.clear()
+        for path in self.tree.nodes.keys() | self.index.rows().keys():
+            self.programs.look(path, Look(joining=True))
+
+    def _add_below(self, looks: dict[RelPath, Look]) -> None:
+        """Have what was in a directory that is gone looked at before it."""
+        for path in list(looks):
+            if self._is_gone_directory(path):
+                for below, row in self.index.rows_below(path):
+                    if row.applied.observation is not None:
+                        looks.setdefault(below, Look())
+
+    def _turn(self, item: tuple[RelPath, Look]) -> tuple[int, int, RelPath]:
+        path, look = item
+        if self._is_gone_directory(path):
+            return 2, -depth_of(path), path
+        return int(look.moved_to is not None), depth_of(path), path
+
+    def _is_gone_directory(self, path: RelPath) -> bool:
+        row = self.index.row(path)
+        before = row.applied.observation if row is not None else None
+        return before is not None and before.kind is Kind.DIRECTORY and not self.tree.is_directory(path)
+
+    def _settle_directories(self, now_ns: int) -> None:
+        """Tell the engine of directories in which names changed."""
+        marks, self.programs.marks = self.programs.marks, {}
+        for directory, local in marks.items():
+            stamp = self.tree.stamp(directory)
+            if stamp is not None and self.tree.is_directory(directory) and directory not in self.held:
+                self.engine.disturbed(directory, stamp, stamp.mtime_ns)
+                if local:
+                    self.engine.touched(directory, stamp.mtime_ns, now_ns)
+
+    def _take_stock(self) -> None:
+        """Find out what became of commits whose outcome nobody recorded."""
+        for path, plan in self.intents.items():
+            found = self.tree.observed(path)
+            if is_carried_out(plan, found):
+                self.engine.applied(plan, found, racy=True)
+                self.programs.marks.setdefault(parent_of(path), False)
+            elif plan.step is Step.ATTRIBUTES:
+                self.engine.interrupted(plan, found)
+        self.intents.clear()
+        self.index.commit()
+
+    # ---------------------------------------------------------------------------------------------- from index to disk
+
+    def apply(self, path: RelPath, now_ns: int) -> bool:
+        """Plan and carry out one path; return whether anything was done."""
+        plan = self._plan(path)
+        if plan is None:
+            return False
+        self._carry_out(plan, now_ns)
+        self.engine.applied(plan, self.tree.observed(path))
+        self.index.commit()
+        return True
+
+    def apply_some(self, dice: Dice, now_ns: int) -> None:
+        """Apply a few of the pending paths, in any order."""
+        pending = self.index.pending()
+        for _ in range(min(len(pending), 1 + dice.below(3))):
+            self.apply(pending.pop(dice.below(len(pending))), now_ns)
+
+    def die_applying(self, dice: Dice, now_ns: int) -> bool:
+        """Be killed in the middle of one commit; return whether there was one."""
+        pending = self.index.pending()
+        plan = self._plan(dice.choice(pending)) if pending else None
+        if plan is None:
+            return False
+        self.intents[plan.path] = plan
+        node = self.tree.nodes.get(plan.path)
+        match dice.below(3):
+            case 0:
+                self._carry_out(plan, now_ns)
+            case 1 if plan.step is Step.ATTRIBUTES and plan.meta is not None and node is not None:
+                half = msgspec.structs.replace(plan.meta, mode=node.mode) if dice.one_in(2) else plan.meta
+                self.tree.set_attributes(node, half, None)
+            case _:
+                pass
+        return True
+
+    def _plan(self, path: RelPath) -> Plan | None:
+        """Return the plan for a path, if it can be carried out now."""
+        if self.intents:
+            return None  # nothing is applied before stock was taken
+        plan = self.engine.plan(path)
+        self.index.commit()
+        if plan is None or not self._is_allowed(plan) or not self._is_at_hand(plan):
+            return None
+        return plan
+
+    def _is_at_hand(self, plan: Plan) -> bool:
+        """Return whether the content is to be had, and there is room for it."""
+        if plan.step is not Step.INSTALL or plan.content.kind is not Kind.FILE:
+            return True
+        return not self.programs.full and self.contents(plan.content.hash) is not None
+
+    def _is_allowed(self, plan: Plan) -> bool:
+        """The gate: refuse what would overwrite a change that was not taken into account."""
+        path = plan.path
+        near = {path, *ancestors_of(path)}
+        if any(one in near or is_below(one, path) for one in self.programs.looks):
+            return False
+        if self.tree.stamp(path) != plan.expected or not self.tree.is_directory(parent_of(path)):
+            self.programs.look(path)
+            return False
+        below = self.tree.below(path)
+        assert plan.step is Step.ATTRIBUTES or not below or self._only_local(below), f"{path!r} has {below} below it"
+        return plan.step is Step.ATTRIBUTES or not below
+
+    def _only_local(self, paths: list[RelPath]) -> bool:
+        """Return whether nothing of this is followed: a directory that holds such things cannot go (ENOTEMPTY)."""
+        groups = [self.rules.group_of(path) for path in paths]
+        followed = any(group is not None and self.name in group.members for group in groups)
+        return not followed or any(path in self.held for path in paths)
+
+    def _carry_out(self, plan: Plan, now_ns: int) -> Observation | None:
+        path = plan.path
+        old = self.tree.nodes.get(path)
+        if plan.step is Step.ATTRIBUTES:
+            assert old is not None
+            assert plan.meta is not None
+            self.tree.set_attributes(old, plan.meta, plan.mtime_ns)
+            return self.tree.observed(path)
+        if old is not None:
+            self.tree.take(path, now_ns)
+            if plan.keep:
+                self.kept.add(old.data)
+        if plan.step is Step.INSTALL:
+            assert plan.meta is not None
+            data = self.contents(plan.content.hash) if plan.content.kind is Kind.FILE else b""
+            assert data is not None
+            self.tree.put(path, self.tree.built(plan.content, plan.meta, plan.mtime_ns, data), now_ns)
+        self.programs.marks.setdefault(parent_of(path), False)
+        return self.tree.observed(path)
+
+    def holds(self, data: bytes) -> bool:
+        """Return whether this member has a content on its disk."""
+        return data in self.kept or any(node.data == data for node in self.tree.nodes.values())

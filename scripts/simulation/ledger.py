@@ -1,0 +1,66 @@
+"""What all users together did: what the checks at the end of a run hold a cluster to."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from csfs.core.paths import RelPath
+
+
+class Grant(NamedTuple):
+    """When, by a user of which member, and what group and others may do."""
+
+    step: int
+    member: str
+    bits: int
+
+
+@dataclass
+class Ledger:
+    """Contents are unique: each is written once, by one user, at one path."""
+
+    written: dict[bytes, RelPath] = field(default_factory=dict)
+    replaced: set[bytes] = field(default_factory=set)
+    """Contents that a user replaced or removed where they were shown."""
+    granted: set[bytes] = field(default_factory=set)
+    """Contents that a user made setuid."""
+    excused: set[bytes] = field(default_factory=set)
+    """Contents that were lost with a disk, before anybody else had them."""
+    made: set[RelPath] = field(default_factory=set)
+    taken: set[RelPath] = field(default_factory=set)
+    """Paths at which users made something, and from which they took something away."""
+    paths: set[RelPath] = field(default_factory=set)
+    """Every path that a user ever made."""
+    owners: dict[RelPath, set[str]] = field(default_factory=dict)
+    """By path, every owner and group that a user gave to something there."""
+    modes: dict[RelPath, list[Grant]] = field(default_factory=dict)
+    """By path, what users allowed group and others."""
+    secrets: dict[bytes, Grant] = field(default_factory=dict)
+    """Contents that were written where group and others could do nothing."""
+    steps: int = 0
+
+    def wrote(self, path: RelPath, data: bytes) -> None:
+        """A user wrote a new content."""
+        self.written[data] = path
+
+    def gave(self, path: RelPath, member: str, owners: tuple[str, str], mode: int) -> None:
+        """A user gave something at a path its owners and mode."""
+        self.owners.setdefault(path, set()).update(owners)
+        self.modes.setdefault(path, []).append(Grant(self.steps, member, mode & 0o077))
+
+    def allowed(self, data: bytes, path: RelPath) -> int:
+        """Return what users allowed group and others at a path, but for what the content's writer had done before."""
+        written = self.secrets[data]
+        bits = 0
+        for grant in self.modes.get(path, ()):
+            if grant.member != written.member or grant.step >= written.step:
+                bits |= grant.bits
+        return bits
+
+    def moved(self, source: RelPath, target: RelPath, *, counts: bool) -> None:
+        """What was ever given at one path may be shown at another from now on; `counts`: everywhere."""
+        self.owners.setdefault(target, set()).update(self.owners.get(source, ()))
+        self.modes.setdefault(target, []).extend(self.modes.get(source, ()))
+        self.taken.add(source)
+        if counts:
+            self.made.add(target)
+        self.paths.add(target)

@@ -1,0 +1,109 @@
+"""Links between simulated members: what is on its way, in order, until it arrives or the connection breaks."""
+
+from dataclasses import dataclass, field
+
+from csfs.core import versions
+from csfs.core.objects import Kind
+from csfs.core.versions import Scope, Vector
+from csfs.engine.ports import Outgoing
+from scripts.simulation.host import Host
+from scripts.simulation.tree import hash_of
+
+REPEATED_MAX = 4
+
+
+@dataclass
+class Batch:
+    """One message of records, with the contents that travel in it."""
+
+    out: Outgoing
+    contents: dict[bytes, bytes]
+
+
+@dataclass(eq=False)
+class Link:
+    """One direction between two members. `deaf`: the target is gone, and the source does not know yet."""
+
+    source: Host
+    target: Host
+    up: bool = False
+    deaf: bool = False
+    position: int = 0
+    index_id: int = 0
+    knowledge: dict[Scope, Vector] = field(default_factory=dict)
+    """What the target has said that it knows, and what it was told."""
+    refused: set[Scope] = field(default_factory=set)
+    flying: list[Batch] = field(default_factory=list)
+    arrived: list[Batch] = field(default_factory=list)
+    to_pulling: bool = False
+    from_pulling: bool = False
+
+    def cut(self) -> None:
+        """Lose the connection and everything on its way."""
+        self.up = False
+        self.flying.clear()
+        self.arrived.clear()
+
+    def greet(self) -> None:
+        """Begin a connection: go on where the target stored up to."""
+        source, target = self.source, self.target
+        self.up, self.deaf = True, False
+        self.flying.clear()
+        self.arrived.clear()
+        self.refused.clear()
+        self.index_id = source.index_id
+        index_id, position = target.cursors.get(source.name, (0, 0))
+        self.position = position if index_id == source.index_id else 0
+        self.knowledge = {} if target.pulling else dict(target.engine.knowledge())
+        self.to_pulling, self.from_pulling = target.pulling, source.pulling
+
+    def send(self, limit: int) -> bool:
+        """Put the next batch on its way; return whether there was anything to say."""
+        out = self.source.engine.outgoing(self.position, self.knowledge, limit, self.target.name)
+        self.position = out.position
+        if out.mark is not None:
+            self.tell(out.scope, out.mark)
+        if not out.updates and out.mark is None:
+            return not out.done
+        if not self.deaf:
+            self.flying.append(Batch(out, self._inline(out)))
+        return True
+
+    def tell(self, scope: Scope, mark: Vector) -> None:
+        """The target knows what it said in a mark, and what it is told."""
+        self.knowledge[scope] = versions.joined(self.knowledge.get(scope, {}), mark)
+
+    def _inline(self, out: Outgoing) -> dict[bytes, bytes]:
+        """Return what the source shows of the contents that the updates speak of."""
+        wanted = {
+            entry.value.hash for update in out.updates if update.content is not None for entry in update.content.entries
+        }
+        shown = (node.data for node in self.source.tree.nodes.values() if node.kind is Kind.FILE)
+        return {digest: data for data in shown if (digest := hash_of(data)) in wanted}
+
+    def deliver(self, back: "Link", now_ns: int) -> bool:
+        """Have the oldest batch arrive, and be stored in one transaction; return whether there was one."""
+        if not self.flying:
+            return False
+        batch = self.flying.pop(0)
+        self.arrived = [*self.arrived[-REPEATED_MAX:], batch]
+        self.take_in(batch, back, now_ns)
+        return True
+
+    def take_in(self, batch: Batch, back: "Link", now_ns: int) -> None:
+        """Store a batch that arrived, perhaps not for the first time."""
+        out, source, target = batch.out, self.source, self.target
+        target.cache.update(batch.contents)
+        mark = None if out.scope in self.refused else out.mark
+        received = target.engine.receive(source.name, out.scope, out.updates, mark, now_ns)
+        if received.refused:
+            same_rules = [g.scope for g in source.rules.groups] == [g.scope for g in target.rules.groups]
+            assert not same_rules, f"{target.name} refused what {source.name} said: {received.refused}"
+            self.refused.add(out.scope)
+        if not self.refused:
+            target.cursors[source.name] = (self.index_id, out.position)
+        if out.mark is not None:
+            back.tell(out.scope, out.mark)
+            if not self.from_pulling and out.scope not in self.refused:
+                target.heard.add(out.scope)
+        target.index.commit()

@@ -1,0 +1,201 @@
+"""What happens in a run, all said beforehand: a plan is made from a seed, can be shortened, written down and run again.
+
+Each action carries its own dice, so that leaving one out changes nothing about the choices of the others. What cannot be done at its
+turn (no such file, no such link) is passed over.
+"""
+
+import enum
+from random import Random
+
+import msgspec
+
+from scripts.simulation.rules import REVISIONS
+
+SECOND_NS = 1_000_000_000
+HOUR_NS = 3_600 * SECOND_NS
+NAMES = "abcdefghijklmnopqrstuvwxyz"
+POLICIES = (
+    ("younger",),
+    ("older",),
+    ("left",),
+    ("right",),
+    ("bigger", "first"),
+    ("merge", "smaller"),
+    ("first",),
+)
+
+
+class Act(enum.Enum):
+    """What can happen. `member` is whom it happens to, `other` the other end of a link, `name` an operation."""
+
+    PROGRAM = "program"
+    DIGEST = "digest"
+    SEND = "send"
+    DELIVER = "deliver"
+    REPEAT = "repeat"
+    APPLY = "apply"
+    DIE = "die"
+    CUT = "cut"
+    HALF_OPEN = "half-open"
+    CONNECT = "connect"
+    CRASH = "crash"
+    PARTITION = "partition"
+    REUNITE = "reunite"
+    FILL = "fill"
+    FREE = "free"
+    SAVE = "save"
+    RESTORE = "restore"
+    RULES = "rules"
+    ADOPT = "adopt"
+    JOIN = "join"
+    LEAVE = "leave"
+
+
+class Action(msgspec.Struct, frozen=True, array_like=True):
+    """One thing that happens, `after_ns` after the one before."""
+
+    act: Act
+    member: int
+    other: int
+    dice: int
+    after_ns: int
+    name: str = ""
+
+    def __str__(self) -> str:
+        who = NAMES[self.member] if self.act is not Act.PARTITION else f"{self.dice:b}"
+        to = f"->{NAMES[self.other]}" if self.act in LINKED else ""
+        return f"{self.act.value} {who}{to}{' ' + self.name if self.name else ''} #{self.dice}"
+
+
+class Setup(msgspec.Struct, frozen=True, array_like=True):
+    """What a run begins with. `late` members join in its course; `extra` is what becomes of their own files."""
+
+    count: int
+    policy: tuple[str, ...]
+    receive_only: str = ""
+    skews_ns: tuple[int, ...] = ()
+    late: tuple[int, ...] = ()
+    extra: str = "add"
+
+
+class Plan(msgspec.Struct, frozen=True, array_like=True):
+    """One whole run."""
+
+    seed: int
+    setup: Setup
+    actions: tuple[Action, ...]
+
+    def acts(self) -> set[Act]:
+        """Return the kinds of what happens."""
+        return {action.act for action in self.actions}
+
+
+LINKED = (Act.SEND, Act.DELIVER, Act.REPEAT, Act.CUT, Act.HALF_OPEN, Act.CONNECT)
+"""What happens to a link."""
+
+USUAL = {
+    Act.PROGRAM: 300,
+    Act.DIGEST: 150,
+    Act.SEND: 150,
+    Act.DELIVER: 170,
+    Act.APPLY: 150,
+    Act.CONNECT: 40,
+    Act.CUT: 15,
+    Act.CRASH: 8,
+}
+DISTURBANCES: dict[Act, int] = {
+    Act.REPEAT: 20,
+    Act.DIE: 15,
+    Act.HALF_OPEN: 15,
+    Act.PARTITION: 10,
+    Act.REUNITE: 15,
+    Act.FILL: 8,
+    Act.FREE: 12,
+    Act.SAVE: 10,
+    Act.RESTORE: 6,
+    Act.RULES: 6,
+    Act.ADOPT: 20,
+    Act.JOIN: 8,
+    Act.LEAVE: 2,
+}
+TOGETHER = (
+    (Act.REPEAT,),
+    (Act.DIE,),
+    (Act.HALF_OPEN,),
+    (Act.PARTITION, Act.REUNITE),
+    (Act.FILL, Act.FREE),
+    (Act.SAVE, Act.RESTORE),
+    (Act.RULES, Act.ADOPT),
+    (Act.JOIN, Act.ADOPT),
+    (Act.LEAVE, Act.ADOPT),
+)
+"""Disturbances that belong together; each run has some of them, so that most runs have few."""
+
+OPERATIONS = {
+    "write": 30,
+    "save": 10,
+    "mode": 10,
+    "owner": 10,
+    "touch": 10,
+    "rename": 10,
+    "exchange": 4,
+    "remove": 10,
+    "directory": 10,
+    "symlink": 8,
+    "tree": 6,
+    "turn": 8,
+    "secret": 4,
+}
+GENTLE = ("write", "save", "mode", "owner", "touch", "directory", "symlink", "secret")
+"""Operations that take nothing away."""
+
+OFF = {
+    "cloned member, restored without a new boot": "needs link tokens and quarantine (R8)",
+    "member that becomes receive-only": "what it had not sent before is nobody else's, and stays live there",
+    "member that leaves when only receive-only ones have heard it": "nobody listens to these",
+    "hard links": "every name is a file of its own at peers (R17)",
+    "power cut": "what it took is not told apart from an edit (R24)",
+}
+"""What is not simulated because the engine does not have it, and why."""
+
+
+def made(seed: int, members: int, steps: int) -> Plan:
+    """Return the plan of a seed."""
+    random = Random(seed)
+    count = random.randint(2, max(2, members))
+    disturbed = random.sample(TOGETHER, random.choice((0, 1, 1, 2, 2, 3)))
+    weights = {**USUAL, **{act: DISTURBANCES[act] for group in disturbed for act in group}}
+    late = tuple(range(1, count))[-1:] if Act.JOIN in weights and count > 2 else ()
+    receive_only = NAMES[count - 1] if _has_receiver(random, weights, late, count) else ""
+    setup = Setup(
+        count,
+        random.choice(POLICIES),
+        receive_only,
+        tuple(random.choice((0, 0, -3 * SECOND_NS, 5 * SECOND_NS, -5 * HOUR_NS, 3 * HOUR_NS)) for _ in range(count)),
+        late,
+        random.choice(("add", "keep")),
+    )
+    allowed = GENTLE if random.random() < 0.2 else tuple(OPERATIONS)
+    operations = random.sample(allowed, random.randint(3, len(allowed)))
+    acts, chances = list(weights), list(weights.values())
+    names = random.choices(operations, [OPERATIONS[name] for name in operations], k=steps)
+    happening = random.choices(acts, chances, k=steps)
+    actions = [_action(random, act, count, name) for act, name in zip(happening, names, strict=True)]
+    return Plan(seed, setup, tuple(actions))
+
+
+def _has_receiver(random: Random, weights: dict[Act, int], late: tuple[int, ...], count: int) -> bool:
+    """Return whether the last member only receives."""
+    return random.random() < 0.1 and count > 2 and not late and Act.LEAVE not in weights
+
+
+def _action(random: Random, act: Act, count: int, name: str) -> Action:
+    member = random.randrange(count)
+    other = (member + random.randrange(1, count)) % count
+    dice = random.getrandbits(30)
+    after_ns = random.randrange(1, SECOND_NS)
+    if act is Act.PARTITION:
+        dice %= 1 << count
+    if act is Act.RULES:
+        dice %= len(REVISIONS)
+    return Action(act, member, other, dice, after_ns, name if act is Act.PROGRAM else "")

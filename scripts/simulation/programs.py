@@ -1,0 +1,260 @@
+"""What programs do to a member's tree: each step changes the disk and writes the journal."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from csfs.core.objects import Kind
+from csfs.core.paths import ROOT, RelPath, is_below, parent_of
+from scripts.simulation.dice import Dice
+from scripts.simulation.ledger import Grant, Ledger
+from scripts.simulation.tree import FakeTree, Node
+
+PATHS = [RelPath(path) for path in (b"a", b"b", b"d", b"d/a", b"d/b", b"d/e", b"d/e/a")]
+USERS = (0, 1000, 1001, 1002)
+MODES = (0o600, 0o640, 0o755, 0o4755)
+
+
+@dataclass
+class Look:
+    """Why a path is to be looked at."""
+
+    moved_from: RelPath | None = None
+    moved_to: RelPath | None = None
+    joining: bool = False
+
+
+@dataclass
+class Programs:
+    """The programs of one member. The journal is what the mount would have told.
+
+    `speaks`: whether what is done here counts for the cluster; a member that only receives, or is none yet, is set right.
+    """
+
+    name: str
+    tree: FakeTree
+    ledger: Ledger
+    now_ns: int = 0
+    full: bool = False
+    speaks: bool = True
+    dice: Dice = field(default_factory=lambda: Dice(0))
+    looks: dict[RelPath, Look] = field(default_factory=dict)
+    marks: dict[RelPath, bool] = field(default_factory=dict)
+    """Directories in which names changed; True: by a program."""
+
+    def step(self, operation: str, dice: Dice, now_ns: int) -> None:
+        """Do one thing; what is not possible is passed over, as the kernel would refuse it."""
+        self.now_ns, self.dice = now_ns, dice
+        self.ledger.steps += 1
+        path = dice.choice(PATHS)
+        if not self.tree.is_directory(parent_of(path)):
+            self.make_directory(parent_of(path))
+            return
+        self._operations()[operation](path)
+
+    def _operations(self) -> dict[str, Callable[[RelPath], None]]:
+        return {
+            "write": self.write,
+            "save": self.save_as_editor,
+            "mode": self.change_mode,
+            "owner": self.change_owner,
+            "touch": self.touch,
+            "rename": self.rename,
+            "exchange": self.exchange,
+            "remove": self.remove,
+            "directory": self.make_directory,
+            "symlink": self.make_link,
+            "tree": self.remove_tree,
+            "turn": self.turn,
+            "secret": self.write_secret,
+        }
+
+    # ------------------------------------------------------------------------------------------------------ journal
+
+    def look(self, path: RelPath, look: Look | None = None) -> None:
+        """Journal a change of a path."""
+        look, earlier = look or Look(), self.looks.get(path, Look())
+        self.looks[path] = Look(
+            look.moved_from or earlier.moved_from, look.moved_to or earlier.moved_to, look.joining or earlier.joining
+        )
+
+    def mark(self, path: RelPath) -> None:
+        """Journal that names in the path's directory changed."""
+        self.marks[parent_of(path)] = True
+
+    # ------------------------------------------------------------------------------------------------------- ledger
+
+    def _content(self, path: RelPath) -> bytes:
+        data = b"%s.%d" % (self.name.encode(), len(self.ledger.written)) + b"+" * self.dice.below(3)
+        self.ledger.wrote(path, data)
+        return data
+
+    def _lose(self, path: RelPath, node: Node | None) -> None:
+        """A user replaces what is shown, on purpose."""
+        if node is None:
+            return
+        if self.speaks:
+            self.ledger.taken.add(path)
+        if node.kind is Kind.FILE and (self.speaks or node.data.startswith(self.name.encode() + b".")):
+            self.ledger.replaced.add(node.data)
+
+    def _gave(self, path: RelPath, node: Node) -> None:
+        """A user says who owns an object, and what others may do with it."""
+        names = self.tree.names
+        owners = names.get(node.uid, str(node.uid)), names.get(node.gid, str(node.gid))
+        self.ledger.gave(path, self.name, owners, node.mode)
+        if node.mode & 0o6000:
+            self.ledger.granted.add(node.data)
+
+    # --------------------------------------------------------------------------------------------------- operations
+
+    def write(self, path: RelPath) -> None:
+        """Write a file in place, making it if there is none."""
+        node = self.tree.nodes.get(path)
+        if self.full:
+            return
+        if node is None:
+            self._create(path, self.tree.new_node(Kind.FILE, self._content(path), mtime_ns=self.now_ns))
+        elif node.kind is Kind.FILE:
+            self._lose(path, node)
+            node.data = self._content(path)
+            node.mode &= ~0o6000  # as the kernel does
+            node.mtime_ns = self.tree.rounded(self.now_ns)
+            self.tree.changed(node)
+            self.look(path)
+            if not node.mode & 0o077:
+                self.ledger.secrets[node.data] = Grant(self.ledger.steps, self.name, 0)
+
+    def write_secret(self, path: RelPath) -> None:
+        """Take a file away from others, then write into it what they must not see."""
+        node = self.tree.nodes.get(path)
+        if node is not None and node.kind is Kind.FILE and not self.full:
+            node.mode = 0o600
+            self.write(path)
+
+    def save_as_editor(self, path: RelPath) -> None:
+        """Write a new file and rename it over the old one."""
+        node = self.tree.nodes.get(path)
+        if (node is None or node.kind is Kind.FILE) and not self.full:
+            self._lose(path, node)
+            self._create(path, self.tree.new_node(Kind.FILE, self._content(path), mtime_ns=self.now_ns))
+
+    def _create(self, path: RelPath, node: Node) -> None:
+        node.uid = self.dice.choice(USERS)
+        self.tree.put(path, node, self.now_ns)
+        self.ledger.paths.add(path)
+        if self.speaks:
+            self.ledger.made.add(path)
+        self._gave(path, node)
+        self.look(path)
+        self.mark(path)
+
+    def change_mode(self, path: RelPath) -> None:
+        """chmod."""
+        node = self.tree.nodes.get(path)
+        if node is None or node.kind is Kind.SYMLINK:
+            return
+        node.mode = self.dice.choice(MODES)
+        self._gave(path, node)
+        self.tree.changed(node)
+        self.look(path)
+
+    def change_owner(self, path: RelPath) -> None:
+        """chown."""
+        node = self.tree.nodes.get(path)
+        if node is not None:
+            node.uid, node.gid = self.dice.choice(USERS), self.dice.choice(USERS)
+            if node.kind is Kind.FILE:
+                node.mode &= ~0o6000
+            names = self.tree.names
+            owners = names.get(node.uid, str(node.uid)), names.get(node.gid, str(node.gid))
+            self.ledger.gave(path, self.name, owners, 0)
+            self.tree.changed(node)
+            self.look(path)
+
+    def touch(self, path: RelPath) -> None:
+        """Set a time, sometimes an old one."""
+        node = self.tree.nodes.get(path)
+        if node is not None:
+            node.mtime_ns = self.tree.rounded(self.now_ns // self.dice.choice((1, 1, 2)))
+            self.tree.changed(node)
+            self.look(path)
+
+    def rename(self, source: RelPath) -> None:
+        """Rename a file or a whole directory, over another of its kind if there is one."""
+        target = self.dice.choice(PATHS)
+        node, there = self.tree.nodes.get(source), self.tree.nodes.get(target)
+        if node is None or not self._may_meet(source, target) or self.tree.below(target):
+            return
+        if there is not None and (there.kind is Kind.DIRECTORY) != (node.kind is Kind.DIRECTORY):
+            return
+        self._lose(target, there)
+        for path in [source, *self.tree.below(source)]:
+            self._moved(path, RelPath(target + path[len(source) :]), self.tree.nodes.pop(path))
+        self._names_changed(source, target)
+
+    def exchange(self, source: RelPath) -> None:
+        """Give two objects each other's name."""
+        target = self.dice.choice(PATHS)
+        if not {source, target} <= self.tree.nodes.keys() or not self._may_meet(source, target):
+            return
+        ours = {path: self.tree.nodes.pop(path) for path in [source, *self.tree.below(source)]}
+        theirs = {path: self.tree.nodes.pop(path) for path in [target, *self.tree.below(target)]}
+        for path, node in ours.items():
+            self._moved(path, RelPath(target + path[len(source) :]), node)
+        for path, node in theirs.items():
+            self._moved(path, RelPath(source + path[len(target) :]), node)
+        self._names_changed(source, target)
+
+    def _may_meet(self, source: RelPath, target: RelPath) -> bool:
+        nested = target == source or is_below(target, source) or is_below(source, target)
+        return not nested and self.tree.is_directory(parent_of(target))
+
+    def _moved(self, path: RelPath, target: RelPath, node: Node) -> None:
+        self.tree.nodes[target] = node
+        self.ledger.moved(path, target, counts=self.speaks)
+        self.look(target, Look(moved_from=path))
+        self.look(path, Look(moved_to=target))
+
+    def _names_changed(self, *paths: RelPath) -> None:
+        for path in paths:
+            if path in self.tree.nodes:
+                self.tree.changed(self.tree.nodes[path])
+            self.tree.move_time(parent_of(path), self.now_ns)
+            self.mark(path)
+
+    def remove(self, path: RelPath) -> None:
+        """Remove a file, a link or an empty directory."""
+        if path in self.tree.nodes and not self.tree.below(path):
+            self._lose(path, self.tree.take(path, self.now_ns))
+            self.look(path)
+            self.mark(path)
+
+    def remove_tree(self, path: RelPath) -> None:
+        """rm -r."""
+        for below in reversed(self.tree.below(path)):
+            self.remove(below)
+        self.remove(path)
+
+    def make_directory(self, path: RelPath) -> None:
+        """Make a directory."""
+        if path == ROOT or path in self.tree.nodes or self.full:
+            return
+        if self.tree.is_directory(parent_of(path)):
+            self._create(path, self.tree.new_node(Kind.DIRECTORY, mode=0o755, mtime_ns=self.now_ns))
+
+    def make_link(self, path: RelPath) -> None:
+        """Make a symlink."""
+        if path not in self.tree.nodes and not self.full:
+            target = self.dice.choice((b"x", b"y"))
+            self._create(path, self.tree.new_node(Kind.SYMLINK, target, mtime_ns=self.now_ns))
+
+    def turn(self, path: RelPath) -> None:
+        """Replace an object with one of another kind."""
+        node = self.tree.nodes.get(path)
+        if node is None or self.full:
+            return
+        self.remove_tree(path)
+        if node.kind is Kind.FILE:
+            self.make_directory(path)
+        else:
+            self.write(path)
