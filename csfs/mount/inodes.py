@@ -2,8 +2,9 @@
 
 The inode number that the kernel gets is the one underneath, so programs see the same numbers with and without csfs. An object is
 reached by its file handle, which follows it through renames and is never taken for another object that got its number; where
-the file system refuses handles, by parent and name, with the number checked. Objects on other file systems mounted below the
-volume get numbers of their own (their own could be taken), and are passed through without being followed.
+the file system refuses handles, by parent and name, with the number checked. Objects on other mounts below the volume get
+numbers of their own (their own could be taken; by a bind mount the object itself may be known as part of the volume), and are
+passed through by name without being followed.
 
 The table says exactly what the kernel may have cached: a node lives from the first lookup to the last FORGET.
 """
@@ -12,6 +13,7 @@ import errno
 import os
 import stat
 from collections import OrderedDict
+from collections.abc import Container
 
 from csfs.core.paths import RESERVED, ROOT, RelPath, joined
 from csfs.mount import syscalls
@@ -32,10 +34,14 @@ _OPEN_PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 class Inodes:
     """All nodes by inode number. Used by the mount's loop alone."""
 
-    def __init__(self, root: int, awake_max: int = AWAKE_MAX) -> None:
-        """`root` is a descriptor of the directory underneath, opened before mounting; it stays the caller's."""
+    def __init__(self, root: int, mountpoints: Container[Name] = frozenset(), awake_max: int = AWAKE_MAX) -> None:
+        """`root` is a descriptor of the directory underneath, opened before mounting; it stays the caller's.
+
+        `mountpoints` are names at which other mounts lie; those of another file system are recognised without.
+        """
         status = os.fstat(root)
         self.root = root
+        self._mountpoints = mountpoints
         self.device = status.st_dev
         self.root_inode_underneath = status.st_ino
         self._handles = _has_handles(root)
@@ -66,8 +72,10 @@ class Inodes:
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         return node
 
-    def known(self, status: os.stat_result) -> Node | None:
-        """Return the node of the object that lstat described, None if the kernel does not know it."""
+    def known(self, status: os.stat_result, parent: Node | None = None) -> Node | None:
+        """Return the node of the object that lstat described (in `parent`), None if the kernel does not know it."""
+        if parent is not None and parent.foreign:
+            return self._nodes.get(self._foreign.get((status.st_dev, status.st_ino), 0))
         return self._nodes.get(self._number(status.st_dev, status.st_ino))
 
     def _number(self, device: int, inode: int) -> int:
@@ -85,7 +93,7 @@ class Inodes:
         """
         directory = self.descriptor(parent)
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        if status.st_dev != self.device:
+        if status.st_dev != self.device or parent.foreign or (parent.inode, name) in self._mountpoints:
             return self._found_foreign(parent, name, status), status
         handle = self._handle(directory, name)
         node = self._nodes.get(status.st_ino)
@@ -176,10 +184,13 @@ class Inodes:
             except FileNotFoundError:
                 continue
             status = os.fstat(descriptor)
-            if self._number(status.st_dev, status.st_ino) == node.inode:
+            if node.foreign == (status.st_dev, status.st_ino) or self._is(node, status):
                 return descriptor
             os.close(descriptor)
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    def _is(self, node: Node, status: os.stat_result) -> bool:
+        return not node.foreign and self._number(status.st_dev, status.st_ino) == node.inode
 
     def pin(self, node: Node) -> bool:
         """Keep the object reachable although its last name is about to go, until the kernel forgets it.
@@ -193,12 +204,18 @@ class Inodes:
         except OSError:
             return False  # gone already, or no descriptor left: then only an open handle can still reach it
         self.drop_directory(node.inode)
+        if node.foreign:
+            self._foreign.pop(
+                node.foreign, None
+            )  # without a handle, the next object of that number is not told from this one
         return True
 
     def unpin(self, node: Node) -> None:
         """Take `pin` back: the object has kept its name."""
         os.close(node.pinned)
         node.pinned = -1
+        if node.foreign:
+            self._foreign[node.foreign] = node.inode
 
     def drop_directory(self, inode: int) -> None:
         """Close the descriptor kept of a directory, if any."""
@@ -273,8 +290,8 @@ class Inodes:
         if node.pinned >= 0:
             os.close(node.pinned)
             node.pinned = -1
-        if node.foreign:
-            self._foreign.pop(node.foreign, None)
+        if node.foreign and self._foreign.get(node.foreign) == node.inode:
+            del self._foreign[node.foreign]
 
     def close(self) -> None:
         """Close every descriptor but the root's."""

@@ -34,7 +34,7 @@ class Node:
     `handle` is empty where the file system has none. `pinned` is an O_PATH descriptor that must reach the object because
     nothing else does (the root; what was unlinked while known), else -1. `hidden`: lies in the reserved directory.
     `kept`: a commit moved it into the kept store, a name that programs do not see. `foreign`: device and number
-    of an object on another file system.
+    of an object on another mount.
     """
 
     __slots__ = (

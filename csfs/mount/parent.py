@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import sys
+import time
 import traceback
 
 from csfs.errors import ConfigError, CsfsError, FoundError, NotRunningError
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 END_S_MAX = 40.0
 """Longer than a parent takes at most to end after the host has unmounted."""
+LOCK_POLL_S = 0.02
 
 
 def check(settings: MountSettings, options: MountOptions) -> None:
@@ -84,16 +86,30 @@ def _resolved(settings: MountSettings) -> MountSettings:
 
 
 def _locked(settings: MountSettings) -> int:
-    """Return a descriptor of the pid file, locked; the lock says that the parent lives."""
-    descriptor = os.open(settings.pid_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    """Return a descriptor of the pid file, locked; the lock says that the parent lives.
+
+    A parent whose mount is gone, as after `umount`, is about to end: it is waited for.
+    """
+    deadline = time.monotonic() + END_S_MAX
+    while (descriptor := _lock(settings.pid_file)) < 0:
+        top = mountinfo.top_at(mountinfo.current(), settings.path)
+        if (top is not None and top.type == mountinfo.TYPE) or time.monotonic() > deadline:
+            raise ConfigError(f"volume {settings.volume} is mounted already, or about to be ({settings.pid_file})")
+        time.sleep(LOCK_POLL_S)
+    return descriptor
+
+
+def _lock(pid_file: str) -> int:
+    """Return a descriptor of the pid file, locked; -1 if somebody else has it, or has just removed it."""
+    descriptor = os.open(pid_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise ConfigError(
-            f"volume {settings.volume} is mounted already, or about to be ({settings.pid_file})"
-        ) from None
-    return descriptor
+        if os.stat(pid_file).st_ino == os.fstat(descriptor).st_ino:
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(descriptor)
+    return -1
 
 
 def _run_detached(settings: MountSettings, options: MountOptions, load_rules: LoadRules, lock: int, ready: int) -> None:

@@ -12,7 +12,7 @@ import pyfuse3
 import trio
 
 from csfs.journal.journal import Journal, open_or_replace
-from csfs.mount import loop, mountinfo, syscalls
+from csfs.mount import loop, mountinfo, submounts, syscalls
 from csfs.mount.capture import Capture
 from csfs.mount.extension import Extension
 from csfs.mount.gate import Gate
@@ -40,7 +40,7 @@ class Mount:
         self.settings = settings
         self.journal: Journal = open_or_replace(settings.journal, time.time_ns)
         rules = CurrentRules(load_rules)
-        self.inodes = Inodes(root)
+        self.inodes = Inodes(root, submounts.names_below(settings.path))
         self.capture = Capture(self.journal, self.inodes, rules)
         self._appended = trio.Event()
         self.capture.listen(lambda change, names, lazy: self._appended.set())

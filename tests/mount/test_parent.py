@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from csfs.mount import syscalls
 from tests.mount.fake_daemon import FakeDaemon
 from tests.mount.mounting import Mounted, has_ended, wait_ended, wait_mounts
 
@@ -26,6 +27,19 @@ def test_mount_returns_when_it_serves_and_umount_when_all_has_ended(volume: Moun
     assert (volume.path / "after").read_text() == "y"
     assert all(map(has_ended, pids))
     assert list(volume.run.iterdir()) == []
+
+
+def test_a_mount_right_after_an_unmount_waits_for_the_processes_that_were(mounted: Mounted) -> None:
+    before = mounted.pids()
+    os.kill(before[0], signal.SIGSTOP)  # it does not notice at once
+    syscalls.umount(os.fsencode(mounted.path))
+    mounting = subprocess.Popen([sys.executable, *mounted.line("start")], stderr=subprocess.PIPE)
+    with pytest.raises(subprocess.TimeoutExpired):
+        mounting.wait(0.5)
+    os.kill(before[0], signal.SIGCONT)
+    assert (mounting.communicate(timeout=30), mounting.returncode) == ((None, b""), 0)
+    assert mounted.is_mounted
+    assert set(mounted.pids()) & set(before) == set()
 
 
 def test_a_second_mount_of_the_same_volume_is_refused(mounted: Mounted) -> None:

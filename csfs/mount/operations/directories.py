@@ -180,7 +180,7 @@ class Directories(Base):
             return
         self.refuse_reserved(parent, name)
         directory = self.inodes.descriptor(parent)
-        with self.going(directory, name) as node:
+        with self.going(parent, name) as node:
             os.unlink(name, dir_fd=directory)
         self._gone(node, parent, name, ctx)
 
@@ -191,19 +191,19 @@ class Directories(Base):
             return
         self.refuse_reserved(parent, name)
         directory = self.inodes.descriptor(parent)
-        with self.going(directory, name) as node:
+        with self.going(parent, name) as node:
             os.rmdir(name, dir_fd=directory)
         self._gone(node, parent, name, ctx)
 
     @contextlib.contextmanager
-    def going(self, directory: int, name: bytes) -> Iterator[Node | None]:
+    def going(self, parent: Node, name: bytes) -> Iterator[Node | None]:
         """Give the node of an object about to lose a name, pinned if it is the last: programs may still hold it."""
         try:
-            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            status = os.stat(name, dir_fd=self.inodes.descriptor(parent), follow_symlinks=False)
         except FileNotFoundError:
             yield None
             return
-        node = self.inodes.known(status)
+        node = self.inodes.known(status, parent)
         if node is None or not (node.is_directory or status.st_nlink == 1):
             yield node
             return
@@ -245,8 +245,8 @@ class Directories(Base):
     def _rename(self, source: Node, old: bytes, target: Node, new: bytes, flags: int, ctx: Caller) -> None:
         from_directory, to_directory = self.inodes.descriptor(source), self.inodes.descriptor(target)
         status = os.stat(old, dir_fd=from_directory, follow_symlinks=False)
-        moved = self.inodes.known(status)
-        with self.going(to_directory, new) as replaced:
+        moved = self.inodes.known(status, source)
+        with self.going(target, new) as replaced:
             store_syscalls.renameat2(from_directory, old, to_directory, new, flags)
         if replaced is not None and replaced is moved:
             return  # two names of one object: rename(2) does nothing
@@ -262,7 +262,7 @@ class Directories(Base):
         second = os.stat(new, dir_fd=to_directory, follow_symlinks=False)
         store_syscalls.renameat2(from_directory, old, to_directory, new, store_syscalls.RENAME_EXCHANGE)
         names = (source.inode, old), (target.inode, new)
-        nodes = self.inodes.known(first), self.inodes.known(second)
+        nodes = self.inodes.known(first, source), self.inodes.known(second, target)
         if nodes[0] is nodes[1] and nodes[0] is not None:
             return
         if nodes[0] is not None:
