@@ -1,6 +1,7 @@
 """What is on disk at a path, as the store sees it: stamps, observations, and what the index says is shown."""
 
 import enum
+import struct
 
 import msgspec
 
@@ -30,6 +31,14 @@ class Stamp(msgspec.Struct, frozen=True, array_like=True, gc=False):
     size: int
     mtime_ns: int
     ctime_ns: int
+
+    def packed(self) -> bytes:
+        """Return the stamp as `packed_stamp` has it."""
+        return packed_stamp(self.inode, self.size, self.mtime_ns, self.ctime_ns)
+
+
+packed_stamp = struct.Struct("<Qqqq").pack
+"""Inode, size, mtime and ctime as the index has them: a million of them are compared without a million `Stamp`s being made."""
 
 
 class Meta(msgspec.Struct, frozen=True, array_like=True):

@@ -1,13 +1,14 @@
 """One volume's index on one member: rows for the engine, the ledger for the workers, in one file."""
 
 import secrets
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 
 from csfs.core.versions import Incarnation
 from csfs.index.database import Database
 from csfs.index.facts import Facts
 from csfs.index.ledger import Ledger
 from csfs.index.rows import Rows
+from csfs.index.shown import Shown
 
 
 class Index:
@@ -37,6 +38,10 @@ class Index:
     def incarnation(self) -> Incarnation:
         """Our present incarnation."""
         return Incarnation(self._facts.number("incarnation"))
+
+    def shown(self) -> closing[Shown]:
+        """Give a reader of what is shown, for threads, to be closed by the caller."""
+        return closing(Shown(self._database.path))
 
     def transaction(self) -> AbstractContextManager[None]:
         """Make all changes inside stand or fall together; they survive kill -9 on return."""

@@ -4,12 +4,11 @@ Rows put in a transaction stay in memory until it ends or a query needs them in 
 several times in one batch is written once.
 """
 
-import struct
 from collections.abc import Iterator
 
 import msgspec
 
-from csfs.core.objects import Kind, Stamp
+from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from csfs.core.rows import Row
 from csfs.core.versions import Hlc, Incarnation, Scope, Vector
@@ -26,13 +25,6 @@ ON CONFLICT (path) DO UPDATE SET position = excluded.position, live = excluded.l
 contested = excluded.contested, stamp = excluded.stamp, hash = excluded.hash, row = excluded.row"""
 
 _BELOW = "path > ? AND path < ?"
-
-_stamp_struct = struct.Struct("<Qqqq")
-
-
-def packed_stamp(stamp: Stamp) -> bytes:
-    """Return `stamp` as the `stamp` column holds it."""
-    return _stamp_struct.pack(stamp.inode, stamp.size, stamp.mtime_ns, stamp.ctime_ns)
 
 
 def below(path: RelPath) -> tuple[bytes, bytes]:
@@ -81,7 +73,7 @@ class Rows:
     def _columns(self, path: RelPath, row: Row) -> tuple[object, ...]:
         position = max(row.content_position, row.meta_position, row.time_position)
         shown = row.applied.observation
-        stamp = packed_stamp(shown.stamp) + (RACY if row.applied.racy else b"") if shown is not None else None
+        stamp = shown.stamp.packed() + (RACY if row.applied.racy else b"") if shown is not None else None
         file_hash = shown.hash if shown is not None and shown.kind is Kind.FILE else None
         contested = len(row.record.content.entries) > 1 or len(row.record.meta.entries) > 1
         return path, position, row.live, row.pending, contested, stamp, file_hash, self._encode(row)
@@ -213,15 +205,6 @@ class Rows:
         self._flush_rows()
         query = "SELECT path FROM rows WHERE hash = ? LIMIT 10"
         return [path for (path,) in self._database.execute(query, (file_hash,))]
-
-    def stamps(self, paths: list[RelPath]) -> list[bytes | None]:
-        """Return the packed stamp shown at each path, `RACY` after it if it is, None for nothing; cheaper than rows."""
-        self._flush_rows()
-        found: list[bytes | None] = []
-        for path in paths:
-            row = self._database.execute("SELECT stamp FROM rows WHERE path = ?", (path,)).fetchone()
-            found.append(row[0] if row else None)
-        return found
 
     def shown_paths(self, path: RelPath) -> Iterator[RelPath]:
         """Yield the paths strictly below `path` where the disk shows something, ascending."""

@@ -1,21 +1,40 @@
 """Comparing the whole tree with the index: at mount, when rows may be missing, and when a member joins.
 
-Only stamps are looked at here; what differs goes the way of every change.
+Only stamps are looked at here; what differs goes the way of every change. The walk and the index are read side by side in the order
+of paths, in a thread, portion by portion: the loop hears of what differs alone, and a million paths take little memory.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, field
 
 import trio
 
 from csfs.core.paths import RelPath, is_below
-from csfs.index.rows import RACY, packed_stamp
+from csfs.index import rows
+from csfs.index.shown import Shown
 from csfs.replicate.looking import Reason
 from csfs.replicate.observer import Observer
-from csfs.replicate.volume import Volume
-from csfs.store.scanning import Found, Skipped, scan
+from csfs.replicate.volume import Root, Volume
+from csfs.store.scanning import Chunk, Skipped, scan
 
 log = logging.getLogger(__name__)
+
+LOOKS_MAX = 2_000
+"""How many paths may wait to be looked at before the walk goes on."""
+
+
+@dataclass(slots=True)
+class Differences:
+    """What a part of the walk came upon: `count` paths, of which `changed` have another stamp than is shown, or are not known;
+    `racy` have the one that is shown, which proves nothing (R23). `gone` are shown and not there.
+    """
+
+    count: int = 0
+    skipped: Sequence[Skipped] = ()
+    changed: list[RelPath] = field(default_factory=list)
+    racy: list[RelPath] = field(default_factory=list)
+    gone: list[RelPath] = field(default_factory=list)
 
 
 async def compare(volume: Volume, observer: Observer, below: RelPath, *, joining: bool = False) -> None:
@@ -23,27 +42,19 @@ async def compare(volume: Volume, observer: Observer, below: RelPath, *, joining
 
     Returns when all of them are digested. `joining`: what is here meets what the cluster has (R14).
     """
-    begin = trio.current_time()
-    seen: set[int] = set()
-    held = set(volume.index.ledger.held())
-    count = 0
-    skipped: list[Skipped] = []
-    chunks = await volume.with_root(lambda root: scan(root.tree.root, below))
-    while chunk := await volume.with_root(lambda _: next(chunks, None)):
-        count += len(chunk.found)
-        seen.update(hash(found.path) for found in chunk.found)
-        skipped += chunk.skipped
-        _look_at_differing(volume, observer, chunk.found, held, joining=joining)
-        await volume.progress.wait_until(lambda: observer.looks < 2_000)
-    gone = [
-        path
-        for path in volume.index.rows.shown_paths(below)
-        if hash(path) not in seen and not _is_skipped(path, skipped)
-    ]
-    for item in skipped:
-        volume.set_problem(item.path, f"not followed: {item.reason}")
-    for path in gone:
-        observer.look(path, Reason(joining=joining))
+    begin, count, gone = trio.current_time(), 0, 0
+    with volume.index.shown() as reader:
+        parts = await volume.with_root(differences, reader, below)
+        while (part := await volume.with_root(lambda _: next(parts, None))) is not None:
+            count += part.count
+            gone += len(part.gone)
+            for item in part.skipped:
+                volume.set_problem(item.path, f"not followed: {item.reason}")
+            for path in part.racy:
+                observer.look(path, Reason(True, joining=joining))
+            for path in (*filter(volume.is_followed, part.changed), *part.gone):
+                observer.look(path, Reason(joining=joining))
+            await volume.progress.wait_until(lambda: observer.looks < LOOKS_MAX)
     observer.look(below, Reason(joining=joining))
     await volume.progress.wait_until(lambda: not observer.looks and observer.idle)
     log.info(
@@ -52,23 +63,44 @@ async def compare(volume: Volume, observer: Observer, below: RelPath, *, joining
         count,
         below.decode(errors="replace"),
         trio.current_time() - begin,
-        len(gone),
+        gone,
     )
+
+
+def differences(root: Root, reader: Shown, below: RelPath) -> Iterator[Differences]:
+    """Yield how the tree differs from the index, part by part; each in a thread."""
+    skipped: list[Skipped] = []
+    above, end = rows.below(below)
+    for chunk in scan(root.tree.root, below):
+        skipped += chunk.skipped
+        if chunk.found:
+            last = next(reversed(chunk.found))
+            yield _compared(chunk, reader, (above, last + b"\0"), skipped)
+            above = last
+        else:
+            yield Differences(skipped=chunk.skipped)
+    for portion in reader.portions(above, end):
+        yield Differences(gone=[path for path in portion if not _is_skipped(path, skipped)])
+
+
+def _compared(chunk: Chunk, reader: Shown, bounds: tuple[bytes, bytes], skipped: Sequence[Skipped]) -> Differences:
+    """Return how what was found differs from what is shown between `bounds`."""
+    found = chunk.found
+    result = Differences(len(found), chunk.skipped)
+    new: Set[RelPath] = found.keys()
+    for portion in reader.portions(*bounds):
+        if portion == found:  # hardly ever anything else
+            return result
+        new = new - portion.keys()
+        for path, stamp in portion.items() - found.items():
+            at = found.get(path)
+            if at is not None:
+                (result.racy if stamp == at + rows.RACY else result.changed).append(path)
+            elif not _is_skipped(path, skipped):
+                result.gone.append(path)
+    result.changed.extend(new - reader.held_among(new))
+    return result
 
 
 def _is_skipped(path: RelPath, skipped: Sequence[Skipped]) -> bool:
     return any(path == item.path or is_below(path, item.path) for item in skipped)
-
-
-def _look_at_differing(
-    volume: Volume, observer: Observer, found: Sequence[Found], held: set[RelPath], *, joining: bool
-) -> None:
-    stored = volume.index.rows.stamps([item.path for item in found])
-    for item, known in zip(found, stored, strict=True):
-        path, packed = item.path, packed_stamp(item.stamp)
-        if known == packed + RACY:
-            observer.look(path, Reason(True, joining=joining))
-        elif known is None and path in held:
-            continue  # to stay here alone, until somebody changes it
-        elif known != packed and volume.is_followed(path):
-            observer.look(path, Reason(joining=joining))

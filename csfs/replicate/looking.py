@@ -68,4 +68,4 @@ def look_at_kept(root: Root, name: bytes) -> Observation | None:
 
 def paths_below(root: Root, directory: RelPath) -> list[RelPath]:
     """Return every path below `directory` on disk; none if it is not a directory. For a thread."""
-    return [found.path for chunk in scan(root.tree.root, directory) for found in chunk.found]
+    return [path for chunk in scan(root.tree.root, directory) for path in chunk.found]

@@ -46,6 +46,8 @@ class Observer:
         self._since: dict[RelPath, int] = {}
         """The oldest row that wants each path looked at, ascending; while a path is looked at, too."""
         self._taking = 0
+        self._under_way = 0
+        """How many paths are being looked at."""
         self._tries: dict[RelPath, int] = {}
         """How often in a row a path could not be read."""
         self._spreading: list[tuple[RelPath, RelPath, int]] = []
@@ -135,13 +137,13 @@ class Observer:
 
     @property
     def looks(self) -> int:
-        """How many paths wait to be looked at."""
-        return len(self._looks)
+        """How many paths wait to be looked at, or are being looked at."""
+        return len(self._looks) + self._under_way
 
     @property
     def idle(self) -> bool:
         """Whether everything taken in is digested."""
-        return not self._looks and self.digested >= self._last
+        return not self.looks and self.digested >= self._last
 
     # ---------------------------------------------------------------------------------------------------- looking
 
@@ -175,12 +177,15 @@ class Observer:
             return
         previous = [self._previous(path, reason) for path, reason in batch]
         shown_before = [self._shown_at(path) for path, _ in batch]
+        self._under_way = len(batch)
         try:
             found = await self._volume.with_root(look_at, batch, previous, inline=self._is_little(batch))
         except trio.ClosedResourceError:
             for path, reason in batch:
                 self.look(path, reason)
             raise
+        finally:
+            self._under_way = 0
         self._finish(self._current(found, shown_before))
 
     async def _keep_displaced(self) -> None:

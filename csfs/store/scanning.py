@@ -1,30 +1,27 @@
 """Walking a whole tree: every object's stamp, fast, while it goes on changing.
 
+Paths come in the order of their bytes, which is the index's: the two can be compared side by side without either being in memory.
 Directories are opened beneath the root by their whole path when their turn comes, so the walk holds one descriptor
 whatever the depth. What vanishes meanwhile is left out; what cannot be looked into is told, for then its absence proves nothing.
 """
 
 import errno
 import os
+import stat
+from bisect import bisect_left
 from collections.abc import Iterator
 
 import msgspec
 
-from csfs.core.objects import Kind, Stamp
-from csfs.core.paths import RESERVED, ROOT, RelPath, joined
+from csfs.core.objects import packed_stamp
+from csfs.core.paths import RESERVED, ROOT, RelPath
 from csfs.errors import ForeignError
-from csfs.store.attributes import kind_of, stamp_of
 from csfs.store.beneath import ABSENT, open_beneath
 
-CHUNK_SIZE = 1000
+CHUNK_SIZE = 2_000
 
-
-class Found(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An object that the walk met."""
-
-    path: RelPath
-    kind: Kind
-    stamp: Stamp
+Found = tuple[RelPath, bytes]
+"""An object that the walk met, and its packed stamp."""
 
 
 class Skipped(msgspec.Struct, frozen=True, array_like=True):
@@ -35,70 +32,91 @@ class Skipped(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True):
-    """Part of a walk: up to `CHUNK_SIZE` objects, and what was skipped."""
+    """Part of a walk: up to `CHUNK_SIZE` objects with their packed stamps, ascending, and what was skipped on the way."""
 
-    found: list[Found]
+    found: dict[RelPath, bytes]
     skipped: list[Skipped]
 
 
 def scan(root: int, below: RelPath = ROOT) -> Iterator[Chunk]:
-    """Yield everything strictly below a directory of the volume, parents before children, else in no order.
+    """Yield everything strictly below a directory of the volume, by path, ascending; parents so come before children.
 
     The reserved directory at the root is left out. If `below` is no directory nothing is yielded.
     """
     device = os.fstat(root).st_dev
-    chunk = Chunk([], [])
-    pending = [below]
+    chunk = Chunk({}, [])
+    # What is still to come, the next last: a directory to open, or objects that were met and follow each other.
+    pending: list[RelPath | list[Found]] = [below]
     while pending:
-        for item in _listed(root, pending.pop(), device):
-            if isinstance(item, Skipped):
-                chunk.skipped.append(item)
-                continue
-            chunk.found.append(item)
-            if item.kind is Kind.DIRECTORY:
-                pending.append(item.path)
+        item = pending.pop()
+        if isinstance(item, bytes):
+            pending += reversed(_listed(root, item, device, chunk.skipped))
+            continue
+        while item:
+            missing = CHUNK_SIZE - len(chunk.found)
+            chunk.found.update(item[:missing])
+            item = item[missing:]
             if len(chunk.found) >= CHUNK_SIZE:
                 yield chunk
-                chunk = Chunk([], [])
+                chunk = Chunk({}, [])
     if chunk.found or chunk.skipped:
         yield chunk
 
 
-def _listed(root: int, directory: RelPath, device: int) -> Iterator[Found | Skipped]:
+def _listed(root: int, directory: RelPath, device: int, skipped: list[Skipped]) -> list[RelPath | list[Found]]:
+    """Return what is in a directory, in order: a directory's contents have their place behind its name and a slash."""
     try:
         descriptor = open_beneath(root, directory, os.O_RDONLY | os.O_DIRECTORY)
     except ForeignError as error:
-        yield Skipped(directory, str(error))
-        return
+        skipped.append(Skipped(directory, str(error)))
+        return []
     except OSError as error:
         if error.errno not in ABSENT:
-            yield Skipped(directory, _reason(error))
-        return
+            skipped.append(Skipped(directory, _reason(error)))
+        return []
+    try:
+        found, directories = _met(descriptor, directory, device, skipped)
+    finally:
+        os.close(descriptor)
+    found.sort()
+    listed: list[RelPath | list[Found]] = []
+    begin = 0
+    for path in sorted(path + b"/" for path in directories):
+        end = bisect_left(found, (path,), begin)
+        listed += [found[begin:end], RelPath(path[:-1])]
+        begin = end
+    listed.append(found[begin:])
+    return listed
+
+
+def _met(descriptor: int, directory: RelPath, device: int, skipped: list[Skipped]) -> tuple[list[Found], list[RelPath]]:
+    """Return everything in a directory, and which of it are directories, in no order."""
+    start = directory + b"/" if directory else b""
+    found: list[Found] = []
+    directories: list[RelPath] = []
     try:
         with os.scandir(descriptor) as entries:
             for entry in entries:
-                yield from _met(entry, directory, device)
+                path = RelPath(start + os.fsencode(entry.name))
+                if path == RESERVED:
+                    continue
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    skipped.append(Skipped(path, _reason(error)))
+                    continue
+                if status.st_dev != device:
+                    skipped.append(Skipped(path, "another file system is mounted there"))
+                    continue
+                stamp = packed_stamp(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+                found.append((path, stamp))
+                if stat.S_ISDIR(status.st_mode):
+                    directories.append(path)
     except OSError as error:  # the directory cannot be listed to its end
-        yield Skipped(directory, _reason(error))
-    finally:
-        os.close(descriptor)
-
-
-def _met(entry: os.DirEntry[str], directory: RelPath, device: int) -> tuple[Found | Skipped, ...]:
-    """Return what one entry of a directory is: nothing if it vanished or is the reserved directory."""
-    name = os.fsencode(entry.name)
-    if name == RESERVED and directory == ROOT:
-        return ()
-    path = joined(directory, name)
-    try:
-        status = entry.stat(follow_symlinks=False)
-    except FileNotFoundError:
-        return ()
-    except OSError as error:
-        return (Skipped(path, _reason(error)),)
-    if status.st_dev != device:
-        return (Skipped(path, "another file system is mounted there"),)
-    return (Found(path, kind_of(status.st_mode), stamp_of(status)),)
+        skipped.append(Skipped(directory, _reason(error)))
+    return found, directories
 
 
 def _reason(error: OSError) -> str:
