@@ -49,7 +49,7 @@ def _watch(home: Home, arguments: dict[str, Any], machine: bool) -> None:
 
 def has_trouble(value: dict[str, Any]) -> bool:
     """Return whether something waits for a person."""
-    return any(volume["problems"] or volume["conflicts"] for volume in value["volumes"])
+    return any(volume["problems"] or volume["conflicts"] or volume["alarms"] for volume in value["volumes"])
 
 
 def shown(value: dict[str, Any], now_s: float) -> RenderableType:
@@ -73,6 +73,7 @@ def _volumes(volumes: list[dict[str, Any]]) -> list[RenderableType]:
             len(volume["problems"]),
         )
         table.add_row(volume["name"], Text(volume["path"]), Text(state), *(str(number) for number in numbers))
+        problems += [Text(f"{volume['name']}: ALARM: {alarm}", "bold red") for alarm in volume["alarms"]]
         for problem in volume["problems"][:PROBLEMS_SHOWN_MAX]:
             problems.append(Text(f"{volume['name']}: {problem['path']}: {problem['reason']}"))
         if volume.get("held"):

@@ -97,6 +97,7 @@ class Commands:
             "conflicts": sum(1 for _ in volume.engine.conflicts(volume.index.rows.contested())),
             "held": len(volume.index.ledger.held()),
             "problems": [{"path": shown(problem.path), "reason": problem.reason} for problem in problems],
+            "alarms": mounted.alarms,
             "journal_backlog": max(0, mounted.worker.observer.last - mounted.worker.observer.digested),
             "bytes_fetched": mounted.worker.fetcher.bytes_fetched,
         }

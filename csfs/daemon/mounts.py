@@ -17,6 +17,7 @@ from csfs.wire.control import (
     Digested,
     Flush,
     Flushed,
+    JournalTrouble,
     LetGo,
     MountHello,
     MountWelcome,
@@ -53,6 +54,8 @@ class MountedVolume:
         self._flushed: dict[int, int] = {}
         self._next_flush = 1
         self._clean = False
+        self.journal_trouble = ""
+        """Why the mount cannot write its journal, empty if it can."""
         self._parents = 0
 
     # ------------------------------------------------------------------------------------------------------ the parent
@@ -136,6 +139,7 @@ class MountedVolume:
         finally:
             if self._connection is connection:
                 self._hello = self._connection = None
+                self.journal_trouble = ""
                 await self._drop_gate()
             for event in self._flushes.values():
                 event.set()
@@ -163,6 +167,10 @@ class MountedVolume:
                     self.worker.observer.take(changes)
                 case Behind(last=last):
                     await self._read_journal(self.worker.observer.last, last)
+                case JournalTrouble(reason=reason):
+                    if reason:
+                        log.error("%s: %s", self.worker.volume.name, reason)
+                    self.journal_trouble = reason
                 case CommitResults():
                     if self._gate is not None:
                         self._gate.receive(message)
@@ -232,6 +240,11 @@ class MountedVolume:
                 await self._connection.send(self._welcome(self.worker.observer.digested))
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass  # it reads it when it connects again
+
+    @property
+    def alarms(self) -> list[str]:
+        """What is wrong with the volume as a whole, a sentence each."""
+        return [trouble for trouble in (self.journal_trouble, self.worker.volume.index.trouble) if trouble]
 
     @property
     def mounted(self) -> bool:

@@ -1,7 +1,8 @@
 """The mount's end of the journal: numbers changes, keeps them in memory for a few milliseconds, writes them in batches.
 
-A journal that cannot be written must not fail what programs do: rows stay in memory while they fit; when they no longer do, they are
-dropped, and a row that asks for the whole volume to be compared takes their place as soon as the journal can be written again.
+A journal that cannot be written must not fail what programs do, nor may one whose disk hangs hold them up: rows are taken, written in a
+thread, and settled. They stay in memory while they fit; when they no longer do, they are dropped, and a row that asks for the whole
+volume to be compared takes their place as soon as the journal can be written again.
 
 After an unclean stop the daemon may have heard of rows that never reached the file. Sequences therefore jump ahead by `SKIP` on
 opening, so that no number ever means two changes, and a COMPARE row says that something may be missing.
@@ -33,10 +34,21 @@ WAL_PAGES_MAX = 1_000
 CORRUPT = (apsw.CorruptError, apsw.NotADBError)
 
 
-class Journal:
-    """The one writer of a journal. Not thread-safe but for `sync_file` and `checkpoint`.
+class Batch:
+    """Rows on their way to the file, and the fact that goes with them."""
 
-    `clean`: every change since the daemon's last comparison of the whole volume is in rows.
+    __slots__ = ("changes", "compare")
+
+    def __init__(self, changes: list[Change], compare: int) -> None:
+        self.changes = changes
+        self.compare = compare
+
+
+class Journal:
+    """The one writer of a journal. Not thread-safe but for `write`, `prune`, `sync_file` and `checkpoint`.
+
+    Those may run in a thread while the owner appends; `write` and `prune` one at a time. `clean`: every change since the daemon's last
+    comparison of the whole volume is in rows. `trouble`: why rows cannot be written at the moment, empty if they can.
     """
 
     def __init__(self, path: str, clock: Callable[[], int], random: Callable[[int], bytes] = os.urandom) -> None:
@@ -50,8 +62,9 @@ class Journal:
         self._clock = clock
         self._encode = msgspec.msgpack.Encoder().encode
         self._buffered: list[Change] = []
+        self._writing: list[Change] = []
         self._lost = False
-        self._failing = False
+        self.trouble = ""
         self._wal_pages = 0
         self._digested = 0
         self._pruned = 0
@@ -72,6 +85,7 @@ class Journal:
             raise CorruptDatabaseError(f"journal {self.path} is of another format; move it away to start a new one")
         self.id = journal_id
         self._last: int = connection.execute("SELECT coalesce(max(sequence), 0) FROM changes").get
+        self._first: int | None = connection.execute("SELECT min(sequence) FROM changes").get
         self._compare = int(str(schema.fact(connection, "compare")))
         stopped_clean = schema.fact(connection, "clean") == 1
         self.clean = stopped_clean and self._compare == 0
@@ -89,8 +103,7 @@ class Journal:
     @property
     def first(self) -> int:
         """The sequence of the oldest row, one past the last when there is none."""
-        first = self._connection.execute("SELECT min(sequence) FROM changes").get
-        return int(first) if first is not None else self._last + 1
+        return self._first if self._first is not None else self._last + 1
 
     @property
     def last(self) -> int:
@@ -100,7 +113,12 @@ class Journal:
     @property
     def is_dirty(self) -> bool:
         """Whether rows wait to be written."""
-        return bool(self._buffered) or self._lost
+        return bool(self._buffered or self._writing) or self._lost
+
+    @property
+    def unwritten(self) -> list[Change]:
+        """The rows up to the last that are not known to be in the file, ascending; none when some were dropped."""
+        return [] if self._lost else self._writing + self._buffered
 
     @property
     def wants_checkpoint(self) -> bool:
@@ -110,7 +128,7 @@ class Journal:
         """Return `change` with its sequence and, unless it has one, its time. It is written by the next `commit`."""
         self._last += 1
         change = msgspec.structs.replace(change, sequence=self._last, time_ns=change.time_ns or self._clock())
-        if len(self._buffered) >= ROWS_BUFFERED_MAX:
+        if len(self._buffered) + len(self._writing) >= ROWS_BUFFERED_MAX:
             self._buffered.clear()
             self._lost = True
             self.clean = False
@@ -126,28 +144,49 @@ class Journal:
         self._compare = change.sequence
         return change
 
-    def commit(self) -> bool:
-        """Write the rows that wait, in one transaction. Return whether all that was appended is written now."""
-        if not self.is_dirty:
-            return True
+    def taken(self) -> Batch | None:
+        """Take the rows that wait, to be written; None for none. `settle` has to follow before more are taken."""
+        assert not self._writing, "one batch at a time"
         if self._lost:
             self._buffered.clear()
             self.ask_for_comparison()
-        rows = [(change.sequence, self._encode(change)) for change in self._buffered]
+        if not self._buffered:
+            return None
+        self._writing, self._buffered = self._buffered, []
+        return Batch(self._writing, self._compare)
+
+    def write(self, batch: Batch) -> str:
+        """Write a batch in one transaction; return why it could not be done, or an empty text. May run in a thread."""
         try:
+            rows = [(change.sequence, self._encode(change)) for change in batch.changes]
             with self._connection as connection:
                 connection.executemany("INSERT INTO changes VALUES (?, ?)", rows)
-                schema.set_fact(connection, "compare", self._compare)
+                schema.set_fact(connection, "compare", batch.compare)
         except apsw.Error as error:
-            if not self._failing:
-                log.error("journal %s cannot be written, changes are kept in memory: %s", self.path, error)
-            self._failing = True
-            return False
-        if self._failing:
+            return f"journal {self.path} cannot be written: {error}"
+        return ""
+
+    def settle(self, batch: Batch, trouble: str) -> None:
+        """Take note of what became of a batch: one that could not be written waits again."""
+        if trouble and not self._lost:
+            self._buffered = self._writing + self._buffered
+        elif not trouble and self._first is None:
+            self._first = batch.changes[0].sequence
+        self._writing = []
+        if self.path == IN_MEMORY:
+            return  # whose trouble is that it is there
+        if trouble and not self.trouble:
+            log.error("%s; changes are kept in memory", trouble)
+        elif self.trouble and not trouble:
             log.warning("journal %s can be written again", self.path)
-        self._failing = False
-        self._buffered.clear()
-        return True
+        self.trouble = trouble
+
+    def commit(self) -> bool:
+        """Write the rows that wait, here and now. Return whether all that was appended is written now."""
+        batch = self.taken()
+        if batch is not None:
+            self.settle(batch, self.write(batch))
+        return not self.is_dirty
 
     def sync_file(self) -> None:
         """Make all committed rows survive a power cut. May run in a thread.
@@ -183,31 +222,33 @@ class Journal:
             self.clean = not self._lost
 
     def prune(self) -> bool:
-        """Delete some digested rows. Return whether more can go.
+        """Delete some digested rows. Return whether more can go. May run in a thread.
 
         The last row stays: the next mount learns from it where numbering has to go on.
         """
-        if self._pruned >= self._digested:
+        digested = self._digested
+        if self._pruned >= digested:
             return False
         try:
             with self._connection as connection:
                 last = connection.execute("SELECT coalesce(max(sequence), 0) FROM changes").get
-                up_to = min(self._digested, last - 1)
+                up_to = min(digested, last - 1)
                 oldest = "SELECT sequence FROM changes WHERE sequence <= ? ORDER BY sequence LIMIT ?"
                 connection.execute(f"DELETE FROM changes WHERE sequence IN ({oldest})", (up_to, PRUNED_AT_ONCE_MAX))
                 more = connection.changes() == PRUNED_AT_ONCE_MAX
                 schema.set_fact(connection, "compare", self._compare)
+            self._first = self._connection.execute("SELECT min(sequence) FROM changes").get
         except apsw.Error as error:
             log.warning("journal %s cannot be pruned now: %s", self.path, error)
             return False
         if not more:
-            self._pruned = self._digested
+            self._pruned = digested
         return more
 
     def close(self) -> None:
         """Write what waits and mark the journal clean, if everything could be written."""
         try:
-            if self.commit():
+            if not self._writing and self.commit():
                 with self._connection as connection:
                     schema.set_fact(connection, "compare", self._compare)
                     schema.set_fact(connection, "clean", 1)
@@ -262,8 +303,11 @@ def open_or_replace(path: str, clock: Callable[[], int]) -> Journal:
     try:
         return Journal(path, clock)
     except apsw.Error as error:
-        log.error("journal %s cannot be opened (%s); this mount notes changes in memory alone", path, error)
-        return _asking_for_comparison(Journal(IN_MEMORY, clock))
+        trouble = f"journal {path} cannot be opened ({error}); until the volume is mounted anew, changes are noted in memory alone"
+        log.error("%s", trouble)
+        journal = _asking_for_comparison(Journal(IN_MEMORY, clock))
+        journal.trouble = trouble
+        return journal
     except CorruptDatabaseError as error:
         aside = f"{path}.damaged-{clock()}"
         log.error("%s; it is now %s", error, aside)

@@ -12,6 +12,7 @@ from csfs.core.paths import RelPath
 from csfs.journal.journal import Journal
 from csfs.mount.extents import Extents
 from csfs.mount.inodes import Inodes, Name, Node
+from csfs.mount.noting import Noting
 from csfs.mount.rules import SyncedRules
 from csfs.mount.writers import Writer
 
@@ -64,6 +65,7 @@ class Capture:
 
     def __init__(self, journal: Journal, inodes: Inodes, rules: SyncedRules) -> None:
         self.journal = journal
+        self.noting = Noting(journal)
         self.rules = rules
         self._inodes = inodes
         self._listeners: list[Listener] = []
@@ -102,6 +104,7 @@ class Capture:
 
     def _told(self, change: Change, names: tuple[RelPath, ...], lazy: bool = False) -> None:
         change = self.journal.append(change)
+        self.noting.appended()
         for listener in self._listeners:
             listener(change, names, lazy)
 

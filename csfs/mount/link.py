@@ -27,6 +27,7 @@ from csfs.wire.control import (
     Digested,
     Flush,
     Flushed,
+    JournalTrouble,
     MountHello,
     MountWelcome,
 )
@@ -70,6 +71,7 @@ class Link:
         self._sent_at = 0.0
         self._reads_on: Callable[[], None] = _nothing
         capture.listen(self._row)
+        capture.noting.told = self._tell_trouble
 
     def _row(self, change: Change, names: tuple[RelPath, ...], lazy: bool) -> None:
         self._recent.note_change(change, names)
@@ -136,17 +138,15 @@ class Link:
         self._outbox.clear()
         self._rest = b""
         self._writing = False
-        # What the hello counts must be in the file, where the daemon reads it; what comes after goes live.
-        written = self._journal.commit()
+        # What the hello counts must be in the file, where the daemon reads it; what is not there yet goes live, as what comes after.
+        unwritten = self._journal.unwritten
+        last = unwritten[0].sequence - 1 if unwritten else self._journal.last
+        hello = MountHello(self._volume, os.getpid(), self._journal.id, self._journal.first, last, self._journal.clean)
+        for change in unwritten:
+            self._outbox.add_row(change)
+        self._tell_trouble(self._journal.trouble)
+        self._wake.set()
         self._connected = True
-        hello = MountHello(
-            self._volume,
-            os.getpid(),
-            self._journal.id,
-            self._journal.first,
-            self._journal.last,
-            self._journal.clean and written,
-        )
         await stream.send_all(codec.encoded(hello))
         self._socket = stream.socket.fileno()
         self._reads_on = partial(self._read_on, stream.socket, codec, peer)
@@ -225,6 +225,12 @@ class Link:
                 self._send(Flushed(token, self._journal.last))
             case _:
                 raise RemoteProtocolError(f"daemon: {type(message).__name__} is not for a mount")
+
+    def _tell_trouble(self, reason: str) -> None:
+        if self._connected:
+            self._send(JournalTrouble(reason))
+        elif reason:
+            self._outbox.add(JournalTrouble(reason))
 
     def _digested(self, sequence: int) -> None:
         self._journal.digested(sequence)

@@ -186,6 +186,7 @@ def _remove_pid_file(settings: MountSettings, lock: int) -> None:
 
 
 def _configure_logging() -> None:
+    logging.raiseExceptions = False  # a log on a full disk loses lines, and nothing else comes of it
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
     )

@@ -26,10 +26,8 @@ from csfs.mount.settings import MountSettings
 
 log = logging.getLogger(__name__)
 
-COMMIT_INTERVAL_S = 0.005
 SETTLE_S = 1.0
 """What was written to a file that stays open is told within this time, and not in the first half of it."""
-PRUNE_INTERVAL_S = 0.05
 TASKS_MAX = 99
 
 
@@ -42,8 +40,6 @@ class Mount:
         rules = CurrentRules(load_rules)
         self.inodes = Inodes(root, submounts.names_below(settings.path))
         self.capture = Capture(self.journal, self.inodes, rules)
-        self._appended = trio.Event()
-        self.capture.listen(lambda change, names, lazy: self._appended.set())
         # Rows from before this start are not in memory: no commit passes that was decided without them.
         self.recent = Recent(self.journal.last)
         self.gate = Gate(self.inodes, self.capture, self.recent)
@@ -55,31 +51,18 @@ class Mount:
     async def run(self) -> None:
         """Serve until the file system is unmounted, or SIGTERM."""
         async with trio.open_nursery() as nursery:
-            for task in (self.link.run, self._committing, self._housekeeping):
+            for task in (self.link.run, self.capture.noting.run, self._housekeeping):
                 nursery.start_soon(_kept_running, task)
             nursery.start_soon(self._signals)
             await pyfuse3.main(max_tasks=TASKS_MAX)
             nursery.cancel_scope.cancel()
-
-    async def _committing(self) -> None:
-        """Write rows to the journal a few milliseconds after the first of a batch."""
-        while True:
-            await self._appended.wait()
-            await trio.sleep(COMMIT_INTERVAL_S)
-            self._appended = trio.Event()
-            if not self.journal.commit():
-                self._appended.set()
-                await trio.sleep(SETTLE_S)
-            if self.journal.wants_checkpoint:
-                await trio.to_thread.run_sync(self.journal.checkpoint)
 
     async def _housekeeping(self) -> None:
         """Tell of files that stay open for writing; let go of rows that the daemon has taken care of."""
         while True:
             await trio.sleep(SETTLE_S / 2)
             self.capture.tell_lasting()
-            while self.journal.prune():  # noqa: ASYNC110 - handlers get their turn between two portions
-                await trio.sleep(PRUNE_INTERVAL_S)
+            self.capture.noting.prune_soon()
 
     async def _signals(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1) as signals:

@@ -90,6 +90,12 @@ class Behind(Tagged, frozen=True):
     last: int
 
 
+class JournalTrouble(Tagged, frozen=True):
+    """The mount's journal cannot be written, and why; empty: it can be, again. Rows go on being told."""
+
+    reason: str
+
+
 class Digested(Tagged, frozen=True):
     """Rows up to `sequence` are in the index and may be pruned."""
 
@@ -228,6 +234,7 @@ ControlMessage = (
     | MountWelcome
     | Rows
     | Behind
+    | JournalTrouble
     | Digested
     | Flush
     | Flushed

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 
 from scripts.soaking.hosts import Host
-from scripts.support.members import kill
+from scripts.support.members import kill, until
 from tests.cluster.networks import Network
 
 DOWN_S_MAX = 8.0
@@ -105,7 +105,12 @@ class Harms:
         host.make_room()
 
     def _remounted(self, host: Host) -> None:
-        host.member.umount("--lazy")
+        # Politely: who had a file open while it is unmounted lazily writes through the old mount, beside those on the plain directory.
+        until(
+            lambda: host.member.csfs("umount", str(host.member.tree), check=False).returncode == 0,
+            "it is unmounted",
+            60,
+        )
         self.wait(self._dice.uniform(0, 2))
         host.member.mount()
 

@@ -219,16 +219,16 @@ def test_fsync_makes_the_row_durable_before_it_returns(mounted: Mounted) -> None
     assert kinds == [CREATE, CONTENT]
 
 
-def test_rows_made_without_a_daemon_are_in_the_journal(mounted: Mounted) -> None:
+def test_rows_made_without_a_daemon_are_in_the_journal_or_told_after_the_hello(mounted: Mounted) -> None:
     (mounted.path / "file").write_bytes(b"x")
     daemon = FakeDaemon(mounted.settings.control_socket)
     hello = daemon.wait_connected()
     reader = JournalReader(mounted.settings.journal)
-    rows: list[Change] = reader.rows(0, hello.last, 10)
+    rows: list[Change] = [*reader.rows(0, hello.last, 10), *daemon.flushed()]
     reader.close()
     daemon.close()
-    assert [row.kind for row in rows] == [CREATE, CONTENT]
-    assert (hello.first, hello.last, hello.journal, hello.clean) == (1, 2, reader.id, True)
+    assert [(row.sequence, row.kind) for row in rows] == [(1, CREATE), (2, CONTENT)]
+    assert (hello.first, hello.journal, hello.clean) == (1, reader.id, True)
 
 
 def test_a_locked_file_stays_locked_for_others(mounted: Mounted) -> None:

@@ -175,13 +175,7 @@ class Files(Directories):
         await self.journal_durable()
 
     async def journal_durable(self) -> None:
-        journal = self.capture.journal
-        if not journal.commit():
-            return  # a journal that cannot be written must not fail a program; it has said so itself
-        try:
-            await trio.to_thread.run_sync(journal.sync_file)
-        except OSError as error:
-            log.error("journal %s cannot be synced: %s", journal.path, error)
+        await self.capture.noting.make_durable()
 
     def close_all(self) -> None:
         """Tell what is left to tell of open files, and close them: the mount is going."""
