@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from csfs.core.paths import RESERVED
-from csfs.index.rows import RACY, packed_stamp
+from csfs.index.rows import RACY
 from csfs.store.attributes import stamp_of
 from csfs.store.hashing import hash_bytes
 from scripts.soaking.hosts import Host
@@ -70,7 +70,7 @@ def _index_differs(host: Host) -> Iterator[str]:
         if stamp is None:
             yield f"{path!r} has no row"
             continue
-        expected = packed_stamp(stamp_of(status))
+        expected = stamp_of(status).packed()
         if stamp not in (expected, expected + RACY):
             yield f"{path!r} has another stamp"
         if stat.S_ISREG(status.st_mode) and hash_bytes(Path(os.fsdecode(root + path)).read_bytes())[0] != digest:
