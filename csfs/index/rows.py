@@ -42,6 +42,8 @@ class Rows:
         self._decode = msgspec.msgpack.Decoder(Row).decode
         self._cache: dict[RelPath, Row | None] = {}
         self._dirty: dict[RelPath, Row | None] = {}
+        self._dirty_hashes: dict[bytes, list[RelPath]] = {}
+        """Dirty paths that showed a file of that hash when they were put."""
         self._knowledge: dict[Scope, Vector] = {}
         self._dirty_knowledge: set[Scope] = set()
         self._load()
@@ -69,17 +71,18 @@ class Rows:
             self._database.write_many("DELETE FROM rows WHERE path = ?", dropped)
         self._database.write_many(_PUT, [self._columns(p, row) for p, row in self._dirty.items() if row is not None])
         self._dirty.clear()
+        self._dirty_hashes.clear()
 
     def _columns(self, path: RelPath, row: Row) -> tuple[object, ...]:
         position = max(row.content_position, row.meta_position, row.time_position)
         shown = row.applied.observation
         stamp = shown.stamp.packed() + (RACY if row.applied.racy else b"") if shown is not None else None
-        file_hash = shown.hash if shown is not None and shown.kind is Kind.FILE else None
         contested = len(row.record.content.entries) > 1 or len(row.record.meta.entries) > 1
-        return path, position, row.live, row.pending, contested, stamp, file_hash, self._encode(row)
+        return path, position, row.live, row.pending, contested, stamp, _file_hash(row), self._encode(row)
 
     def _forget(self) -> None:
         self._dirty.clear()
+        self._dirty_hashes.clear()
         self._cache.clear()
         self._dirty_knowledge.clear()
         self._load()
@@ -106,6 +109,9 @@ class Rows:
         """Set what is held of `path`."""
         self._remember(path, row)
         self._dirty[path] = row
+        file_hash = _file_hash(row)
+        if file_hash is not None:
+            self._dirty_hashes.setdefault(file_hash, []).append(path)
 
     def drop(self, path: RelPath) -> None:
         """Forget `path`."""
@@ -201,10 +207,15 @@ class Rows:
         return [path for (path,) in self._database.execute("SELECT path FROM rows WHERE contested")]
 
     def paths_with_hash(self, file_hash: bytes) -> list[RelPath]:
-        """Return paths where a regular file with this content is shown, at most ten."""
-        self._flush_rows()
+        """Return paths where a regular file with this content is shown, at most ten; fewer if some of ten are dirty."""
+        # Without a flush: this is asked of each file that is looked at, and would have each row written by itself.
         query = "SELECT path FROM rows WHERE hash = ? LIMIT 10"
-        return [path for (path,) in self._database.execute(query, (file_hash,))]
+        found = [path for (path,) in self._database.execute(query, (file_hash,)) if path not in self._dirty]
+        for path in dict.fromkeys(self._dirty_hashes.get(file_hash, ())):
+            row = self._dirty[path]
+            if row is not None and _file_hash(row) == file_hash:
+                found.append(path)
+        return found[:10]
 
     def shown_paths(self, path: RelPath) -> Iterator[RelPath]:
         """Yield the paths strictly below `path` where the disk shows something, ascending."""
@@ -223,10 +234,16 @@ class Rows:
     def counts(self) -> tuple[int, int]:
         """Return how many paths are live, and how many are pending."""
         self._flush_rows()
-        (live,) = self._database.execute("SELECT count(*) FROM rows WHERE live").fetchone()
+        (live,) = self._database.execute("SELECT live FROM totals").fetchone()
         (pending,) = self._database.execute("SELECT count(*) FROM rows WHERE pending").fetchone()
         return live, pending
 
     def start_incarnation(self) -> None:
         """Begin counting anew: a new incarnation has used no counter."""
         self._facts.set_number("counter", 0)
+
+
+def _file_hash(row: Row) -> bytes | None:
+    """Return the root hash of the regular file that is shown, None if something else is."""
+    shown = row.applied.observation
+    return shown.hash if shown is not None and shown.kind is Kind.FILE else None

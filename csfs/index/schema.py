@@ -28,6 +28,18 @@ CREATE INDEX IF NOT EXISTS rows_pending ON rows (path) WHERE pending;
 CREATE INDEX IF NOT EXISTS rows_contested ON rows (path) WHERE contested;
 CREATE INDEX IF NOT EXISTS rows_by_hash ON rows (hash) WHERE hash IS NOT NULL;
 
+CREATE TABLE IF NOT EXISTS totals (
+    id   INTEGER PRIMARY KEY CHECK (id = 1),
+    live INTEGER NOT NULL      -- how many rows are live: to count a million of them takes a second
+);
+CREATE TRIGGER IF NOT EXISTS row_made AFTER INSERT ON rows WHEN new.live
+    BEGIN UPDATE totals SET live = live + 1; END;
+CREATE TRIGGER IF NOT EXISTS row_dropped AFTER DELETE ON rows WHEN old.live
+    BEGIN UPDATE totals SET live = live - 1; END;
+CREATE TRIGGER IF NOT EXISTS row_changed AFTER UPDATE OF live ON rows WHEN new.live <> old.live
+    BEGIN UPDATE totals SET live = live + new.live - old.live; END;
+INSERT INTO totals SELECT 1, (SELECT count(*) FROM rows WHERE live) WHERE NOT EXISTS (SELECT 1 FROM totals);
+
 CREATE TABLE IF NOT EXISTS knowledge (
     scope       BLOB NOT NULL,
     incarnation INTEGER NOT NULL,

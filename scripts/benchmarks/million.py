@@ -182,7 +182,7 @@ def measure(member: Member, count: int) -> None:
     member.found()
     with timed("first mount, until all is indexed", count):
         member.mount()
-        until(lambda: member.volume()["state"] == "replicating", "the volume replicates", PATIENCE_S)
+        member.wait(PATIENCE_S)
     print(f"  CPU of the daemon {cpu_s(member.daemon_pid):.1f} s; index {index_bytes(member) / count:.0f} bytes a file")
     show_memory("indexed, nothing walked", member)
     for title in ("walked through the mount", "walked again, from the kernel's cache"):

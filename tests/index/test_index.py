@@ -1,10 +1,19 @@
 """An index over starts and boots: what peers may count on, and what they may not."""
 
+import contextlib
+import tempfile
 from pathlib import Path
 
+import apsw
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from csfs.core.objects import Applied, Kind, Observation, Stamp
 from csfs.core.paths import RelPath
+from csfs.core.records import NOTHING_KNOWN
+from csfs.core.rows import Row
+from csfs.core.versions import Scope
 from csfs.errors import UnwritableError
 from csfs.index.index import Index
 
@@ -66,3 +75,83 @@ def test_after_a_checkpoint_the_log_is_begun_anew(tmp_path: Path) -> None:
         index.ledger.hold([RelPath(b"one more")])
     assert index._database.wal_pages < pages // 10
     index.close()
+
+
+def put(index: Index, number: int, live: bool, pending: bool = False) -> None:
+    """Set a row, in a transaction of the caller's."""
+    row = Row(record=NOTHING_KNOWN, applied=Applied(observation=None), scope=Scope(b""), live=live, pending=pending)
+    index.rows.put(RelPath(b"%d" % number), row)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["live", "dead", "pending", "drop", "fail"])), max_size=20)
+)
+def test_live_paths_are_counted_as_they_come_and_go(changes: list[tuple[int, str]]) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        index = Index(f"{place}/index.db", member="alpha", boot=b"boot", founding=True)
+        model = carried_out(index, changes)
+        kinds = list(model.values())
+        assert index.rows.counts() == (len(kinds) - kinds.count("dead"), kinds.count("pending"))
+        index.close()
+
+
+def carried_out(index: Index, changes: list[tuple[int, str]]) -> dict[int, str]:
+    """Make each change in a transaction; return what is there then."""
+    model: dict[int, str] = {}
+    for number, kind in changes:
+        with contextlib.suppress(ZeroDivisionError), index.transaction():
+            if kind == "drop":
+                index.rows.drop(RelPath(b"%d" % number))
+                model.pop(number, None)
+                continue
+            put(index, number, kind != "dead", kind == "pending")
+            if kind == "fail":
+                index.rows.counts()  # what is put is in the table when it is taken back
+                raise ZeroDivisionError
+            model[number] = kind
+    return model
+
+
+def shown_file(file_hash: bytes) -> Row:
+    """Return the row of a path that shows a file of that hash."""
+    shown = Observation(stamp=Stamp(1, 2, 3, 4), kind=Kind.FILE, mode=0, uid=0, gid=0, hash=file_hash)
+    applied = Applied(observation=shown)
+    return Row(record=NOTHING_KNOWN, applied=applied, scope=Scope(b""), live=True, pending=False)
+
+
+def test_a_content_is_found_where_it_is_shown_now(tmp_path: Path) -> None:
+    index = Index(str(tmp_path / "index.db"), member="alpha", boot=b"boot", founding=True)
+    rows, paths = index.rows, [RelPath(b"%d" % number) for number in range(4)]
+    with index.transaction():
+        for path in paths:
+            rows.put(path, shown_file(b"old"))
+        assert sorted(rows.paths_with_hash(b"old")) == paths
+    assert sorted(rows.paths_with_hash(b"old")) == paths
+    with index.transaction():
+        rows.put(paths[0], shown_file(b"new"))
+        rows.put(paths[1], shown_file(b"new"))
+        rows.put(paths[1], shown_file(b"old"))
+        rows.drop(paths[2])
+        assert rows.paths_with_hash(b"new") == [paths[0]]
+        assert sorted(rows.paths_with_hash(b"old")) == [paths[1], paths[3]]
+    assert sorted(rows.paths_with_hash(b"old")) == [paths[1], paths[3]]
+    with contextlib.suppress(ZeroDivisionError), index.transaction():
+        rows.put(paths[3], shown_file(b"new"))
+        raise ZeroDivisionError
+    assert rows.paths_with_hash(b"new") == [paths[0]]
+    index.close()
+
+
+def test_live_paths_of_an_index_that_did_not_count_them_are_counted_once(tmp_path: Path) -> None:
+    index = Index(str(tmp_path / "index.db"), member="alpha", boot=b"boot", founding=True)
+    with index.transaction():
+        for number in range(5):
+            put(index, number, live=number > 1)
+    index.close()
+    with contextlib.closing(apsw.Connection(str(tmp_path / "index.db"))) as older:
+        older.execute("DROP TRIGGER row_made; DROP TRIGGER row_dropped; DROP TRIGGER row_changed; DROP TABLE totals")
+    for _ in range(2):
+        index = Index(str(tmp_path / "index.db"), member="alpha", boot=b"boot")
+        assert index.rows.counts() == (3, 0)
+        index.close()
