@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from csfs.errors import CsfsError
+from csfs.errors import CsfsError, ExitCode
 from csfs.mount import mountinfo, options, syscalls
 from csfs.mount.handover import Handover
 from csfs.mount.settings import MountSettings
@@ -34,6 +34,8 @@ text, or the reason why it does not serve."""
 
 class GaveUpError(CsfsError):
     """The mount process cannot be kept alive; the plain directory is back."""
+
+    exit_code = ExitCode.NOT_RUNNING
 
 
 class Supervisor:

@@ -1,6 +1,7 @@
 """csfs as mount(8), fstab, umount(8), findmnt and df know it."""
 
 import os
+import shlex
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,6 +156,15 @@ def test_a_refused_option_leaves_no_daemon_behind(tmp_path: Path) -> None:
             assert not host.daemon_runs()
         host.csfs("mount", str(directory))
         assert host.daemon_runs()
+
+
+def test_a_host_that_goes_down_unmounts_always(host: MountHost) -> None:
+    www = host.base / "www"
+    host.csfs("umount", "--always", str(www))  # nothing is mounted
+    host.ok("mount", str(www))
+    done = host.run("sh", "-c", f"cd {www} && {shlex.join(host.csfs_line('umount', '--always', str(www)))}")
+    assert (done.returncode, "is busy, held by sh (" in done.stderr) == (0, True), done.stderr
+    assert host.found(www) == {}
 
 
 def test_a_fake_mount_mounts_nothing_and_sloppy_passes_over(host: MountHost) -> None:
