@@ -1,7 +1,9 @@
 """Arguments that several commands share: addresses, durations, paths, names."""
 
+import datetime
 import os
 import re
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -15,6 +17,7 @@ from csfs.errors import ConfigError
 T = TypeVar("T")
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+_SECONDS = re.compile(r"@(\d+)(?:\.(\d+))?")
 _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -64,6 +67,39 @@ def place_of(path: str) -> bytes:
     whole = os.path.abspath(path)
     directory, name = os.path.split(whole)
     return os.fsencode(os.path.join(os.path.realpath(directory), name))
+
+
+def versioned(text: str) -> tuple[bytes, str]:
+    """Return the path and the version that `PATH@VERSION` means."""
+    path, at, version = text.rpartition("@")
+    if not (at and path and version) or "/" in version:
+        raise click.BadParameter(f'"{text}" must be PATH@VERSION; csfs history PATH lists the versions')
+    return place_of(path), version
+
+
+def moment_ns(text: str) -> int:
+    """Return the nanoseconds since 1970 that a time of this host's clock means, or a duration ago."""
+    return _parsed(lambda found: moment_of(found, time.time_ns()), text)
+
+
+def moment_of(text: str, now_ns: int) -> int:
+    """Return the nanoseconds since 1970 that a time means at `now_ns`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    now = datetime.datetime.fromtimestamp(now_ns // 10**9)
+    if found := _SECONDS.fullmatch(text):
+        return int(found[1]) * 10**9 + int((found[2] or "").ljust(9, "0")[:9])
+    if _DURATION.fullmatch(text) and not text.isdigit():
+        return now_ns - int(_seconds(text) * 1e9)
+    try:
+        if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", text):
+            text = f"{now:%Y-%m-%d}T{text.rjust(text.count(':') * 3 + 2, '0')}"
+        then = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f'"{text}" is no time: write 2026-01-31T14:05, 14:05, 90m (ago) or @1769868300') from None
+    return int(then.timestamp()) * 10**9 + then.microsecond * 1000
 
 
 def volume_at(settings: Settings, member: str, directory: str) -> VolumeSettings:

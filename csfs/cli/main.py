@@ -31,6 +31,8 @@ COMMANDS = {
     "conflicts": "csfs.cli.conflicts",
     "resolve": "csfs.cli.resolve",
     "history": "csfs.cli.history",
+    "diff": "csfs.cli.diff",
+    "restore": "csfs.cli.restore",
     "config": "csfs.cli.config",
 }
 DEBUG = "CSFS_DEBUG"

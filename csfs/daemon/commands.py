@@ -13,6 +13,7 @@ from csfs.daemon.cluster import Cluster
 from csfs.daemon.mounts import MountedVolume
 from csfs.daemon.places import Places
 from csfs.daemon.resolving import Resolving
+from csfs.daemon.restoring import Restoring
 from csfs.daemon.versions import Versions
 from csfs.errors import ConfigError, CsfsError, ExitCode, NotPermittedError, WaitTimeoutError
 from csfs.replicate.network import PeerNetwork
@@ -39,7 +40,11 @@ class Commands:
         self._reload = reload
         self._stop = stop
         places = Places(cluster, mounts)
-        self._others = Versions(places).handlers() | Resolving(places).handlers()
+        self._others = {
+            name: handler
+            for part in (Versions(places), Resolving(places), Restoring(places))
+            for name, handler in part.handlers().items()
+        }
 
     async def answer(self, request: Request) -> Reply:
         """Return the answer to one request; what it raises on purpose becomes its exit code and line."""

@@ -80,10 +80,17 @@ class Places:
         """
         if not isinstance(name, bytes):
             raise ConfigError("a path is missing")
+        place = self.find(name)
+        if place is None:
+            raise ConfigError(f"{shown(name)} is in no volume of this member; csfs volume list shows them")
+        return place
+
+    def find(self, name: bytes) -> Place | None:
+        """Return the place of an absolute path, None if it is in no volume of this member."""
         normal = os.path.normpath(name)
         volume = self._cluster.settings.volume_at(os.fsdecode(normal), self.member)
         if volume is None or volume.name not in self._mounts:
-            raise ConfigError(f"{shown(normal)} is in no volume of this member; csfs volume list shows them")
+            return None
         top = os.fsencode(volume.path_of(self.member) or "")
         try:
             path = checked(normal[len(top) :].strip(b"/"))

@@ -80,7 +80,11 @@ class Versions:
                 data = await place.volume.with_root(_piece, place.path, version, int(arguments.get("offset") or 0))
             except (OSError, CsfsError, trio.ClosedResourceError) as error:
                 raise ConfigError(f"{place.shown()}: {wanted} cannot be read: {error}") from error
-        return described | {"data": data}
+        meta = of_kept(version)[1] if version is not None else None
+        if version is None and (row := place.volume.index.rows.row(place.path)) is not None and row.applied.observation:
+            meta = shown_by(row.applied)[1]
+        exact = {"uid": meta.uid, "gid": meta.gid, "xattrs": list(meta.xattrs)} if meta is not None else {}
+        return described | exact | {"data": data}
 
 
 def conflicts_at(place: Place) -> list[Conflict]:
@@ -97,14 +101,16 @@ def chosen(place: Place, wanted: str) -> KeptVersion:
         ConfigError: there is none, or several.
     """
     kept = place.volume.index.ledger.kept(place.path)
-    if wanted == "newest" and kept:
+    if wanted == "newest":
+        if not kept:
+            raise ConfigError(
+                f"{place.shown()}: no version of it is kept here; csfs history of its directory has what is"
+            )
         return kept[0]
     found = [version for version in kept if len(wanted) >= ID_SIZE_MIN and version.id.startswith(wanted.lower())]
     if len(found) == 1:
         return found[0]
-    reason = (
-        "has several versions that begin with" if found else "has no version" if kept else "has no kept versions: no"
-    )
+    reason = "has several versions that begin with" if found else "has no kept version"
     raise ConfigError(f"{place.shown()} {reason} {wanted}; csfs history lists them")
 
 
@@ -115,10 +121,11 @@ def of_kept(version: KeptVersion) -> tuple[Content, Meta | None]:
         if version.is_absence:
             return Content(Kind.ABSENT), None
         return Content(Kind.FILE, version.size, version.hash, version.kept_ns), Meta(0o600, 0, 0, "root", "root")
-    return _shown(applied)
+    return shown_by(applied)
 
 
-def _shown(applied: Applied) -> tuple[Content, Meta]:
+def shown_by(applied: Applied) -> tuple[Content, Meta]:
+    """Return what is shown, exactly as its author meant it; something must be."""
     observation = applied.observation
     assert observation is not None, "nothing is shown"
     content = content_of(observation)
@@ -170,7 +177,7 @@ def _present(place: Place, row: Row | None) -> dict[str, Any]:
         return _described(Content(Kind.ABSENT), None) | heading
     member = _author(place, row.applied.content_dot)
     if row.applied.observation is not None:
-        return _described(*_shown(row.applied)) | heading | {"member": member}
+        return _described(*shown_by(row.applied)) | heading | {"member": member}
     gone = [entry for entry in row.record.content.entries if entry.value.kind is Kind.ABSENT]
     last = max(gone, key=lambda entry: entry.hlc, default=None)
     value = _described(Content(Kind.ABSENT, mtime_ns=last.hlc if last is not None else 0), None)

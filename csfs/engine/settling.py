@@ -9,7 +9,7 @@ from csfs.core.objects import Content, Kind, Meta
 from csfs.core.paths import ROOT, RelPath, ancestors_of
 from csfs.core.policies import origin_of
 from csfs.core.privileges import without_privileges
-from csfs.core.records import ContentEntry, Half, MetaEntry, Record
+from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Record
 from csfs.core.versions import Dot, Hlc
 from csfs.engine.live import DIRECTORY, NO_META, PRIVATE_META, Live, live_of, removed_meta
 from csfs.engine.minting import OVERRULED_MAX
@@ -82,6 +82,9 @@ class Settling(State):
             dot = self._mint(group.scope, record)
             meta_entry = MetaEntry(dot, hlc, meta, value.kind, value.hash)
             record = Record(record.content, Half((meta_entry,), versions.with_dot(record.meta.seen, dot)), record.time)
+        if value.kind is Kind.DIRECTORY and record.time is None:
+            time = DirectoryTime(self._mint(group.scope, record), hlc, now_ns)
+            record = Record(record.content, record.meta, time)
         # Also where the disk shows it already: a plan finds that, and adopts it.
         self._store(path, row, record, row.applied, group, True)
 

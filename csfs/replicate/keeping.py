@@ -46,23 +46,23 @@ class Keeping:
     def note(self, plan: Plan, name: bytes) -> None:
         """A plan was carried out, and what it displaced is in the kept store under `name`, if there is one."""
         promise = self.promises.get(plan.path)
-        row = self._volume.index.rows.row(plan.path)
-        size = plan.base.size if plan.base is not None else 0
-        if not name:
-            if promise is None or promise.name:
-                return
-            # Nothing was there, or what is there stays and looks otherwise now: there is no object to keep.
-            name, size = kept_name(time.time_ns(), self._volume.next_commit_id()), 0
-        if promise is not None:
+        promised = promise is not None and not promise.name
+        if not (name or promised or _displaces(plan)):
+            return
+        size = plan.base.size if name and plan.base is not None else 0
+        # Without an object: nothing was there, or its content is elsewhere, or it has none, or it stays and looks otherwise.
+        name = name or kept_name(time.time_ns(), self._volume.next_commit_id())
+        if promise is not None and promised:
             promise.name = name
+        row = self._volume.index.rows.row(plan.path)
+        assert row is not None, "a plan of a path that is not in the index"
         self._volume.index.ledger.add_kept(self._version(plan, row, name, size, promise))
 
-    def _version(self, plan: Plan, row: Row | None, name: bytes, size: int, promise: Promise | None) -> KeptVersion:
+    def _version(self, plan: Plan, row: Row, name: bytes, size: int, promise: Promise | None) -> KeptVersion:
         content_hash = plan.base.hash if plan.base is not None else b""
         cause, member = self._cause(plan), self._member(plan, row)
         if promise is not None:
             cause, member = promise.cause, self._volume.member
-        assert row is not None, "a plan of a path that is not in the index"
         applied = msgspec.structs.replace(row.applied, observation=plan.base)
         return KeptVersion(name, plan.path, time.time_ns(), size, content_hash, plan.keep, applied, cause, member)
 
@@ -71,10 +71,18 @@ class Keeping:
             return Cause.CONFLICT
         return Cause.REMOVED if plan.step is Step.REMOVE else Cause.REPLACED
 
-    def _member(self, plan: Plan, row: Row | None) -> str:
+    def _member(self, plan: Plan, row: Row) -> str:
         """Return who made what is live now."""
         dots = [plan.content_dot] if plan.content_dot is not None else []
-        if row is not None and not dots:
+        if not dots:
             # What is in the way goes first, for the sake of what is live.
             dots = [entry.dot for entry in row.record.content.entries]
         return next((self._volume.authors.get(dot.incarnation, "") for dot in dots), "")
+
+
+def _displaces(plan: Plan) -> bool:
+    """Return whether the plan takes away something that a history has to name."""
+    base = plan.base
+    if plan.step is Step.ATTRIBUTES or base is None or base.kind is Kind.DIRECTORY:
+        return False
+    return not (plan.content.kind is base.kind is Kind.FILE and plan.content.hash == base.hash)

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 KEPT_COUNT_MAX = 10
 KEPT_BYTES_MAX = 1024**3
+KEPT_ROWS_MAX = 100_000
+"""A version without an object costs a row in the index, some 300 bytes."""
 KEPT_AGE_NS_MAX = 30 * 86_400 * 10**9
 MAINTENANCE_S = 60.0
 RESTART_S = 1.0
@@ -237,7 +239,10 @@ class VolumeWorker:
             bytes_max, cramped = await self._kept_bytes_max(), volume.room_wanted > 0
             volume.room_wanted = 0
             surplus = volume.index.ledger.surplus(
-                count_max=KEPT_COUNT_MAX, bytes_max=bytes_max, before_ns=time.time_ns() - KEPT_AGE_NS_MAX
+                count_max=KEPT_COUNT_MAX,
+                bytes_max=bytes_max,
+                before_ns=time.time_ns() - KEPT_AGE_NS_MAX,
+                rows_max=KEPT_ROWS_MAX,
             )
             discarded, self._discarded = self._discarded, []
             # What an earlier run left and nothing has asked for since may be the only copy of something.

@@ -48,6 +48,22 @@ def test_since_a_time_the_first_that_was_displaced_counts(tmp_path: Path) -> Non
     index.close()
 
 
+def test_retention_counts_by_path_by_age_by_bytes_and_in_all(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    add(index, *(version(b"a", at) for at in (1, 2, 3)), *(version(b"b", at) for at in (4, 5)))
+    add(index, version(b"c", 0)._replace(loser=True))
+    everything = {"count_max": 9, "bytes_max": 99, "before_ns": 0, "rows_max": 9}
+    for limit, names in (
+        ({}, []),
+        ({"count_max": 2}, [b"1"]),
+        ({"before_ns": 3}, [b"1", b"2"]),
+        ({"bytes_max": 20}, [b"1"]),
+        ({"rows_max": 4}, [b"1"]),
+    ):
+        assert sorted(index.ledger.surplus(**(everything | limit))) == names, limit
+    index.close()
+
+
 def test_a_version_says_why_it_went_and_whether_it_was_anything(tmp_path: Path) -> None:
     index = opened(tmp_path)
     absence = version(b"f", 2, NOTHING, Cause.RESTORED)
