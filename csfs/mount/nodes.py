@@ -1,4 +1,4 @@
-"""What the mount remembers of each object that the kernel knows: a few thousand of late as objects, all others packed into bytes.
+"""What the mount remembers of each object that the kernel knows: those of late as objects, all others packed into bytes.
 
 A walk makes the kernel know every object there is, and it may keep them for weeks. A `Node` takes half a KiB with its names; packed,
 one takes about 40 bytes on ext4. Whoever holds a node always holds the only one of its number: what somebody holds is not packed.
@@ -14,8 +14,8 @@ import msgspec
 
 from csfs.mount.pages import Pages
 
-AWAKE_MAX = 8_192
-"""Nodes that are objects. One more is not an error: what is held or pinned stays."""
+AWAKE_MAX = 32_768
+"""Nodes that are objects, some 15 MiB of them: the trees of most hosts are never packed. What is held or pinned stays beyond that."""
 
 _DIRECTORY, _HIDDEN, _KEPT, _NO_CAPABILITY, _LONG = 1, 2, 4, 8, 128
 _SHORT = struct.Struct("<BBI4s")
