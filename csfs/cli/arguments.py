@@ -9,16 +9,14 @@ from typing import TypeVar
 
 import click
 
-from csfs.config import addresses, reader
+from csfs.config import addresses, durations, reader
 from csfs.config.addresses import Address
 from csfs.config.settings import Settings, VolumeSettings
 from csfs.errors import ConfigError
 
 T = TypeVar("T")
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _SECONDS = re.compile(r"@(\d+)(?:\.(\d+))?")
-_UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def address(text: str) -> Address:
@@ -33,7 +31,7 @@ def name(text: str) -> str:
 
 def duration_s(text: str) -> float:
     """Return the seconds that `90`, `90s`, `15m`, `1h` or `7d` are."""
-    return _parsed(_seconds, text)
+    return _parsed(durations.parsed, text)
 
 
 def place(text: str) -> tuple[str, str]:
@@ -46,13 +44,6 @@ def _parsed(parse: Callable[[str], T], text: str) -> T:
         return parse(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-
-
-def _seconds(text: str) -> float:
-    found = _DURATION.fullmatch(text)
-    if not found or float(found[1]) == 0:
-        raise ValueError(f'"{text}" is no duration: write 90s, 15m, 1h or 7d')
-    return float(found[1]) * _UNITS_S[found[2]]
 
 
 def _place(text: str) -> tuple[str, str]:
@@ -91,8 +82,8 @@ def moment_of(text: str, now_ns: int) -> int:
     now = datetime.datetime.fromtimestamp(now_ns // 10**9)
     if found := _SECONDS.fullmatch(text):
         return int(found[1]) * 10**9 + int((found[2] or "").ljust(9, "0")[:9])
-    if _DURATION.fullmatch(text) and not text.isdigit():
-        return now_ns - int(_seconds(text) * 1e9)
+    if durations.PATTERN.fullmatch(text) and not text.isdigit():
+        return now_ns - int(durations.parsed(text) * 1e9)
     try:
         if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", text):
             text = f"{now:%Y-%m-%d}T{text.rjust(text.count(':') * 3 + 2, '0')}"

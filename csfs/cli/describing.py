@@ -25,6 +25,8 @@ def volume(settings: Settings, described: VolumeSettings, member: str) -> dict[s
         "path": described.path_of(member),
         "paths": dict(described.paths),
         "profile": described.profile,
+        "watch": described.watch,
+        "compare": described.compare,
         "groups": [_group(rule) for rule in settings.volume_rules(described.name).rules],
     }
 

@@ -33,6 +33,7 @@ COMMANDS = {
     "history": "csfs.cli.history",
     "diff": "csfs.cli.diff",
     "restore": "csfs.cli.restore",
+    "compare": "csfs.cli.compare",
     "config": "csfs.cli.config",
 }
 DEBUG = "CSFS_DEBUG"

@@ -7,7 +7,7 @@ from itertools import combinations
 from posixpath import normpath
 from typing import Any
 
-from csfs.config import addresses, settings
+from csfs.config import addresses, durations, settings
 from csfs.config.profiles import PROFILES
 from csfs.config.settings import GroupSettings, HostSettings, MemberSettings, Settings, VolumeSettings
 from csfs.config.tables import Complaints, Table
@@ -117,9 +117,22 @@ def _volume(name: str, table: Table, members: tuple[str, ...], complaints: Compl
     _complain_of_name(name, table, complaints)
     paths = _paths(table, members)
     profile = table.choice("profile", tuple(PROFILES), "")
+    watch = table.boolean("watch", True)
+    compare = _interval(table, "compare", settings.DEFAULT_COMPARE)
     groups = tuple(_group(group, members) for group in table.tables("groups"))
     table.finish()
-    return VolumeSettings(name, paths, profile, groups)
+    return VolumeSettings(name, paths, profile, groups, watch, compare)
+
+
+def _interval(table: Table, key: str, default: str) -> str:
+    text = table.string(key, default)
+    if text != settings.NEVER:
+        try:
+            durations.parsed(text)
+        except ValueError as error:
+            table.complain(key, f"{error}, or {settings.NEVER}")
+            return default
+    return text
 
 
 def _paths(table: Table, members: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

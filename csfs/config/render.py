@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 
-from csfs.config.settings import DEFAULT_PATH, GroupSettings, HostSettings, Settings, VolumeSettings
+from csfs.config.settings import DEFAULT_COMPARE, DEFAULT_PATH, GroupSettings, HostSettings, Settings, VolumeSettings
 from csfs.config.tables import written
 
 HEADER = (
@@ -54,6 +54,10 @@ def _volume(volume: VolumeSettings) -> list[str]:
         lines += [f"path.{written(member)} = {_string(path)}" for member, path in volume.paths]
     if volume.profile:
         lines.append(f"profile = {_string(volume.profile)}")
+    if not volume.watch:
+        lines.append("watch = false")
+    if volume.compare != DEFAULT_COMPARE:
+        lines.append(f"compare = {_string(volume.compare)}")
     for group in volume.groups:
         lines += ["", f"[[{key}.groups]]", *_group(group)]
     return lines

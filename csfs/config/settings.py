@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from csfs.config import profiles
+from csfs.config import durations, profiles
 from csfs.config.addresses import Address
 from csfs.core.groups import DEFAULT_POLICY, GroupRule, Rules
 from csfs.errors import ConfigError
@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 POLICIES = ("younger", "older", "bigger", "smaller", "first", "left", "right", "none", "merge")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+DEFAULT_COMPARE = "1d"
+NEVER = "never"
 DEFAULT_PATH = "default"
 """The key of a volume's path at members that have none of their own; no member may have this name."""
 
@@ -39,17 +41,27 @@ class GroupSettings:
 
 @dataclass(frozen=True, slots=True)
 class VolumeSettings:
-    """A volume as written. `paths` holds (member, path) and (`default`, path), sorted; no `groups` means one for all."""
+    """A volume as written. `paths` holds (member, path) and (`default`, path), sorted; no `groups` means one for all.
+
+    `watch`: whether changes under the mount are to be noticed at once. `compare`: how often the tree is compared, or `never`.
+    """
 
     name: str
     paths: tuple[tuple[str, str], ...]
     profile: str = ""
     groups: tuple[GroupSettings, ...] = ()
+    watch: bool = True
+    compare: str = DEFAULT_COMPARE
 
     def path_of(self, member: str) -> str | None:
         """Return the directory at `member`; None where it has none."""
         paths = dict(self.paths)
         return paths.get(member, paths.get(DEFAULT_PATH))
+
+    @property
+    def compare_s(self) -> float:
+        """The seconds between two comparisons; 0: there are none."""
+        return 0.0 if self.compare == NEVER else durations.parsed(self.compare)
 
 
 @dataclass(frozen=True, slots=True)

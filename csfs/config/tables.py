@@ -57,6 +57,10 @@ class Table:
             return default
         return value
 
+    def boolean(self, key: str, default: bool) -> bool:
+        value = self._value(key, bool, "true or false", default)
+        return default if value is None else value
+
     def strings(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
         """Return a list of strings, not empty; one string alone is taken for a list of one."""
         self._asked.append(key)

@@ -8,16 +8,18 @@ from typing import Any
 import trio
 
 import csfs
-from csfs.core.paths import shown
+from csfs.core.paths import checked, shown
 from csfs.daemon.cluster import Cluster
 from csfs.daemon.mounts import MountedVolume
 from csfs.daemon.places import Places
 from csfs.daemon.resolving import Resolving
 from csfs.daemon.restoring import Restoring
 from csfs.daemon.versions import Versions
-from csfs.errors import ConfigError, CsfsError, ExitCode, NotPermittedError, WaitTimeoutError
+from csfs.errors import ConfigError, CsfsError, ExitCode, NotPermittedError, NotRunningError, WaitTimeoutError
+from csfs.replicate.findings import Finding
 from csfs.replicate.network import PeerNetwork
 from csfs.replicate.volume import Exchange, Volume
+from csfs.replicate.worker import VolumeWorker
 from csfs.wire.control import Reply, Request
 
 PROBLEMS_SHOWN_MAX = 100
@@ -51,6 +53,7 @@ class Commands:
         handlers: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {
             "status": self._status,
             "wait": self._wait,
+            "compare": self._compare,
             "invite": self._invite,
             "reload": self._reloaded,
             "stop": self._stopped,
@@ -105,6 +108,7 @@ class Commands:
             "alarms": mounted.alarms,
             "journal_backlog": max(0, mounted.worker.observer.last - mounted.worker.observer.digested),
             "bytes_fetched": mounted.worker.fetcher.bytes_fetched,
+            "underneath": _underneath(mounted.worker),
         }
 
     def _peer_status(self, name: str) -> dict[str, Any]:
@@ -177,6 +181,23 @@ class Commands:
                 behind.append(f"this member is still busy with {volume.name}")
         return "; ".join(behind) or "this member is still busy"
 
+    # --------------------------------------------------------------------------------------------------------- compare
+
+    async def _compare(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Compare one volume, or what is below a path of it; return what had been changed without the mount."""
+        place = os.path.normpath(str(arguments["path"]))
+        [mounted] = self._chosen(place)
+        volume = mounted.worker.volume
+        if not volume.may_apply:
+            raise NotRunningError(f"{place} is not being replicated now; csfs status says why")
+        top = self._cluster.settings.volume(volume.name).path_of(self._cluster.member) or ""
+        below = checked(os.fsencode(place[len(top) :].strip("/")))
+        try:
+            count, found = await mounted.worker.underneath.compare(below)
+        except (OSError, trio.ClosedResourceError) as error:
+            raise NotRunningError(f"{place} was unmounted meanwhile: {error}") from error
+        return {"volume": volume.name, "paths": count, "changes": [_found(finding) for finding in found]}
+
     # ----------------------------------------------------------------------------------------------------------- others
 
     async def _invite(self, arguments: dict[str, Any]) -> dict[str, str]:
@@ -187,6 +208,28 @@ class Commands:
 
     async def _stopped(self, _arguments: dict[str, Any]) -> None:
         self._stop()
+
+
+def _underneath(worker: VolumeWorker) -> dict[str, Any]:
+    """Return what was changed without the mount, and whether that would be noticed at once."""
+    underneath, findings = worker.underneath, worker.volume.findings
+    return {
+        "watched": underneath.is_watch_wanted and worker.volume.mounted and not underneath.unwatched,
+        "reason": underneath.unwatched,
+        "noticed": underneath.count,
+        "count": findings.count,
+        "changes": [_found(finding) for finding in findings.recent],
+    }
+
+
+def _found(finding: Finding) -> dict[str, Any]:
+    return {
+        "path": shown(finding.path),
+        "what": finding.what,
+        "time": finding.found_ns / 1e9,
+        "pid": finding.culprit.pid or None,
+        "program": finding.culprit.program,
+    }
 
 
 def _state_of(volume: Volume) -> tuple[str, str]:

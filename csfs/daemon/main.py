@@ -26,6 +26,7 @@ from csfs.replicate.link import Link
 from csfs.replicate.listener import LinkProblem
 from csfs.replicate.network import PeerNetwork
 from csfs.replicate.volume import Volume
+from csfs.replicate.watcher import Watcher
 from csfs.replicate.worker import VolumeWorker
 from csfs.store.owners import Owners
 from csfs.wire.control import MountHello, ParentHello, Request
@@ -44,6 +45,7 @@ class Daemon:
         self._owners = Owners()
         self._mounts: dict[str, MountedVolume] = {}
         self._workers: dict[str, VolumeWorker] = {}
+        self._watcher = Watcher()
         self._network = PeerNetwork(
             self._cluster.credentials,
             self._cluster.host.listen,
@@ -71,6 +73,7 @@ class Daemon:
                 await nursery.start(self._network.run)
                 nursery.start_soon(self._serve_control, listener)
                 nursery.start_soon(self._reload_when_wanted)
+                nursery.start_soon(self._watcher.run)
                 await self._wait_signal()
                 nursery.cancel_scope.cancel()
         finally:
@@ -106,12 +109,19 @@ class Daemon:
         extra = extra_file.read_text().strip() if extra_file.exists() else "keep"
         volume = Volume(name, index=index, rules=rules, member=self._cluster.member, owners=self._owners, extra=extra)
         worker = VolumeWorker(volume)
+        self._configure(worker)
         self._workers[name] = worker
-        self._mounts[name] = MountedVolume(worker, str(self._home.journal(name)))
+        self._mounts[name] = MountedVolume(worker, str(self._home.journal(name)), self._watcher)
         assert self._nursery is not None
         self._nursery.start_soon(worker.run)
 
     # ---------------------------------------------------------------------------------------------------- configuration
+
+    def _configure(self, worker: VolumeWorker) -> None:
+        """Have a volume follow its settings of what is done about changes under the mount; one that was removed stays as it was."""
+        with contextlib.suppress(ConfigError):
+            volume = self._cluster.settings.volume(worker.volume.name)
+            worker.underneath.configure(watch=volume.watch, interval_s=volume.compare_s)
 
     def _settings_changed(self) -> None:
         self._reload_wanted.set()
@@ -129,6 +139,8 @@ class Daemon:
         """Read the configuration again and do as it says."""
         self._cluster.reload()
         settings = self._cluster.settings
+        for worker in self._workers.values():
+            self._configure(worker)
         changed = False
         for name in [volume.name for volume in settings.volumes]:
             if name not in self._workers:

@@ -10,6 +10,7 @@ from csfs.errors import CorruptDatabaseError, CsfsError
 from csfs.journal.journal import JournalReader
 from csfs.replicate.commit_thread import CommitThread
 from csfs.replicate.gate import Gate
+from csfs.replicate.watcher import Watcher
 from csfs.replicate.worker import VolumeWorker
 from csfs.wire.control import (
     Behind,
@@ -23,6 +24,7 @@ from csfs.wire.control import (
     MountWelcome,
     ParentHello,
     ParentWelcome,
+    Refreshed,
     Rows,
     Unmounted,
 )
@@ -41,8 +43,10 @@ class MountedVolume:
     Either may come first, and either may die and come back without the other.
     """
 
-    def __init__(self, worker: VolumeWorker, journal_file: str) -> None:
+    def __init__(self, worker: VolumeWorker, journal_file: str, watcher: Watcher) -> None:
         self.worker = worker
+        worker.underneath.flush = self.flush
+        self._watcher = watcher
         self.path = b""
         self._journal_file = journal_file
         self._thread = CommitThread(f"commit {worker.volume.name}")
@@ -101,12 +105,28 @@ class MountedVolume:
             log.error("%s: %s", hello.volume, self.worker.volume.stopped)
             return
         self._clone, self.path = clone, hello.path
+        await self._watch(hello)
         log.info("%s: mounted on %s by process %d", hello.volume, os.fsdecode(hello.path), hello.mount_pid)
         self._attach_gate()
         await connection.send(ParentWelcome())
 
+    async def _watch(self, hello: ParentHello) -> None:
+        """Watch what happens underneath. What happened while nobody did is found by comparing."""
+        volume, underneath = self.worker.volume, self.worker.underneath
+        volume.compared_at = -float("inf")
+        if volume.root is None or not underneath.is_watch_wanted:
+            return
+        underneath.unwatched = await self._watcher.attach(
+            underneath, volume.root.descriptor, parent_pid=hello.parent_pid, mount_pid=hello.mount_pid
+        )
+        if underneath.unwatched:
+            log.warning(
+                "%s: changes under the mount are found by comparing alone: %s", hello.volume, underneath.unwatched
+            )
+
     async def _let_go(self) -> None:
         """Hold nothing of the mount any more, once no commit uses it."""
+        await self._watcher.detach(self.worker.underneath)
         await self._drop_gate()
         if self._clone >= 0:
             clone, self._clone = self._clone, -1
@@ -171,7 +191,7 @@ class MountedVolume:
                     if reason:
                         log.error("%s: %s", self.worker.volume.name, reason)
                     self.journal_trouble = reason
-                case CommitResults():
+                case CommitResults() | Refreshed():
                     if self._gate is not None:
                         self._gate.receive(message)
                 case Flushed(token=token, sequence=sequence):

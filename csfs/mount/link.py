@@ -17,6 +17,7 @@ from csfs.mount.capture import Capture
 from csfs.mount.gate import Gate
 from csfs.mount.outbox import Outbox
 from csfs.mount.recent import Recent
+from csfs.mount.refresh import Refresher
 from csfs.mount.rules import CurrentRules
 from csfs.wire.codec import CONTROL_FRAME_SIZE_MAX, FrameCodec
 from csfs.wire.control import (
@@ -30,6 +31,8 @@ from csfs.wire.control import (
     JournalTrouble,
     MountHello,
     MountWelcome,
+    Refresh,
+    Refreshed,
 )
 
 log = logging.getLogger(__name__)
@@ -49,7 +52,14 @@ class Link:
     """The connection to the daemon, or the attempt to have one."""
 
     def __init__(
-        self, volume: str, control_socket: str, capture: Capture, gate: Gate, recent: Recent, rules: CurrentRules
+        self,
+        volume: str,
+        control_socket: str,
+        capture: Capture,
+        gate: Gate,
+        recent: Recent,
+        rules: CurrentRules,
+        refresher: Refresher,
     ) -> None:
         self._volume = volume
         self._path = control_socket
@@ -58,6 +68,7 @@ class Link:
         self._gate = gate
         self._recent = recent
         self._rules = rules
+        self._refresher = refresher
         self._outbox = Outbox()
         self._wake = trio.Event()
         self._lazy = trio.Event()
@@ -223,6 +234,8 @@ class Link:
             case Flush(token):
                 self._capture.tell_all()
                 self._send(Flushed(token, self._journal.last))
+            case Refresh():
+                self._refresh(message)
             case _:
                 raise RemoteProtocolError(f"daemon: {type(message).__name__} is not for a mount")
 
@@ -231,6 +244,15 @@ class Link:
             self._send(JournalTrouble(reason))
         elif reason:
             self._outbox.add(JournalTrouble(reason))
+
+    def _refresh(self, message: Refresh) -> None:
+        loop, renamed = trio.lowlevel.current_trio_token(), list[int]()
+
+        def done() -> None:
+            with contextlib.suppress(trio.RunFinishedError):
+                loop.run_sync_soon(lambda: self._send(Refreshed(message.token, tuple(renamed))))
+
+        renamed += self._refresher.take(message.stale, done)
 
     def _digested(self, sequence: int) -> None:
         self._journal.digested(sequence)

@@ -21,6 +21,7 @@ from csfs.mount.link import Link
 from csfs.mount.operations.passthrough import Handlers, PassThrough
 from csfs.mount.options import for_libfuse
 from csfs.mount.recent import Recent
+from csfs.mount.refresh import Refresher
 from csfs.mount.rules import CurrentRules, LoadRules
 from csfs.mount.settings import MountSettings
 
@@ -46,7 +47,10 @@ class Mount:
         self.handlers = Handlers(self.inodes, self.capture, self.gate)
         self.operations = PassThrough(self.handlers, ready)
         self.extension = Extension(self.handlers)
-        self.link = Link(settings.volume, settings.control_socket, self.capture, self.gate, self.recent, rules)
+        refresher = Refresher(self.inodes)
+        self.link = Link(
+            settings.volume, settings.control_socket, self.capture, self.gate, self.recent, rules, refresher
+        )
 
     async def run(self) -> None:
         """Serve until the file system is unmounted, or SIGTERM."""

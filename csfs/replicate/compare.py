@@ -6,7 +6,7 @@ of paths, in a thread, portion by portion: the loop hears of what differs alone,
 
 import logging
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -37,25 +37,33 @@ class Differences:
     gone: list[RelPath] = field(default_factory=list)
 
 
-async def compare(volume: Volume, observer: Observer, below: RelPath, *, joining: bool = False) -> None:
+async def compare(
+    volume: Volume, observer: Observer, below: RelPath, *, joining: bool = False, pace: float = 1.0
+) -> int:
     """Have every path below `below` looked at whose stamp is not the one shown, and every path that is gone.
 
-    Returns when all of them are digested. `joining`: what is here meets what the cluster has (R14).
+    Returns when all of them are digested: how many paths there are. `joining`: what is here meets what the cluster has (R14). `pace` is
+    the share of the time that may be spent on finding differences.
     """
+    reason = Reason(joining=joining, compared=not joining)
     begin, count, gone = trio.current_time(), 0, 0
     with volume.index.shown() as reader:
         parts = await volume.with_root(differences, reader, below)
+        asked_at = trio.current_time()
         while (part := await volume.with_root(lambda _: next(parts, None))) is not None:
+            found_at = trio.current_time()
             count += part.count
             gone += len(part.gone)
             for item in part.skipped:
                 volume.set_problem(item.path, f"not followed: {item.reason}")
             for path in part.racy:
-                observer.look(path, Reason(True, joining=joining))
+                observer.look(path, replace(reason, content=True))
             for path in (*filter(volume.is_followed, part.changed), *part.gone):
-                observer.look(path, Reason(joining=joining))
+                observer.look(path, reason)
             await volume.progress.wait_until(lambda: observer.looks < LOOKS_MAX)
-    observer.look(below, Reason(joining=joining))
+            await trio.sleep((found_at - asked_at) * (1 / pace - 1))
+            asked_at = trio.current_time()
+    observer.look(below, reason)
     await volume.progress.wait_until(lambda: not observer.looks and observer.idle)
     log.info(
         "%s: compared %d paths below /%s in %.1f s, %d gone",
@@ -65,6 +73,7 @@ async def compare(volume: Volume, observer: Observer, below: RelPath, *, joining
         trio.current_time() - begin,
         gone,
     )
+    return count
 
 
 def differences(root: Root, reader: Shown, below: RelPath) -> Iterator[Differences]:

@@ -5,6 +5,7 @@ volume's commits and nothing else.
 """
 
 import errno
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
@@ -13,7 +14,18 @@ from csfs.core.paths import RelPath, parent_of
 from csfs.replicate.commit_thread import CommitThread
 from csfs.replicate.signals import Signal
 from csfs.replicate.through import Through
-from csfs.wire.control import Attributes, Commit, CommitResult, CommitResults, Commits, ControlMessage, Outcome
+from csfs.wire.control import (
+    Attributes,
+    Commit,
+    CommitResult,
+    CommitResults,
+    Commits,
+    ControlMessage,
+    Outcome,
+    Refresh,
+    Refreshed,
+    Stale,
+)
 
 _UNMADE = (None, errno.EPERM)
 """A system call that was not made, or that came before the mount had read the announcement."""
@@ -28,6 +40,8 @@ REFUSED_WAIT_S_MAX = 0.2
 """How long an outcome may follow a system call that failed."""
 RESULT_WAIT_S_MAX = 5.0
 """How long the mount may take to report a system call that has returned."""
+STALE_MAX = 64
+"""Paths that the mount looks at in one step of its loop."""
 
 
 class Gate:
@@ -40,14 +54,18 @@ class Gate:
         """Directories in which the kernel was to see the last commit."""
         self._thread = thread
         self._results: dict[int, CommitResult] = {}
+        self._refreshed: dict[int, tuple[int, ...]] = {}
+        self._tokens = itertools.count(1)
         self._arrived = Signal()
         self._turn = trio.Lock()
         self.closed = False
 
-    def receive(self, message: CommitResults) -> None:
-        """Take in outcomes from the mount."""
-        for result in message.results:
-            self._results[result.id] = result
+    def receive(self, message: CommitResults | Refreshed) -> None:
+        """Take in what the mount answers."""
+        if isinstance(message, Refreshed):
+            self._refreshed[message.token] = message.renamed
+        else:
+            self._results.update((result.id, result) for result in message.results)
         self._arrived.notify()
 
     def close(self) -> None:
@@ -79,6 +97,24 @@ class Gate:
                 errors = await self._make(commits)
             await self._wait_for([commit.id for commit in commits if errors.get(commit.id) in _UNDECIDED])
             return await self._finished(commits, errors)
+
+    async def refresh(self, stale: Sequence[Stale]) -> None:
+        """Have the kernel ask the mount anew about paths that were changed without it; returns when it is going to.
+
+        Raises:
+            trio.ClosedResourceError: the mount went away, and what it had the kernel remember with it.
+        """
+        assert len(stale) <= STALE_MAX
+        token = next(self._tokens)
+        try:
+            await self._send(Refresh(token, tuple(stale)))
+        except trio.BrokenResourceError as error:
+            raise trio.ClosedResourceError("the mount went away") from error
+        await self._arrived.wait_until(lambda: self.closed or token in self._refreshed)
+        renamed = [stale[number].path for number in self._refreshed.pop(token, ())]
+        async with self._turn:
+            if renamed and not self.closed:
+                await self._thread.run(lambda: self._through.look_up(renamed))
 
     def _likely_through(self, commits: Sequence[Commit]) -> bool:
         """Return whether the mount is going to ask for all these system calls: it did the last time, in the same places."""

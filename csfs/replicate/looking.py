@@ -21,13 +21,14 @@ class Reason:
     """Why a path is to be looked at.
 
     `content` True: its bytes may have changed whatever its stamp says; False: they have not, if inode, size and mtime are
-    the same; None: they have not, if the whole stamp is the same.
+    the same; None: they have not, if the whole stamp is the same. `compared`: nobody says that something changed, a comparison asks.
     """
 
     content: bool | None = None
     moved_from: RelPath | None = None
     moved_to: RelPath | None = None
     joining: bool = False
+    compared: bool = False
 
     def merged(self, later: "Reason") -> "Reason":
         """Return what covers both."""
@@ -37,6 +38,7 @@ class Reason:
             later.moved_from or self.moved_from,
             later.moved_to or self.moved_to,
             self.joining or later.joining,
+            self.compared and later.compared,
         )
 
 

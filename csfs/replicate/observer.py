@@ -79,10 +79,17 @@ class Observer:
         for change in changes:
             self._taking = change.sequence
             self._take(change)
+            self._volume.findings.explained(change.path, change.target)
         self._taking = 0
         if changes:
             self._last = max(self._last, changes[-1].sequence)
             self._wanted.notify()
+
+    def take_unjournalled(self, changes: Sequence[Change]) -> None:
+        """Take in changes that no mount told of; a daemon that is killed before it has looked finds them by comparing."""
+        for change in changes:
+            self._take(change)
+        self._wanted.notify()
 
     def _take(self, change: Change) -> None:
         path, target = change.path, change.target
@@ -324,6 +331,12 @@ class Observer:
     def _observe(self, path: RelPath, reason: Reason, look: Look | None) -> None:
         volume = self._volume
         known = volume.index.rows.row(path)
+        volume.findings.looked(
+            path,
+            known.applied.observation if known is not None else None,
+            look.observation if look is not None else None,
+            compared=reason.compared,
+        )
         if look is None and known is None:
             return
         if look is not None:

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from collections.abc import Iterable
 
 from csfs.core.paths import RelPath, name_of, parent_of
 from csfs.store.syscalls import openat2
@@ -33,6 +34,14 @@ class Through:
         except OSError as error:
             return error.errno or errno.EIO
         return 0
+
+    def look_up(self, paths: Iterable[RelPath]) -> None:
+        """Have the mount asked what is at these paths: so it learns the names of what it knows by other ones."""
+        for path in paths:
+            try:
+                os.close(openat2(self._clone, path or b".", os.O_PATH | os.O_NOFOLLOW))
+            except OSError:
+                pass  # nothing is there any more, which is as good
 
     def _opened(self, directory: RelPath) -> int:
         return openat2(self._clone, directory or b".", os.O_PATH | os.O_DIRECTORY)

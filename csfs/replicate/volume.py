@@ -15,6 +15,7 @@ from csfs.core.versions import Scope, Vector
 from csfs.engine.volume import VolumeEngine
 from csfs.index.index import Index
 from csfs.replicate.contents import Contents, Hashes
+from csfs.replicate.findings import Findings
 from csfs.replicate.gate import Gate
 from csfs.replicate.signals import Signal
 from csfs.store.owners import Owners
@@ -112,10 +113,14 @@ class Volume:
         self.comparing = False
         self.uncompared = False
         """Whether things may have changed here that the index does not show: the tree is still to be compared."""
+        self.compared_at = -float("inf")
+        """When the whole tree was compared last, by the loop's clock."""
         self.contents = Contents()
         self.travelled = Hashes()
         self._heard: set[Scope] = set()
         self.problems: dict[RelPath, Problem] = {}
+        self.findings = Findings(name)
+        """What was changed without the mount."""
         self.exchanges: dict[str, Exchange] = {}
         self.changed = Signal()
         self.progress = Signal()

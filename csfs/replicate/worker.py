@@ -22,6 +22,7 @@ from csfs.replicate.fetcher import Fetcher
 from csfs.replicate.gate import Gate
 from csfs.replicate.observer import Observer
 from csfs.replicate.sources import Sources
+from csfs.replicate.underneath import Underneath
 from csfs.replicate.volume import Root, Volume
 from csfs.store.stage import Leftover, Stage
 from csfs.store.tree import Tree
@@ -51,6 +52,7 @@ class VolumeWorker:
         self.fetcher = Fetcher(volume)
         self.sources = Sources(volume, self.fetcher, self._discard_later)
         self.applier = Applier(volume, self.directories, self.observer, self.sources)
+        self.underneath = Underneath(volume, self.observer)
         self._discarded: list[bytes] = []
         self._mount = b""
         self._compared = volume.index.ledger.compared
@@ -86,6 +88,9 @@ class VolumeWorker:
                 self._compare,
                 self._maintain,
                 self._keep_index,
+                self.underneath.take,
+                self.underneath.tell_mount,
+                self.underneath.compare_at_times,
             ):
                 nursery.start_soon(self._keep_running, task)
 
@@ -202,6 +207,7 @@ class VolumeWorker:
                     volume.index.ledger.set_pulling(False)
                 if (ROOT in wanted or joining) and ROOT not in self.observer.compare_wanted:
                     self._compared = self._mount
+                    volume.compared_at = trio.current_time()
                     volume.uncompared = False
             except (OSError, CsfsError, trio.ClosedResourceError) as error:
                 log.error("%s: comparison failed: %s", volume.name, error)

@@ -201,6 +201,34 @@ class CommitResults(Tagged, frozen=True):
     results: tuple[CommitResult, ...]
 
 
+class Stale(msgspec.Struct, frozen=True, array_like=True):
+    """A path that somebody changed without the mount. `inode` is what was known to be there, 0 for nothing.
+
+    `named`: the name may stand for something else than it did.
+    """
+
+    path: RelPath
+    inode: int
+    named: bool
+
+
+class Refresh(Tagged, frozen=True):
+    """Have the kernel ask anew about these paths; answered by `Refreshed` once it is going to."""
+
+    token: int
+    stale: tuple[Stale, ...]
+
+
+class Refreshed(Tagged, frozen=True):
+    """`renamed` are those of the paths whose object the kernel knows by another name, as places in `stale`.
+
+    The mount learns the new name when somebody looks it up: the daemon does so through its clone.
+    """
+
+    token: int
+    renamed: tuple[int, ...]
+
+
 # ------------------------------------------------------------------------------------------------ command line → daemon
 
 
@@ -240,6 +268,8 @@ ControlMessage = (
     | Flushed
     | Commits
     | CommitResults
+    | Refresh
+    | Refreshed
     | Request
     | Reply
     | Progress

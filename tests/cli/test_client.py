@@ -30,6 +30,14 @@ STATUS: dict[str, Any] = {
             "pending": 5,
             "conflicts": 1,
             "problems": [{"path": "[bold]x", "reason": "immutable"}],
+            "alarms": [],
+            "underneath": {
+                "watched": False,
+                "reason": "not permitted here",
+                "noticed": 9,
+                "count": 7,
+                "changes": [{"path": "y", "what": "written", "time": 1.0, "pid": 12, "program": "vi"}],
+            },
             "journal_backlog": 6,
         }
     ],
@@ -153,6 +161,9 @@ def test_status_shows_volumes_peers_and_problems(host: Host) -> None:
         "stopped: another root",
         "1234",
         "etc: [bold]x: immutable",
+        "etc: changes under the mount are found by comparing alone: not permitted here",
+        "etc: changed under the mount: /y: written, by vi (12)",
+        "etc: 7 changes under the mount in all",
         "etc 3",
         "1.2 s",
         "2.0 KiB",
@@ -167,6 +178,25 @@ def test_status_without_trouble_is_exit_code_0(host: Host) -> None:
         shown = host.ok("status")
     assert "csfs volume add" in shown
     assert "csfs invite" in shown
+
+
+def test_compare_lists_what_was_changed_without_the_mount(host: Host) -> None:
+    found = [
+        {"path": "y", "what": "written", "time": 1.0, "pid": 12, "program": ""},
+        {"path": "z", "what": "removed", "time": 1.0, "pid": None, "program": ""},
+    ]
+    answers = [{"volume": "etc", "paths": 3, "changes": found}, {"volume": "etc", "paths": 3, "changes": []}]
+    with daemon(host, lambda _: [Reply(0, answers.pop(0))]) as requests:
+        ended = host.run("compare", "/etc/../etc/d")
+        nothing = host.ok("compare", "/etc")
+    assert [request.arguments["path"] for request in requests] == ["/etc/d", "/etc"]
+    assert ended.code == 1
+    assert ended.out.splitlines() == [
+        "/y: written, by a process that has ended (12)",
+        "/z: removed",
+        "3 paths, 2 changed without the mount",
+    ]
+    assert nothing == "3 paths, 0 changed without the mount\n"
 
 
 def test_wait_passes_on_what_it_was_asked(host: Host) -> None:

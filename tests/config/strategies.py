@@ -38,7 +38,11 @@ def volume_settings(draw: st.DrawFn, name: str, members: tuple[str, ...]) -> Vol
     places = draw(unique(st.sampled_from((*members, settings.DEFAULT_PATH)), 1))
     paths = tuple(sorted((place, f"/srv/{name}/at {place}") for place in places))
     groups = tuple(draw(st.lists(group_settings(members), max_size=2)))
-    return VolumeSettings(name, paths, draw(st.sampled_from(["", *PROFILES])), groups)
+    profile, compare = (
+        draw(st.sampled_from(["", *PROFILES])),
+        draw(st.sampled_from(["1d", "90", "1.5h", settings.NEVER])),
+    )
+    return VolumeSettings(name, paths, profile, groups, draw(st.booleans()), compare)
 
 
 @st.composite

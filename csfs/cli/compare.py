@@ -1,0 +1,33 @@
+"""`csfs compare`: finds what was changed without the mount, now."""
+
+import os
+from typing import Any
+
+import click
+
+from csfs.cli import client, output
+from csfs.config.home import Home
+from csfs.errors import ExitCode
+
+
+@click.command("compare")
+@click.argument("path", type=click.Path())
+@click.option("--json", "machine", is_flag=True, help="For programs.")
+@click.pass_obj
+def command(home: Home, path: str, machine: bool) -> int:
+    """Find what was changed without the mount at or below PATH, and send it like any other change. Exit code 1: there was something."""
+    value = client.ask(home, "compare", {"path": os.path.abspath(path)}, timeout_s=None)
+    if machine:
+        output.as_json(value)
+    else:
+        for change in value["changes"]:
+            click.echo(shown(change))
+        click.echo(f"{value['paths']} paths, {len(value['changes'])} changed without the mount")
+    return ExitCode.FOUND if value["changes"] else ExitCode.DONE
+
+
+def shown(change: dict[str, Any]) -> str:
+    """Return one change that was made without the mount, for people."""
+    program = change["program"] or "a process that has ended"
+    by = f", by {program} ({change['pid']})" if change["pid"] else ""
+    return f"/{change['path']}: {change['what']}{by}"
