@@ -23,6 +23,7 @@ from tests.cluster.networks import Network, network
 
 PORT = 30866
 ROUND_S = 300.0
+MINUTE_S = 60.0
 QUIET_S_MAX = 240.0
 PATHS_MAX = 4_000
 TOP = Path(__file__).parent.parent.parent
@@ -78,16 +79,19 @@ class Soak:
                     (host.member.tree / top / name).write_text(f"{name} of {number}\n")
 
     def _rounds(self, seconds: float) -> list[str]:
-        count = max(1, round(seconds / ROUND_S))
-        for number in range(count):
-            if number == count // 2 and count > 2:
+        deadline, half = self._begin + seconds, self._begin + seconds / 2
+        number = 0
+        while number == 0 or time.monotonic() < deadline - MINUTE_S:
+            now = time.monotonic()
+            if now > half and number > 2 and not self.harms.spare:
                 self.harms.spare = frozenset({"daemon of alpha", "mount of beta"})
                 self.say("from now on alpha's daemon and beta's mount are spared, so that their growth can be seen")
                 self.samples.clear()
-            found = self._round(number, seconds / count)
+            found = self._round(number, min(ROUND_S, max(deadline - now, MINUTE_S / 3)))
             if found:
                 return self._failed(found)
             self._trim()
+            number += 1
         return self._failed(found) if (found := self._grown()) else []
 
     def _grown(self) -> list[str]:

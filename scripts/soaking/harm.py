@@ -4,7 +4,9 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
 import threading
+import time
 from collections.abc import Callable
 
 from scripts.soaking.hosts import Host
@@ -15,6 +17,7 @@ DOWN_S_MAX = 8.0
 CUT_S_MAX = 25.0
 FULL_S_MAX = 15.0
 STOPPED_S_MAX = 6.0
+UMOUNT_S_MAX = 10.0
 
 Harm = tuple[str, Callable[[], None]]
 
@@ -105,12 +108,15 @@ class Harms:
         host.make_room()
 
     def _remounted(self, host: Host) -> None:
-        # Politely: who had a file open while it is unmounted lazily writes through the old mount, beside those on the plain directory.
-        until(
-            lambda: host.member.csfs("umount", str(host.member.tree), check=False).returncode == 0,
-            "it is unmounted",
-            60,
-        )
+        """Unmount as soon as nobody has a file open, and mount again; leave it mounted if that does not happen.
+
+        Not lazily: who had a file open then writes through the old mount, beside those on the plain directory.
+        """
+        deadline = time.monotonic() + UMOUNT_S_MAX
+        while subprocess.run(["umount", host.member.tree], capture_output=True, check=False).returncode:
+            if time.monotonic() > deadline or not self.wait(0.01):
+                return
+        until(lambda: not host.is_running("parent"), f"the parent of {host.name} has ended", 60)
         self.wait(self._dice.uniform(0, 2))
         host.member.mount()
 
