@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_PAGES = 4_000
 CHECKPOINTS_AT_ONCE_MAX = 8
+LOG_PAGES_MAX = 64_000
+"""Who writes a great deal waits while the log is longer: it can be begun anew only once nobody has written for a moment."""
 LOG_SIZE_MAX = 64 << 20
 """What a log that was larger is cut to once it is begun anew."""
 UNWRITABLE = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError)
@@ -135,6 +137,11 @@ class Database:
         """Whether the log has grown so far that `checkpoint` is due."""
         return self.wal_pages > CHECKPOINT_PAGES
 
+    @property
+    def is_log_long(self) -> bool:
+        """Whether what can wait should not be written now."""
+        return self.wal_pages > LOG_PAGES_MAX
+
     def checkpoint(self) -> None:
         """Move the log into the file; for a thread: uses a connection of its own, and never blocks a writer.
 
@@ -148,6 +155,7 @@ class Database:
             for _ in range(CHECKPOINTS_AT_ONCE_MAX):
                 pages, moved = other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
                 if moved >= pages:
+                    self.wal_pages = 0  # whoever has written since says otherwise, or will the next time
                     return
         except apsw.Error as error:
             log.warning("%s: its log stays as it is for now: %s", self.path, error)

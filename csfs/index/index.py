@@ -66,6 +66,11 @@ class Index:
         """Whether `checkpoint` is due."""
         return self._database.wants_checkpoint
 
+    @property
+    def is_log_long(self) -> bool:
+        """Whether what can wait should not be written before a `checkpoint`."""
+        return self._database.is_log_long
+
     def checkpoint(self) -> None:
         """Move SQLite's log into the file; for a thread."""
         self._database.checkpoint()

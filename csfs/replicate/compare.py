@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 LOOKS_MAX = 2_000
 """How many paths may wait to be looked at before the walk goes on."""
+LOG_PATIENCE_S = 60.0
+"""The index's log may grow after that: somebody reads the index, and does not stop."""
 
 
 @dataclass(slots=True)
@@ -60,6 +62,8 @@ async def compare(
                 observer.look(path, replace(reason, content=True))
             for path in (*filter(volume.is_followed, part.changed), *part.gone):
                 observer.look(path, reason)
+            with trio.move_on_after(LOG_PATIENCE_S):
+                await volume.progress.wait_until(lambda: not volume.index.is_log_long)
             await volume.progress.wait_until(lambda: observer.looks < LOOKS_MAX)
             await trio.sleep((found_at - asked_at) * (1 / pace - 1))
             asked_at = trio.current_time()

@@ -3,10 +3,12 @@
 from collections import OrderedDict
 
 CONTENTS_SIZE_MAX = 16 * 1024 * 1024
+ENTRY_SIZE = 250
+"""What an entry takes beside its bytes, about."""
 
 
 class Contents:
-    """The most recent contents, bounded in bytes; what falls out is read from disk, or asked for, again."""
+    """The most recent contents, bounded in the bytes that they take; what falls out is read from disk, or asked for, again."""
 
     def __init__(self, size_max: int = CONTENTS_SIZE_MAX) -> None:
         self._size_max = size_max
@@ -21,10 +23,10 @@ class Contents:
         if content_hash in self._by_hash or len(data) > self._size_max:
             return
         self._by_hash[content_hash] = data
-        self._size += len(data)
+        self._size += len(data) + ENTRY_SIZE
         while self._size > self._size_max:
             _, dropped = self._by_hash.popitem(last=False)
-            self._size -= len(dropped)
+            self._size -= len(dropped) + ENTRY_SIZE
 
     def get(self, content_hash: bytes) -> bytes | None:
         """Return the content if it is still held."""
@@ -34,7 +36,7 @@ class Contents:
         """Let go of a content that was used."""
         data = self._by_hash.pop(content_hash, None)
         if data is not None:
-            self._size -= len(data)
+            self._size -= len(data) + ENTRY_SIZE
 
 
 class Hashes:

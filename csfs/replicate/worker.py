@@ -278,6 +278,7 @@ class VolumeWorker:
             await trio.sleep(CHECKPOINT_S)
             if index.wants_checkpoint:
                 await trio.to_thread.run_sync(index.checkpoint)
+                self.volume.progress.notify()
             if index.trouble:
                 index.try_again()
                 log.info("%s: the index can be written again", self.volume.name)

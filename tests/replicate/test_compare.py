@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from csfs.core.paths import RESERVED, ROOT, RelPath, is_below
 from csfs.core.records import NOTHING_KNOWN
 from csfs.core.rows import Row
 from csfs.core.versions import Scope
-from csfs.index import shown
+from csfs.index import database, shown
 from csfs.replicate.compare import Differences, compare, differences
 from csfs.replicate.volume import Volume
 from csfs.store import scanning
@@ -137,6 +138,34 @@ async def test_each_kind_of_change_is_taken_in(tmp_path: Path, nursery: trio.Nur
     assert same is not None
     assert again is not None
     assert again.record == same.record
+
+
+async def test_a_comparison_lets_the_index_begin_its_log_anew(
+    tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanning, "CHUNK_SIZE", 10)
+    monkeypatch.setattr(database, "LOG_PAGES_MAX", 20)
+    volume, done = made_volume(tmp_path), trio.Event()
+    for number in range(100):
+        (tmp_path / "tree" / f"{number}").touch()
+    observer = observer_of(volume)
+    nursery.start_soon(observer.run)
+
+    async def compare_all() -> None:
+        await compare(volume, observer, ROOT)
+        done.set()
+
+    nursery.start_soon(compare_all)
+    with trio.fail_after(10):
+        await volume.progress.wait_until(lambda: volume.index.is_log_long and not observer.looks)
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        assert volume.index.rows.counts()[0] < 101
+        while not done.is_set():
+            volume.index.checkpoint()
+            assert not volume.index.is_log_long
+            volume.progress.notify()
+            await trio.testing.wait_all_tasks_blocked()
+    assert volume.index.rows.counts() == (101, 0)
 
 
 def test_nothing_is_gone_below_what_cannot_be_looked_into(tmp_path: Path) -> None:
