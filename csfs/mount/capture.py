@@ -17,7 +17,9 @@ from csfs.mount.rules import SyncedRules
 from csfs.mount.writers import Writer
 
 Listener = Callable[[Change, tuple[RelPath, ...], bool], None]
-"""Called with each row, all known paths of its object, and whether the daemon can wait for the row that is bound to follow."""
+"""Called with each row, further paths of its object, and whether the daemon can wait for the row that is bound to follow."""
+
+NOBODY = Writer(0, 0, "")
 
 
 class OpenFile:
@@ -36,7 +38,7 @@ class OpenFile:
         self.writing = 0
         self.dirty = False
         self.extents = Extents()
-        self.writer = Writer(0, 0, "")
+        self.writer = NOBODY
         self.displaced: RelPath | None = None
         self.kept = b""
         self.doomed = False
@@ -121,6 +123,10 @@ class Capture:
             return path if path is not None and self.rules.is_synced(path) else None
         return next((path for path in map(self._synced, node.names) if path is not None), None)
 
+    def _other_paths(self, node: Node) -> tuple[RelPath, ...]:
+        """Return all paths of an object that has several."""
+        return self._inodes.paths_of(node) if len(node.names) > 1 else ()
+
     # ------------------------------------------------------------------------------------------------ names and attributes
 
     def created(self, name: Name, writer: Writer, still_open: bool = False) -> None:
@@ -176,7 +182,7 @@ class Capture:
     def attributes_set(self, node: Node, writer: Writer) -> None:
         path = self._synced_path(node)
         if path is not None:
-            self._append(ChangeKind.META, path, writer, names=self._inodes.paths_of(node))
+            self._append(ChangeKind.META, path, writer, names=self._other_paths(node))
 
     # ------------------------------------------------------------------------------------------------------- contents
 
@@ -237,7 +243,7 @@ class Capture:
             program=file.writer.program,
         )
         file.doomed = False
-        self._told(change, () if displaced else self._inodes.paths_of(file.node))
+        self._told(change, () if displaced else self._other_paths(file.node))
 
     def tell_all(self) -> None:
         """Tell of every file that has something to tell, without waiting for its release."""

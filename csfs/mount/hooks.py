@@ -46,6 +46,7 @@ class Slot:
             OSError: there is none, or this machine is of another kind.
         """
         self._address = _slot_of(library, symbol)
+        self._before = 0
 
     def redirect(self, function: int) -> None:
         """Have the library call `function`, an address, from now on.
@@ -54,7 +55,13 @@ class Slot:
             OSError: the slot cannot be made writable.
         """
         _make_writable(self._address)
-        ctypes.c_uint64.from_address(self._address).value = function
+        slot = ctypes.c_uint64.from_address(self._address)
+        self._before = slot.value
+        slot.value = function
+
+    def restore(self) -> None:
+        """Have the library call what it called before `redirect`."""
+        ctypes.c_uint64.from_address(self._address).value = self._before
 
 
 def _slot_of(library: ctypes.CDLL, symbol: bytes) -> int:

@@ -59,11 +59,8 @@ OPERATIONS = (
 """The fields of struct fuse_lowlevel_ops, in order: each is a pointer to a function."""
 
 CAP_DONT_MASK = 1 << 6
-CAP_SPLICE_READ = 1 << 9
 CAP_CACHE_SYMLINKS = 1 << 23
-BUFFER_IS_DESCRIPTOR = 1 << 1
 IOCTL_IS_DIRECTORY = 1 << 4
-WRITE_KILLS_PRIVILEGES = 1 << 2
 
 Pointer = ctypes.c_void_p
 
@@ -102,27 +99,29 @@ class Context(ctypes.Structure):
     _fields_ = (("uid", ctypes.c_uint32), ("gid", ctypes.c_uint32), ("pid", ctypes.c_int32), ("umask", ctypes.c_uint32))
 
 
-class Buffers(ctypes.Structure):
-    """struct fuse_bufvec with its first buffer."""
+class Buffer(ctypes.Structure):
+    """struct fuse_buf."""
 
     _fields_ = (
-        ("count", ctypes.c_size_t),
-        ("index", ctypes.c_size_t),
-        ("offset", ctypes.c_size_t),
         ("size", ctypes.c_size_t),
         ("flags", ctypes.c_int),
-        ("memory", ctypes.c_size_t),
+        ("memory", ctypes.c_void_p),
         ("descriptor", ctypes.c_int),
         ("position", ctypes.c_int64),
     )
 
 
+class Vector(ctypes.Structure):
+    """struct iovec."""
+
+    _fields_ = (("address", ctypes.c_size_t), ("length", ctypes.c_size_t))
+
+
 SESSION_NEW = ctypes.PYFUNCTYPE(Pointer, Pointer, Pointer, ctypes.c_size_t, Pointer)
 INIT = ctypes.PYFUNCTYPE(None, Pointer, ctypes.POINTER(Connection))
 _FILE = ctypes.POINTER(FileInfo)
-OPENDIR = ctypes.PYFUNCTYPE(None, Pointer, ctypes.c_uint64, _FILE)
-GETXATTR = ctypes.PYFUNCTYPE(None, Pointer, ctypes.c_uint64, ctypes.c_char_p, ctypes.c_size_t)
-WRITE_BUF = ctypes.PYFUNCTYPE(None, Pointer, ctypes.c_uint64, ctypes.POINTER(Buffers), ctypes.c_int64, _FILE)
+RECEIVE = ctypes.PYFUNCTYPE(ctypes.c_int, Pointer, ctypes.POINTER(Buffer))
+WRITEV = ctypes.PYFUNCTYPE(ctypes.c_ssize_t, ctypes.c_int, ctypes.POINTER(Vector), ctypes.c_int)
 FALLOCATE = ctypes.PYFUNCTYPE(None, Pointer, ctypes.c_uint64, ctypes.c_int, ctypes.c_int64, ctypes.c_int64, _FILE)
 LSEEK = ctypes.PYFUNCTYPE(None, Pointer, ctypes.c_uint64, ctypes.c_int64, ctypes.c_int, _FILE)
 IOCTL = ctypes.PYFUNCTYPE(
@@ -164,7 +163,6 @@ def loaded() -> ctypes.PyDLL:
             "fuse_reply_err": (Pointer, ctypes.c_int),
             "fuse_reply_write": (Pointer, ctypes.c_size_t),
             "fuse_reply_lseek": (Pointer, ctypes.c_int64),
-            "fuse_reply_open": (Pointer, ctypes.POINTER(FileInfo)),
             "fuse_reply_ioctl": (Pointer, ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t),
         }
         for name, types in signatures.items():
@@ -178,9 +176,34 @@ def loaded() -> ctypes.PyDLL:
     return library
 
 
-def cache_directory_bits(library: ctypes.PyDLL) -> int:
-    """Return the bits of `FileInfo` that let the kernel keep a directory's entries: keep_cache and cache_readdir."""
-    return 1 << 2 | (1 << 7 if library.fuse_version() >= 315 else 1 << 6)
+def itself() -> ctypes.PyDLL:
+    """Return libfuse's shared object, which is loaded already.
+
+    Raises:
+        OSError: it has another name.
+    """
+    return ctypes.PyDLL("libfuse3.so.3")
+
+
+_libc = ctypes.PyDLL(None)
+_libc.malloc.argtypes = (ctypes.c_size_t,)
+_libc.malloc.restype = ctypes.c_void_p
+_libc.writev.argtypes = (ctypes.c_int, ctypes.POINTER(Vector), ctypes.c_int)
+_libc.writev.restype = ctypes.c_ssize_t
+
+
+def allocated(size: int) -> int:
+    """Return memory of `size` bytes that whoever gets it returns with free(3)."""
+    address: int | None = _libc.malloc(size)
+    if address is None:
+        raise MemoryError
+    return address
+
+
+def writev(descriptor: int, vectors: "ctypes._Pointer[Vector]", count: int) -> int:
+    """Call writev(2) and leave errno as it is, for a caller written in C."""
+    written: int = _libc.writev(descriptor, vectors, count)
+    return written
 
 
 def check_operations(table: Table, size: int) -> None:

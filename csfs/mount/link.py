@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -89,8 +90,11 @@ class Link:
         if self._connected:
             self._outbox.add_row(change)
             if lazy:
-                self._lazy.set()
-            elif trio.current_time() - self._sent_at < BUSY_INTERVAL_S:
+                if not self._lazy.is_set():
+                    self._lazy.set()
+            elif self._wake.is_set():
+                pass  # it goes with those that wait already
+            elif time.monotonic() - self._sent_at < BUSY_INTERVAL_S:
                 self._wake.set()
             else:
                 self._send_now()
@@ -107,7 +111,7 @@ class Link:
             self._hurry.set()
             return
         data = b"".join(self._codec.encoded(message) for message in self._outbox.taken())
-        self._sent_at = trio.current_time()
+        self._sent_at = time.monotonic()
         try:
             taken = os.write(self._socket, data) if data else 0
         except BlockingIOError:
@@ -179,7 +183,7 @@ class Link:
             for message in self._outbox.taken():
                 await stream.send_all(codec.encoded(message))
             self._writing = False
-            self._sent_at = trio.current_time()
+            self._sent_at = time.monotonic()
             # Rows may wait for company; somebody waits for an answer.
             with trio.move_on_after(BUSY_INTERVAL_S):
                 await self._hurry.wait()

@@ -1,13 +1,12 @@
-"""A stand-in for the parts of trio that pyfuse3's session loop uses: it looks for the next request before it goes to sleep.
+"""The mount's loop, in the place of what pyfuse3's session loop takes from trio: it looks for the next request before it sleeps.
 
 Waking a sleeping process costs several times what a request does. A program that has just got its answer usually asks again at
-once, so after a request the loop polls for a little while and sleeps only then. Handlers that wait (fsync) let other tasks run as
-ever, and every few requests a real checkpoint does.
+once, so after a request the loop looks for another one for a little while and sleeps only then. Handlers that wait (fsync) let other
+tasks run as ever, and every millisecond all tasks get their turn.
 
 pyfuse3 takes its trio from a module attribute, which is how its own asyncio support replaces it.
 """
 
-import os
 import select
 import time
 from types import SimpleNamespace, TracebackType
@@ -15,8 +14,16 @@ from types import SimpleNamespace, TracebackType
 import pyfuse3
 import trio
 
+from csfs.mount import syscalls
+from csfs.mount.intake import Intake
+
 SPIN_S = 100e-6
-REQUESTS_PER_CHECKPOINT = 32
+SAME_CORE_PATIENCE_MS = 1
+"""A caller on this very core gets it at once: sched_yield would let everybody else have it first, for a whole slice (Linux 6.18)."""
+TURN_S = 1e-3
+"""Other tasks wait no longer than this (and the request at hand) while requests come without a pause."""
+CORE_INTERVAL_S = 5e-3
+"""To look where a caller runs costs as much as a request."""
 
 
 class EagerLock:
@@ -38,50 +45,76 @@ class EagerLock:
         self._waiting.unpark()
 
 
-class SpinningReader:
-    """Waits for requests of one FUSE connection."""
+class Reader:
+    """Waits for requests of one FUSE connection, and has those answered that are not libfuse's."""
 
-    def __init__(self) -> None:
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
         self._poll: select.poll | None = None
-        self._since_checkpoint = 0
-        self._has_served = False
+        self._turn_ends_s = 0.0
+        self._patience_ms = 0
+        self._look_at_core_s = 0.0
+        self._ends = False
+
+    def end(self) -> None:
+        """End pyfuse3's loop, also while requests keep coming."""
+        self._ends = True
+        pyfuse3.terminate()
 
     async def wait_readable(self, descriptor: int) -> None:
-        """Return when there is a request: at once, after a little polling, or after a sleep."""
+        """Return when there is a request for libfuse, or when the session ends; others are answered meanwhile."""
         if self._poll is None:
             self._poll = select.poll()
             self._poll.register(descriptor, select.POLLIN)
-        if self._has_served and self._since_checkpoint < REQUESTS_PER_CHECKPOINT and self._polled():
-            self._since_checkpoint += 1
-            return
-        self._since_checkpoint = 0
-        self._has_served = True
-        await trio.lowlevel.wait_readable(descriptor)
+        while not self._ends:
+            if time.perf_counter() >= self._turn_ends_s:
+                await trio.lowlevel.checkpoint()
+                self._begin_turn()
+            if self._looked(descriptor):
+                return
+            if time.perf_counter() < self._turn_ends_s:
+                await trio.lowlevel.wait_readable(descriptor)
+                self._begin_turn()
 
-    def _polled(self) -> bool:
+    def _begin_turn(self) -> None:
+        """Other tasks had their turn. Look where the last caller runs: to spin on its very core would keep it from asking."""
+        now_s = time.perf_counter()
+        self._turn_ends_s = now_s + TURN_S
+        if now_s > self._look_at_core_s and (caller := self._intake.caller):
+            self._look_at_core_s = now_s + CORE_INTERVAL_S
+            self._patience_ms = SAME_CORE_PATIENCE_MS if syscalls.core_of(caller) == syscalls.own_core() else 0
+
+    def _looked(self, descriptor: int) -> bool:
+        """Answer requests until there has been none for a while, or the turn is over; True at one that is for libfuse."""
         assert self._poll is not None
-        deadline = time.perf_counter() + SPIN_S
+        poll, serve_one, clock = self._poll.poll, self._intake.serve_one, time.perf_counter
+        patience_ms, spin_s = (0, 0.0) if self._intake.has_waiting else (self._patience_ms, SPIN_S)
+        turn_ends_s = self._turn_ends_s
+        spin_ends_s = clock() + spin_s
         while True:
-            if self._poll.poll(0):
+            if not poll(patience_ms):
+                if patience_ms or clock() > spin_ends_s:
+                    return False
+            elif serve_one(descriptor):
+                now_s = clock()
+                if now_s > turn_ends_s:
+                    return False
+                spin_ends_s = now_s + spin_s
+            else:
                 return True
-            if time.perf_counter() > deadline:
-                return False
-            os.sched_yield()  # the program that is about to ask may be waiting for this very core
 
-
-def install() -> None:
-    """Have pyfuse3 use the stand-in."""
-    reader = SpinningReader()
-    stand_in = SimpleNamespace(
-        Lock=EagerLock,
-        ClosedResourceError=trio.ClosedResourceError,
-        open_nursery=trio.open_nursery,
-        from_thread=trio.from_thread,
-        lowlevel=SimpleNamespace(
-            current_task=trio.lowlevel.current_task,
-            current_trio_token=trio.lowlevel.current_trio_token,
-            notify_closing=trio.lowlevel.notify_closing,
-            wait_readable=reader.wait_readable,
-        ),
-    )
-    setattr(pyfuse3, "trio", stand_in)  # noqa: B010 - its type hints leave the attribute out
+    def install(self) -> None:
+        """Have pyfuse3 use this instead of trio."""
+        stand_in = SimpleNamespace(
+            Lock=EagerLock,
+            ClosedResourceError=trio.ClosedResourceError,
+            open_nursery=trio.open_nursery,
+            from_thread=trio.from_thread,
+            lowlevel=SimpleNamespace(
+                current_task=trio.lowlevel.current_task,
+                current_trio_token=trio.lowlevel.current_trio_token,
+                notify_closing=trio.lowlevel.notify_closing,
+                wait_readable=self.wait_readable,
+            ),
+        )
+        setattr(pyfuse3, "trio", stand_in)  # noqa: B010 - its type hints leave the attribute out

@@ -3,10 +3,12 @@
 from collections import deque
 
 from csfs.core.changes import Change
-from csfs.core.paths import ROOT, RelPath, ancestors_of
+from csfs.core.paths import ROOT, RelPath, ancestors_of, parent_of
 
 ROWS_MAX = 200_000
 """Beyond this, the oldest are forgotten one by one, and every commit decided before them is refused instead."""
+
+DIRECTORIES_REMEMBERED_MAX = 1_000
 
 
 class Recent:
@@ -20,6 +22,8 @@ class Recent:
         self._rows: deque[tuple[int, RelPath]] = deque()
         self._at: dict[RelPath, int] = {}
         self._below: dict[RelPath, int] = {}
+        self._above: dict[RelPath, list[RelPath]] = {}
+        """A directory, and those above it: changes come many to a directory."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -28,16 +32,28 @@ class Recent:
         """Take note of a row at `path`. Sequences never fall."""
         self._rows.append((sequence, path))
         self._at[path] = sequence
-        for above in ancestors_of(path):
+        for above in self._ancestors_of(path):
             self._below[above] = sequence
         if len(self._rows) > ROWS_MAX:
             self._forget_oldest()
 
     def note_change(self, change: Change, names: tuple[RelPath, ...] = ()) -> None:
         """Take note of a change at its path, its target, and all other `names` of the object."""
-        for path in {change.path, change.target, *names}:
-            if path is not None:
-                self.note(change.sequence, path)
+        self.note(change.sequence, change.path)
+        if change.target is not None or names:
+            for path in {change.target, *names}:
+                if path is not None and path != change.path:
+                    self.note(change.sequence, path)
+
+    def _ancestors_of(self, path: RelPath) -> list[RelPath]:
+        """Return the directories above `path`, from memory if it can be."""
+        parent = parent_of(path)
+        above = self._above.get(parent)
+        if above is None:
+            if len(self._above) >= DIRECTORIES_REMEMBERED_MAX:
+                self._above.clear()
+            above = self._above[parent] = ancestors_of(path)
+        return above if path else []
 
     def digested(self, sequence: int) -> None:
         """Forget rows up to `sequence`. A commit that was decided before one of them is refused from now on."""
@@ -49,7 +65,7 @@ class Recent:
         self.floor = max(self.floor, sequence)
         if self._at.get(path) == sequence:
             del self._at[path]
-        for above in ancestors_of(path):
+        for above in self._ancestors_of(path):
             if self._below.get(above) == sequence:
                 del self._below[above]
 

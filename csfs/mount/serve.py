@@ -17,6 +17,7 @@ from csfs.mount.capture import Capture
 from csfs.mount.extension import Extension
 from csfs.mount.gate import Gate
 from csfs.mount.inodes import Inodes
+from csfs.mount.intake import Intake
 from csfs.mount.link import Link
 from csfs.mount.operations.passthrough import Handlers, PassThrough
 from csfs.mount.options import for_libfuse
@@ -46,7 +47,9 @@ class Mount:
         self.gate = Gate(self.inodes, self.capture, self.recent)
         self.handlers = Handlers(self.inodes, self.capture, self.gate)
         self.operations = PassThrough(self.handlers, ready)
-        self.extension = Extension(self.handlers)
+        self.intake = Intake(self.handlers)
+        self.extension = Extension(self.handlers, self.intake)
+        self.reader = loop.Reader(self.intake)
         refresher = Refresher(self.inodes)
         self.link = Link(
             settings.volume, settings.control_socket, self.capture, self.gate, self.recent, rules, refresher
@@ -74,7 +77,7 @@ class Mount:
                 if number == signal.SIGUSR1:
                     log.info("%s", self.inodes.described())
                 else:
-                    pyfuse3.terminate()
+                    self.reader.end()
 
     def close(self) -> None:
         """Tell the journal what is left to tell, and close it clean."""
@@ -105,7 +108,7 @@ def serve(settings: MountSettings, options: frozenset[str], root: int, load_rule
     os.umask(0o077)  # the journal names files, and who writes them
     mount = Mount(settings, root, load_rules, lambda: _tell_ready(ready))
     os.umask(0)  # the kernel has applied the caller's
-    loop.install()
+    mount.reader.install()
     mount.extension.install()
     pyfuse3.init(mount.operations, settings.path, options_of(settings.volume, options))
     _leave_namespace(settings.path)

@@ -1,6 +1,7 @@
 """System calls that only a mount needs, on descriptors and byte names. Each raises OSError like those of `os`."""
 
 import ctypes
+import errno
 import os
 
 CLONE_NEWNS = 0x00020000
@@ -58,9 +59,16 @@ _mount_setattr.argtypes = (
     ctypes.c_size_t,
 )
 
-_pwrite = _libc.pwrite
-_pwrite.restype = ctypes.c_ssize_t
-_pwrite.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64)
+_chmod_at = _libc["syscall"]
+_chmod_at.restype = ctypes.c_long
+_chmod_at.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint, ctypes.c_uint)
+_chown_at = _libc.fchownat
+_chown_at.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint, ctypes.c_uint, ctypes.c_int)
+_SYS_FCHMODAT2 = 452
+_getcpu = _libc.sched_getcpu
+_STAT_CORE = 36
+"""The field `processor` of proc(5), counted from the one after the name."""
+_NOBODY = 0xFFFF_FFFF
 _fallocate = _libc.fallocate
 _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
@@ -101,6 +109,21 @@ def open_by_handle(mount: int, handle: bytes, flags: int) -> int:
     if descriptor < 0:
         raise _failed()
     return descriptor
+
+
+def own_core() -> int:
+    """Return the core that the calling thread runs on."""
+    core: int = _getcpu()
+    return core
+
+
+def core_of(thread: int) -> int:
+    """Return the core that a thread ran on last, -1 where that cannot be seen (it is gone, or of another pid namespace)."""
+    try:
+        with open(f"/proc/{thread}/stat", "rb", buffering=0) as file:
+            return int(file.read(1024).rpartition(b")")[2].split()[_STAT_CORE])
+    except (OSError, IndexError, ValueError):
+        return -1
 
 
 def unshare(flags: int) -> None:
@@ -155,12 +178,19 @@ def remount(path: bytes, flags: int) -> None:
         raise _failed(path)
 
 
-def pwrite_from(descriptor: int, address: int, size: int, offset: int) -> int:
-    """Write `size` bytes from memory at `address`; return how many were written."""
-    written: int = _pwrite(descriptor, address, size, offset)
-    if written < 0:
+def chmod(descriptor: int, mode: int) -> None:
+    """Set the mode of what a descriptor has open, O_PATH or not; not a symlink's."""
+    if _chmod_at(_SYS_FCHMODAT2, descriptor, b"", mode, AT_EMPTY_PATH) == 0:
+        return
+    if ctypes.get_errno() != errno.ENOSYS:
         raise _failed()
-    return written
+    os.chmod(f"/proc/self/fd/{descriptor}", mode)  # before Linux 6.6
+
+
+def chown(descriptor: int, uid: int, gid: int) -> None:
+    """Set owner and group of what a descriptor has open, O_PATH or not, a symlink's own too; -1 leaves one as it is."""
+    if _chown_at(descriptor, b"", uid & _NOBODY, gid & _NOBODY, AT_EMPTY_PATH) != 0:
+        raise _failed()
 
 
 def fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:

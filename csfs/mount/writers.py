@@ -34,20 +34,21 @@ class Programs:
     """Names of programs by thread id, read from /proc at most once a second each."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[int, tuple[str, float]] = OrderedDict()
+        self._known: OrderedDict[int, tuple[Writer, float]] = OrderedDict()
 
     def writer(self, uid: int, pid: int) -> Writer:
         """Return who the kernel says made a request."""
         now = time.monotonic()
         known = self._known.get(pid)
         if known is not None and now - known[1] < PROGRAM_FRESH_S:
-            return Writer(uid, pid, known[0])
-        program = _program(pid)
-        self._known[pid] = (program, now)
+            writer = known[0]
+            return writer if writer.uid == uid else Writer(uid, pid, writer.program)
+        writer = Writer(uid, pid, _program(pid))
+        self._known[pid] = (writer, now)
         self._known.move_to_end(pid)
         if len(self._known) > PROGRAMS_KNOWN_MAX:
             self._known.popitem(last=False)
-        return Writer(uid, pid, program)
+        return writer
 
 
 def _program(pid: int) -> str:

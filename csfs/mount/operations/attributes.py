@@ -5,15 +5,17 @@ import stat
 
 import pyfuse3
 
+from csfs.mount import syscalls
 from csfs.mount.inodes import Node
-from csfs.mount.operations.base import Answer, Base, Target
+from csfs.mount.operations import privileges
+from csfs.mount.operations.base import Answer, Base
 from csfs.mount.writers import Caller, Writer
 
 
 class Wanted:
-    """What a setattr is to set; None leaves a field as it is."""
+    """What a setattr is to set; None leaves a field as it is. `kills_privileges`: who asks may not keep those of the file."""
 
-    __slots__ = ("atime_ns", "gid", "mode", "mtime_ns", "size", "uid")
+    __slots__ = ("atime_ns", "gid", "kills_privileges", "mode", "mtime_ns", "size", "uid")
 
     def __init__(self) -> None:
         self.mode: int | None = None
@@ -22,6 +24,7 @@ class Wanted:
         self.size: int | None = None
         self.atime_ns: int | None = None
         self.mtime_ns: int | None = None
+        self.kills_privileges = False
 
     @classmethod
     def of(cls, attr: pyfuse3.EntryAttributes, fields: pyfuse3.SetattrFields) -> "Wanted":
@@ -56,14 +59,27 @@ class Attributes(Base):
             # The gate has set the attributes underneath already; this request only makes the kernel ask.
             self.gate.refreshed(node)
             return node, self.status(node)
-        with self.reached(node) as (descriptor, target):
-            before = os.fstat(descriptor)
-            writer = self.writer(ctx)
-            if wanted.size is not None:
-                self._truncate(node, f"/proc/self/fd/{descriptor}", before.st_size, wanted.size, fh, writer)
-            if self._change(target, wanted, before):
-                self.capture.attributes_set(node, writer)
-            return node, os.fstat(descriptor)
+        descriptor = self.open_descriptor(node)
+        if descriptor is not None:
+            return node, self._set(node, descriptor, wanted, fh, ctx)
+        descriptor = self.inodes.opened(node)
+        try:
+            return node, self._set(node, descriptor, wanted, fh, ctx)
+        finally:
+            os.close(descriptor)
+
+    def _set(self, node: Node, descriptor: int, wanted: Wanted, fh: int | None, ctx: Caller) -> os.stat_result:
+        """Set what was asked for through a descriptor that may be good for nothing else; return lstat after it."""
+        before = os.fstat(descriptor)
+        writer = self.writer(ctx)
+        if wanted.size is not None:
+            self._truncate(node, f"/proc/self/fd/{descriptor}", before.st_size, wanted.size, fh, writer)
+        changed = _change(descriptor, wanted, before)
+        if wanted.kills_privileges:
+            changed |= _without_privileges(descriptor, wanted, before, ctx)
+        if changed:
+            self.capture.attributes_set(node, writer)
+        return os.fstat(descriptor)
 
     def _truncate(self, node: Node, path: str, old: int, size: int, fh: int | None, writer: Writer) -> None:
         descriptor = None if fh is None else self.writable_descriptor(fh)
@@ -72,20 +88,6 @@ class Attributes(Base):
         else:
             os.ftruncate(descriptor, size)
         self.capture.resized(node, old, size, writer)
-
-    def _change(self, target: Target, wanted: Wanted, before: os.stat_result) -> bool:
-        """Set what was asked for; return whether it is something that other members get to see."""
-        owned = wanted.uid is not None or wanted.gid is not None
-        if owned:
-            os.chown(target, -1 if wanted.uid is None else wanted.uid, -1 if wanted.gid is None else wanted.gid)
-        if wanted.mode is not None and not stat.S_ISLNK(before.st_mode):
-            # after chown, which clears setuid and setgid: the kernel sends the mode along when that is not wanted
-            os.chmod(target, stat.S_IMODE(wanted.mode))
-        if wanted.atime_ns is not None or wanted.mtime_ns is not None:
-            atime_ns = before.st_atime_ns if wanted.atime_ns is None else wanted.atime_ns
-            mtime_ns = os.stat(target).st_mtime_ns if wanted.mtime_ns is None else wanted.mtime_ns
-            os.utime(target, ns=(atime_ns, mtime_ns))
-        return owned or wanted.mode is not None or wanted.mtime_ns is not None
 
     def writable_descriptor(self, fh: int) -> int | None:
         """Return the descriptor behind a handle if it is open for writing. Files know."""
@@ -100,3 +102,32 @@ class Attributes(Base):
 
     def access(self, inode: int, mode: int, ctx: Caller) -> bool:
         return True  # the kernel checks permissions itself (default_permissions) and does not ask
+
+
+def _change(descriptor: int, wanted: Wanted, before: os.stat_result) -> bool:
+    """Set what was asked for; return whether it is something that other members get to see."""
+    owned = wanted.uid is not None or wanted.gid is not None
+    if owned:
+        uid, gid = wanted.uid, wanted.gid
+        syscalls.chown(descriptor, -1 if uid is None else uid, -1 if gid is None else gid)
+    if wanted.mode is not None and not stat.S_ISLNK(before.st_mode):
+        # after chown, which clears setuid and setgid: the kernel sends the mode along when that is not wanted
+        syscalls.chmod(descriptor, stat.S_IMODE(wanted.mode))
+    if wanted.atime_ns is not None or wanted.mtime_ns is not None:
+        target = f"/proc/self/fd/{descriptor}"
+        atime_ns = before.st_atime_ns if wanted.atime_ns is None else wanted.atime_ns
+        mtime_ns = os.stat(target).st_mtime_ns if wanted.mtime_ns is None else wanted.mtime_ns
+        os.utime(target, ns=(atime_ns, mtime_ns))
+    return owned or wanted.mode is not None or wanted.mtime_ns is not None
+
+
+def _without_privileges(descriptor: int, wanted: Wanted, before: os.stat_result, ctx: Caller) -> bool:
+    """Take setuid and setgid away after a truncation, or setgid after a change of owner; return whether there was any."""
+    if wanted.size is not None:
+        bits = privileges.cleared(before, ctx)
+    else:
+        # chown underneath has cleared what it clears for root
+        bits = stat.S_ISGID if privileges.loses_setgid(before, ctx) else 0
+    if bits:
+        syscalls.chmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & ~bits)
+    return bool(bits)

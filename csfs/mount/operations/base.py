@@ -33,6 +33,10 @@ class Base:
         self.gate = gate
         self._programs = Programs()
         self._handle_next = 1
+        self.waiting = 0
+        """How many requests wait for something that happens elsewhere: the loop must not keep to itself meanwhile."""
+        self.clears_privileges = False
+        """Whether the kernel leaves it to us to take setuid and setgid away, and says when (FUSE_HANDLE_KILLPRIV_V2)."""
 
     def writer(self, context: Caller) -> Writer:
         return self._programs.writer(context.uid, context.pid)

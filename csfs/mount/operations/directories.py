@@ -60,6 +60,11 @@ class Directories(Base):
     def opendir(self, inode: int, ctx: Caller) -> int:
         return self.listing_of(self.inodes.node(inode))
 
+    def opened_directory(self, inode: int) -> tuple[int, bool]:
+        """Return a handle of a directory, and whether the kernel may keep its entries: all changes of them pass the mount."""
+        node = self.inodes.node(inode)
+        return self.listing_of(node), not (node.hidden or node.foreign)
+
     def listing_of(self, node: Node) -> int:
         """Return a handle of a directory. The kernel has checked who may; it may have the entries in its cache."""
         handle = self.new_handle()
@@ -159,11 +164,10 @@ class Directories(Base):
 
     def give(self, directory: int, name: bytes, mode: int, ctx: Caller) -> None:
         """Make the caller the owner of what root made. A setgid directory has given it its own group already."""
-        if os.fstat(directory).st_mode & stat.S_ISGID:
-            group = -1
-        else:
-            group = ctx.gid
-        if ctx.uid == 0 and group in (-1, 0):
+        if ctx.uid == 0 and ctx.gid == 0:
+            return
+        group = -1 if os.fstat(directory).st_mode & stat.S_ISGID else ctx.gid
+        if ctx.uid == 0 and group == -1:
             return
         before = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
         os.chown(name, ctx.uid, group, dir_fd=directory, follow_symlinks=False)
@@ -246,8 +250,15 @@ class Directories(Base):
         from_directory, to_directory = self.inodes.descriptor(source), self.inodes.descriptor(target)
         status = os.stat(old, dir_fd=from_directory, follow_symlinks=False)
         moved = self.inodes.known(status, source)
-        with self.going(target, new) as replaced:
-            store_syscalls.renameat2(from_directory, old, to_directory, new, flags)
+        try:
+            # most often nothing is there: then there is nothing to be looked at before it goes
+            store_syscalls.renameat2(from_directory, old, to_directory, new, store_syscalls.RENAME_NOREPLACE)
+            replaced = None
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.EINVAL) or flags:
+                raise
+            with self.going(target, new) as replaced:
+                store_syscalls.renameat2(from_directory, old, to_directory, new, flags)
         if replaced is not None and replaced is moved:
             return  # two names of one object: rename(2) does nothing
         if replaced is not None:
@@ -290,16 +301,19 @@ class Directories(Base):
 class caller_umask:  # noqa: N801 - used as a function; a generator would cost three times as much
     """Make what is made in this block with the caller's umask, which a default ACL of the directory overrides.
 
-    The mask belongs to the process, but only the loop makes files in this one.
+    The mask belongs to the process, but only the loop makes files in this one: it stays until another caller has another one.
     """
 
     __slots__ = ("_mask",)
+    present = -1
 
     def __init__(self, ctx: Caller) -> None:
         self._mask = ctx.umask
 
     def __enter__(self) -> None:
-        os.umask(self._mask)
+        if self._mask != caller_umask.present:
+            os.umask(self._mask)
+            caller_umask.present = self._mask
 
     def __exit__(self, *error: object) -> None:
-        os.umask(0)
+        pass

@@ -3,11 +3,10 @@
 import errno
 import fcntl
 import os
-import stat
 
 from csfs.mount import syscalls
-from csfs.mount.operations.files import Files, Handle
-from csfs.mount.writers import Writer
+from csfs.mount.operations.files import Files
+from csfs.mount.writers import Caller
 from csfs.store.syscalls import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 
 FALLOC_FL_ZERO_RANGE = 0x10
@@ -23,37 +22,12 @@ COPIED_AT_ONCE_MAX = 8 * 1024 * 1024
 
 
 class Extended(Files):
-    """Handlers that take and return plain values; the extension speaks to libfuse for them."""
+    """Handlers that pyfuse3 does not ask; the extension speaks to libfuse for them."""
 
-    def writer_of(self, uid: int, pid: int) -> Writer:
-        return self._programs.writer(uid, pid)
-
-    def opened_directory(self, inode: int) -> tuple[int, bool]:
-        """Return a handle of a directory, and whether the kernel may keep its entries: all changes of them pass the mount."""
-        node = self.inodes.node(inode)
-        return self.listing_of(node), not (node.hidden or node.foreign)
-
-    def write_from(self, fh: int, offset: int, address: int, size: int, kill_privileges: bool) -> int:
-        """Write `size` bytes of memory at `address`, where the kernel's request lies."""
-        handle = self._handles[fh]
-        written = syscalls.pwrite_from(handle.descriptor, address, size, offset)
-        self.capture.wrote(handle.file, offset, written, handle.writer)
-        if kill_privileges:
-            self._clear_privileges(handle, handle.writer)
-        return written
-
-    def _clear_privileges(self, handle: Handle, writer: Writer) -> None:
-        """Take setuid and setgid away from content that somebody without the right to keep them has changed."""
-        mode = os.fstat(handle.descriptor).st_mode
-        cleared = mode & stat.S_ISUID | (mode & stat.S_ISGID if mode & stat.S_IXGRP else 0)
-        if cleared:
-            os.fchmod(handle.descriptor, stat.S_IMODE(mode) & ~cleared)
-            self.capture.attributes_set(handle.file.node, writer)
-
-    def fallocate(self, fh: int, mode: int, offset: int, length: int, writer: Writer) -> None:
+    def fallocate(self, fh: int, mode: int, offset: int, length: int, caller: Caller) -> None:
         if mode & ~_ALLOCATIONS:
             raise OSError(errno.EOPNOTSUPP, "this kind of allocation cannot be passed on")
-        handle = self._handles[fh]
+        handle, writer = self._handles[fh], self.writer(caller)
         before = os.fstat(handle.descriptor).st_size
         syscalls.fallocate(handle.descriptor, mode, offset, length)
         after = os.fstat(handle.descriptor).st_size
@@ -65,11 +39,13 @@ class Extended(Files):
             self.capture.resized(handle.file.node, before, after, writer)
         else:
             self.capture.attributes_set(handle.file.node, writer)  # only the time has changed
+        if self.clears_privileges and caller.uid != 0:
+            self.clear_privileges(handle, caller)
 
     def seek(self, fh: int, offset: int, whence: int) -> int:
         return os.lseek(self._handles[fh].descriptor, offset, whence)
 
-    def inode_flags(self, fh: int, is_directory: bool, command: int, given: bytes, size: int, writer: Writer) -> bytes:
+    def inode_flags(self, fh: int, is_directory: bool, command: int, given: bytes, size: int, caller: Caller) -> bytes:
         """Get or set what chattr sets. The kernel has checked who may; no other command ever reaches the file underneath."""
         wanted = _COMMAND_SIZES.get(command)
         if wanted is None:
@@ -87,15 +63,17 @@ class Extended(Files):
         fcntl.ioctl(descriptor, command, data)
         if not setting:
             return bytes(data)
-        self.capture.attributes_set(node, writer)
+        self.capture.attributes_set(node, self.writer(caller))
         return b""
 
     def copied_range(
-        self, source: int, source_offset: int, target: int, offset: int, length: int, writer: Writer
+        self, source: int, source_offset: int, target: int, offset: int, length: int, caller: Caller
     ) -> int:
         to = self._handles[target]
         length = min(length, COPIED_AT_ONCE_MAX)
         copied = os.copy_file_range(self._handles[source].descriptor, to.descriptor, length, source_offset, offset)
         if copied:
-            self.capture.wrote(to.file, offset, copied, writer)
+            self.capture.wrote(to.file, offset, copied, self.writer(caller))
+            if self.clears_privileges and caller.uid != 0:
+                self.clear_privileges(to, caller)
         return copied

@@ -10,6 +10,7 @@ import trio
 
 from csfs.mount.capture import OpenFile
 from csfs.mount.inodes import Node
+from csfs.mount.operations import privileges
 from csfs.mount.operations.base import Answer
 from csfs.mount.operations.directories import Directories, caller_umask
 from csfs.mount.operations.xattrs import CAPABILITY
@@ -55,15 +56,16 @@ class Files(Directories):
         handle = self._handles.get(fh)
         return handle.descriptor if handle is not None and handle.writing else None
 
-    def open(self, inode: int, flags: int, ctx: Caller) -> Opened:
-        return self._open(self.inodes.node(inode), flags, ctx)
+    def open(self, inode: int, flags: int, ctx: Caller, kills: bool | None = None) -> Opened:
+        """Open a file. `kills`: a truncation takes privileges away; None where the kernel does not say."""
+        return self._open(self.inodes.node(inode), flags, ctx, kills)
 
-    def _open(self, node: Node, flags: int, ctx: Caller) -> Opened:
+    def _open(self, node: Node, flags: int, ctx: Caller, kills: bool | None) -> Opened:
         descriptor = self._opened(node, flags)
         status = os.fstat(descriptor)
         handle = self._remembered(node, descriptor, status.st_size, flags, self.writer(ctx))
         if flags & os.O_TRUNC:
-            self._truncated(node, self._handles[handle], status, ctx)
+            self._truncated(self._handles[handle], ctx, ctx.uid != 0 if kills is None else kills)
         return handle, not node.foreign
 
     def _opened(self, node: Node, flags: int) -> int:
@@ -83,32 +85,31 @@ class Files(Directories):
         self._handles[handle] = Handle(descriptor, file, writer, writing)
         return handle
 
-    def _truncated(self, node: Node, handle: Handle, status: os.stat_result, ctx: Caller) -> None:
+    def _truncated(self, handle: Handle, ctx: Caller, kills: bool) -> None:
         """Empty a file because it was opened with O_TRUNC, which the kernel leaves to us together with the privileges."""
+        node = handle.file.node
         if handle.writing:
             os.ftruncate(handle.descriptor, 0)
         else:
             os.truncate(f"/proc/self/fd/{handle.descriptor}", 0)
         self.capture.resized(node, handle.file.size, 0, handle.writer)
-        if ctx.uid != 0 and self._without_privileges(node, handle.descriptor, status.st_mode):
+        if kills:
+            self.clear_privileges(handle, ctx, with_capability=True)
+
+    def clear_privileges(self, handle: Handle, ctx: Caller, with_capability: bool = False) -> None:
+        """Clear setuid and setgid, and a capability if asked, which belonged to the bytes that have gone or changed."""
+        node, descriptor = handle.file.node, handle.descriptor
+        status = os.fstat(descriptor)
+        bits = privileges.cleared(status, ctx)
+        if bits:
+            os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & ~bits)
+        without = with_capability and not node.no_capability and _without_capability(descriptor)
+        if bits or without:
             self.capture.attributes_set(node, handle.writer)
 
-    def _without_privileges(self, node: Node, descriptor: int, mode: int) -> bool:
-        """Clear setuid, setgid and capabilities, which belonged to the bytes that are gone; return whether there were any."""
-        cleared = mode & stat.S_ISUID | (mode & stat.S_ISGID if mode & stat.S_IXGRP else 0)
-        if cleared:
-            os.fchmod(descriptor, stat.S_IMODE(mode) & ~cleared)
-        if node.no_capability:
-            return bool(cleared)
-        try:
-            os.removexattr(descriptor, CAPABILITY)
-        except OSError as error:
-            if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
-                raise
-            return bool(cleared)
-        return True
-
-    def create(self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: Caller) -> tuple[Opened, Answer]:
+    def create(
+        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: Caller, kills: bool | None = None
+    ) -> tuple[Opened, Answer]:
         parent = self.inodes.node(parent_inode)
         self.refuse_reserved(parent, name)
         directory = self.inodes.descriptor(parent)
@@ -119,7 +120,7 @@ class Files(Directories):
         except FileExistsError:
             if flags & os.O_EXCL:
                 raise
-            return self._found_instead(parent, name, flags, ctx)
+            return self._found_instead(parent, name, flags, ctx, kills)
         try:
             self.give(directory, name, mode, ctx)
             node, status = self.inodes.found(parent, name)
@@ -134,13 +135,15 @@ class Files(Directories):
         self.capture.created((parent.inode, name), writer, still_open=True)
         return (number, True), self.entered(node, status)
 
-    def _found_instead(self, parent: Node, name: bytes, flags: int, ctx: Caller) -> tuple[Opened, Answer]:
+    def _found_instead(
+        self, parent: Node, name: bytes, flags: int, ctx: Caller, kills: bool | None
+    ) -> tuple[Opened, Answer]:
         """Open what somebody made underneath since the kernel looked."""
         node, status = self.inodes.found(parent, name)
         try:
             if not stat.S_ISREG(status.st_mode):
                 raise pyfuse3.FUSEError(errno.EEXIST)
-            opened = self._open(node, flags, ctx)
+            opened = self._open(node, flags, ctx, kills)
         except BaseException:
             self.inodes.release_unseen(node)
             raise
@@ -153,6 +156,19 @@ class Files(Directories):
         handle = self._handles[fh]
         written = os.pwrite(handle.descriptor, buf, off)
         self.capture.wrote(handle.file, off, written, handle.writer)
+        return written
+
+    def read_into(self, fh: int, offset: int, memory: memoryview) -> int:
+        """Read into `memory`; return how many bytes there were."""
+        return os.preadv(self._handles[fh].descriptor, [memory], offset)
+
+    def write_from(self, fh: int, offset: int, data: memoryview, killer: Caller | None) -> int:
+        """Write `data`. `killer`: who writes, if that takes privileges away."""
+        handle = self._handles[fh]
+        written = os.pwrite(handle.descriptor, data, offset)
+        self.capture.wrote(handle.file, offset, written, handle.writer)
+        if killer is not None:
+            self.clear_privileges(handle, killer)
         return written
 
     def release(self, fh: int) -> None:
@@ -183,3 +199,14 @@ class Files(Directories):
             self._close(number)
         for number in list(self._listings):
             self.close_listing(number)
+
+
+def _without_capability(descriptor: int) -> bool:
+    """Remove a file's capability; return whether it had one."""
+    try:
+        os.removexattr(descriptor, CAPABILITY)
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+            raise
+        return False
+    return True

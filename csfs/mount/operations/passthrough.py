@@ -26,7 +26,11 @@ def _passed_on(name: str) -> Callable[..., Any]:
 
         @functools.wraps(handler)
         async def awaited(self: "PassThrough", *arguments: Any) -> Any:
-            return await handler(self.handlers, *arguments)
+            self.handlers.waiting += 1
+            try:
+                return await handler(self.handlers, *arguments)
+            finally:
+                self.handlers.waiting -= 1
 
         return awaited
 

@@ -1,0 +1,84 @@
+"""The kernel's own messages, as far as csfs reads and writes them without libfuse: see linux/fuse.h, whose layouts never change.
+
+Each request is a header and what follows it; each reply is a header, then a body unless it is an error. Numbers are in the order of
+the machine's bytes. Replies are packed whole, header included: one call each.
+"""
+
+import errno
+import struct
+
+LOOKUP, FORGET, GETATTR, SETATTR = 1, 2, 3, 4
+MKDIR, UNLINK, RMDIR, RENAME = 9, 10, 11, 12
+OPEN, READ, WRITE, RELEASE = 14, 15, 16, 18
+GETXATTR, INIT, OPENDIR, RELEASEDIR = 22, 26, 27, 29
+CREATE, BATCH_FORGET, RENAME2 = 35, 42, 45
+
+REQUEST = struct.Struct("=IIQQIII4x")
+"""struct fuse_in_header: length, opcode, unique, inode, uid, gid, pid."""
+BODY = REQUEST.size
+"""Where a request's own fields begin."""
+
+FORGETS = struct.Struct("=Q")
+FORGET_COUNT = struct.Struct("=I4x")
+FORGET_ONE = struct.Struct("=QQ")
+SETATTR_IN = struct.Struct("=I4xQQ8xqqqIIII4xII4x")
+"""struct fuse_setattr_in: valid, fh, size, atime, mtime, ctime, their nanoseconds, mode, uid, gid."""
+MKDIR_IN = struct.Struct("=II")
+RENAME_IN = struct.Struct("=Q")
+RENAME2_IN = struct.Struct("=QI4x")
+OPEN_IN = struct.Struct("=iI")
+CREATE_IN = struct.Struct("=iIII")
+READ_IN = struct.Struct("=QQI")
+WRITE_IN = struct.Struct("=QQII16x")
+"""struct fuse_write_in: fh, offset, size, write_flags; the data follow."""
+RELEASE_IN = struct.Struct("=Q")
+GETXATTR_IN = struct.Struct("=I4x")
+INIT_IN = struct.Struct("=IIII")
+"""The beginning of struct fuse_init_in: major, minor, max_readahead, flags."""
+INIT_OUT_FLAGS = 12
+"""Where the flags lie in struct fuse_init_out."""
+
+SET_MODE, SET_UID, SET_GID, SET_SIZE = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+SET_ATIME, SET_MTIME, HAS_HANDLE = 1 << 4, 1 << 5, 1 << 6
+SET_ATIME_NOW, SET_MTIME_NOW = 1 << 7, 1 << 8
+SETATTR_KILLS_PRIVILEGES = 1 << 11
+OPEN_KILLS_PRIVILEGES = 1 << 0
+WRITE_KILLS_PRIVILEGES = 1 << 2
+INIT_HANDLE_KILLPRIV_V2 = 1 << 28
+
+FILE_KEEPS_CACHE = 1 << 1
+DIRECTORY_CACHED = 1 << 3
+
+_HEADER = "=IiQ"
+_ATTRIBUTES = "QQQqqqIIIIIIIIII"
+"""struct fuse_attr: inode, size, blocks, three times, their nanoseconds, mode, links, uid, gid, rdev, blksize, flags."""
+STATUS_ONLY = struct.Struct(_HEADER)
+ATTRIBUTES = struct.Struct(_HEADER + "Q8x" + _ATTRIBUTES)
+ENTRY = struct.Struct(_HEADER + "QQQQ8x" + _ATTRIBUTES)
+ABSENT = struct.Struct(_HEADER + "QQQ104x")
+"""An entry without an object, which may be remembered: inode (0), generation, seconds."""
+OPENED = struct.Struct(_HEADER + "QI4x")
+OPENED_TAIL = struct.Struct("=QI4x")
+"""struct fuse_open_out, as it follows an entry in the reply to CREATE."""
+WRITTEN = struct.Struct(_HEADER + "I4x")
+SIZE_ONLY = WRITTEN
+
+RDEV_MASK = 0xFFFF_FFFF
+NS_PER_S = 1_000_000_000
+
+assert (SETATTR_IN.size, ATTRIBUTES.size, ENTRY.size, ABSENT.size) == (88, 16 + 104, 16 + 128, 16 + 128)
+
+
+def done(unique: int) -> bytes:
+    """Return the reply that something is done."""
+    return STATUS_ONLY.pack(STATUS_ONLY.size, 0, unique)
+
+
+def failed(unique: int, error: int) -> bytes:
+    """Return the reply that something failed; `error` is an errno."""
+    return STATUS_ONLY.pack(STATUS_ONLY.size, -(error or errno.EIO), unique)
+
+
+def with_data(unique: int, data: bytes) -> bytes:
+    """Return a reply whose body is `data`."""
+    return STATUS_ONLY.pack(STATUS_ONLY.size + len(data), 0, unique) + data
