@@ -66,4 +66,5 @@ def _why(version: dict[str, Any]) -> str:
         "written": "written to after it was displaced",
         "found": "left by a crash",
     }
-    return reasons.get(version["cause"], "")
+    elsewhere = "" if version.get("here", True) else "; its content is at a peer"
+    return reasons.get(version["cause"], "") + elsewhere

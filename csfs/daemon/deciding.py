@@ -1,7 +1,7 @@
 """Carrying out what a person decided about paths: each becomes a change that supersedes all that is known, and can be taken back."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +9,14 @@ import trio
 
 from csfs.core.objects import Content, Kind, Meta
 from csfs.core.paths import RelPath, ancestors_of
-from csfs.core.rows import Plan, Step
 from csfs.core.versions import Dot
 from csfs.daemon.places import Place, quoted
-from csfs.errors import ConfigError, NotPermittedError
+from csfs.daemon.versions import obtain
+from csfs.errors import ConfigError, NotPermittedError, UnreachableError
 from csfs.index.ledger import Cause
+from csfs.replicate.contents import CONTENTS_SIZE_MAX
 from csfs.replicate.keeping import Promise
+from csfs.store.hashing import BLOCK_SIZE
 
 SHOWN_S_MAX = 60.0
 AT_ONCE_MAX = 500
@@ -82,13 +84,14 @@ class Deciding:
 
         What they displace is kept. Peers follow as they do after any change.
         """
-        for at in range(0, len(decisions), AT_ONCE_MAX):
-            await self._carry_out(decisions[at : at + AT_ONCE_MAX])
+        for portion in _portions(decisions):
+            await self._carry_out(portion)
         return [self._told(decision) for decision in decisions]
 
     async def _carry_out(self, decisions: Sequence[Decision]) -> None:
-        for decision in decisions:
-            await self._obtain(decision)
+        async with trio.open_nursery() as nursery:
+            for decision in decisions:
+                nursery.start_soon(self._obtain, decision)
         keeping = self._place.mounted.worker.applier.keeping
         touched = self._decide(decisions)
         keeping.promises.update({path: self._promises[path] for path in touched})
@@ -123,26 +126,12 @@ class Deciding:
 
     async def _obtain(self, decision: Decision) -> None:
         """Have the content here first: what nobody can show must not be what everybody wants."""
-        content, row = decision.content, self._volume.index.rows.row(decision.path)
-        if content is None or content.kind is not Kind.FILE:
+        if decision.content is None or decision.content.kind is not Kind.FILE:
             return
-        wanted = Plan(
-            path=decision.path,
-            step=Step.INSTALL,
-            expected=None,
-            base=row.applied.observation if row is not None else None,
-            content=content,
-            meta=None,
-            mtime_ns=None,
-            keep=False,
-            content_dot=decision.author,
-            content_seen={},
-            meta_dot=None,
-            meta_seen={},
-        )
-        if not await self._place.mounted.worker.sources.obtained(wanted):
-            author = self._volume.authors.get(decision.author.incarnation) if decision.author is not None else None
-            decision.error = f"nobody reachable has its content; is {author or 'the member that has it'} connected?"
+        try:
+            await obtain(self._place, decision.path, decision.content, decision.author)
+        except UnreachableError as error:
+            decision.error = str(error)
 
     def _told(self, decision: Decision) -> dict[str, Any]:
         promise = self._promises.get(decision.path)
@@ -151,3 +140,19 @@ class Deciding:
             version = next(v for v in self._volume.index.ledger.kept(decision.path) if v.name == promise.name)
             undo = f"csfs restore {quoted(self._place.name(decision.path) + b'@' + version.id.encode())}"
         return {"path": self._place.shown(decision.path), "error": decision.error, "undo": undo}
+
+
+def _portions(decisions: Sequence[Decision]) -> Iterator[Sequence[Decision]]:
+    """Yield decisions in order, never more at once than can be held: small contents that are fetched wait in memory."""
+    portion: list[Decision] = []
+    size = 0
+    for decision in decisions:
+        content = decision.content.size if decision.content is not None else 0
+        small = content if content <= BLOCK_SIZE else 0
+        if portion and (len(portion) >= AT_ONCE_MAX or size + small > CONTENTS_SIZE_MAX // 2):
+            yield portion
+            portion, size = [], 0
+        portion.append(decision)
+        size += small
+    if portion:
+        yield portion

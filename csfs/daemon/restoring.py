@@ -6,7 +6,7 @@ from typing import Any
 
 import trio
 
-from csfs.core.objects import Content, Kind, Meta
+from csfs.core.objects import Content, Kind, Meta, Observation
 from csfs.core.paths import ROOT, RelPath, parent_of
 from csfs.daemon.deciding import Deciding, Decision, check_may_decide, known_at
 from csfs.daemon.places import Handler, Place, Places, quoted
@@ -43,7 +43,7 @@ class Restoring:
             parent = target.volume.engine.live(parent_of(target.path))
             if parent_of(target.path) != ROOT and (parent is None or parent.content.kind is not Kind.DIRECTORY):
                 raise ConfigError(f"{target.shown(parent_of(target.path))} is no directory; make it first")
-        elif place.path == ROOT:
+        elif version.is_lost:
             raise ConfigError(f"{place.shown()}: where {version.id} was live is not known; say --to PATH")
         place.check_mounted()
         await place.catch_up()
@@ -62,7 +62,7 @@ class Restoring:
         await place.catch_up()
         wanted = []
         for version in place.volume.index.ledger.kept_since(place.path, then_ns):
-            if version.path != ROOT:
+            if not version.is_lost:
                 decision, what = await _reverted(place, version, then_ns)
                 if what:
                     wanted.append((decision, what, version))
@@ -84,12 +84,18 @@ async def _reverted(place: Place, version: KeptVersion, then_ns: int) -> tuple[D
         return decision, what
     try:
         check_may_decide(place, version.path)
-        if observation is not None and min(observation.stamp.ctime_ns, observation.mtime_ns) > then_ns:
+        if observation is not None and _is_made_after(observation, then_ns):
             raise ConfigError(NOT_KEPT)
         await _check_intact(place, version)
     except CsfsError as error:
         decision.error = str(error)
     return decision, what
+
+
+def _is_made_after(observation: Observation, then_ns: int) -> bool:
+    # A directory's times move with its entries, which have histories of their own.
+    is_directory = observation.kind is Kind.DIRECTORY
+    return not is_directory and min(observation.stamp.ctime_ns, observation.mtime_ns) > then_ns
 
 
 async def _carried_out(

@@ -1,5 +1,7 @@
 """What the command line asks about versions: conflicts, histories, contents."""
 
+import contextlib
+import errno
 import os
 from typing import Any
 
@@ -9,14 +11,15 @@ import trio
 from csfs.core.objects import Applied, Content, Kind, Meta
 from csfs.core.paths import ROOT, RelPath, is_below
 from csfs.core.records import ContentEntry, MetaEntry
-from csfs.core.rows import Row
+from csfs.core.rows import Plan, Row, Step
 from csfs.core.versions import Dot
 from csfs.daemon.places import Handler, Place, Places
 from csfs.engine.live import content_of, meta_of
 from csfs.engine.ports import Conflict
-from csfs.errors import ConfigError, CsfsError
+from csfs.errors import ConfigError, CsfsError, UnreachableError
 from csfs.index.ledger import KeptVersion
 from csfs.replicate.volume import Root
+from csfs.store import blocks
 
 READ_SIZE = 4 * 1024 * 1024
 HISTORY_MAX = 10_000
@@ -76,15 +79,56 @@ class Versions:
             described = _kept(place, version)
         data = b""
         if described["kind"] == Kind.FILE.name.lower() and described["size"]:
-            try:
-                data = await place.volume.with_root(_piece, place.path, version, int(arguments.get("offset") or 0))
-            except (OSError, CsfsError, trio.ClosedResourceError) as error:
-                raise ConfigError(f"{place.shown()}: {wanted} cannot be read: {error}") from error
+            data = await self._piece(
+                place, version, bytes.fromhex(described["hash"]), int(arguments.get("offset") or 0)
+            )
         meta = of_kept(version)[1] if version is not None else None
         if version is None and (row := place.volume.index.rows.row(place.path)) is not None and row.applied.observation:
             meta = shown_by(row.applied)[1]
         exact = {"uid": meta.uid, "gid": meta.gid, "xattrs": list(meta.xattrs)} if meta is not None else {}
         return described | exact | {"data": data}
+
+    async def _piece(self, place: Place, version: KeptVersion | None, digest: bytes, offset: int) -> bytes:
+        ledger, rows = place.volume.index.ledger, place.volume.index.rows
+        try:
+            if version is None:
+                return await place.volume.with_root(_live_piece, place.path, offset)
+            if not version.size:
+                await obtain(place, place.path, of_kept(version)[0], version.applied.content_dot)
+            data = place.volume.contents.get(digest)
+            if data is not None:
+                return data[offset : offset + READ_SIZE]
+            names = [version.name] if version.size else [name for name, _ in ledger.kept_with_hash(digest)]
+            return await place.volume.with_root(_kept_piece, names, rows.paths_with_hash(digest), digest, offset)
+        except (OSError, CsfsError, trio.ClosedResourceError) as error:
+            named = version.id if version is not None else LIVE
+            raise ConfigError(f"{place.shown()}: {named} cannot be read: {error}") from error
+
+
+async def obtain(place: Place, path: RelPath, content: Content, author: Dot | None) -> None:
+    """Have a content here, from whoever has it, `author` of it first.
+
+    Raises:
+        UnreachableError: nobody reachable has it.
+    """
+    row = place.volume.index.rows.row(path)
+    wanted = Plan(
+        path=path,
+        step=Step.INSTALL,
+        expected=None,
+        base=row.applied.observation if row is not None else None,
+        content=content,
+        meta=None,
+        mtime_ns=None,
+        keep=False,
+        content_dot=author,
+        content_seen={},
+        meta_dot=None,
+        meta_seen={},
+    )
+    if not await place.mounted.worker.sources.obtained(wanted):
+        member = _author(place, author)
+        raise UnreachableError(f"nobody reachable has its content; is {member or 'the member that has it'} connected?")
 
 
 def conflicts_at(place: Place) -> list[Conflict]:
@@ -162,7 +206,16 @@ def _kept(place: Place, version: KeptVersion) -> dict[str, Any]:
         "kept_ns": version.kept_ns,
         "cause": version.cause.value,
         "by": version.member,
+        "here": _is_here(place, version),
     }
+
+
+def _is_here(place: Place, version: KeptVersion) -> bool:
+    """Return whether the content needs no peer."""
+    content, index = of_kept(version)[0], place.volume.index
+    if version.size or not content.size:
+        return True
+    return bool(index.rows.paths_with_hash(content.hash) or index.ledger.kept_with_hash(content.hash))
 
 
 def _is_gone(place: Place, path: RelPath) -> bool:
@@ -214,10 +267,16 @@ def _bytes_of(content: Content) -> Content:
     return msgspec.structs.replace(content, mtime_ns=0)
 
 
-def _piece(root: Root, path: RelPath, version: KeptVersion | None, offset: int) -> bytes:
-    """Read a piece of a content; for a thread."""
-    opened = (
-        root.tree.open_file(path) if version is None or not version.size else root.stage.kept.open_file(version.name)
-    )
-    with opened as descriptor:
+def _live_piece(root: Root, path: RelPath, offset: int) -> bytes:
+    """Read a piece of what a path shows; for a thread."""
+    with root.tree.open_file(path) as descriptor:
         return os.pread(descriptor, READ_SIZE, offset)
+
+
+def _kept_piece(root: Root, names: list[bytes], paths: list[RelPath], digest: bytes, offset: int) -> bytes:
+    """Read a piece of a content from the first place that has it; for a thread."""
+    for opened in (*map(root.stage.kept.open_file, names), *map(root.tree.open_file, paths)):
+        with contextlib.suppress(FileNotFoundError), opened as descriptor:
+            if len(names) == 1 or blocks.verify(descriptor, os.fstat(descriptor).st_size, digest):
+                return os.pread(descriptor, READ_SIZE, offset)
+    raise FileNotFoundError(errno.ENOENT, "its content is at another member; restore it to look at it")

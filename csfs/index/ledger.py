@@ -34,7 +34,8 @@ class Cause(enum.StrEnum):
 class KeptVersion(NamedTuple):
     """One displaced object in the kept store.
 
-    `size` is what it takes there: nothing for what was not there, and for a version that differs in its attributes alone.
+    `size` is what it takes there: nothing for what was not there, for a version that differs in its attributes alone, and where a
+    program here has written over it: others may have kept that.
     `member` is the one whose change displaced it.
     """
 
@@ -55,8 +56,13 @@ class KeptVersion(NamedTuple):
 
     @property
     def is_absence(self) -> bool:
-        """Whether nothing was there; what a crash left in the stage has no path, and was something."""
-        return self.applied.observation is None and self.path != ROOT
+        """Whether nothing was there."""
+        return self.applied.observation is None and not self.is_lost
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nobody knows where it was live: a crash left it in the stage."""
+        return self.applied.observation is None and self.path == ROOT
 
 
 class Ledger:
@@ -203,12 +209,13 @@ class Ledger:
     def surplus(self, *, count_max: int, bytes_max: int, before_ns: int, rows_max: int) -> list[bytes]:
         """Return names of kept versions that retention lets go, losers of conflicts never among them.
 
-        More than `count_max` of one path, older than `before_ns`, or, the oldest first, what is over `bytes_max` or `rows_max`.
+        More than `count_max` of one path, with an object or without one, older than `before_ns`, or, the oldest first, what is
+        over `bytes_max` or `rows_max`.
         """
         query = """
             SELECT name FROM (
                 SELECT name, kept_ns,
-                    row_number() OVER (PARTITION BY path ORDER BY kept_ns DESC) AS place,
+                    row_number() OVER (PARTITION BY path, size > 0 ORDER BY kept_ns DESC) AS place,
                     row_number() OVER (ORDER BY kept_ns DESC) AS number,
                     sum(size) OVER (ORDER BY kept_ns DESC ROWS UNBOUNDED PRECEDING) AS together
                 FROM kept WHERE NOT loser)

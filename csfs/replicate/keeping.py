@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from csfs.core.objects import Kind
+from csfs.core.objects import Applied, Content, Kind, Meta, Observation
 from csfs.core.paths import RelPath
 from csfs.core.rows import Plan, Row, Step
+from csfs.engine.live import content_of, holds, is_same_meta, meta_of
 from csfs.index.ledger import Cause, KeptVersion
 from csfs.replicate.gate import kept_name
 from csfs.replicate.volume import Volume
@@ -47,15 +48,14 @@ class Keeping:
         """A plan was carried out, and what it displaced is in the kept store under `name`, if there is one."""
         promise = self.promises.get(plan.path)
         promised = promise is not None and not promise.name
-        if not (name or promised or _displaces(plan)):
+        row = self._volume.index.rows.row(plan.path)
+        if row is None or not (name or promised or _is_another(row.applied, plan.content, plan.meta)):
             return
         size = plan.base.size if name and plan.base is not None else 0
         # Without an object: nothing was there, or its content is elsewhere, or it has none, or it stays and looks otherwise.
-        name = name or kept_name(time.time_ns(), self._volume.next_commit_id())
+        name = name or _unused_name(self._volume)
         if promise is not None and promised:
             promise.name = name
-        row = self._volume.index.rows.row(plan.path)
-        assert row is not None, "a plan of a path that is not in the index"
         self._volume.index.ledger.add_kept(self._version(plan, row, name, size, promise))
 
     def _version(self, plan: Plan, row: Row, name: bytes, size: int, promise: Promise | None) -> KeptVersion:
@@ -80,9 +80,35 @@ class Keeping:
         return next((self._volume.authors.get(dot.incarnation, "") for dot in dots), "")
 
 
-def _displaces(plan: Plan) -> bool:
-    """Return whether the plan takes away something that a history has to name."""
-    base = plan.base
-    if plan.step is Step.ATTRIBUTES or base is None or base.kind is Kind.DIRECTORY:
+def note_local(volume: Volume, path: RelPath, applied: Applied, found: Observation | None) -> None:
+    """A program here has replaced what was applied: note what it was. Who has applied it, too, keeps its content."""
+    if _is_another(applied, content_of(found), meta_of(found) if found is not None else None):
+        assert applied.observation is not None, "something that is no longer there"
+        cause = Cause.REMOVED if found is None else Cause.REPLACED
+        version = KeptVersion(
+            _unused_name(volume),
+            path,
+            time.time_ns(),
+            0,
+            applied.observation.hash,
+            False,
+            applied,
+            cause,
+            volume.member,
+        )
+        volume.index.ledger.add_kept(version)
+
+
+def _is_another(applied: Applied, content: Content, meta: Meta | None) -> bool:
+    """Return whether something was there that a history has to name: more than its time is different now."""
+    before = applied.observation
+    if before is None:
         return False
-    return not (plan.content.kind is base.kind is Kind.FILE and plan.content.hash == base.hash)
+    if not holds(before, content):
+        # An empty file that is filled was made a moment ago, or is nothing to miss.
+        return not (before.kind is content.kind is Kind.FILE and before.size == 0)
+    return meta is not None and not is_same_meta(applied.meta or meta_of(before), meta)
+
+
+def _unused_name(volume: Volume) -> bytes:
+    return kept_name(time.time_ns(), volume.next_commit_id())

@@ -18,6 +18,7 @@ from csfs.core.rows import Row
 from csfs.errors import CsfsError
 from csfs.index.ledger import Cause, KeptVersion
 from csfs.replicate.directories import Directories
+from csfs.replicate.keeping import note_local
 from csfs.replicate.looking import NO_REASON, Reason, look_at, look_at_kept, paths_below
 from csfs.replicate.signals import Signal
 from csfs.replicate.volume import Volume
@@ -351,6 +352,8 @@ class Observer:
             extra=volume.extra,
             racy=look is not None and time.time_ns() - look.observation.stamp.ctime_ns < RACY_NS,
         )
+        if changed and known is not None:
+            note_local(volume, path, known.applied, look.observation if look is not None else None)
         if reason.joining and known is None and look is not None and not changed:
             volume.index.ledger.hold([path])
         if changed and not reason.joining and _is_directory(look) and not _showed_directory(known):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from csfs.errors import ExitCode
 from csfs.wire.messages import INLINE_SIZE_MAX
-from scripts.support.members import Member
-from tests.cluster.test_versions import Pair, apart, history, told, write
+from scripts.support.members import Member, replicating
+from tests.cluster.test_versions import Pair, apart, history, ran, told, write
 from tests.trees import differences
 
 ALPHAS = "by alpha\n" * INLINE_SIZE_MAX
@@ -27,7 +27,7 @@ def as_said(member: Member, command: str) -> None:
     """Run a command that csfs printed."""
     program, *arguments = shlex.split(command)
     assert program == "csfs"
-    member.csfs(*arguments)
+    assert ran(member, *arguments).returncode == ExitCode.DONE
 
 
 def test_a_version_comes_back_with_all_that_it_had_and_that_is_taken_back(pair: Pair) -> None:
@@ -44,7 +44,7 @@ def test_a_version_comes_back_with_all_that_it_had_and_that_is_taken_back(pair: 
     both_show(pair, "back/file", "the second\n")
     kept = history(alpha, "back/file")[1]
     version = f"{path}@{kept['version']}"
-    dry = alpha.csfs("restore", version, "--dry-run").stdout
+    dry = ran(alpha, "restore", version, "--dry-run").stdout
     assert "would be replaced" in dry
     assert path.read_text() == "the second\n"
     (done,) = told(alpha, "restore", version)["restored"]
@@ -55,7 +55,7 @@ def test_a_version_comes_back_with_all_that_it_had_and_that_is_taken_back(pair: 
         assert (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (0o640, 1, 2)
         assert found.st_mtime_ns == 1_000_000_000_123_456_789
         assert os.getxattr(member.tree / "back/file", "user.colour") == b"blue"
-    assert "it is so already" in alpha.csfs("restore", version).stdout
+    assert "it is so already" in ran(alpha, "restore", version).stdout
     as_said(alpha, done["undo"])
     both_show(pair, "back/file", "the second\n")
     assert os.listxattr(path) == []
@@ -68,15 +68,16 @@ def test_what_was_removed_comes_back_with_its_directories_and_may_be_taken_away_
     (alpha.tree / "gone/below").chmod(0o710)
     os.symlink("file", alpha.tree / "gone/below/link")
     alpha.wait()
-    beta.csfs("wait")
+    beta.wait()
     for name in ("file", "link"):
         (beta.tree / "gone/below" / name).unlink()
     (beta.tree / "gone/below").rmdir()
     (beta.tree / "gone").rmdir()
     beta.wait()
     assert not (alpha.tree / "gone").exists()
-    link, kept = sorted((v for v in history(alpha, "gone") if v["kept_ns"]), key=lambda v: str(v["kind"]), reverse=True)
-    assert (link["path"], link["target"]) == (str(alpha.tree / "gone/below/link"), "file")
+    removed = {version["kind"]: version for version in history(alpha, "gone") if version["cause"] == "removed"}
+    kept = removed["file"]
+    assert (removed["symlink"]["path"], removed["symlink"]["target"]) == (str(alpha.tree / "gone/below/link"), "file")
     assert kept["path"] == str(alpha.tree / "gone/below/file")
     (done,) = told(alpha, "restore", f"{kept['path']}@{kept['version']}")["restored"]
     assert done["what"] == "create"
@@ -95,16 +96,16 @@ def test_a_version_goes_to_another_name_inside_and_outside_of_the_volume(pair: P
     write(beta.tree / "other/file", "stays\n")
     beta.wait()
     version = f"{path}@{history(alpha, 'other/file')[1]['version']}"
-    alpha.csfs("restore", version, "--to", str(alpha.tree / "other/copy"))
+    ran(alpha, "restore", version, "--to", str(alpha.tree / "other/copy"))
     both_show(pair, "other/copy", "to go elsewhere\n")
     both_show(pair, "other/file", "stays\n")
-    alpha.csfs("restore", version, "--to", str(tmp_path / "copy"))
+    ran(alpha, "restore", version, "--to", str(tmp_path / "copy"))
     assert (tmp_path / "copy").read_text() == "to go elsewhere\n"
     assert (tmp_path / "copy").stat().st_mode & 0o7777 == 0o604
-    taken = alpha.csfs("restore", version, "--to", str(tmp_path / "copy"), check=False)
+    taken = ran(alpha, "restore", version, "--to", str(tmp_path / "copy"))
     assert (taken.returncode, "there already" in taken.stderr) == (ExitCode.REFUSED, True)
     assert os.listdir(tmp_path) == ["copy"]
-    nowhere = alpha.csfs("restore", version, "--to", str(alpha.tree / "other/none/copy"), check=False)
+    nowhere = ran(alpha, "restore", version, "--to", str(alpha.tree / "other/none/copy"))
     assert (nowhere.returncode, "make it first" in nowhere.stderr) == (ExitCode.REFUSED, True)
 
 
@@ -123,9 +124,9 @@ def test_a_directory_goes_back_to_a_time_and_forward_again(pair: Pair) -> None:
     moment = f"@{then // 10**9}.{then % 10**9:09d}"
     planned = told(alpha, "restore", str(alpha.tree / "then"), "--to-time", moment, "--dry-run")["restored"]
     names = {str(Path(item["path"]).relative_to(alpha.tree / "then")): item["what"] for item in planned}
-    assert names == {"a": "replace", "b": "create", "sub/c": "create"}
+    assert names == {"a": "replace", "b": "create", "sub": "create", "sub/c": "create"}
     done = told(alpha, "restore", str(alpha.tree / "then"), "--to-time", moment)
-    assert [item["error"] for item in done["restored"]] == [""] * 3
+    assert [item["error"] for item in done["restored"]] == [""] * 4
     for name in ("a", "b", "sub/c", "kept"):
         both_show(pair, f"then/{name}", f"{name} as it was\n")
     both_show(pair, "then/new", "made since\n")
@@ -178,19 +179,19 @@ def test_versions_are_compared(pair: Pair) -> None:
     write(beta.tree / "compared/file", "one\n2\nthree")
     (beta.tree / "compared/file").chmod(0o600)
     beta.wait()
-    shown = alpha.csfs("diff", str(path), check=False)
-    assert shown.returncode == ExitCode.FOUND
+    version = history(alpha, "compared/file")[-1]["version"]
+    shown = ran(alpha, "diff", str(path), version)
+    assert shown.returncode == ran(alpha, "diff", str(path)).returncode == ExitCode.FOUND
     lines = shown.stdout.splitlines()
     assert lines[0] == "mode: 0644 -> 0600"
     assert lines[3:] == ["@@ -1,3 +1,3 @@", " one", "-two", "+2", " three", "\\ No newline at end of file"]
-    version = history(alpha, "compared/file")[1]["version"]
-    assert alpha.csfs("diff", str(path), version, version[:5]).stdout == ""
+    assert ran(alpha, "diff", str(path), version, version[:5]).stdout == ""
     write(beta.tree / "compared/file", "\0binary")
     beta.wait()
-    binary = told(alpha, "diff", str(path), code=ExitCode.FOUND)
+    binary = told(alpha, "diff", str(path), version, code=ExitCode.FOUND)
     assert (binary["new"]["size"], binary["differs"]) == (7, True)
-    assert [line.split(": ")[1].split(",")[0] for line in binary["diff"]] == ["11 bytes", "7 bytes"]
-    unknown = alpha.csfs("diff", str(path), "0000000", check=False)
+    assert [line.split(": ")[1].split(",")[0] for line in binary["diff"]] == ["13 bytes", "7 bytes"]
+    unknown = ran(alpha, "diff", str(path), "0000000")
     assert (unknown.returncode, "csfs history lists them" in unknown.stderr) == (ExitCode.REFUSED, True)
 
 
@@ -206,7 +207,41 @@ def test_what_nobody_reachable_has_is_not_decided(pair: Pair) -> None:
     assert "is alpha connected?" in refused["error"]
     assert told(beta, "conflicts", str(path), code=ExitCode.FOUND)
     alpha.start_daemon()
-    alpha.csfs("wait")
+    replicating(alpha, beta)
     both_show(pair, "unreachable/file", path.read_text())
     told(beta, "resolve", str(path), "--keep", "alpha")
     both_show(pair, "unreachable/file", ALPHAS)
+
+
+def test_what_a_program_here_destroyed_comes_back_from_a_peer(pair: Pair) -> None:
+    alpha, beta = pair
+    large = "more than one block\n" * 10_000
+    write(alpha.tree / "destroyed/removed", large)
+    write(alpha.tree / "destroyed/sub/overwritten", "precious\n")
+    write(alpha.tree / "destroyed/sub/readable", "by all\n")
+    (alpha.tree / "destroyed/empty").mkdir(mode=0o711)
+    alpha.wait()
+    then = time.time_ns()
+    (alpha.tree / "destroyed/removed").unlink()
+    (alpha.tree / "destroyed/empty").rmdir()
+    write(alpha.tree / "destroyed/sub/overwritten", "by mistake\n")
+    (alpha.tree / "destroyed/sub/readable").chmod(0)
+    alpha.wait()
+    found = {(v["path"].rpartition("/")[2], v["cause"], v["by"], v["here"]) for v in history(alpha, "destroyed")[1:]}
+    assert ("removed", "removed", "alpha", False) in found
+    assert ("readable", "replaced", "alpha", True) in found
+    assert "its content is at a peer" in ran(alpha, "history", str(alpha.tree / "destroyed")).stdout
+    shown = ran(alpha, "diff", str(alpha.tree / "destroyed/sub/overwritten")).stdout
+    assert shown.splitlines()[-2:] == ["-precious", "+by mistake"]
+    moment = f"@{then // 10**9}.{then % 10**9:09d}"
+    done = told(alpha, "restore", str(alpha.tree / "destroyed"), "--to-time", moment)
+    assert [item["error"] for item in done["restored"]] == [""] * 4
+    both_show(pair, "destroyed/removed", large)
+    both_show(pair, "destroyed/sub/overwritten", "precious\n")
+    for member in pair:
+        assert (member.tree / "destroyed/sub/readable").stat().st_mode & 0o777 == 0o644
+        assert (member.tree / "destroyed/empty").stat().st_mode & 0o777 == 0o711
+    as_said(alpha, done["undo"])
+    both_show(pair, "destroyed/sub/overwritten", "by mistake\n")
+    both_show(pair, "destroyed/removed", None)
+    assert differences(str(alpha.tree), str(beta.tree)) == []
