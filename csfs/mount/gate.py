@@ -110,7 +110,7 @@ class Gate:
         stale, self._stale = self._stale, set()
         if stale:
             # Not in this loop: the kernel may have to wait for something that the loop has to answer.
-            threading.Thread(target=_forget_attributes, args=(stale,), daemon=True).start()
+            threading.Thread(target=forget_attributes, args=(stale,), daemon=True).start()
 
     def refreshed(self, node: Node) -> None:
         """The kernel has just learnt the attributes of `node`."""
@@ -316,7 +316,7 @@ class Gate:
             raise OSError(errno.EAGAIN, result.reason)
 
 
-def _forget_attributes(inodes: set[int]) -> None:
+def forget_attributes(inodes: set[int]) -> None:
     """Have the kernel ask anew: it has attributes cached that a commit changed, and whoever was to tell it is gone."""
     for inode in inodes:
         try:

@@ -269,6 +269,9 @@ def test_an_append_only_file_can_be_appended_to(mounted: Mounted) -> None:
         with pytest.raises(PermissionError):
             os.open(mounted.path / "log", os.O_RDWR)
         assert (mounted.path / "log").read_bytes() == b"x"
+        os.utime(mounted.path / "log")
+        with pytest.raises(PermissionError):
+            os.utime(mounted.path / "log", ns=(1, 1))
     finally:
         fcntl.ioctl(descriptor, 0x40086602, flags)
         os.close(descriptor)

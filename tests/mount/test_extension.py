@@ -87,6 +87,8 @@ def test_flags_of_files_and_directories_are_shown_and_set(served: Served) -> Non
         fcntl.ioctl(descriptor, FSGETXATTR, extended)
         assert extended[0] & 0x80  # FS_XFLAG_NODUMP
         os.close(descriptor)
+        under = os.stat(name, dir_fd=volume.underneath)
+        assert (volume.path / name).stat().st_ctime_ns == under.st_ctime_ns
         assert [(row.kind, row.path) for row in daemon.flushed()] == [(ChangeKind.META, name.encode())]
 
 

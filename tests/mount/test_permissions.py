@@ -26,6 +26,7 @@ def acl(*entries: tuple[int, int, int]) -> bytes:
 
 
 USER_OBJ, USER, GROUP_OBJ, MASK, OTHER = 1, 2, 4, 0x10, 0x20
+CAPABILITY = struct.pack("<IIIII", 0x02000001, 1, 0, 0, 0)
 
 
 def test_acls_grant_what_the_mode_does_not_and_set_the_mask(root: Path) -> None:
@@ -78,7 +79,7 @@ def test_privileges_go_when_somebody_else_changes_the_bytes(root: Path) -> None:
     for script in ("echo x >> program", ": > program"):
         path.write_bytes(b"x")
         path.chmod(0o6777)
-        os.setxattr(path, b"security.capability", struct.pack("<IIIII", 0x02000001, 1, 0, 0, 0))
+        os.setxattr(path, b"security.capability", CAPABILITY)
         assert path.stat().st_mode & 0o6000 == 0o6000
         run_as_user(script, root)
         assert path.stat().st_mode & 0o6000 == 0
@@ -98,3 +99,38 @@ def test_trusted_xattrs_are_not_listed_to_users(root: Path) -> None:
     os.setxattr(root / "file", b"trusted.t", b"x")
     assert os.listxattr(root / "file") == ["trusted.t"]
     run_as_user("python3 -c \"import os; assert os.listxattr('file') == []\"", root)
+
+
+def test_privileges_go_with_the_owner(root: Path) -> None:
+    path = root / "program"
+    path.write_bytes(b"x")
+    path.chmod(0o6755)
+    os.setxattr(path, b"security.capability", CAPABILITY)
+    os.chown(path, 65534, -1)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
+    assert os.listxattr(path) == []
+
+
+def test_setgid_goes_when_somebody_outside_of_the_group_sets_mode_or_acl(root: Path) -> None:
+    """Of directories, too."""
+    entries = acl((USER_OBJ, 7, -1), (GROUP_OBJ, 7, -1), (OTHER, 7, -1)).hex()
+    as_acl = f"python3 -c \"import os; os.setxattr('{{0}}', 'system.posix_acl_access', bytes.fromhex('{entries}'))\""
+    (root / "file").touch()
+    (root / "directory").mkdir()
+    for name in ("file", "directory"):
+        os.chown(root / name, 65534, 4321)
+        for script in (f"chmod 2777 {name}", as_acl.format(name)):
+            (root / name).chmod(0o2755)
+            run_as_user(script, root)
+            assert stat.S_IMODE((root / name).stat().st_mode) == 0o777
+
+
+def test_in_a_sticky_directory_only_owners_remove_and_rename(root: Path) -> None:
+    (root / "shared").mkdir()
+    (root / "shared").chmod(0o1777)
+    (root / "shared" / "ours").touch()
+    run_as_user(
+        "touch shared/theirs; ! rm -f shared/ours 2>/dev/null; ! mv shared/theirs shared/ours 2>/dev/null", root
+    )
+    run_as_user("mv shared/theirs shared/moved; rm shared/moved", root)
+    assert os.listdir(root / "shared") == ["ours"]

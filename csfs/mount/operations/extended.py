@@ -5,6 +5,7 @@ import fcntl
 import os
 
 from csfs.mount import syscalls
+from csfs.mount.gate import forget_attributes
 from csfs.mount.operations.files import Files
 from csfs.mount.writers import Caller
 from csfs.store.syscalls import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
@@ -63,6 +64,8 @@ class Extended(Files):
         fcntl.ioctl(descriptor, command, data)
         if not setting:
             return bytes(data)
+        # A new ctime, of which the kernel does not think by itself here. It waits for nothing: who asks has the object open.
+        forget_attributes({node.inode})
         self.capture.attributes_set(node, self.writer(caller))
         return b""
 

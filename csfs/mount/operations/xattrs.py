@@ -63,9 +63,9 @@ class Xattrs(Base):
 
 
 def _clear_setgid(target: Target, ctx: Caller) -> None:
-    """Take setgid away when somebody outside of the file's group has set its ACL, as the kernel does for its own file systems."""
+    """Take setgid away when somebody outside of the object's group has set its ACL, as the kernel does for its own file systems."""
     status = os.stat(target)
-    if ctx.uid == 0 or not status.st_mode & stat.S_ISGID or stat.S_ISDIR(status.st_mode) or status.st_gid == ctx.gid:
+    if ctx.uid == 0 or not status.st_mode & stat.S_ISGID or status.st_gid == ctx.gid:
         return
     if status.st_gid not in pyfuse3.get_sup_groups(ctx.pid):
         os.chmod(target, stat.S_IMODE(status.st_mode) & ~stat.S_ISGID)
