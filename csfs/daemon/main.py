@@ -21,6 +21,7 @@ from csfs.daemon.connection import ControlConnection
 from csfs.daemon.mounts import MountedVolume
 from csfs.errors import ConfigError, CsfsError, FoundError, RemoteProtocolError, UnwritableError
 from csfs.index.index import Index
+from csfs.mount import memory
 from csfs.replicate.exchange import PeerSession
 from csfs.replicate.link import Link
 from csfs.replicate.listener import LinkProblem
@@ -267,6 +268,8 @@ def run(home: Home) -> None:
     home.made()
     lock = _lock(home)
     try:
+        memory.raise_descriptors()
+        memory.spare(memory.DAEMON)
         daemon = Daemon(home)
         logging.raiseExceptions = False  # a log on a full disk loses lines, and nothing else comes of it
         level = daemon._cluster.host.log_level.upper()

@@ -264,7 +264,11 @@ class MountedVolume:
     @property
     def alarms(self) -> list[str]:
         """What is wrong with the volume as a whole, a sentence each."""
-        return [trouble for trouble in (self.journal_trouble, self.worker.volume.index.trouble) if trouble]
+        path = os.fsdecode(self.path)
+        orphaned = f"{path} has lost the process that would mount it again; csfs umount {path}, then csfs mount {path}"
+        is_orphan = self._clone >= 0 and not self._parents and self._connection is not None
+        alarms = (self.journal_trouble, self.worker.volume.index.trouble, orphaned if is_orphan else "")
+        return [alarm for alarm in alarms if alarm]
 
     @property
     def mounted(self) -> bool:

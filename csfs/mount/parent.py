@@ -13,7 +13,7 @@ import time
 import traceback
 
 from csfs.errors import ConfigError, CsfsError, FoundError, NotRunningError
-from csfs.mount import busy, checks, mountinfo, notify, syscalls
+from csfs.mount import busy, checks, memory, mountinfo, notify, syscalls
 from csfs.mount.options import NO_OPTIONS, MountOptions
 from csfs.mount.rules import LoadRules
 from csfs.mount.settings import MountSettings
@@ -21,6 +21,8 @@ from csfs.mount.supervisor import GaveUpError, Supervisor
 
 log = logging.getLogger(__name__)
 
+SERVE_S_MAX = 60.0
+"""How long a mount process may take until it serves."""
 END_S_MAX = 40.0
 """Longer than a parent takes at most to end after the host has unmounted."""
 LOCK_POLL_S = 0.02
@@ -149,10 +151,10 @@ def _redirect(log_file: str) -> None:
 def _parent(settings: MountSettings, options: MountOptions, load_rules: LoadRules, lock: int, ready: int) -> str:
     """Mount, say so, and watch until it is unmounted. Return an empty text, or why it could not be mounted."""
     _configure_logging()
-    others = tuple(descriptor for descriptor in (lock, ready) if descriptor >= 0)
+    memory.spare(memory.PARENT)
 
-    def launch(root: int) -> tuple[int, str]:
-        pid, reason = _launch(settings, options, load_rules, root, others)
+    def launch(root: int, pulse: int) -> tuple[int, str]:
+        pid, reason = _launch(settings, options, load_rules, root, pulse)
         if not reason:
             os.ftruncate(lock, 0)
             os.pwrite(lock, b"%d\n%d\n" % (os.getpid(), pid), 0)
@@ -193,20 +195,24 @@ def _configure_logging() -> None:
 
 
 def _launch(
-    settings: MountSettings, options: MountOptions, load_rules: LoadRules, root: int, others: tuple[int, ...]
+    settings: MountSettings, options: MountOptions, load_rules: LoadRules, root: int, pulse: int
 ) -> tuple[int, str]:
     """Fork the mount process and wait until it serves; return its pid and "", or 0 and why it does not."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        _be_mount(settings, options, load_rules, root, writer, others)
+        _be_mount(settings, options, load_rules, root, pulse, writer)
     os.close(writer)
     with os.fdopen(reader, "rb") as file:
-        answer = file.read()
+        hangs = not select.select([file], [], [], SERVE_S_MAX)[0]
+        if hangs:
+            os.kill(pid, signal.SIGKILL)
+            _clear_away(settings)
+        answer = b"\1the mount process hangs" if hangs else file.read()
     if answer[:1] == b"\0":
         return pid, ""
-    os.waitpid(pid, 0)
+    os.waitpid(pid, os.WNOHANG if hangs else 0)  # one that hangs in a disk cannot even be killed
     _clear_away(settings)
     reason = answer[1:].decode("utf-8", "replace") or "the mount process ended at once"
     given = f" with -o {','.join(sorted(options.lasting))}" if options.lasting else ""
@@ -218,8 +224,8 @@ def _be_mount(
     options: MountOptions,
     load_rules: LoadRules,
     root: int,
+    pulse: int,
     ready: int,
-    others: tuple[int, ...],
 ) -> None:
     """Be the mount process. Never returns."""
     code = 70
@@ -229,10 +235,10 @@ def _be_mount(
         signal.set_wakeup_fd(-1)
         os.setpgid(0, 0)  # what a terminal sends to the parent in the foreground is for the parent
         # The lock on the pid file must end with the parent, whoever of us lives longer.
-        _close_all_but({0, 1, 2, root, ready})
+        _close_all_but({0, 1, 2, root, pulse, ready})
         from csfs.mount.serve import serve  # the parent needs neither pyfuse3 nor trio, and stays small
 
-        serve(settings, options.lasting, root, load_rules, ready)
+        serve(settings, options.lasting, root, load_rules, ready, pulse)
         code = 0
     except BaseException as error:
         traceback.print_exc()

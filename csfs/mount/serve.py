@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import resource
 import signal
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import pyfuse3
 import trio
 
 from csfs.journal.journal import Journal, open_or_replace
-from csfs.mount import loop, mountinfo, submounts, syscalls
+from csfs.mount import logs, loop, memory, mountinfo, submounts, syscalls
 from csfs.mount.capture import Capture
 from csfs.mount.extension import Extension
 from csfs.mount.gate import Gate
@@ -21,6 +20,7 @@ from csfs.mount.intake import Intake
 from csfs.mount.link import Link
 from csfs.mount.operations.passthrough import Handlers, PassThrough
 from csfs.mount.options import for_libfuse
+from csfs.mount.pulse import BEAT_S
 from csfs.mount.recent import Recent
 from csfs.mount.refresh import Refresher
 from csfs.mount.rules import CurrentRules, LoadRules
@@ -55,12 +55,13 @@ class Mount:
             settings.volume, settings.control_socket, self.capture, self.gate, self.recent, rules, refresher
         )
 
-    async def run(self) -> None:
+    async def run(self, pulse: int) -> None:
         """Serve until the file system is unmounted, or SIGTERM."""
         async with trio.open_nursery() as nursery:
             for task in (self.link.run, self.capture.noting.run, self._housekeeping):
                 nursery.start_soon(_kept_running, task)
             nursery.start_soon(self._signals)
+            nursery.start_soon(_beating, pulse)
             await pyfuse3.main(max_tasks=TASKS_MAX)
             nursery.cancel_scope.cancel()
 
@@ -86,6 +87,14 @@ class Mount:
         self.journal.close()
 
 
+async def _beating(pulse: int) -> None:
+    """Show that the loop turns, for ever; nobody listens once the parent is gone."""
+    while True:
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            os.write(pulse, b".")
+        await trio.sleep(BEAT_S)
+
+
 async def _kept_running(task: Callable[[], object]) -> None:
     """Run a task that never ends; start it again when it fails, for nothing of it may end the mount."""
     while True:
@@ -96,15 +105,19 @@ async def _kept_running(task: Callable[[], object]) -> None:
         await trio.sleep(SETTLE_S)
 
 
-def serve(settings: MountSettings, options: frozenset[str], root: int, load_rules: LoadRules, ready: int) -> None:
-    """Mount and serve; returns when unmounted. Writes a byte to the descriptor `ready` and closes it once it serves.
+def serve(
+    settings: MountSettings, options: frozenset[str], root: int, load_rules: LoadRules, ready: int, pulse: int
+) -> None:
+    """Mount and serve; returns when unmounted. Writes a byte to the descriptor `ready` and closes it once it serves, and
+    one to `pulse` as long as its loop turns.
 
     Raises:
         RuntimeError: the kernel refused to mount; libfuse has said why on standard error.
         Exception: the journal cannot be used.
     """
     os.chdir("/")
-    _raise_limits()
+    memory.raise_descriptors()
+    memory.spare(memory.MOUNT)
     os.umask(0o077)  # the journal names files, and who writes them
     mount = Mount(settings, root, load_rules, lambda: _tell_ready(ready))
     os.umask(0)  # the kernel has applied the caller's
@@ -113,7 +126,12 @@ def serve(settings: MountSettings, options: frozenset[str], root: int, load_rule
     pyfuse3.init(mount.operations, settings.path, options_of(settings.volume, options))
     _leave_namespace(settings.path)
     try:
-        trio.run(mount.run)
+        memory.stay()
+        listener = logs.begin()
+        try:
+            trio.run(mount.run, pulse)
+        finally:
+            listener.stop()
     finally:
         with contextlib.suppress(Exception):
             pyfuse3.close(unmount=False)  # in this namespace nothing is mounted there
@@ -129,16 +147,6 @@ def options_of(volume: str, options: frozenset[str]) -> set[str]:
 def _tell_ready(descriptor: int) -> None:
     os.write(descriptor, b"\0")
     os.close(descriptor)
-
-
-def _raise_limits() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    try:
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("-900")  # a host whose directories are gone is worse off than one without some other process
-    except OSError as error:
-        log.info("the out-of-memory killer is not told to spare the mount: %s", error)
 
 
 def _leave_namespace(path: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from csfs.errors import CsfsError, ExitCode
 from csfs.mount import mountinfo, options, syscalls
 from csfs.mount.handover import Handover
+from csfs.mount.pulse import Pulse
 from csfs.mount.settings import MountSettings
 from csfs.wire.control import ParentHello
 
@@ -27,9 +28,9 @@ DEATHS_MAX = 8
 """After so many deaths, each within `STABLE_S` of its start, the directory is left plain."""
 RESTART_DELAY_S_MAX = 5.0
 
-Launch = Callable[[int], tuple[int, str]]
-"""Takes a descriptor of the root underneath; forks a mount process and waits until it serves. Gives its pid and an empty
-text, or the reason why it does not serve."""
+Launch = Callable[[int, int], tuple[int, str]]
+"""Takes descriptors of the root underneath, and of where the process beats; forks a mount process and waits until it serves. Gives
+its pid and an empty text, or the reason why it does not serve."""
 
 
 class GaveUpError(CsfsError):
@@ -48,6 +49,7 @@ class Supervisor:
         self._root = -1
         self._pid = 0
         self._pidfd = -1
+        self._pulse = Pulse()
         self._device = ""
         self._generation = 0
         self._started_at = 0.0
@@ -66,9 +68,12 @@ class Supervisor:
         """Mount; return an empty text, or why it cannot be done."""
         if self._root < 0:
             self._root = os.open(self._settings.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        pid, reason = self._launch(self._root)
+        self._pulse.close()
+        self._pulse = Pulse()
+        pid, reason = self._launch(self._root, self._pulse.writer)
         if reason:
             return reason
+        self._pulse.started(pid, time.monotonic())
         self._pid = pid
         self._pidfd = os.pidfd_open(pid)
         self._started_at = time.monotonic()
@@ -139,6 +144,8 @@ class Supervisor:
                 self._unmount()
             if not self._is_mounted():
                 return self._end()
+            if self._pulse.is_lost(time.monotonic()):
+                os.kill(self._pid, signal.SIGKILL)
             if self._has_died():
                 self._mount_again()
 
@@ -150,7 +157,7 @@ class Supervisor:
         now = time.monotonic()
         if deadline is None:
             self._handover.connect_if_due(now)
-        timeouts = [self._handover.timeout_s(now) if deadline is None else None]
+        timeouts = [self._handover.timeout_s(now), self._pulse.timeout_s(now)] if deadline is None else []
         timeouts.append(max(0.0, deadline - now) if deadline is not None else None)
         poller = select.poll()
         poller.register(self._mountinfo, select.POLLPRI)
@@ -159,6 +166,8 @@ class Supervisor:
             poller.register(self._pidfd, select.POLLIN)
         if self._handover.descriptor is not None:
             poller.register(self._handover.descriptor, select.POLLIN)
+        if self._pulse.descriptor >= 0:
+            poller.register(self._pulse.descriptor, select.POLLIN)
         given = [timeout for timeout in timeouts if timeout is not None]
         events = poller.poll(min(given) * 1000 if given else None)
         for descriptor, _ in events:
@@ -166,6 +175,8 @@ class Supervisor:
                 os.read(self._wake_read, 4096)
             elif descriptor == self._handover.descriptor:
                 self._handover.readable()
+            elif descriptor == self._pulse.descriptor:
+                self._pulse.readable(time.monotonic())
             elif descriptor == self._mountinfo.fileno():
                 self._mountinfo.seek(0)
                 self._mountinfo.read()
@@ -243,6 +254,7 @@ class Supervisor:
     def close(self) -> None:
         """Let go of the directory underneath."""
         self._handover.close()
+        self._pulse.close()
         if self._root >= 0:
             os.close(self._root)
             self._root = -1

@@ -24,7 +24,7 @@ from tests.cluster.networks import Network, network
 PORT = 30866
 ROUND_S = 300.0
 MINUTE_S = 60.0
-QUIET_S_MAX = 240.0
+QUIET_S_MAX = 900.0
 PATHS_MAX = 4_000
 TOP = Path(__file__).parent.parent.parent
 
@@ -146,7 +146,7 @@ class Soak:
             for host in self.hosts:
                 host.bring_back()
             begin = time.monotonic()
-            replicating(*(host.member for host in self.hosts))
+            replicating(*(host.member for host in self.hosts), timeout_s=QUIET_S_MAX)
             for host in (*self.hosts, *self.hosts):
                 host.member.wait(QUIET_S_MAX)
         except Exception as error:

@@ -20,6 +20,7 @@ from pathlib import Path
 from scripts.support.share import APART
 
 PROGRAM_S_MAX = 60
+PAUSE_S = 0.2
 BACK_S_MAX = 60.0
 TREES_MAX = 3
 LINES = 40
@@ -56,6 +57,7 @@ class Programs:
         operations += [self.append, self.copy, self.remove]
         self._retried(self._begin)
         while not select.select([sys.stdin], [], [], 0)[0]:
+            time.sleep(PAUSE_S)
             operation = self.dice.choice(operations)
             try:
                 operation()

@@ -243,11 +243,11 @@ def cluster_of(
                 shutil.rmtree(member.directory, ignore_errors=True)
 
 
-def replicating(*members: Member) -> None:
+def replicating(*members: Member, timeout_s: float = 120.0) -> None:
     """Return when all members replicate, and have told each other all that they know."""
     for member in members:
-        until(lambda m=member: m.volume()["state"] == "replicating", f"{member.name} replicates", 120)  # type: ignore[misc]
+        until(lambda m=member: m.volume()["state"] == "replicating", f"{member.name} replicates", timeout_s)  # type: ignore[misc]
         until(lambda m=member: m.peer()["connected"], f"{member.name} is connected")  # type: ignore[misc]
     for _ in range(2):
         for member in members:
-            member.wait(120)
+            member.wait(timeout_s)

@@ -224,3 +224,19 @@ def test_the_files_are_for_root_alone_when_the_umask_says_so(tmp_path: Path) -> 
     os.umask(before)
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
     journal.close()
+
+
+def test_rows_that_are_being_written_are_neither_lost_nor_written_twice(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    appended = [journal.append(row(b"a"))]
+    batch = journal.taken()
+    assert batch is not None
+    appended.append(journal.append(row(b"b")))
+    assert (journal.first, journal.unwritten) == (1, appended)
+    journal.settle(batch, "no room")
+    assert journal.unwritten == appended
+    assert journal.trouble == "no room"
+    assert journal.commit()
+    assert (journal.first, journal.unwritten, journal.trouble) == (1, [], "")
+    assert stored(tmp_path) == appended
+    journal.close()

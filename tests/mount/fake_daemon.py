@@ -125,6 +125,11 @@ class FakeDaemon:
         assert self._mount is not None
         self._mount.sendall(data)
 
+    def drop_mount(self) -> None:
+        """Hang up on the mount, which will connect again."""
+        assert self._mount is not None
+        self._mount.shutdown(socket.SHUT_RDWR)
+
     def expect(self, kind: type[M]) -> M:
         """Return the next message, which must be of this kind."""
         message = self.messages.get(timeout=WAIT_S)

@@ -5,6 +5,7 @@ import os
 import select
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -67,6 +68,13 @@ def has_ended(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return True
+
+
+def in_background(work: Callable[[], object]) -> threading.Thread:
+    """Begin something that may have to wait; return the thread that does it."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
 
 
 def run_as_user(script: str, path: Path) -> None:

@@ -2,8 +2,7 @@
 
 import os
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from csfs.core.changes import ChangeKind
 from csfs.wire.control import JournalTrouble
 from tests.disks import Disk, disk
 from tests.mount.fake_daemon import FakeDaemon
-from tests.mount.mounting import Mounted
+from tests.mount.mounting import Mounted, in_background
 
 pytestmark = pytest.mark.mount
 
@@ -36,12 +35,6 @@ def volume_disk(volume: Mounted) -> Iterator[Disk]:
         yield small
         if volume.is_mounted:
             volume.stop(lazy=True)
-
-
-def in_background(work: Callable[[], object]) -> threading.Thread:
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread
 
 
 def change_much(path: Path) -> None:
@@ -117,6 +110,10 @@ def test_a_journal_whose_disk_hangs_holds_up_no_program(
         rows = daemon.flushed()
         assert sum(row.kind is ChangeKind.META for row in rows) == ROWS
         assert rows[-1].kind is ChangeKind.RENAME
+        daemon.drop_mount()  # which the mount logs, on the same disk
+        daemon.mount_hellos.get(timeout=WAIT_S)
+        (volume.path / "renamed").unlink()
+        assert [row.kind for row in daemon.flushed()][-1] is ChangeKind.REMOVE
     volume.stop()
     assert "unexpected" not in volume.log
 
