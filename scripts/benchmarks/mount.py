@@ -34,11 +34,17 @@ class Subject:
         self.directory = directory
         self._pid = pid
 
-    def pin(self, core: int) -> None:
+    def pin(self, core: int, is_urgent: bool) -> None:
         """Keep the serving process on one core, all threads of it."""
         if self._pid:
             for thread in os.listdir(f"/proc/{self._pid}/task"):
-                os.sched_setaffinity(int(thread), {core})
+                _keep(int(thread), core, is_urgent)
+
+
+def _keep(thread: int, core: int, is_urgent: bool) -> None:
+    os.sched_setaffinity(thread, {core})
+    if is_urgent:
+        os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(1))
 
 
 @contextlib.contextmanager
@@ -134,6 +140,9 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", action="append", default=[], choices=WORK, help="measure this alone (again)")
     parser.add_argument("--layout", choices=("across", "pinned", "both"), default="both")
     parser.add_argument("--dbench", type=int, default=5, metavar="SECONDS", help="0: leave dbench out")
+    parser.add_argument(
+        "--urgent", action="store_true", help="real-time priority for all, where the machine is not idle"
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     return parser.parse_args(arguments)
 
@@ -165,9 +174,9 @@ def main(arguments: list[str] | None = None) -> None:
         for title, (caller, server) in layouts.items():
             if options.layout not in ("both", title.split()[0]):
                 continue
-            os.sched_setaffinity(0, {caller})
+            _keep(0, caller, options.urgent)
             for subject in found:
-                subject.pin(server)
+                subject.pin(server, options.urgent)
             rows = rows_of(measured(found, options.rounds, options.count, options.only or list(WORK)))
             speeds = {} if options.only else throughputs(found, options.dbench)
             result[title] = {"rows": [row.as_json() for row in rows], "dbench MB/s": speeds}
