@@ -56,6 +56,7 @@ class Direct:
             p.GETATTR: self._getattr,
             p.SETATTR: self._setattr,
             p.GETXATTR: self._getxattr,
+            p.LISTXATTR: self._listxattr,
             p.MKDIR: self._mkdir,
             p.UNLINK: self._unlink,
             p.RMDIR: self._rmdir,
@@ -198,7 +199,15 @@ class Direct:
         name = self._name(p.BODY + p.GETXATTR_IN.size, length)
         if name == CAPABILITY and self._do.lacks_capability(inode):
             return p.failed(unique, errno.ENODATA)
-        value = self._do.getxattr(inode, name, self._caller)
+        return self._value(unique, size, self._do.getxattr(inode, name, self._caller))
+
+    def _listxattr(self, unique: int, inode: int, length: int) -> Reply:
+        (size,) = p.GETXATTR_IN.unpack_from(self._buffer, p.BODY)
+        names = self._do.listxattr(inode, self._caller)
+        return self._value(unique, size, b"".join(name + b"\0" for name in names))
+
+    def _value(self, unique: int, size: int, value: bytes) -> bytes:
+        """Return the reply to a question with room for `size` bytes, 0 if only their number is wanted."""
         if not size:
             return p.SIZE_ONLY.pack(p.SIZE_ONLY.size, 0, unique, len(value))
         if len(value) > size:

@@ -173,6 +173,9 @@ def test_a_value_that_does_not_fit_is_refused_and_its_size_is_told(asked: Asked,
     assert struct.unpack_from("=I", asked.answer(p.GETXATTR, inode, p.GETXATTR_IN.pack(0) + name)) == (5,)
     assert asked.answer(p.GETXATTR, inode, p.GETXATTR_IN.pack(5) + name) == b"12345"
     assert asked.outcome(p.GETXATTR, inode, p.GETXATTR_IN.pack(4) + name) == (errno.ERANGE, b"")
+    assert struct.unpack_from("=I", asked.answer(p.LISTXATTR, inode, p.GETXATTR_IN.pack(0))) == (7,)
+    assert asked.answer(p.LISTXATTR, inode, p.GETXATTR_IN.pack(7)) == name
+    assert asked.outcome(p.LISTXATTR, inode, p.GETXATTR_IN.pack(6)) == (errno.ERANGE, b"")
     for _ in range(2):  # the second time from memory
         capability = p.GETXATTR_IN.pack(0) + b"security.capability\0"
         assert asked.outcome(p.GETXATTR, inode, capability) == (errno.ENODATA, b"")

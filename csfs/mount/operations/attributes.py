@@ -14,6 +14,7 @@ from csfs.mount.writers import Caller, Writer
 
 PRESENT_NS = 2_000_000_000
 """A time that differs less from the clock may be the one that the kernel took from it when it asked."""
+_NONE = (None,) * 5
 
 
 class Wanted:
@@ -29,6 +30,13 @@ class Wanted:
         self.atime_ns: int | None = None
         self.mtime_ns: int | None = None
         self.kills_privileges = False
+
+    @property
+    def is_mode_alone(self) -> bool:
+        """Whether this is chmod of something else than a symlink, which needs no look at what was before."""
+        kind = stat.S_IFMT(self.mode or 0)
+        others = self.uid, self.gid, self.size, self.atime_ns, self.mtime_ns
+        return kind not in (0, stat.S_IFLNK) and others == _NONE
 
     @classmethod
     def of(cls, attr: pyfuse3.EntryAttributes, fields: pyfuse3.SetattrFields) -> "Wanted":
@@ -74,8 +82,12 @@ class Attributes(Base):
 
     def _set(self, node: Node, descriptor: int, wanted: Wanted, fh: int | None, ctx: Caller) -> os.stat_result:
         """Set what was asked for through a descriptor that may be good for nothing else; return lstat after it."""
-        before = os.fstat(descriptor)
         writer = self.writer(ctx)
+        if wanted.is_mode_alone:
+            syscalls.chmod(descriptor, stat.S_IMODE(wanted.mode or 0))
+            self.capture.attributes_set(node, writer)
+            return os.fstat(descriptor)
+        before = os.fstat(descriptor)
         if wanted.size is not None:
             self._truncate(node, f"/proc/self/fd/{descriptor}", before.st_size, wanted.size, fh, writer)
         changed = _change(descriptor, wanted, before)
