@@ -8,7 +8,7 @@ from csfs.core.paths import RelPath, parent_of
 from csfs.core.policies import origin_of
 from csfs.core.privileges import has_privileges
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Record, halves_joined
-from csfs.core.versions import Dot, Hlc, Vector
+from csfs.core.versions import Dot, Hlc, Incarnation, Vector
 from csfs.engine.live import (
     NO_META,
     Live,
@@ -233,7 +233,7 @@ class Minting(State):
             parent,
             circumstances.moved_to,
             origin=parent if same_bytes else None,
-            overruled=_overruled(row, content),
+            overruled=_overruled(row, content, self._incarnation),
         )
 
     def _source(self, source: RelPath, path: RelPath, content: Content) -> tuple[Dot | None, Dot | None]:
@@ -333,8 +333,11 @@ def _stands_for(applied: Applied, meta: Meta) -> bool:
     return shown is not None and is_same_meta(applied.meta or meta_of(shown), meta)
 
 
-def _overruled(row: Row, content: Content) -> tuple[Dot, ...]:
-    """Return the losers of decided conflicts that a change replaces, with those that led to what it replaces."""
+def _overruled(row: Row, content: Content, incarnation: Incarnation) -> tuple[Dot, ...]:
+    """Return the losers of decided conflicts that a change replaces, with those that led to what it replaces.
+
+    What this member has decided and not applied yet is among them: no vector can leave out an earlier dot of its own.
+    """
     applied, found = row.applied, dict[Dot, None]()
     for entry in row.record.content.entries:
         if versions.covers(applied.content_seen, entry.dot):
@@ -342,6 +345,8 @@ def _overruled(row: Row, content: Content) -> tuple[Dot, ...]:
             is_bytes = entry.value.kind not in (Kind.ABSENT, Kind.DIRECTORY)
             if is_bytes and entry.dot != applied.content_dot and entry.value != content:
                 found[entry.dot] = None
+        elif entry.dot.incarnation == incarnation and entry.value != content:
+            found.update(dict.fromkeys((*entry.overruled, entry.dot, origin_of(entry))))
     return tuple(found)[-OVERRULED_MAX:]
 
 

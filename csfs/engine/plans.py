@@ -149,5 +149,7 @@ def _must_keep(row: Row, live: Live) -> bool:
         return False
     if dot is None:
         return True
-    entries = row.record.content.entries
-    return any((entry.dot == dot and entry.dot != live.content_dot) or dot in entry.overruled for entry in entries)
+    # The bytes shown may be an entry's that is not adopted yet, having come after the one that is applied.
+    losers = [entry for entry in row.record.content.entries if entry.dot != live.content_dot]
+    is_loser = any(entry.dot == dot or holds(shown, entry.value) for entry in losers)
+    return is_loser or any(dot in entry.overruled for entry in row.record.content.entries)

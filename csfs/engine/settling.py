@@ -4,14 +4,16 @@ Nothing is done on disk here: the entry is known and then applied like a peer's,
 a peer's change displaces.
 """
 
+import msgspec
+
 from csfs.core import versions
-from csfs.core.objects import Content, Kind, Meta
+from csfs.core.objects import Applied, Content, Kind, Meta
 from csfs.core.paths import ROOT, RelPath, ancestors_of
 from csfs.core.policies import origin_of
 from csfs.core.privileges import without_privileges
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Record
 from csfs.core.versions import Dot, Hlc
-from csfs.engine.live import DIRECTORY, NO_META, PRIVATE_META, Live, live_of, removed_meta
+from csfs.engine.live import DIRECTORY, NO_META, PRIVATE_META, Live, holds, live_of, removed_meta, shown_mtime_ns
 from csfs.engine.minting import OVERRULED_MAX
 from csfs.engine.ports import Row
 from csfs.engine.rules import GroupRules
@@ -65,7 +67,8 @@ class Settling(State):
         row = self._index.row(path) or new_row(group)
         live = self._live(path, row.record, row.applied, group)
         hlc = self._tick(now_ns, row.record)
-        record, value = row.record, content if content is not None else live.content
+        record, applied = row.record, row.applied
+        value = content if content is not None else live.content
         if value.kind is Kind.ABSENT:
             meta = NO_META
         if content is not None:
@@ -78,6 +81,10 @@ class Settling(State):
             snapshot = live.meta if value.kind is Kind.ABSENT else meta if meta is not None else live.meta
             entry = _entry(dot, hlc, row, live, content, snapshot)
             record = Record(Half((entry,), seen), record.meta, record.time)
+            if _shows(applied, content):
+                applied = msgspec.structs.replace(
+                    applied, content_dot=dot, content_seen=versions.joined(applied.content_seen, seen)
+                )
         if meta is not None:
             dot = self._mint(group.scope, record)
             meta_entry = MetaEntry(dot, hlc, meta, value.kind, value.hash)
@@ -86,7 +93,13 @@ class Settling(State):
             time = DirectoryTime(self._mint(group.scope, record), hlc, now_ns)
             record = Record(record.content, record.meta, time)
         # Also where the disk shows it already: a plan finds that, and adopts it.
-        self._store(path, row, record, row.applied, group, True)
+        self._store(path, row, record, applied, group, True)
+
+
+def _shows(applied: Applied, content: Content) -> bool:
+    found = applied.observation
+    is_timed = content.kind is not Kind.DIRECTORY
+    return found is not None and holds(found, content) and (not is_timed or shown_mtime_ns(applied) == content.mtime_ns)
 
 
 def _entry(dot: Dot, hlc: Hlc, row: Row, live: Live, content: Content, snapshot: Meta | None) -> ContentEntry:
@@ -108,12 +121,15 @@ def _entry(dot: Dot, hlc: Hlc, row: Row, live: Live, content: Content, snapshot:
 
 
 def _overruled(entries: tuple[ContentEntry, ...], live: Live, content: Content) -> tuple[Dot, ...]:
-    """Return the entries that are decided against beside the live one, with those that were before."""
+    """Return the entries that are decided against beside the live one, with those that were before, and those decided for.
+
+    Who shows one of the latter does nothing now; whoever replaces this entry before it has come has not seen them.
+    """
     found = dict[Dot, None]()
     for entry in entries:
         found.update(dict.fromkeys(entry.overruled))
         is_bytes = entry.value.kind not in (Kind.ABSENT, Kind.DIRECTORY)
-        if is_bytes and entry.dot != live.content_dot and entry.value != content:
+        if is_bytes and (entry.dot != live.content_dot or entry.value == content):
             found[entry.dot] = None
     return tuple(found)[-OVERRULED_MAX:]
 

@@ -134,3 +134,28 @@ def test_who_only_receives_or_follows_no_such_path_may_not_decide() -> None:
     assert alpha.engine.may_settle(F) is True
     assert gamma.engine.may_settle(F) is False
     assert alpha.engine.live(F) is None
+
+
+def test_what_shows_the_bytes_of_a_decision_is_kept_when_it_loses_before_it_is_adopted() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one", mtime_ns=1))
+    settle(alpha, b"f", found(b"one", mtime_ns=1), with_meta=False)
+    beta.sees(b"f", found(b"two", mtime_ns=2))
+    alpha.hears(beta)
+    plan = alpha.plans(b"f")
+    assert plan is not None
+    assert (plan.content.hash, plan.keep) == (found(b"two").hash, True)
+
+
+def test_a_decision_that_a_program_here_overtakes_is_among_what_it_overruled() -> None:
+    alpha, beta = sides("alpha", "beta")
+    beta.sees(b"f", found(b"beta's"))
+    alpha.hears(beta)
+    settle(alpha, b"f", found(b"beta's"))
+    alpha.sees(b"f", found(b"alpha's", mtime_ns=5))
+    (entry,) = alpha.row(b"f").record.content.entries
+    assert entry.value == content_of(found(b"alpha's", mtime_ns=5)), "no vector can tell them apart"
+    beta.hears(alpha)
+    plan = beta.plans(b"f")
+    assert plan is not None
+    assert plan.keep, "who wrote over the decision had not seen what it was for"
