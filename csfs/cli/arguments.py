@@ -13,6 +13,7 @@ from csfs.config import addresses, durations, reader
 from csfs.config.addresses import Address
 from csfs.config.settings import Settings, VolumeSettings
 from csfs.errors import ConfigError
+from csfs.mount import mountinfo
 
 T = TypeVar("T")
 
@@ -99,7 +100,7 @@ def volume_at(settings: Settings, member: str, directory: str) -> VolumeSettings
     Raises:
         ConfigError: there is none.
     """
-    for path in (os.path.abspath(directory), os.path.realpath(directory)):
+    for path in (os.path.abspath(directory), mountinfo.real_path(directory)):
         for volume in settings.volumes:
             if volume.path_of(member) == path:
                 return volume

@@ -67,6 +67,7 @@ def mount(home: Home, path: str, texts: tuple[str, ...], how: How) -> None:
     if how.content and mounting.is_mounted(settings):
         click.echo(f"csfs: {settings.path} is mounted already", err=True)
         return
+    mounting.refuse_own_keys(home, settings)
     parent.check(settings, asked)  # before a daemon is started for it
     if how.fake:
         return

@@ -6,6 +6,7 @@ from csfs.cli import arguments
 from csfs.config import files
 from csfs.config.home import Home
 from csfs.core.groups import Rules
+from csfs.core.paths import RelPath
 from csfs.errors import ConfigError
 from csfs.mount import checks, mountinfo
 from csfs.mount.settings import MountSettings
@@ -23,7 +24,7 @@ def mount_settings(home: Home, directory: str) -> MountSettings:
         settings, host = files.loaded_both(home)
     except ConfigError:
         # The configuration may lie where csfs was mounted, and all that served it was killed.
-        if not checks.clear_dead(os.path.realpath(directory)):
+        if not checks.clear_dead(mountinfo.real_path(directory)):
             raise
         settings, host = files.loaded_both(home)
     volume = arguments.volume_at(settings, host.member, directory)
@@ -38,7 +39,7 @@ def mounted_settings(home: Home, directory: str) -> MountSettings:
     Raises:
         ConfigError: csfs, with this home, has mounted nothing there, and there is no such volume.
     """
-    path = os.path.realpath(directory)
+    path = mountinfo.real_path(directory)
     mount = mountinfo.top_at(mountinfo.current(), path)
     if mount is not None and mount.type == mountinfo.TYPE and mount.source.startswith(_SOURCE):
         name = mount.source.removeprefix(_SOURCE)
@@ -47,9 +48,26 @@ def mounted_settings(home: Home, directory: str) -> MountSettings:
     return mount_settings(home, directory)
 
 
+def refuse_own_keys(home: Home, settings: MountSettings) -> None:
+    """Check that this host's keys are not among what is sent to the others.
+
+    Raises:
+        ConfigError: they are.
+    """
+    keys, path = os.path.realpath(home.keys), mountinfo.real_path(settings.path)
+    if mountinfo.is_below(keys, path):
+        relative = RelPath(os.fsencode(os.path.relpath(keys, path)))
+        if current_rules(home, settings.volume).is_synced(relative):
+            own = os.path.dirname(os.path.relpath(keys, path))
+            raise ConfigError(
+                f"the volume {path} would send this host's keys, {keys}, to the other members; exclude /{own} from it "
+                "(the profile etc does)"
+            )
+
+
 def is_mounted(settings: MountSettings) -> bool:
     """Return whether this volume is mounted on its directory, and served."""
-    path = os.path.realpath(settings.path)
+    path = mountinfo.real_path(settings.path)
     if checks.clear_dead(path):
         return False
     mount = mountinfo.top_at(mountinfo.current(), path)

@@ -3,7 +3,9 @@
 import errno
 import os
 import stat
+import sys
 
+import csfs
 from csfs.errors import ConfigError, NotPermittedError
 from csfs.mount import mountinfo, syscalls
 from csfs.mount.mountinfo import MountPoint
@@ -31,6 +33,12 @@ def check(settings: MountSettings, options: MountOptions, selinux_enforce: str =
     _check_directory(settings.path)
     _check_same_files(settings.path)
     _check_labels(settings.path, options, selinux_enforce)
+    for name in {os.path.realpath(sys.prefix), os.path.dirname(os.path.realpath(csfs.__file__))}:
+        if mountinfo.is_below(name, settings.path):
+            raise ConfigError(
+                f"csfs itself runs from {name}, inside the volume {settings.path}: a mount that died would take its own "
+                "programs with it; install csfs elsewhere"
+            )
     for name in (settings.journal, settings.control_socket, settings.pid_file, settings.log_file):
         if mountinfo.is_below(os.path.realpath(name), settings.path):
             raise ConfigError(

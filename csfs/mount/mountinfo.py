@@ -1,5 +1,6 @@
 """What is mounted where, as /proc/self/mountinfo tells; reading it asks no file system anything, so it cannot hang."""
 
+import os
 from typing import NamedTuple
 
 TYPE = "fuse.csfs"
@@ -65,3 +66,10 @@ def top_at(mounts: list[MountPoint], path: str) -> MountPoint | None:
 def is_below(path: str, directory: str) -> bool:
     """Return whether `path` is `directory` or lies in it."""
     return path == directory or path.startswith(directory.rstrip("/") + "/")
+
+
+def real_path(path: str) -> str:
+    """Return where `path` leads, links followed, without asking what is mounted right there: it may hang."""
+    directory, name = os.path.split(os.path.abspath(path))
+    found = os.path.join(os.path.realpath(directory), name)
+    return found if top_at(current(), found) is not None else os.path.realpath(found)

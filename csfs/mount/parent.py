@@ -79,7 +79,7 @@ def _report_of(reason: str) -> None:
 def _resolved(settings: MountSettings) -> MountSettings:
     return MountSettings(
         settings.volume,
-        os.path.realpath(settings.path),
+        mountinfo.real_path(settings.path),
         os.path.abspath(settings.journal),
         os.path.abspath(settings.control_socket),
         os.path.abspath(settings.pid_file),

@@ -16,7 +16,7 @@ def remount(path: str, texts: Iterable[str], *, sloppy: bool = False, dry: bool 
         ConfigError: an option cannot be changed, or there is none of that name.
         FoundError: programs that write keep it from becoming read-only.
     """
-    path = os.path.realpath(path)
+    path = mountinfo.real_path(path)
     mount = mountinfo.top_at(mountinfo.current(), path)
     if mount is None or mount.type != mountinfo.TYPE:
         raise NotRunningError(f"{path} is not mounted by csfs; there is nothing to remount")

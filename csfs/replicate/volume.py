@@ -24,6 +24,8 @@ from csfs.store.tree import Tree
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+THREADS_MAX = 16
+"""Of one volume, at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,8 @@ class Volume:
         self.room_wanted = 0
         """Bytes of the largest content that did not fit on the disk since room was last made."""
         self.cramped = Signal()
+        # Of its own: one volume's storage that hangs must not take the threads of the others.
+        self._limiter = trio.CapacityLimiter(THREADS_MAX)
         self.nursery: trio.Nursery | None = None
         """Where the volume's workers run."""
         # Unique over restarts of the daemon, so that a name left in the stage never meets a new one.
@@ -263,7 +267,7 @@ class Volume:
         try:
             if inline:
                 return function(root, *arguments)
-            return await trio.to_thread.run_sync(function, root, *arguments)
+            return await trio.to_thread.run_sync(function, root, *arguments, limiter=self._limiter)
         finally:
             root.users -= 1
             self.progress.notify()

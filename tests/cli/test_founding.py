@@ -3,13 +3,15 @@
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from csfs.cli import arguments, founding
+from csfs.cli import arguments, founding, mounting
 from csfs.config import files
 from csfs.config.addresses import Address
+from csfs.errors import ConfigError
 from csfs.trust import certificates
 from tests.cli.conftest import Host
 
@@ -117,6 +119,15 @@ def test_what_cannot_be_a_volume_is_refused(
     assert ended.err.startswith("csfs: ")
     assert files.loaded(member.home).volumes == ()
     assert not member.home.founding("v").exists()
+
+
+def test_a_volume_that_has_come_to_hold_this_hosts_keys_is_not_mounted(member: Host, tmp_path: Path) -> None:
+    (tmp_path / "www").mkdir()
+    member.ok("volume", "add", "www", str(tmp_path / "www"))
+    settings = mounting.mount_settings(member.home, str(tmp_path / "www"))
+    mounting.refuse_own_keys(member.home, settings)
+    with pytest.raises(ConfigError, match="would send this host's keys"):
+        mounting.refuse_own_keys(member.home, replace(settings, path=str(member.home.etc)))
 
 
 def test_a_name_that_is_taken_does_not_make_this_host_the_founder(member: Host, tmp_path: Path) -> None:

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from csfs.mount import memory, mountinfo
+import csfs
+from csfs.errors import ConfigError
+from csfs.mount import checks, memory, mountinfo
+from csfs.mount.options import MountOptions
 from tests.disks import disk
-from tests.mount.mounting import Mounted, in_background, wait_mounts
+from tests.mount.mounting import Mounted, has_ended, in_background, wait_mounts
 
 pytestmark = pytest.mark.mount
 
@@ -152,6 +155,24 @@ def test_a_mount_process_that_stands_still_is_replaced(volume: Mounted) -> None:
     assert (volume.path / "file").read_text() == "content"
     assert "has not answered" in volume.log
     volume.stop()
+
+
+def test_a_mount_that_stands_still_can_be_unmounted(volume: Mounted) -> None:
+    volume.prelude = "from csfs.mount import supervisor; supervisor.END_S_MAX = supervisor.KILL_S = 0.2"
+    volume.start()
+    (volume.path / "file").write_text("content")  # the kernel has to ask for the attributes of the directory now
+    pids = volume.pids()
+    os.kill(pids[1], signal.SIGSTOP)
+    volume.stop(lazy=True)
+    assert not volume.is_mounted
+    assert all(map(has_ended, pids))
+    assert (volume.path / "file").read_text() == "content"
+
+
+def test_a_volume_that_csfs_itself_runs_from_is_refused(volume: Mounted) -> None:
+    for path in (sys.prefix, os.path.dirname(csfs.__file__)):
+        with pytest.raises(ConfigError, match="csfs itself runs from"):
+            checks.check(volume.settings_with(path=os.path.realpath(path)), MountOptions())
 
 
 def test_a_mount_process_that_waits_for_its_disk_is_left_alone(volume: Mounted) -> None:

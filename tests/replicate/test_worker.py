@@ -1,4 +1,5 @@
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -84,4 +85,21 @@ def test_what_was_left_in_the_stage_and_is_met_again_by_the_next_mount_is_not_di
     worker.sources.adopt([Leftover(b"1.3", Kind.FILE, bytes(32), 5)])
     assert discarded == [b"1.2", b"1.2", b"1.3"]
     assert worker.sources.unused() == [left]
+    index.close()
+
+
+async def test_a_volume_whose_storage_hangs_takes_no_threads_from_others(tmp_path: Path) -> None:
+    index, worker = opened(tmp_path)
+    (tmp_path / "tree").mkdir()
+    await worker.attach_root(os.open(tmp_path / "tree", os.O_RDONLY))
+    ending = threading.Event()
+    async with trio.open_nursery() as nursery:
+        for _ in range(60):
+            nursery.start_soon(worker.volume.with_root, lambda _: ending.wait(20))
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(10):
+            assert await trio.to_thread.run_sync(lambda: "at once") == "at once"
+        assert not ending.is_set()
+        ending.set()
+    await worker.detach_root()
     index.close()
