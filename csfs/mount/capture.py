@@ -7,8 +7,8 @@ had it open goes on being watched: what is written to it then is told as DISPLAC
 
 from collections.abc import Callable
 
-from csfs.core.changes import Change, ChangeKind
-from csfs.core.paths import RelPath
+from csfs.core.changes import Change, ChangeKind, Extent
+from csfs.core.paths import RESERVED, RelPath, parent_of
 from csfs.journal.journal import Journal
 from csfs.mount.extents import Extents
 from csfs.mount.inodes import Inodes, Name, Node
@@ -114,14 +114,14 @@ class Capture:
         path = self._inodes.path_at(name)
         return path if path is not None and self.rules.is_synced(path) else None
 
-    def _synced_path(self, node: Node) -> RelPath | None:
-        """Return the first synced path of an object: a hard link may have names inside and outside of what is synced."""
+    def _synced_paths(self, node: Node) -> list[RelPath]:
+        """Return the synced paths of an object: each name of a hard-linked file is told of, for each is a file of its own at a peer."""
         if node.hidden or node.foreign:
-            return None
+            return []
         if not node.names:
             path = self._inodes.path_of(node)
-            return path if path is not None and self.rules.is_synced(path) else None
-        return next((path for path in map(self._synced, node.names) if path is not None), None)
+            return [path] if path is not None and self.rules.is_synced(path) else []
+        return [path for path in map(self._synced, node.names) if path is not None]
 
     def _other_paths(self, node: Node) -> tuple[RelPath, ...]:
         """Return all paths of an object that has several."""
@@ -134,11 +134,14 @@ class Capture:
         path = self._synced(name)
         if path is not None:
             self._append(ChangeKind.CREATE, path, writer, lazy=still_open, writing=still_open)
+        else:
+            self._passed(name, writer)
 
     def linked(self, node: Node, name: Name, writer: Writer) -> None:
         """`name` is a new name of an object that has others. To be called after the node knows it."""
         target = self._synced(name)
         if target is None:
+            self._passed(name, writer)
             return
         others = (path for path in map(self._synced, node.names) if path is not None and path != target)
         first = next(others, None)
@@ -151,6 +154,14 @@ class Capture:
         path = self._synced(name)
         if path is not None:
             self._append(ChangeKind.REMOVE, path, writer)
+        else:
+            self._passed(name, writer)
+
+    def _passed(self, name: Name, writer: Writer) -> None:
+        """A name that is not synced came or went. Its directory, if that is synced, has another time now: a row says as much."""
+        path = self._inodes.path_at(name)
+        if path is not None and path != RESERVED and self.rules.is_synced(parent_of(path)):
+            self._append(ChangeKind.REMOVE, path, writer)
 
     def renamed(self, source: Name, target: Name, is_directory: bool, writer: Writer) -> None:
         """`source` is now `target`. To be called with the parents' paths as they were, which a rename does not change."""
@@ -161,6 +172,10 @@ class Capture:
             self._append(ChangeKind.REMOVE, old, writer)
         elif new is not None:
             self._entered(new, is_directory, writer)
+        if old is None:
+            self._passed(source, writer)
+        if new is None:
+            self._passed(target, writer)
 
     def exchanged(self, first: tuple[Name, bool], second: tuple[Name, bool], writer: Writer) -> None:
         """Two names have changed places; each comes with whether a directory is there now."""
@@ -180,9 +195,9 @@ class Capture:
             self._append(ChangeKind.COMPARE, path, writer)
 
     def attributes_set(self, node: Node, writer: Writer) -> None:
-        path = self._synced_path(node)
-        if path is not None:
-            self._append(ChangeKind.META, path, writer, names=self._other_paths(node))
+        names = self._other_paths(node)
+        for path in self._synced_paths(node):
+            self._append(ChangeKind.META, path, writer, names=names)
 
     # ------------------------------------------------------------------------------------------------------- contents
 
@@ -227,13 +242,24 @@ class Capture:
             return
         file.dirty = False
         extents = file.extents.taken()
-        displaced = file.displaced is not None
-        path = file.displaced if displaced else self._synced_path(file.node)
-        if path is None:
+        if file.displaced is not None:
+            self._tell_extents(file, ChangeKind.DISPLACED, file.displaced, extents, ())
             return
+        names = self._other_paths(file.node)
+        for path in self._synced_paths(file.node):
+            self._tell_extents(file, ChangeKind.CONTENT, path, extents, names)
+
+    def _tell_extents(
+        self,
+        file: OpenFile,
+        kind: ChangeKind,
+        path: RelPath,
+        extents: tuple[Extent, ...],
+        names: tuple[RelPath, ...],
+    ) -> None:
         change = Change(
             sequence=0,
-            kind=ChangeKind.DISPLACED if displaced else ChangeKind.CONTENT,
+            kind=kind,
             path=path,
             extents=extents,
             writing=file.writing > 0,
@@ -243,7 +269,7 @@ class Capture:
             program=file.writer.program,
         )
         file.doomed = False
-        self._told(change, () if displaced else self._other_paths(file.node))
+        self._told(change, names)
 
     def tell_all(self) -> None:
         """Tell of every file that has something to tell, without waiting for its release."""

@@ -100,7 +100,8 @@ class Observer:
             case ChangeKind.META:
                 self.look(path, Reason(False))
             case ChangeKind.CREATE | ChangeKind.REMOVE:
-                self.look(path, Reason(content=True))
+                if self._volume.is_followed(path):
+                    self.look(path, Reason(content=True))
                 self._directories.mark(parent_of(path), local=True)
             case ChangeKind.LINK:
                 self.look(path, Reason(False))

@@ -225,6 +225,7 @@ def main() -> int:
         "--log", type=int, default=0, metavar="LINES", help="print so many lines of the journal of each boot"
     )
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left behind then either
     steps = Steps()
     with unpacked() as root:
         prepare(root)

@@ -164,18 +164,36 @@ def test_writing_to_a_setuid_file_as_a_user_is_told_as_meta_too(served: Served) 
     assert META in {row.kind for row in daemon.flushed()}
 
 
-def test_what_is_not_synced_is_passed_through_without_rows(served: Served) -> None:
+def test_of_what_is_not_synced_only_the_directory_hears(served: Served) -> None:
     volume, daemon = served
-    (volume.path / "unsynced").write_bytes(b"x")
-    (volume.path / "unsynced").chmod(0o600)
+    unsynced = volume.path / "unsynced"
+    unsynced.write_bytes(b"x")
+    assert daemon.told() == [(ChangeKind.REMOVE, b"unsynced", None)]
+    unsynced.chmod(0o600)
+    unsynced.write_bytes(b"y")
     assert daemon.flushed() == []
-    (volume.path / "unsynced").rename(volume.path / "file")
-    assert daemon.told() == [(CREATE, b"file", None)]
-    (volume.path / "file").rename(volume.path / "unsynced")
-    assert daemon.told() == [(ChangeKind.REMOVE, b"file", None)]
+    unsynced.unlink()
+    assert daemon.told() == [(ChangeKind.REMOVE, b"unsynced", None)]
     (volume.path / "unsynced-d").mkdir()
+    daemon.flushed()
+    (volume.path / "unsynced-d/file").write_bytes(b"x")  # in a directory that nobody keeps the same
+    assert daemon.flushed() == []
+
+
+def test_what_becomes_synced_or_ceases_to_be_comes_and_goes(served: Served) -> None:
+    volume, daemon = served
+    passed = (ChangeKind.REMOVE, b"unsynced", None)
+    (volume.path / "unsynced").write_bytes(b"x")
+    daemon.flushed()
+    (volume.path / "unsynced").rename(volume.path / "file")
+    assert daemon.told() == [(CREATE, b"file", None), passed]
+    (volume.path / "file").rename(volume.path / "unsynced")
+    assert daemon.told() == [(ChangeKind.REMOVE, b"file", None), passed]
+    (volume.path / "unsynced-d").mkdir()
+    daemon.flushed()
     (volume.path / "unsynced-d").rename(volume.path / "d")
-    assert daemon.told() == [(CREATE, b"d", None), (ChangeKind.COMPARE, b"d", None)]
+    created = [(CREATE, b"d", None), (ChangeKind.COMPARE, b"d", None)]
+    assert daemon.told() == [*created, (ChangeKind.REMOVE, b"unsynced-d", None)]
 
 
 def test_an_exchange_is_one_row(served: Served) -> None:
@@ -187,6 +205,21 @@ def test_an_exchange_is_one_row(served: Served) -> None:
     assert daemon.told() == [(ChangeKind.EXCHANGE, b"a", b"b")]
     (volume.path / "b").write_bytes(b"2")
     assert daemon.flushed()[-1].path == b"b"
+
+
+def test_each_name_of_a_hard_linked_file_is_told_of(served: Served) -> None:
+    volume, daemon = served
+    (volume.path / "a").write_bytes(b"x")
+    os.link(volume.path / "a", volume.path / "b")
+    os.link(volume.path / "a", volume.path / "unsynced")
+    daemon.flushed()
+    (volume.path / "b").chmod(0o600)
+    assert sorted(daemon.told()) == [(META, b"a", None), (META, b"b", None)]
+    with open(volume.path / "unsynced", "ab") as file:
+        file.write(b"y")
+    rows = daemon.flushed()
+    assert {(row.kind, row.path) for row in rows} == {(ChangeKind.CONTENT, b"a"), (ChangeKind.CONTENT, b"b")}
+    assert len({row.extents for row in rows}) == 1
 
 
 def test_an_unlinked_file_is_written_to_without_rows(served: Served) -> None:
