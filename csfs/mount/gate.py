@@ -24,6 +24,7 @@ from csfs.mount.displaced import Displaced
 from csfs.mount.inodes import Inodes, Node
 from csfs.mount.recent import Recent
 from csfs.store import attributes, syscalls
+from csfs.store.beneath import open_in_pieces
 from csfs.wire import control
 from csfs.wire.control import Attributes, Commit, CommitResult, Install, Move, Outcome, Remove
 
@@ -44,7 +45,7 @@ class Place:
         self.path = path
         self.name = name_of(path) or b"."
         try:
-            self.directory = syscalls.openat2(root, parent_of(path) or b".", os.O_PATH | os.O_DIRECTORY)
+            self.directory = open_in_pieces(root, parent_of(path), os.O_PATH | os.O_DIRECTORY)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise GoneError(errno.ENOENT, "its directory is gone") from error
         self.status = self._lstat()

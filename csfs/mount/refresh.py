@@ -15,7 +15,7 @@ import pyfuse3
 
 from csfs.core.paths import ROOT, RelPath, name_of, parent_of
 from csfs.mount.inodes import Inodes, Node
-from csfs.store import syscalls
+from csfs.store.beneath import open_in_pieces
 from csfs.wire.control import Stale
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Refresher:
         if path == ROOT:
             return None, os.fstat(self._inodes.root)
         try:
-            directory = syscalls.openat2(self._inodes.root, parent_of(path) or b".", os.O_PATH | os.O_DIRECTORY)
+            directory = open_in_pieces(self._inodes.root, parent_of(path), os.O_PATH | os.O_DIRECTORY)
         except OSError:
             return None, None
         try:

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterable
 
 from csfs.core.paths import RelPath, name_of, parent_of
-from csfs.store.syscalls import openat2
+from csfs.store.beneath import open_in_pieces
 from csfs.wire.control import STAGE, Commit, Install, Move, Remove
 
 
@@ -39,17 +39,17 @@ class Through:
         """Have the mount asked what is at these paths: so it learns the names of what it knows by other ones."""
         for path in paths:
             try:
-                os.close(openat2(self._clone, path or b".", os.O_PATH | os.O_NOFOLLOW))
+                os.close(open_in_pieces(self._clone, path, os.O_PATH | os.O_NOFOLLOW))
             except OSError:
                 pass  # nothing is there any more, which is as good
 
     def _opened(self, directory: RelPath) -> int:
-        return openat2(self._clone, directory or b".", os.O_PATH | os.O_DIRECTORY)
+        return open_in_pieces(self._clone, directory, os.O_PATH | os.O_DIRECTORY)
 
     def _opened_stage(self) -> int:
         # Held open: nobody else may see it, so the kernel would ask for every part of its path each time.
         if self._stage < 0:
-            self._stage = openat2(self._clone, STAGE, os.O_PATH | os.O_DIRECTORY)
+            self._stage = open_in_pieces(self._clone, STAGE, os.O_PATH | os.O_DIRECTORY)
         return self._stage
 
     def _call_in(self, parent: int, commit: Commit) -> None:

@@ -20,6 +20,20 @@ def open_beneath(root: int, path: RelPath, flags: int) -> int:
         ForeignError: a part of the path is a mount of something else.
         OSError: as open(2) says; ELOOP where a part is a symlink.
     """
+    try:
+        return open_in_pieces(root, path, flags | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise ForeignError(f"{shown(path)}: another file system is mounted there") from error
+        raise
+
+
+def open_in_pieces(root: int, path: bytes, flags: int) -> int:
+    """Open `path` as `openat2` does, however long it is.
+
+    Raises:
+        OSError: as `openat2` says.
+    """
     directory, rest = root, path or b"."
     try:
         while len(rest) > _PIECE_SIZE_MAX:
@@ -28,11 +42,7 @@ def open_beneath(root: int, path: RelPath, flags: int) -> int:
             if directory != root:
                 os.close(directory)
             directory, rest = deeper, rest[cut + 1 :]
-        return syscalls.openat2(directory, rest, flags | os.O_NOFOLLOW)
-    except OSError as error:
-        if error.errno == errno.EXDEV:
-            raise ForeignError(f"{shown(path)}: another file system is mounted there") from error
-        raise
+        return syscalls.openat2(directory, rest, flags)
     finally:
         if directory != root:
             os.close(directory)

@@ -3,6 +3,7 @@
 import mmap
 import os
 import stat
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from tests.trees import differences
 
 Pair = tuple[Member, Member]
 ALL: list[Case] = [*contents.CASES, *names.CASES, *attributes.CASES]
+TOGETHER = 10
+"""How many cases, each in a directory of its own, are waited for at once."""
 LINKS = {"links"}
 """Each name of a file with several is a file of its own at the other member."""
 
@@ -48,14 +51,21 @@ def look(directory: Path) -> list[object]:
     return found
 
 
-@pytest.mark.parametrize("number", range(len(ALL)), ids=[name for name, _ in ALL])
-def test_what_a_system_call_changes_is_followed(pair: Pair, number: int) -> None:
-    ours, theirs = (member.tree / str(number) for member in pair)
-    before = look(ours)
-    ALL[number][1](ours)
-    assert look(ours) != before, "this has changed nothing"
-    pair[0].wait()
-    assert differences(str(ours), str(theirs), ignore=LINKS) == []
+@pytest.mark.parametrize(
+    "first", range(0, len(ALL), TOGETHER), ids=[ALL[first][0] for first in range(0, len(ALL), TOGETHER)]
+)
+def test_what_a_system_call_changes_is_followed(pair: Pair, first: int) -> None:
+    alpha, beta = pair
+    numbers = range(first, min(first + TOGETHER, len(ALL)))
+    for number in numbers:
+        name, act = ALL[number]
+        before = look(alpha.tree / str(number))
+        act(alpha.tree / str(number))
+        assert look(alpha.tree / str(number)) != before, f"{name} has changed nothing"
+    alpha.wait()
+    for number in numbers:
+        found = differences(str(alpha.tree / str(number)), str(beta.tree / str(number)), ignore=LINKS)
+        assert found == [], ALL[number][0]
 
 
 HELD: list[tuple[str, Callable[[int], object]]] = [
@@ -84,3 +94,37 @@ def test_what_is_done_through_a_descriptor_is_followed_while_it_stays_open(pair:
                 mapping.flush()
                 alpha.wait()
                 assert differences(str(alpha.tree / "held"), str(beta.tree / "held")) == [], text
+
+
+def test_what_lies_deeper_than_a_path_may_be_long_is_followed(pair: Pair) -> None:
+    alpha, beta = pair
+    deep = ["d" * 200] * 40
+    directory = os.open(alpha.tree, os.O_PATH)
+    for name in deep:
+        os.mkdir(name, dir_fd=directory)
+        directory = below(directory, name)
+    for text in (b"made", b"written again"):
+        file = os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=directory)
+        os.write(file, text)
+        os.close(file)
+        alpha.wait()
+        theirs = os.open(beta.tree, os.O_PATH)
+        for name in deep:
+            theirs = below(theirs, name)
+        with open(os.open("file", os.O_RDONLY, dir_fd=theirs), "rb") as found:
+            assert found.read() == text
+        os.close(theirs)
+    os.unlink("file", dir_fd=directory)
+    os.close(directory)
+    alpha.wait()
+    subprocess.run(["rm", "-r", alpha.tree / deep[0]], check=True)
+    alpha.wait()
+    assert not (beta.tree / deep[0]).exists()
+    assert (alpha.volume()["problems"], beta.volume()["problems"]) == ([], [])
+
+
+def below(directory: int, name: str) -> int:
+    """Return a descriptor of a directory in another one, which is closed."""
+    found = os.open(name, os.O_PATH, dir_fd=directory)
+    os.close(directory)
+    return found
