@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from csfs.cli import arguments, contents, output
+from csfs.cli import arguments, completing, contents, output
 from csfs.config.home import Home
 from csfs.errors import ExitCode
 
@@ -19,8 +19,8 @@ _COMPARED = ("kind", "size", "hash", "target", "mode", "owner", "group")
 
 @click.command("diff")
 @click.argument("path", type=click.Path())
-@click.argument("old", metavar="[VERSION]", required=False, default="newest")
-@click.argument("new", metavar="[VERSION]", required=False, default=LIVE)
+@click.argument("old", metavar="[VERSION]", required=False, default="newest", shell_complete=completing.versions)
+@click.argument("new", metavar="[VERSION]", required=False, default=LIVE, shell_complete=completing.versions)
 @click.option("--json", "machine", is_flag=True, help="For programs.")
 @click.pass_obj
 def command(home: Home, path: str, old: str, new: str, machine: bool) -> int:

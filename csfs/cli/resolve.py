@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from csfs.cli import arguments, client, output
+from csfs.cli import arguments, client, completing, output
 from csfs.config.home import Home
 from csfs.errors import ConfigError, ExitCode
 from csfs.store import blocks
@@ -16,8 +16,20 @@ BLOCKS_AT_ONCE = 32
 
 @click.command("resolve")
 @click.argument("paths", nargs=-1, type=click.Path())
-@click.option("--keep", "member", metavar="MEMBER", help="Make live what MEMBER made; what is live now, if not given.")
-@click.option("--keep-all", "everywhere", metavar="MEMBER", help="The same, wherever MEMBER made one of the versions.")
+@click.option(
+    "--keep",
+    "member",
+    metavar="MEMBER",
+    shell_complete=completing.members,
+    help="Make live what MEMBER made; what is live now, if not given.",
+)
+@click.option(
+    "--keep-all",
+    "everywhere",
+    metavar="MEMBER",
+    shell_complete=completing.members,
+    help="The same, wherever MEMBER made one of the versions.",
+)
 @click.option("--file", "new", type=click.Path(exists=True, dir_okay=False), help="Make this content live.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--json", "machine", is_flag=True, help="For programs.")

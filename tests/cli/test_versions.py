@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 
-from csfs.cli import arguments
+from csfs.cli import arguments, main
 from csfs.errors import ExitCode
 from csfs.wire.control import Reply
 from tests.cli.conftest import Host
@@ -112,3 +113,21 @@ def test_a_version_that_ends_early_is_not_taken_for_whole(host: Host, tmp_path: 
         ended = host.run("restore", "/www/[x]@0123", "--to", str(tmp_path / "new"))
     assert (ended.code, "ended at 3 bytes, 4 expected" in ended.err) == (ExitCode.REFUSED, True)
     assert list(tmp_path.iterdir()) in ([], [host.home.root]), "what was begun is gone"
+
+
+def completions(host: Host, *words: str) -> list[str]:
+    """Return what csfs proposes for the last of these words."""
+    asked = ShellComplete(main.cli, {}, "csfs", "_CSFS_COMPLETE")
+    before = ["--home", str(host.home.root), *words[:-1]]
+    return [item.value for item in asked.get_completions(before, words[-1])]
+
+
+def test_members_and_versions_are_completed(member: Host, tmp_path: Path) -> None:
+    assert completions(member, "resolve", "/x", "--keep", "al") == ["alpha"]
+    assert completions(member, "resolve", "/x", "--keep", "b") == []
+    assert completions(member, "diff", "/www/[x]", "") == [], "nobody answers"
+    other = KEPT | {"path": "/www/[x]/below", "version": "deadbeef"}
+    with daemon(member, lambda _: [Reply(0, {"path": "/www/[x]", "versions": [SIDE, KEPT, other], "more": False})]):
+        assert completions(member, "diff", "/www/[x]", "0") == ["0123abcd"]
+        assert completions(member, "diff", "/www/[x]", "0123abcd", "") == ["live", "0123abcd"]
+    assert completions(Host(tmp_path / "none", None), "resolve", "/x", "--keep", "") == []  # type: ignore[arg-type]

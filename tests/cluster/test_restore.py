@@ -7,7 +7,7 @@ from pathlib import Path
 
 from csfs.errors import ExitCode
 from csfs.wire.messages import INLINE_SIZE_MAX
-from scripts.support.members import Member, replicating
+from scripts.support.members import VOLUME, Member, replicating, until
 from tests.cluster.test_versions import Pair, apart, history, ran, told, write
 from tests.trees import differences
 
@@ -245,3 +245,33 @@ def test_what_a_program_here_destroyed_comes_back_from_a_peer(pair: Pair) -> Non
     both_show(pair, "destroyed/sub/overwritten", "by mistake\n")
     both_show(pair, "destroyed/removed", None)
     assert differences(str(alpha.tree), str(beta.tree)) == []
+
+
+def test_who_may_not_or_cannot_decide_says_so(pair: Pair) -> None:
+    alpha, beta = pair
+    write(beta.tree / "mayhap/file", "first\n")
+    beta.wait()
+    write(alpha.tree / "mayhap/file", "second\n")
+    alpha.wait()
+    path = beta.tree / "mayhap/file"
+    version = f"{path}@{history(beta, 'mayhap/file')[1]['version']}"
+    before = alpha.home.settings_file.read_text()
+    receiving = f'[[volumes.{VOLUME}.groups]]\nmembers = ["alpha"]\nreceive_only = ["beta"]\n'
+    alpha.home.settings_file.write_text(before + "\n" + receiving)
+    alpha.csfs("config", "reload")
+    until(lambda: ran(beta, "restore", version, "--dry-run").returncode == ExitCode.NOT_PERMITTED, "beta may not")
+    assert "only receives it" in ran(beta, "restore", version).stderr
+    assert path.read_text() == "second\n"
+    alpha.home.settings_file.write_text(before)
+    alpha.csfs("config", "reload")
+    until(lambda: ran(beta, "restore", version, "--dry-run").returncode == ExitCode.DONE, "beta may again")
+    beta.umount()
+    ended = ran(beta, "restore", version)
+    assert (ended.returncode, f"csfs mount {beta.tree}" in ended.stderr) == (ExitCode.NOT_RUNNING, True)
+    assert history(beta, "mayhap/file"), "what is in the index needs no mount"
+    beta.mount()
+    replicating(alpha, beta)
+    assert ran(beta, "restore", version).returncode == ExitCode.DONE
+    both_show(pair, "mayhap/file", "first\n")
+    elsewhere = ran(beta, "restore", "/proc/version@1234")
+    assert (elsewhere.returncode, "in no volume" in elsewhere.stderr) == (ExitCode.REFUSED, True)
