@@ -134,3 +134,23 @@ def test_in_a_sticky_directory_only_owners_remove_and_rename(root: Path) -> None
     )
     run_as_user("mv shared/theirs shared/moved; rm shared/moved", root)
     assert os.listdir(root / "shared") == ["ours"]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "fallocate -l 100 program",
+        "fallocate -p -o 0 -l 4096 program",
+        "printf x | dd of=program conv=notrunc status=none",
+        "truncate -s 5 program",
+        ": > program",
+    ],
+)
+def test_a_file_whose_privileges_went_is_not_run_with_them(root: Path, script: str) -> None:
+    """Whoever asks for the mode alone is told; programs are started by what the kernel has remembered of it."""
+    path = root / "program"
+    path.write_bytes(b"x" * 8192)
+    path.chmod(0o6777)
+    assert subprocess.run(["stat", "-c%a", path], check=True, capture_output=True).stdout == b"6777\n"
+    run_as_user(script, root)
+    assert subprocess.run(["stat", "-c%a", path], check=True, capture_output=True).stdout == b"777\n"

@@ -9,6 +9,7 @@ import pyfuse3
 import trio
 
 from csfs.mount.capture import OpenFile
+from csfs.mount.gate import forget_attributes
 from csfs.mount.inodes import Node
 from csfs.mount.operations import privileges
 from csfs.mount.operations.base import Answer
@@ -105,6 +106,8 @@ class Files(Directories):
             os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & ~bits)
         without = with_capability and not node.no_capability and _without_capability(descriptor)
         if bits or without:
+            # The kernel thinks of size and times alone. It waits for nothing here: who asks has the file open.
+            forget_attributes({node.inode})
             self.capture.attributes_set(node, handle.writer)
 
     def create(
