@@ -20,6 +20,9 @@ from csfs.index.ledger import Cause
 from csfs.replicate.volume import Root
 from csfs.store.hashing import BLOCK_SIZE, HASH_SIZE, block_count, hash_of_block, table_root
 
+PRIVATE_FILE = Meta(0o600, 0, 0, "root", "root")
+"""For a content that comes where no file was."""
+
 
 class Resolving:
     """Settles conflicts."""
@@ -117,12 +120,12 @@ def _meta(live: Live, chosen: MetaEntry | None, content: Content, author: Conten
         return meta_for(chosen, content)
     if live.content.kind is content.kind:
         return live.meta
-    return author.snapshot if author is not None else None
+    return author.snapshot if author is not None else PRIVATE_FILE
 
 
 def _made_by(place: Place, entries: Sequence[Any], member: str | None) -> Any:
     """Return the last entry that a member made, None for none."""
-    made = [entry for entry in entries if place.volume.authors.get(entry.dot.incarnation) == member]
+    made = [e for e in entries if member is not None and place.volume.authors.get(e.dot.incarnation) == member]
     return max(made, key=lambda entry: (entry.hlc, entry.dot), default=None)
 
 

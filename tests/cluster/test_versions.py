@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator
@@ -196,6 +197,28 @@ def test_a_conflict_is_settled_with_a_new_content(pair: Pair, tmp_path: Path) ->
     assert done["error"] == ""
     expect_settled(alpha, beta, "merged/file", merged.read_text())
     assert [version["cause"] for version in history(alpha, "merged/file")][:3] == ["", "resolved", "conflict"]
+
+
+def test_a_link_against_a_file_is_settled_with_a_new_file(pair: Pair, tmp_path: Path) -> None:
+    alpha, beta = pair
+    with apart(alpha, beta):
+        write(alpha.tree / "kinds", "a file\n", int(time.time()) - 100)
+        os.symlink("somewhere", beta.tree / "kinds")
+    (found,) = told(alpha, "conflicts", str(alpha.tree / "kinds"), code=ExitCode.FOUND)
+    assert {(v["member"], v["kind"], v["target"]) for v in found["versions"]} == {
+        ("alpha", "file", ""),
+        ("beta", "symlink", "somewhere"),
+    }
+    (tmp_path / "new").write_text("decided\n")
+    (done,) = resolved(alpha, str(alpha.tree / "kinds"), "--file", str(tmp_path / "new"))
+    expect_settled(alpha, beta, "kinds", "decided\n")
+    assert not (beta.tree / "kinds").is_symlink()
+    assert (beta.tree / "kinds").stat().st_mode & 0o777 in (0o644, 0o600), "nothing of the link's 0777"
+    program, *arguments = shlex.split(done["undo"])
+    assert (program, ran(alpha, *arguments).returncode) == ("csfs", ExitCode.DONE)
+    beta.wait()
+    alpha.wait()
+    assert os.readlink(beta.tree / "kinds") == "somewhere"
 
 
 def test_what_changed_meanwhile_is_not_overruled_and_attributes_are_settled_too(pair: Pair) -> None:
