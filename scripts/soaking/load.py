@@ -11,7 +11,7 @@ from scripts.soaking.hosts import Host
 
 TOP = Path(__file__).parent.parent.parent
 COUNT_MAX = 10**9
-PAUSE_S = 0.02
+PAUSE_S = 0.05
 """Between two things that a storm does: faster than this, and the members of a small machine do nothing but catch up."""
 END_S_MAX = 180.0
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from scripts.support.share import APART
 
 PROGRAM_S_MAX = 60
-PAUSE_S = 0.2
+PAUSE_S = 0.5
 BACK_S_MAX = 60.0
 TREES_MAX = 3
 LINES = 40

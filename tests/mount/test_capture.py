@@ -132,6 +132,7 @@ def test_names_are_told(served: Served) -> None:
         (ChangeKind.RENAME, b"f", b"d/g"),
         (ChangeKind.LINK, b"d/g", b"h"),
         (ChangeKind.REMOVE, b"h", None),
+        (META, b"d/g", None),
         (ChangeKind.RENAME, b"d", b"e"),
         (ChangeKind.REMOVE, b"e/g", None),
         (ChangeKind.REMOVE, b"e", None),
@@ -220,6 +221,24 @@ def test_each_name_of_a_hard_linked_file_is_told_of(served: Served) -> None:
     rows = daemon.flushed()
     assert {(row.kind, row.path) for row in rows} == {(ChangeKind.CONTENT, b"a"), (ChangeKind.CONTENT, b"b")}
     assert len({row.extents for row in rows}) == 1
+
+
+def test_the_other_names_of_a_file_that_loses_one_are_looked_at_again(served: Served) -> None:
+    volume, daemon = served
+    for name in ("b", "c"):
+        (volume.path / name).write_bytes(b"x")
+    os.link(volume.path / "b", volume.path / "a")
+    os.link(volume.path / "a", volume.path / "second")
+    daemon.flushed()
+    (volume.path / "second").unlink()
+    assert {(row.kind, row.path) for row in daemon.flushed()} == {
+        (ChangeKind.REMOVE, b"second"),
+        (META, b"a"),
+        (META, b"b"),
+    }
+    (volume.path / "c").replace(volume.path / "a")
+    rows = {(row.kind, row.path) for row in daemon.flushed()}
+    assert rows == {(META, b"b"), (ChangeKind.RENAME, b"c")}
 
 
 def test_an_unlinked_file_is_written_to_without_rows(served: Served) -> None:

@@ -10,7 +10,7 @@ import pyfuse3
 import trio
 
 from csfs.core.paths import RESERVED
-from csfs.mount.inodes import ROOT_INODE, Node
+from csfs.mount.inodes import ROOT_INODE, Name, Node
 from csfs.mount.operations.base import Answer, Base
 from csfs.mount.writers import Caller
 from csfs.store import syscalls as store_syscalls
@@ -222,7 +222,13 @@ class Directories(Base):
     def _gone(self, node: Node | None, parent: Node, name: bytes, ctx: Caller) -> None:
         self.capture.removed((parent.inode, name), self.writer(ctx))
         if node is not None:
-            self.inodes.unnamed(node, (parent.inode, name))
+            self._unnamed(node, (parent.inode, name), ctx)
+
+    def _unnamed(self, node: Node, name: Name, ctx: Caller) -> None:
+        """An object has lost a name: what it is called otherwise shows another number of links, and another time of change."""
+        self.inodes.unnamed(node, name)
+        if node.names and not node.is_directory:
+            self.capture.attributes_set(node, self.writer(ctx))
 
     def rename(
         self,
@@ -262,7 +268,7 @@ class Directories(Base):
         if replaced is not None and replaced is moved:
             return  # two names of one object: rename(2) does nothing
         if replaced is not None:
-            self.inodes.unnamed(replaced, (target.inode, new))
+            self._unnamed(replaced, (target.inode, new), ctx)
         self.capture.renamed((source.inode, old), (target.inode, new), stat.S_ISDIR(status.st_mode), self.writer(ctx))
         if moved is not None:
             self.inodes.renamed(moved, (source.inode, old), (target.inode, new))
