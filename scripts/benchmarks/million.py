@@ -120,7 +120,7 @@ class Probes:
             print(f"  {name:<16}{len(values):>6} times, ms: {shares} max {max(values) * 1000:.2f}")
 
 
-def compare_anew(member: Member, count: int) -> None:
+def compare_anew(title: str, member: Member, count: int) -> None:
     """Have mount and daemon die, and work in the mount while the daemon compares."""
     member.kill_daemon()
     member.kill_mount()
@@ -135,7 +135,9 @@ def compare_anew(member: Member, count: int) -> None:
             probes.time("stat", known.stat)
             probes.time("create, unlink", lambda path=new: made_and_removed(path))
             time.sleep(PROBE_S)
-    print(f"compared after an unclean stop: {time.perf_counter() - begin:.1f} s until it replicates", flush=True)
+    print(
+        f"compared after an unclean stop, {title}: {time.perf_counter() - begin:.1f} s until it replicates", flush=True
+    )
     print(f"  the daemon: {compared(member)}; CPU {cpu_s(member.daemon_pid):.1f} s with its start")
     print("meanwhile, beside the benchmark's own pauses:")
     probes.show()
@@ -193,8 +195,9 @@ def measure(member: Member, count: int) -> None:
         drop_caches()
         until(lambda: int(nodes_known(member).split()[0]) < count // 10 + 1000, "the mount forgets, too", 120)
     show_memory("forgotten", member)
-    compare_anew(member, count)
+    compare_anew("inodes read from disk", member, count)
     show_memory("compared", member)
+    compare_anew("inodes in memory", member, count)
 
 
 if __name__ == "__main__":
