@@ -5,6 +5,7 @@ of paths, in a thread, portion by portion: the loop hears of what differs alone,
 """
 
 import logging
+import time
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 
@@ -22,8 +23,10 @@ log = logging.getLogger(__name__)
 
 LOOKS_MAX = 2_000
 """How many paths may wait to be looked at before the walk goes on."""
+EQUAL_S_MAX = 0.1
+"""How long a thread goes on while nothing differs: whoever stops the comparison waits that long."""
 LOG_PATIENCE_S = 60.0
-"""The index's log may grow after that: somebody reads the index, and does not stop."""
+"""How long a comparison waits, once, for the index's log to be begun anew."""
 
 
 @dataclass(slots=True)
@@ -38,6 +41,11 @@ class Differences:
     racy: list[RelPath] = field(default_factory=list)
     gone: list[RelPath] = field(default_factory=list)
 
+    @property
+    def differs(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.changed or self.racy or self.gone or self.skipped)
+
 
 async def compare(
     volume: Volume, observer: Observer, below: RelPath, *, joining: bool = False, pace: float = 1.0
@@ -48,11 +56,11 @@ async def compare(
     the share of the time that may be spent on finding differences.
     """
     reason = Reason(joining=joining, compared=not joining)
-    begin, count, gone = trio.current_time(), 0, 0
+    begin, count, gone, patience_s = trio.current_time(), 0, 0, LOG_PATIENCE_S
     with volume.index.shown() as reader:
         parts = await volume.with_root(differences, reader, below)
         asked_at = trio.current_time()
-        while (part := await volume.with_root(lambda _: next(parts, None))) is not None:
+        while (part := await volume.with_root(_worth_telling, parts)) is not None:
             found_at = trio.current_time()
             count += part.count
             gone += len(part.gone)
@@ -62,8 +70,10 @@ async def compare(
                 observer.look(path, replace(reason, content=True))
             for path in (*filter(volume.is_followed, part.changed), *part.gone):
                 observer.look(path, reason)
-            with trio.move_on_after(LOG_PATIENCE_S):
+            with trio.move_on_after(patience_s) as waiting:
                 await volume.progress.wait_until(lambda: not volume.index.is_log_long)
+            if waiting.cancelled_caught:
+                patience_s = 0.0  # somebody reads the index, and does not stop: its log will have to grow
             await volume.progress.wait_until(lambda: observer.looks < LOOKS_MAX)
             await trio.sleep((found_at - asked_at) * (1 / pace - 1))
             asked_at = trio.current_time()
@@ -78,6 +88,20 @@ async def compare(
         gone,
     )
     return count
+
+
+def _worth_telling(root: Root, parts: Iterator[Differences]) -> Differences | None:
+    """Return the next part that differs in anything, together with what is equal before it; for a thread.
+
+    Of what is equal the loop hears every now and then: to wake it for each part takes longer than the comparing on a busy host.
+    """
+    deadline, equal = time.monotonic() + EQUAL_S_MAX, 0
+    for part in parts:
+        part.count += equal
+        if part.differs or time.monotonic() > deadline:
+            return part
+        equal = part.count
+    return Differences(equal) if equal else None
 
 
 def differences(root: Root, reader: Shown, below: RelPath) -> Iterator[Differences]:

@@ -102,7 +102,9 @@ def test_what_differs_is_come_upon_and_nothing_else(data: st.DataObject, leaves:
         volume.index.close()
 
 
-async def test_each_kind_of_change_is_taken_in(tmp_path: Path, nursery: trio.Nursery) -> None:
+async def test_each_kind_of_change_is_taken_in_and_then_nothing(
+    tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     volume, tree = made_volume(tmp_path), tmp_path / "tree"
     observer = observer_of(volume)
     volume.comparing = True
@@ -134,6 +136,11 @@ async def test_each_kind_of_change_is_taken_in(tmp_path: Path, nursery: trio.Nur
         assert row is not None
         assert root is not None
         assert row.applied.observation == root.tree.observe(RelPath(path))
+    monkeypatch.setattr(scanning, "CHUNK_SIZE", 2)
+    position = volume.index.rows.position()
+    with trio.fail_after(5):
+        assert await compare(volume, observer, ROOT) == 8
+    assert volume.index.rows.position() == position
     again = volume.index.rows.row(RelPath(b"same"))
     assert same is not None
     assert again is not None
