@@ -27,6 +27,8 @@ FOREIGN_INODE_FIRST = 1 << 62
 DIRECTORIES_OPEN_MAX = 256
 DEPTH_MAX = 8_192
 """Deeper than PATH_SIZE_MAX allows: a longer walk upwards has met a loop that a rename behind our back made."""
+NAMES_MAX = 1_000
+"""Of one object: ext4 has up to 65,000, and each is compared with all others when a directory is listed."""
 
 _OPEN_PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -103,7 +105,7 @@ class Inodes:
             if stat.S_ISDIR(status.st_mode):
                 node.names = ((parent.inode, name),)  # a directory has one name; any other was left behind by a rename
             else:
-                node.names = (*node.names, (parent.inode, name))
+                node.names = (*node.names[1 - NAMES_MAX :], (parent.inode, name))
         node.hidden = parent.hidden or (parent.inode == ROOT_INODE and name == RESERVED)
         return node, status
 

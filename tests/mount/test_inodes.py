@@ -128,3 +128,13 @@ def test_what_lies_in_the_reserved_directory_has_no_path(table: Inodes, tmp_path
     node = looked_up(table, b".csfs", b"stage", b"x")
     assert node.hidden
     assert table.path_of(node) is None
+
+
+def test_of_very_many_names_the_latest_are_known(table: Inodes, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for number in range(inodes_module.NAMES_MAX + 5):
+        os.link(tmp_path / "file", tmp_path / f"{number}")
+        node = looked_up(table, b"%d" % number)
+    assert len(node.names) == inodes_module.NAMES_MAX
+    assert node.names[-1] == (ROOT_INODE, b"%d" % number)
+    assert table.path_of(node) == b"5"
