@@ -1,11 +1,10 @@
 """`csfs compare`: finds what was changed without the mount, now."""
 
 import os
-from typing import Any
 
 import click
 
-from csfs.cli import client, output
+from csfs.cli import client, output, underneath
 from csfs.config.home import Home
 from csfs.errors import ExitCode
 
@@ -21,13 +20,6 @@ def command(home: Home, path: str, machine: bool) -> int:
         output.as_json(value)
     else:
         for change in value["changes"]:
-            click.echo(shown(change))
+            click.echo(underneath.change(change))
         click.echo(f"{value['paths']} paths, {len(value['changes'])} changed without the mount")
     return ExitCode.FOUND if value["changes"] else ExitCode.DONE
-
-
-def shown(change: dict[str, Any]) -> str:
-    """Return one change that was made without the mount, for people."""
-    program = change["program"] or "a process that has ended"
-    by = f", by {program} ({change['pid']})" if change["pid"] else ""
-    return f"/{change['path']}: {change['what']}{by}"

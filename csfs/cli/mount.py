@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from csfs.cli import client, mounting, starting
+from csfs.cli import client, mounting, starting, underneath
 from csfs.config import home as homes
 from csfs.config.home import Home
 from csfs.errors import ConfigError, CsfsError, NotRunningError
@@ -105,8 +105,11 @@ def _wait_known(home: Home, path: str) -> None:
     deadline = time.monotonic() + KNOWN_S_MAX
     while time.monotonic() < deadline:
         try:
-            if client.ask(home, "status", {"path": path}, timeout_s=KNOWN_S_MAX)["volumes"][0]["mounted"]:
-                return
+            volume = client.ask(home, "status", {"path": path}, timeout_s=KNOWN_S_MAX)["volumes"][0]
         except CsfsError:
             return  # a daemon that is being stopped; it takes the mount over when it is back
+        if volume["mounted"]:
+            for line in underneath.passing(volume["underneath"]):
+                click.echo(f"csfs: {line}", err=True)
+            return
         time.sleep(KNOWN_POLL_S)

@@ -9,13 +9,12 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from csfs.cli import client, compare, output
+from csfs.cli import client, output, underneath
 from csfs.config.home import Home
 from csfs.errors import ExitCode
 
 WATCH_S = 1.0
 PROBLEMS_SHOWN_MAX = 20
-UNDERNEATH_SHOWN_MAX = 5
 
 
 @click.command("status")
@@ -77,7 +76,8 @@ def _volumes(volumes: list[dict[str, Any]]) -> list[RenderableType]:
         problems += [Text(f"{volume['name']}: ALARM: {alarm}", "bold red") for alarm in volume["alarms"]]
         for problem in volume["problems"][:PROBLEMS_SHOWN_MAX]:
             problems.append(Text(f"{volume['name']}: {problem['path']}: {problem['reason']}"))
-        problems += [Text(f"{volume['name']}: {line}") for line in _underneath(volume["underneath"])]
+        lines = underneath.changes(volume["underneath"]) + underneath.passing(volume["underneath"])
+        problems += [Text(f"{volume['name']}: {line}") for line in lines]
         if volume.get("held"):
             problems.append(
                 Text(f"{volume['name']}: {volume['held']} paths that this host had when it joined stay here alone")
@@ -85,17 +85,6 @@ def _volumes(volumes: list[dict[str, Any]]) -> list[RenderableType]:
         if len(volume["problems"]) > PROBLEMS_SHOWN_MAX:
             problems.append(Text(f"{volume['name']}: {len(volume['problems']) - PROBLEMS_SHOWN_MAX} more; see --json"))
     return [table, *([Text(), *problems] if problems else [])]
-
-
-def _underneath(found: dict[str, Any]) -> list[str]:
-    """Return what is to be said of changes made without the mount."""
-    lines = [f"changes under the mount are found by comparing alone: {found['reason']}"] if found["reason"] else []
-    lines += [
-        f"changed under the mount: {compare.shown(change)}" for change in found["changes"][-UNDERNEATH_SHOWN_MAX:]
-    ]
-    if found["count"] > UNDERNEATH_SHOWN_MAX:
-        lines.append(f"{found['count']} changes under the mount in all; see --json")
-    return lines
 
 
 def _peers(peers: list[dict[str, Any]], now_s: float) -> RenderableType:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import trio
@@ -16,6 +16,7 @@ from csfs.daemon.resolving import Resolving
 from csfs.daemon.restoring import Restoring
 from csfs.daemon.versions import Versions
 from csfs.errors import ConfigError, CsfsError, ExitCode, NotPermittedError, NotRunningError, WaitTimeoutError
+from csfs.mount.bypass import Passing
 from csfs.replicate.findings import Finding
 from csfs.replicate.network import PeerNetwork
 from csfs.replicate.volume import Exchange, Volume
@@ -76,7 +77,7 @@ class Commands:
             "cluster": self._cluster.settings.cluster,
             "version": csfs.__version__,
             "pid": os.getpid(),
-            "volumes": [self._volume_status(mounted) for mounted in chosen],
+            "volumes": [await self._volume_status(mounted) for mounted in chosen],
             "peers": [self._peer_status(name) for name in sorted(self._cluster.peers)],
         }
 
@@ -89,7 +90,7 @@ class Commands:
             raise ConfigError(f"{path} is in no volume of this member; `csfs volume list` shows them")
         return [self._mounts[volume.name]]
 
-    def _volume_status(self, mounted: MountedVolume) -> dict[str, Any]:
+    async def _volume_status(self, mounted: MountedVolume) -> dict[str, Any]:
         volume = mounted.worker.volume
         live, pending = volume.index.rows.counts()
         state, reason = _state_of(volume)
@@ -108,7 +109,7 @@ class Commands:
             "alarms": mounted.alarms,
             "journal_backlog": max(0, mounted.worker.observer.last - mounted.worker.observer.digested),
             "bytes_fetched": mounted.worker.fetcher.bytes_fetched,
-            "underneath": _underneath(mounted.worker),
+            "underneath": _underneath(mounted.worker, await mounted.passing()),
         }
 
     def _peer_status(self, name: str) -> dict[str, Any]:
@@ -210,8 +211,8 @@ class Commands:
         self._stop()
 
 
-def _underneath(worker: VolumeWorker) -> dict[str, Any]:
-    """Return what was changed without the mount, and whether that would be noticed at once."""
+def _underneath(worker: VolumeWorker, passing: Iterable[Passing]) -> dict[str, Any]:
+    """Return what was changed without the mount, whether that would be noticed at once, and who is likely to do it."""
     underneath, findings = worker.underneath, worker.volume.findings
     return {
         "watched": underneath.is_watch_wanted and worker.volume.mounted and not underneath.unwatched,
@@ -219,6 +220,7 @@ def _underneath(worker: VolumeWorker) -> dict[str, Any]:
         "noticed": underneath.count,
         "count": findings.count,
         "changes": [_found(finding) for finding in findings.recent],
+        "passing": [one._asdict() for one in passing],
     }
 
 

@@ -8,6 +8,8 @@ import trio
 from csfs.daemon.connection import ControlConnection
 from csfs.errors import CorruptDatabaseError, CsfsError
 from csfs.journal.journal import JournalReader
+from csfs.mount import bypass
+from csfs.mount.bypass import Passing
 from csfs.replicate.commit_thread import CommitThread
 from csfs.replicate.gate import Gate
 from csfs.replicate.watcher import Watcher
@@ -35,6 +37,7 @@ ROWS_READ_MAX = 5_000
 DIGESTED_EVERY_S = 1.0
 LET_GO_S_MAX = 5.0
 ORPHAN_LOOK_S = 1.0
+PASSING_FRESH_S = 30.0
 
 
 class MountedVolume:
@@ -47,6 +50,9 @@ class MountedVolume:
         self.worker = worker
         worker.underneath.flush = self.flush
         self._watcher = watcher
+        self._own = {os.getpid()}
+        self._passing: list[Passing] = []
+        self._passing_at = -float("inf")
         self.path = b""
         self._journal_file = journal_file
         self._thread = CommitThread(f"commit {worker.volume.name}")
@@ -113,7 +119,8 @@ class MountedVolume:
     async def _watch(self, hello: ParentHello) -> None:
         """Watch what happens underneath. What happened while nobody did is found by comparing."""
         volume, underneath = self.worker.volume, self.worker.underneath
-        volume.compared_at = -float("inf")
+        volume.compared_at = self._passing_at = -float("inf")
+        self._own = {os.getpid(), hello.parent_pid, hello.mount_pid}
         if volume.root is None or not underneath.is_watch_wanted:
             return
         underneath.unwatched = await self._watcher.attach(
@@ -123,6 +130,13 @@ class MountedVolume:
             log.warning(
                 "%s: changes under the mount are found by comparing alone: %s", hello.volume, underneath.unwatched
             )
+
+    async def passing(self) -> list[Passing]:
+        """Return who passes the mount by, as it was a little while ago at most."""
+        if self.mounted and trio.current_time() - self._passing_at > PASSING_FRESH_S:
+            self._passing_at = trio.current_time()
+            self._passing = await trio.to_thread.run_sync(bypass.passing, os.fsdecode(self.path), self._own)
+        return self._passing if self.mounted else []
 
     async def _let_go(self) -> None:
         """Hold nothing of the mount any more, once no commit uses it."""

@@ -37,6 +37,7 @@ STATUS: dict[str, Any] = {
                 "noticed": 9,
                 "count": 7,
                 "changes": [{"path": "y", "what": "written", "time": 1.0, "pid": 12, "program": "vi"}],
+                "passing": [{"pid": number, "program": "vi", "how": f"writes /etc/{number}"} for number in range(7)],
             },
             "journal_backlog": 6,
         }
@@ -164,6 +165,7 @@ def test_status_shows_volumes_peers_and_problems(host: Host) -> None:
         "etc: changes under the mount are found by comparing alone: not permitted here",
         "etc: changed under the mount: /y: written, by vi (12)",
         "etc: 7 changes under the mount in all",
+        "vi (4) writes /etc/4, and 2 more",
         "etc 3",
         "1.2 s",
         "2.0 KiB",

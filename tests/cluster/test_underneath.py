@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -166,6 +166,22 @@ def changes(member: Member, path: str) -> list[dict[str, object]]:
     return [change for change in member.volume()["underneath"]["changes"] if change["path"] == path]
 
 
+@pytest.mark.parametrize("end", [Member.kill_daemon, Member.stop_daemon])
+def test_what_was_changed_while_no_daemon_ran_is_found_when_it_is_back(
+    pair: tuple[Member, Member], end: Callable[[Member], None]
+) -> None:
+    place = Place(pair, end.__name__)
+    place.make()
+    before = place.alpha.mount_pid
+    end(place.alpha)
+    place.run(CHANGES["written over"])
+    place.run(CHANGES["renamed elsewhere"].replace("file", "second"))
+    place.remember()
+    place.alpha.start_daemon()
+    place.expect_equal()
+    assert place.alpha.mount_pid == before, "the mount served all the while, and the kernel remembered what it had read"
+
+
 def test_what_goes_through_a_mount_is_not_noticed_as_passing_it_by(pair: tuple[Member, Member]) -> None:
     place = Place(pair, "own")
     place.make()
@@ -221,6 +237,20 @@ def test_a_comparison_finds_what_nobody_watched(unwatched: Member) -> None:
     until(lambda: sorted(os.listdir(member.tree)) == ["file", "log", "new"], "names are right", WITHIN_S)
     assert not (member.tree / "gone").exists()
     assert member.volume()["underneath"]["watched"] is False
+
+
+def test_who_was_there_before_the_mount_is_named_when_it_is_mounted(unwatched: Member) -> None:
+    member = unwatched
+    member.umount()
+    holder = subprocess.Popen(["sh", "-c", "read line"], cwd=member.tree, stdin=subprocess.PIPE)
+    try:
+        done = member.csfs("mount", str(member.tree))
+        how = f"works in {member.tree}"
+        assert f"sh ({holder.pid}) {how}" in done.stderr
+        assert f"sh ({holder.pid}) {how}" in member.csfs("status", check=False).stdout
+        assert {"pid": holder.pid, "program": "sh", "how": how} in member.volume()["underneath"]["passing"]
+    finally:
+        holder.communicate()
 
 
 def compared(member: Member) -> list[tuple[str, str]]:
