@@ -20,6 +20,7 @@ part): csfs could not tell which directories have to exist, and with which mode.
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -177,8 +178,12 @@ def compiled_include(text: str) -> Pattern:
     return pattern
 
 
-def scope_of(volume: str, rule: GroupRule) -> Scope:
-    """Return the name of this revision of a group: any change of what it means gives another one."""
+def scope_of(volume: str, rule: GroupRule, rules: Sequence[GroupRule]) -> Scope:
+    """Return the name of this revision of a group: any change of what it means gives another one.
+
+    Which paths it has depends on the patterns of all groups, `rules`, in their order. Were a path to come into a group whose name
+    stays, its members would take what was said of other paths for what they know of this one (R9).
+    """
     text = json.dumps(
         [
             volume,
@@ -187,6 +192,7 @@ def scope_of(volume: str, rule: GroupRule) -> Scope:
             sorted(set(rule.include)),
             sorted(set(rule.exclude)),
             list(rule.policy),
+            [[sorted(set(other.include)), sorted(set(other.exclude))] for other in rules],
         ],
         separators=(",", ":"),
     )
@@ -213,11 +219,11 @@ def _any_of(expressions: list[str]) -> re.Pattern[bytes]:
     return re.compile(text.encode("latin-1"), re.DOTALL)
 
 
-def _compiled(volume: str, rule: GroupRule) -> _Compiled:
+def _compiled(volume: str, rule: GroupRule, rules: Sequence[GroupRule]) -> _Compiled:
     includes = [compiled_include(text) for text in rule.include]
     members = rule.members + tuple(name for name in rule.receive_only if name not in rule.members)
     return _Compiled(
-        Group(members, frozenset(rule.receive_only), rule.policy, scope_of(volume, rule)),
+        Group(members, frozenset(rule.receive_only), rule.policy, scope_of(volume, rule, rules)),
         _any_of([pattern.covers for pattern in includes]),
         _any_of([pattern.leads_to for pattern in includes if pattern.leads_to is not None]),
         _any_of([Pattern.compiled(text).covers for text in rule.exclude]),
@@ -240,7 +246,7 @@ class Rules:
         Raises:
             ValueError: a pattern is not one (the configuration's reader has complained of it before).
         """
-        compiled = tuple(_compiled(volume.name, rule) for rule in volume.rules)
+        compiled = tuple(_compiled(volume.name, rule, volume.rules) for rule in volume.rules)
         return cls(member, tuple(one.group for one in compiled), compiled)
 
     def group_of(self, path: RelPath) -> Group | None:

@@ -17,6 +17,8 @@ NO_META: Final = Meta(0, 0, 0)
 """The meta of what is absent."""
 PRIVATE_META: Final = Meta(0o700, 0, 0, "root", "root")
 """For a directory that has to exist and of which nothing is known: it must not grant what its maker did not."""
+COARSEST_TIME_NS: Final = 2_000_000_000
+"""FAT keeps two seconds."""
 NOTHING_APPLIED: Final = Applied(observation=None)
 
 
@@ -103,6 +105,13 @@ def holds(observation: Observation, content: Content) -> bool:
         and observation.target == content.target
         and observation.device == content.device
     )
+
+
+def stands_for_time(found_ns: int, wanted_ns: int | None) -> bool:
+    """Return whether a disk may show the one time for the other: some keep microseconds, or less."""
+    if wanted_ns is None or found_ns == wanted_ns:
+        return True
+    return found_ns % 100 == 0 and found_ns < wanted_ns < found_ns + COARSEST_TIME_NS
 
 
 def shown_mtime_ns(applied: Applied) -> int | None:

@@ -1,11 +1,13 @@
 """From what is on disk to new versions: a change builds on what was applied, and is then joined with what is known (R3)."""
 
+from typing import Any
+
 import msgspec
 
 from csfs.core.objects import Applied, Kind, Observation, Stamp
 from csfs.core.paths import RelPath
 from csfs.core.records import DirectoryTime
-from csfs.engine.live import difference
+from csfs.engine.live import difference, stands_for_time
 from csfs.engine.minting import Change, Circumstances, Minting
 from csfs.engine.ports import Plan, Row
 from csfs.engine.rules import GroupRules
@@ -60,31 +62,22 @@ class Local(Minting):
         return self._change(path, row, observation, change, group, circumstances)
 
     def interrupted(self, plan: Plan, observation: Observation | None) -> bool:
-        """Attributes were being set as planned when everything stopped: return whether what is on disk is half of that.
+        """Attributes were being set as planned when everything stopped: return whether any of what is on disk comes from that.
 
-        Then it is nobody's change: it is taken for what is shown, so that the next plan completes it (R20).
+        Such a field is nobody's change: it is taken for what is shown, so that the next plan completes it (R20). What somebody has
+        changed since is not, and is left for a look to find.
         """
-        row = self._index.row(plan.path)
-        base, meta = plan.base, plan.meta
+        row, base = self._index.row(plan.path), plan.base
         if row is None or base is None or observation is None or row.applied.observation != base:
             return False
-        wanted = meta if meta is not None else base
-        same_content = (observation.kind, observation.size, observation.hash, observation.target) == (
-            base.kind,
-            base.size,
-            base.hash,
-            base.target,
-        )
-        halves = (
-            observation.mode in (base.mode, wanted.mode),
-            observation.mtime_ns in (base.mtime_ns, plan.mtime_ns),
-            set(observation.xattrs) <= {*base.xattrs, *wanted.xattrs},
-            observation.uid == base.uid or observation.owner == wanted.owner or observation.uid == wanted.uid,
-            observation.gid == base.gid or observation.group == wanted.group or observation.gid == wanted.gid,
-        )
-        if not same_content or not all(halves):
+        if observation.kind is not base.kind or observation.stamp.inode != base.stamp.inode:
             return False
-        self._store_applied(plan.path, row, msgspec.structs.replace(row.applied, observation=observation), pending=True)
+        half_set = msgspec.structs.replace(base, **_fields_set(plan, base, observation))
+        if half_set == base:
+            return False
+        if msgspec.structs.replace(half_set, stamp=observation.stamp) == observation:
+            half_set = observation
+        self._store_applied(plan.path, row, msgspec.structs.replace(row.applied, observation=half_set), pending=True)
         return True
 
     def touched(self, directory: RelPath, mtime_ns: int, now_ns: int) -> bool:
@@ -155,6 +148,24 @@ class Local(Minting):
         row = msgspec.structs.replace(row, applied=applied, pending=True)
         if not self._is_pending(path, row.record, applied, group, leaf=False):
             self._adopt(path, row, group)
+
+
+def _fields_set(plan: Plan, base: Observation, found: Observation) -> dict[str, Any]:
+    """Return the fields that show what was planned, or what this host made of it."""
+    wanted, fields = plan.meta, dict[str, Any]()
+    if plan.mtime_ns is not None and stands_for_time(found.mtime_ns, plan.mtime_ns):
+        fields["mtime_ns"] = found.mtime_ns
+    if wanted is None:
+        return fields
+    if found.mode == wanted.mode:
+        fields["mode"] = found.mode
+    if found.owner == wanted.owner or found.uid == wanted.uid:
+        fields.update(uid=found.uid, owner=found.owner)
+    if found.group == wanted.group or found.gid == wanted.gid:
+        fields.update(gid=found.gid, group=found.group)
+    if set(found.xattrs) <= {*base.xattrs, *wanted.xattrs}:
+        fields["xattrs"] = found.xattrs
+    return fields
 
 
 def _shows_directory(row: Row) -> bool:

@@ -133,8 +133,11 @@ class Minting(State):
         is_waiting = row.pending and circumstances.adopting
         represented = self._represented(applied, observation, circumstances)
         meta = _carried_meta(represented, observation)
-        if represented is not applied and meta is not None and not _stands_for(applied, meta):
-            change = msgspec.structs.replace(change, meta=True)
+        if represented is not applied and meta is not None:
+            if _stands_for(applied, meta):
+                meta = _carried_meta(applied, observation)
+            else:
+                change = msgspec.structs.replace(change, meta=True)
         return _Sight(
             path,
             row,

@@ -1,9 +1,9 @@
 """What has to be done on disk: derived from what is known and what is applied, never stored."""
 
 from csfs.core import versions
-from csfs.core.objects import Applied, Kind, Observation
+from csfs.core.objects import Applied, Kind, Meta, Observation
 from csfs.core.paths import ROOT, RelPath, parent_of
-from csfs.engine.live import ABSENT, Live, applied_as, difference, holds, is_same_meta, meta_of
+from csfs.engine.live import ABSENT, Live, applied_as, difference, holds, stands_for_time
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import GroupRules
 from csfs.engine.state import State, new_row
@@ -111,10 +111,17 @@ def is_carried_out(plan: Plan, observation: Observation | None) -> bool:
             return observation is None
         case Step.INSTALL if observation is not None and plan.meta is not None:
             # A directory's time moves with each name in it.
-            same_time = plan.content.kind is Kind.DIRECTORY or observation.mtime_ns == plan.mtime_ns
-            return same_time and holds(observation, plan.content) and is_same_meta(meta_of(observation), plan.meta)
+            same_time = plan.content.kind is Kind.DIRECTORY or stands_for_time(observation.mtime_ns, plan.mtime_ns)
+            return same_time and holds(observation, plan.content) and _stands_for_meta(observation, plan.meta)
         case _:
             return False
+
+
+def _stands_for_meta(observation: Observation, meta: Meta) -> bool:
+    """Return whether a host may show this for that meta: it may have no name for an owner, or no place for an attribute (R4)."""
+    same_owner = observation.owner == meta.owner or observation.uid == meta.uid
+    same_group = observation.group == meta.group or observation.gid == meta.gid
+    return observation.mode == meta.mode and same_owner and same_group and set(observation.xattrs) <= set(meta.xattrs)
 
 
 def _is_in_the_way(shown: Observation | None, live: Live) -> bool:

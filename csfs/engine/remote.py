@@ -69,11 +69,10 @@ class Remote(State):
 
     def _check_our_dots(self, update: Update, scope: Scope) -> None:
         """Nobody knows a change of ours that we do not: what shows one was made by a clone of this member (R8)."""
-        made = self._index.knowledge(scope).get(self._incarnation, 0)
-        for dot in _dots(update):
-            if dot.incarnation == self._incarnation and dot.counter > made:
-                raise RefusedError("a change of this member that it has not made: was it cloned or restored?")
         counted = self._index.last_counter(scope)
+        for dot in _dots(update):
+            if dot.incarnation == self._incarnation and dot.counter > counted:
+                raise RefusedError("a change of this member that it has not made: was it cloned or restored?")
         for half in (update.content, update.meta):
             # Counting goes on beyond what a path has seen.
             if half is not None and half.seen.get(self._incarnation, 0) > counted:

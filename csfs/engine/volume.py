@@ -12,7 +12,7 @@ from csfs.core import versions
 from csfs.core.paths import ROOT, RelPath
 from csfs.core.policies import is_content_conflict, is_meta_conflict
 from csfs.core.records import Record
-from csfs.core.versions import Dot, Incarnation, Scope, Vector
+from csfs.core.versions import Dot, Scope
 from csfs.engine.exchange import Exchange
 from csfs.engine.local import Local
 from csfs.engine.plans import Plans
@@ -43,26 +43,19 @@ class VolumeEngine(Local, Remote, Settling, Plans, Exchange):
         To be called once before anything else whenever the rules differ from those of the last life of this index.
         """
         moved = 0
-        ours: dict[Incarnation, int] = {}
         for path, row in self._rows():
             group = self._followed(path)
             scope = group.scope if group is not None else Scope(b"")
             if row.scope != scope:
                 self._index.put(path, _moved(row, scope, self._index.next_position()))
                 moved += 1
-            for half in (row.record.content, row.record.meta):
-                self._note_ours(half.seen, ours)
-            if row.record.time is not None:
-                self._note_ours(dict([row.record.time.dot]), ours)
-        # Of what others made, a new revision begins knowing nothing; what we made is all here, whoever else knows it.
+        # Of what others made, a new revision begins knowing nothing; what we made in this life is all here, whoever else knows it.
+        # What we made in earlier ones may have been taken from us by a restore.
         for scope, knowledge in self.knowledge().items():
-            self._index.set_knowledge(scope, versions.joined(knowledge, ours))
+            made = self._index.last_counter(scope)
+            if made:
+                self._index.set_knowledge(scope, versions.joined(knowledge, {self._incarnation: made}))
         return moved
-
-    def _note_ours(self, seen: Vector, ours: dict[Incarnation, int]) -> None:
-        for incarnation, counter in seen.items():
-            if self._authors.get(incarnation) == self._member:
-                ours[incarnation] = max(counter, ours.get(incarnation, 0))
 
     def _rows(self) -> Iterator[tuple[RelPath, Row]]:
         root = self._index.row(ROOT)

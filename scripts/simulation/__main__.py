@@ -3,10 +3,12 @@
 import argparse
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
 
+from scripts.simulation.faults import FAULTS, FOUND_WITHIN, planted
 from scripts.simulation.plan import OFF, Act, Plan, made
 from scripts.simulation.running import Failure, failure_of
 from scripts.simulation.shrinking import Shrinker
@@ -18,8 +20,11 @@ EVERY_S = 10
 def main() -> int:
     """Run what the command line asks for; 0: nothing failed, 1: something did."""
     options = parsed()
+    if options.plant is not None and options.replay is None:
+        return planted_all(options) if options.plant == "all" else planted_one(options)
     if options.replay is not None:
-        return replayed(options.replay)
+        with planted(options.plant) if options.plant in FAULTS else nullcontext():
+            return replayed(options.replay)
     if options.seed is not None:
         return explained(made(options.seed, options.members, options.steps), options.shrink)
     return simulated(options)
@@ -39,6 +44,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=float("inf"), metavar="S", help="begin no run after so long")
     parser.add_argument("--seed", type=int, metavar="X", help="one run alone")
     parser.add_argument("--shrink", type=float, default=60, metavar="S", help="seconds to shorten what fails (60)")
+    parser.add_argument(
+        "--plant", choices=["all", *FAULTS], metavar="NAME", help="break a rule, and see it found; or `all`"
+    )
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run a plan that was written down; `-`: its text")
     parser.add_argument("--go-on", action="store_true", help="count what fails instead of stopping at the first")
     options = parser.parse_args()
@@ -81,6 +89,37 @@ def simulated(options: argparse.Namespace) -> int:
         print(f"not simulated: {what}: {why}")
     print(f"{len(failed)} failed{': ' + ' '.join(map(str, failed[:50])) if failed else ''}")
     return 1 if failed else 0
+
+
+def planted_all(options: argparse.Namespace) -> int:
+    """Plant one fault after the other; say after how many runs each was found."""
+    missed = 0
+    for name, fault in FAULTS.items():
+        with planted(name):
+            count, failure = found_after(options, FOUND_WITHIN)
+        missed += failure is None
+        verdict = f"found in run {count}: {failure.complaint[:120]}" if failure else f"NOT FOUND in {count} runs"
+        print(f"{name} ({fault.says}): {verdict}", flush=True)
+    return 1 if missed else 0
+
+
+def planted_one(options: argparse.Namespace) -> int:
+    """Plant one fault, and shorten what finds it."""
+    with planted(options.plant):
+        count, failure = found_after(options, FOUND_WITHIN)
+        print(f"{options.plant} ({FAULTS[options.plant].says}): run {count}")
+        if failure is not None:
+            shorten(made(options.first + count - 1, options.members, options.steps), failure, options.shrink)
+    return 0 if failure is not None else 1
+
+
+def found_after(options: argparse.Namespace, seeds: int) -> tuple[int, Failure | None]:
+    """Return how many runs it took until one failed, and of what."""
+    for count in range(1, seeds + 1):
+        failure = failure_of(made(options.first + count - 1, options.members, options.steps))
+        if failure is not None:
+            return count, failure
+    return seeds, None
 
 
 def explained(plan: Plan, shrink_s: float) -> int:

@@ -1,6 +1,5 @@
 """What must hold of a healed cluster, whatever happened to it. A check that fails says what it found."""
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 from csfs.core.objects import Kind
@@ -9,25 +8,10 @@ from csfs.core.policies import NONE
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.host import Host
 from scripts.simulation.plan import Act
-from scripts.simulation.tree import hash_of
+from scripts.simulation.tree import Owner, hash_of
 
 LATE_MINTS_MAX = 0
 """Versions made after the last user's change."""
-
-
-@dataclass(frozen=True)
-class Owner:
-    """Who owns something: equal by name, by number where one side has no name for it."""
-
-    name: str
-    number: int
-
-    def __eq__(self, other: object) -> bool:
-        assert isinstance(other, Owner)
-        return self.name == other.name if self.name and other.name else self.number == other.number
-
-    def __hash__(self) -> int:
-        raise TypeError("owners are compared by name or by number")
 
 
 def check(cluster: Cluster) -> None:
@@ -38,6 +22,7 @@ def check(cluster: Cluster) -> None:
     check_nothing_lost(cluster)
     check_nothing_deleted(cluster)
     check_nothing_granted(cluster)
+    check_limited(cluster)
     check_owners(cluster)
     check_paths(cluster)
     check_quiet(cluster)
@@ -134,6 +119,9 @@ def check_nothing_deleted(cluster: Cluster) -> None:
         return
     for host in cluster.members:
         for path in cluster.ledger.made - cluster.ledger.taken:
+            group = host.rules.group_of(path)
+            if group is None or host.name not in group.members:
+                continue
             above = [host.tree.nodes.get(one) for one in ancestors_of(path)]
             beaten = any(node is None or node.kind is not Kind.DIRECTORY for node in above)
             assert path in host.tree.nodes or beaten, f"{path!r} is gone from {host.name}, and nobody removed it"
@@ -151,25 +139,39 @@ def check_nothing_granted(cluster: Cluster) -> None:
                 assert not extra, f"{host.name} shows {path!r}, {node.data!r}, to others: {node.mode:o}"
 
 
-def check_owners(cluster: Cluster) -> None:
-    """Nothing belongs to anybody to whom no user gave something there.
-
-    What was moved out of the rules and came back under others is as its host shows it.
-    """
-    if cluster.changed_rules:
-        return
+def check_limited(cluster: Cluster) -> None:
+    """While several versions of a mode stand, group and others may do only what all of them allow."""
     for host in cluster.members:
-        for path, values in shown(host).items():
-            given = cluster.ledger.owners.get(path)
-            row = host.index.row(path)
-            if given is None or row is None:
+        for path, node in host.tree.nodes.items():
+            row, group = host.index.row(path), host.rules.group_of(path)
+            if row is None or group is None or host.name not in group.members or path in host.index.pending():
                 continue
-            for owner in values[3:5]:
-                assert isinstance(owner, Owner)
-                names = (
-                    {owner.name or str(owner.number), owner.name, str(owner.number)} if not owner.name else {owner.name}
-                )
-                assert names & (given | {"root"}), f"{path!r} belongs to {owner} at {host.name}, of {sorted(given)}"
+            modes = [entry.value.mode for entry in row.record.meta.entries if entry.kind is node.kind]
+            for mode in modes[1:] and modes:
+                assert not node.mode & 0o077 & ~mode, f"{host.name} shows {path!r} with {node.mode:o}, of {modes}"
+
+
+def check_owners(cluster: Cluster) -> None:
+    """Everything belongs to whom somebody gave it, whatever the host that it went through has for a name."""
+    for host in cluster.members:
+        for path, (*_, owner, group, _) in shown(host).items():
+            node, followed = host.tree.nodes[path], host.rules.group_of(path)
+            if followed is None or host.name not in followed.members or path in host.index.pending():
+                continue
+            names = host.tree.names
+            is_meant = _may_mean(owner, node.owner, names.get(node.uid)) and _may_mean(
+                group, node.group, names.get(node.gid)
+            )
+            assert is_meant, f"{path!r} belongs to {owner}, {group} at {host.name}, not to {node.owner}, {node.group}"
+
+
+def _may_mean(shown_as: object, meant: Owner, local: str | None) -> bool:
+    """Return whether two owners are not known to be different; one without a name is whoever has its number, there or here.
+
+    Who gives a new file to the number that the old one had may mean either.
+    """
+    assert isinstance(shown_as, Owner)
+    return shown_as == meant or not (shown_as.name and meant.name) or meant.name == local
 
 
 def check_paths(cluster: Cluster) -> None:

@@ -9,6 +9,7 @@ from scripts.simulation.host import Host, Saved
 from scripts.simulation.ledger import Ledger
 from scripts.simulation.links import Link
 from scripts.simulation.plan import NAMES, SECOND_NS, Act, Action, Plan
+from scripts.simulation.programs import PATHS
 from scripts.simulation.rules import REVISIONS, Shape, changed
 from scripts.simulation.tree import hash_of
 
@@ -26,7 +27,7 @@ class Cluster:
         self.ledger = Ledger()
         names = tuple(NAMES[: setup.count])
         present = tuple(name for number, name in enumerate(names) if number not in setup.late)
-        self.shape = Shape(present, tuple(setup.receive_only), setup.policy)
+        self.shape = Shape(present, tuple(setup.receive_only), setup.policy, private=setup.private)
         self.hosts = [self._founder(name, number) for number, name in enumerate(names)]
         for host, skew_ns in zip(self.hosts, setup.skews_ns or (0,) * setup.count, strict=True):
             host.skew_ns = skew_ns
@@ -46,6 +47,7 @@ class Cluster:
         late = number in self.plan.setup.late
         rules = self.shape.compiled(name)
         host = Host(name, number, self.ledger, rules, pulling=late, extra=self.plan.setup.extra)
+        host.programs.paths = [PATHS[number] for number in self.plan.setup.paths] or PATHS
         host.contents = lambda content_hash: self._content(host, content_hash)
         return host
 
@@ -108,6 +110,17 @@ class Cluster:
     def _arrive(self, link: Link) -> bool:
         back = self.links[link.target.number, link.source.number]
         return link.deliver(back, self.now(link.target))
+
+    def _sync(self, action: Action, host: Host, dice: Dice) -> None:
+        """All that one member has to say arrives, and is applied there, perhaps."""
+        link = self.links[action.member, action.other]
+        while link.up and link.send(100):
+            pass
+        while self._arrive(link):
+            pass
+        if dice.one_in(2):
+            for path in sorted(link.target.index.pending(), key=depth_of):
+                link.target.apply(path, self.now(link.target))
 
     def _repeat(self, action: Action, host: Host, dice: Dice) -> None:
         link = self.links[action.member, action.other]

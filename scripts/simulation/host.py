@@ -4,14 +4,12 @@ from collections.abc import Callable
 from copy import copy
 from typing import NamedTuple
 
-import msgspec
-
-from csfs.core.objects import Kind, Observation
+from csfs.core.objects import Kind, Meta, Observation
 from csfs.core.paths import ROOT, RelPath, ancestors_of, depth_of, is_below, parent_of
-from csfs.core.versions import Incarnation, Scope
+from csfs.core.versions import Dot, Incarnation, Scope
 from csfs.engine.memory import MemoryIndex
 from csfs.engine.plans import is_carried_out
-from csfs.engine.ports import Plan, Step
+from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import Rules, may_send
 from csfs.engine.volume import VolumeEngine
 from scripts.simulation.dice import Dice
@@ -45,6 +43,7 @@ class Saved(NamedTuple):
     pulling: bool
     intents: dict[RelPath, Plan]
     authors: dict[Incarnation, str]
+    touched: set[RelPath]
 
 
 class Host:
@@ -53,8 +52,8 @@ class Host:
     def __init__(self, name: str, number: int, ledger: Ledger, rules: Rules, *, pulling: bool, extra: str) -> None:
         self.name, self.number, self.ledger, self.rules, self.extra = name, number, ledger, rules, extra
         names = {0: "root", 1000: "ann", 1001 + number % 2: "bob"}
-        if number != 1:
-            names[1002 - number % 2] = "cid"
+        if number % 2 == 0:
+            names[1002] = "cid"
         self.tree = FakeTree(names, granularity_ns=1000 if number == 2 else 1)
         self.programs = Programs(name, self.tree, ledger)
         self.contents: Callable[[bytes], bytes | None] = lambda content_hash: None
@@ -75,8 +74,14 @@ class Host:
         self.lives = 0
         self.joining_minted = 0
         """Versions made of what was here before this member joined."""
+        self.programs.speaks = self._speaks
         self.boot()
         self.programs.look(ROOT)
+
+    def _speaks(self, path: RelPath) -> bool:
+        """Return whether the others listen to what is done here at a path."""
+        group = self.rules.group_of(path)
+        return not self.pulling and group is not None and may_send(group, self.name)
 
     # --------------------------------------------------------------------------------------------- lives and disasters
 
@@ -101,7 +106,6 @@ class Host:
             self.scopes = scopes
         self.heard.clear()
         self.index.commit()
-        self.programs.speaks = not self.pulling and any(may_send(group, self.name) for group in self.rules.groups)
 
     def adopt(self, rules: Rules) -> None:
         """Follow other rules: what they newly cover is found by comparing."""
@@ -112,6 +116,7 @@ class Host:
     def crash(self, dice: Dice) -> None:
         """The daemon is killed and started again: what was not committed is gone, everything is compared."""
         self.index.rollback()
+        self.programs.touched |= self.programs.unsettled
         self.cache.clear()
         self.programs.marks.clear()
         if dice.one_in(3):
@@ -124,7 +129,7 @@ class Host:
         """Have everything compared."""
         for path in self.tree.nodes.keys() | self.index.rows().keys():
             if path not in self.held:
-                self.programs.look(path)
+                self.programs.look_again(path)
 
     def saved(self) -> Saved:
         """Return a backup of everything."""
@@ -143,18 +148,22 @@ class Host:
             self.pulling,
             dict(self.intents),
             dict(self.authors),
+            set(self.programs.touched),
         )
 
     def restore(self, saved: Saved) -> None:
         """Boot with everything as it was."""
         minted, ticks, inodes = self.index.minted, self.tree.ticks, self.tree.inodes
-        self.tree, self.index, kept, self.cursors, self.scopes, self.pulling, self.intents, self.authors = saved
+        self.tree, self.index, kept, self.cursors, self.scopes, self.pulling, self.intents, self.authors, touched = (
+            saved
+        )
         self.kept = set(kept)
         self.tree.grants |= self.programs.tree.grants
         self.programs.tree, self.index.minted = self.tree, minted
         self.tree.ticks, self.tree.inodes = ticks, inodes
         self.programs.looks.clear()
         self.programs.marks.clear()
+        self.programs.touched = touched
         self.cache.clear()
         self.boot()
         self.look_at_all()
@@ -175,7 +184,7 @@ class Host:
         looks, self.programs.looks = self.programs.looks, {}
         self._add_below(looks)
         for path, look in sorted(looks.items(), key=self._turn):
-            joining = joining or look.joining
+            joining = joining or look.joining or path in self.held
             found = self.tree.observed(path)
             known = self.index.row(path)
             changed = self.engine.observe(
@@ -187,6 +196,7 @@ class Host:
                 joining=look.joining,
                 extra=self.extra,
             )
+            self._check_made(path, known, look)
             if look.joining and known is None and found is not None and not changed:
                 self.held.add(path)
             else:
@@ -194,8 +204,25 @@ class Host:
         self._settle_directories(now_ns)
         if joining:
             self.joining_minted += self.index.minted - minted
-            self.programs.speaks = any(may_send(group, self.name) for group in self.rules.groups)
+        self.commit()
+
+    def commit(self) -> None:
+        """Make what was digested durable."""
         self.index.commit()
+        self.programs.unsettled.clear()
+
+    def _check_made(self, path: RelPath, before: Row | None, look: Look) -> None:
+        """Nobody but users makes versions: a look at what they did not change finds none."""
+        group, after = self.rules.group_of(path), self.index.row(path)
+        if group is None or self.name not in group.members:
+            return
+        is_same = after is None or (before is not None and _made(before) == _made(after))
+        # What was to stay here alone meets a peer's version of the path only now.
+        is_late = look.joining or path in self.held
+        assert is_same or is_late or path in self.programs.touched, f"{self.name} made a version of {path!r}"
+        if path in self.programs.touched:
+            self.programs.touched.remove(path)
+            self.programs.unsettled.add(path)
 
     def _finish_pull(self) -> None:
         """The others were heard: what is here meets what the cluster has."""
@@ -203,7 +230,7 @@ class Host:
         self.pulling = False
         self.programs.looks.clear()
         for path in self.tree.nodes.keys() | self.index.rows().keys():
-            self.programs.look(path, Look(joining=True))
+            self.programs.look_again(path, Look(joining=True))
 
     def _add_below(self, looks: dict[RelPath, Look]) -> None:
         """Have what was in a directory that is gone looked at before it."""
@@ -266,20 +293,20 @@ class Host:
 
     def die_applying(self, dice: Dice, now_ns: int) -> bool:
         """Be killed in the middle of one commit; return whether there was one."""
-        pending = self.index.pending()
-        plan = self._plan(dice.choice(pending)) if pending else None
-        if plan is None:
+        plans = [plan for path in self.index.pending() if (plan := self._plan(path)) is not None]
+        if not plans:
             return False
+        halves = [plan for plan in plans if plan.step is Step.ATTRIBUTES and _sets_meta(plan)]
+        plan = dice.choice(halves if halves and dice.one_in(2) else plans)
         self.intents[plan.path] = plan
-        node = self.tree.nodes.get(plan.path)
-        match dice.below(3):
-            case 0:
+        node, meta = self.tree.nodes.get(plan.path), plan.meta
+        if plan.step is not Step.ATTRIBUTES:
+            if dice.one_in(2):
                 self._carry_out(plan, now_ns)
-            case 1 if plan.step is Step.ATTRIBUTES and plan.meta is not None and node is not None:
-                half = msgspec.structs.replace(plan.meta, mode=node.mode) if dice.one_in(2) else plan.meta
-                self.tree.set_attributes(node, half, None)
-            case _:
-                pass
+        elif node is not None and meta is not None:
+            owners_only = Meta(node.mode, meta.uid, meta.gid, meta.owner, meta.group)
+            mode_only = Meta(meta.mode, node.uid, node.gid)
+            self.tree.set_attributes(node, dice.choice((owners_only, mode_only, meta)), None)
         return True
 
     def _plan(self, path: RelPath) -> Plan | None:
@@ -305,7 +332,7 @@ class Host:
         if any(one in near or is_below(one, path) for one in self.programs.looks):
             return False
         if self.tree.stamp(path) != plan.expected or not self.tree.is_directory(parent_of(path)):
-            self.programs.look(path)
+            self.programs.look_again(path)
             return False
         below = self.tree.below(path)
         assert plan.step is Step.ATTRIBUTES or not below or self._only_local(below), f"{path!r} has {below} below it"
@@ -340,3 +367,15 @@ class Host:
     def holds(self, data: bytes) -> bool:
         """Return whether this member has a content on its disk."""
         return data in self.kept or any(node.data == data for node in self.tree.nodes.values())
+
+
+def _made(row: Row) -> set[Dot]:
+    """Return the dots that a record holds."""
+    record = row.record
+    return {entry.dot for entry in record.content.entries} | {entry.dot for entry in record.meta.entries}
+
+
+def _sets_meta(plan: Plan) -> bool:
+    """Return whether more than a time is to be set."""
+    base, meta = plan.base, plan.meta
+    return base is not None and meta is not None and (base.mode, base.uid, base.gid) != (meta.mode, meta.uid, meta.gid)

@@ -30,8 +30,6 @@ class Ledger:
     """Paths at which users made something, and from which they took something away."""
     paths: set[RelPath] = field(default_factory=set)
     """Every path that a user ever made."""
-    owners: dict[RelPath, set[str]] = field(default_factory=dict)
-    """By path, every owner and group that a user gave to something there."""
     modes: dict[RelPath, list[Grant]] = field(default_factory=dict)
     """By path, what users allowed group and others."""
     secrets: dict[bytes, Grant] = field(default_factory=dict)
@@ -42,9 +40,8 @@ class Ledger:
         """A user wrote a new content."""
         self.written[data] = path
 
-    def gave(self, path: RelPath, member: str, owners: tuple[str, str], mode: int) -> None:
-        """A user gave something at a path its owners and mode."""
-        self.owners.setdefault(path, set()).update(owners)
+    def gave(self, path: RelPath, member: str, mode: int) -> None:
+        """A user gave something at a path its mode."""
         self.modes.setdefault(path, []).append(Grant(self.steps, member, mode & 0o077))
 
     def allowed(self, data: bytes, path: RelPath) -> int:
@@ -58,7 +55,6 @@ class Ledger:
 
     def moved(self, source: RelPath, target: RelPath, *, counts: bool) -> None:
         """What was ever given at one path may be shown at another from now on; `counts`: everywhere."""
-        self.owners.setdefault(target, set()).update(self.owners.get(source, ()))
         self.modes.setdefault(target, []).extend(self.modes.get(source, ()))
         self.taken.add(source)
         if counts:

@@ -13,6 +13,10 @@ from scripts.simulation.rules import REVISIONS
 
 SECOND_NS = 1_000_000_000
 HOUR_NS = 3_600 * SECOND_NS
+PATHS = 7
+"""How many paths programs may work at."""
+PRIVATE = (5, 6)
+"""Those of them that a private group has."""
 NAMES = "abcdefghijklmnopqrstuvwxyz"
 POLICIES = (
     ("younger",),
@@ -32,6 +36,7 @@ class Act(enum.Enum):
     DIGEST = "digest"
     SEND = "send"
     DELIVER = "deliver"
+    SYNC = "sync"
     REPEAT = "repeat"
     APPLY = "apply"
     DIE = "die"
@@ -68,7 +73,10 @@ class Action(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Setup(msgspec.Struct, frozen=True, array_like=True):
-    """What a run begins with. `late` members join in its course; `extra` is what becomes of their own files."""
+    """What a run begins with. `late` members join in its course; `extra` is what becomes of their own files.
+
+    `private`: the last member is left out of a directory. `paths` are those that programs work at, none for all.
+    """
 
     count: int
     policy: tuple[str, ...]
@@ -76,6 +84,8 @@ class Setup(msgspec.Struct, frozen=True, array_like=True):
     skews_ns: tuple[int, ...] = ()
     late: tuple[int, ...] = ()
     extra: str = "add"
+    private: bool = False
+    paths: tuple[int, ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True, array_like=True):
@@ -90,7 +100,7 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
         return {action.act for action in self.actions}
 
 
-LINKED = (Act.SEND, Act.DELIVER, Act.REPEAT, Act.CUT, Act.HALF_OPEN, Act.CONNECT)
+LINKED = (Act.SEND, Act.DELIVER, Act.SYNC, Act.REPEAT, Act.CUT, Act.HALF_OPEN, Act.CONNECT)
 """What happens to a link."""
 
 USUAL = {
@@ -98,14 +108,15 @@ USUAL = {
     Act.DIGEST: 150,
     Act.SEND: 150,
     Act.DELIVER: 170,
+    Act.SYNC: 50,
     Act.APPLY: 150,
     Act.CONNECT: 40,
-    Act.CUT: 15,
+    Act.CUT: 25,
     Act.CRASH: 8,
 }
 DISTURBANCES: dict[Act, int] = {
     Act.REPEAT: 20,
-    Act.DIE: 15,
+    Act.DIE: 20,
     Act.HALF_OPEN: 15,
     Act.PARTITION: 10,
     Act.REUNITE: 15,
@@ -114,7 +125,7 @@ DISTURBANCES: dict[Act, int] = {
     Act.SAVE: 10,
     Act.RESTORE: 6,
     Act.RULES: 6,
-    Act.ADOPT: 20,
+    Act.ADOPT: 15,
     Act.JOIN: 8,
     Act.LEAVE: 2,
 }
@@ -144,10 +155,15 @@ OPERATIONS = {
     "symlink": 8,
     "tree": 6,
     "turn": 8,
-    "secret": 4,
+    "secret": 20,
+    "give": 10,
 }
-GENTLE = ("write", "save", "mode", "owner", "touch", "directory", "symlink", "secret")
+GENTLE = ("write", "save", "mode", "owner", "touch", "directory", "symlink", "secret", "give")
 """Operations that take nothing away."""
+ATTRIBUTES = ("write", "save", "mode", "owner", "give", "touch", "secret")
+"""Operations that change what a file may, and whose it is."""
+MOVES = ("save", "owner", "rename", "exchange", "remove", "directory", "turn")
+"""Operations that change what is where."""
 
 OFF = {
     "cloned member, restored without a new boot": "needs link tokens and quarantine (R8)",
@@ -162,9 +178,10 @@ OFF = {
 def made(seed: int, members: int, steps: int) -> Plan:
     """Return the plan of a seed."""
     random = Random(seed)
-    count = random.randint(2, max(2, members))
+    count = min(members, 2 + int(random.expovariate(0.8)))  # few, so that each link has its share of what happens
     disturbed = random.sample(TOGETHER, random.choice((0, 1, 1, 2, 2, 3)))
-    weights = {**USUAL, **{act: DISTURBANCES[act] for group in disturbed for act in group}}
+    more = 4 - len(disturbed)
+    weights = {**USUAL, **{act: more * DISTURBANCES[act] for group in disturbed for act in group}}
     late = tuple(range(1, count))[-1:] if Act.JOIN in weights and count > 2 else ()
     receive_only = NAMES[count - 1] if _has_receiver(random, weights, late, count) else ""
     setup = Setup(
@@ -174,8 +191,14 @@ def made(seed: int, members: int, steps: int) -> Plan:
         tuple(random.choice((0, 0, -3 * SECOND_NS, 5 * SECOND_NS, -5 * HOUR_NS, 3 * HOUR_NS)) for _ in range(count)),
         late,
         random.choice(("add", "keep")),
+        random.random() < 0.25 and count > 2,
+        tuple(sorted(random.sample(range(PATHS), random.randint(2, PATHS)))),
     )
-    allowed = GENTLE if random.random() < 0.2 else tuple(OPERATIONS)
+    if setup.private:
+        # Little else, and by way of others: what is said of one group has to be told from what is said of the other.
+        setup = msgspec.structs.replace(setup, paths=tuple(sorted({*setup.paths[:1], *PRIVATE})))
+        weights.update({Act.SYNC: 200, Act.CUT: 60})
+    allowed = random.choice((GENTLE, ATTRIBUTES, ATTRIBUTES, MOVES, *(tuple(OPERATIONS),) * 3))
     operations = random.sample(allowed, random.randint(3, len(allowed)))
     acts, chances = list(weights), list(weights.values())
     names = random.choices(operations, [OPERATIONS[name] for name in operations], k=steps)

@@ -1,6 +1,6 @@
 """What programs do to a member's tree: each step changes the disk and writes the journal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from csfs.core.objects import Kind
@@ -27,7 +27,7 @@ class Look:
 class Programs:
     """The programs of one member. The journal is what the mount would have told.
 
-    `speaks`: whether what is done here counts for the cluster; a member that only receives, or is none yet, is set right.
+    `speaks`: whether what is done at a path counts for the cluster; a member that only receives, or is none yet, is set right.
     """
 
     name: str
@@ -35,9 +35,14 @@ class Programs:
     ledger: Ledger
     now_ns: int = 0
     full: bool = False
-    speaks: bool = True
+    speaks: Callable[[RelPath], bool] = lambda path: True
+    paths: Sequence[RelPath] = tuple(PATHS)
     dice: Dice = field(default_factory=lambda: Dice(0))
     looks: dict[RelPath, Look] = field(default_factory=dict)
+    touched: set[RelPath] = field(default_factory=set)
+    """Paths that programs changed since they were last taken into account."""
+    unsettled: set[RelPath] = field(default_factory=set)
+    """Those that were, and of which it is not durable yet."""
     marks: dict[RelPath, bool] = field(default_factory=dict)
     """Directories in which names changed; True: by a program."""
 
@@ -45,7 +50,7 @@ class Programs:
         """Do one thing; what is not possible is passed over, as the kernel would refuse it."""
         self.now_ns, self.dice = now_ns, dice
         self.ledger.steps += 1
-        path = dice.choice(PATHS)
+        path = dice.choice(self.paths)
         if not self.tree.is_directory(parent_of(path)):
             self.make_directory(parent_of(path))
             return
@@ -66,12 +71,18 @@ class Programs:
             "tree": self.remove_tree,
             "turn": self.turn,
             "secret": self.write_secret,
+            "give": self.give,
         }
 
     # ------------------------------------------------------------------------------------------------------ journal
 
     def look(self, path: RelPath, look: Look | None = None) -> None:
         """Journal a change of a path."""
+        self.touched.add(path)
+        self.look_again(path, look)
+
+    def look_again(self, path: RelPath, look: Look | None = None) -> None:
+        """Have a path looked at."""
         look, earlier = look or Look(), self.looks.get(path, Look())
         self.looks[path] = Look(
             look.moved_from or earlier.moved_from, look.moved_to or earlier.moved_to, look.joining or earlier.joining
@@ -92,16 +103,14 @@ class Programs:
         """A user replaces what is shown, on purpose."""
         if node is None:
             return
-        if self.speaks:
+        if self.speaks(path):
             self.ledger.taken.add(path)
-        if node.kind is Kind.FILE and (self.speaks or node.data.startswith(self.name.encode() + b".")):
+        if node.kind is Kind.FILE and (self.speaks(path) or node.data.startswith(self.name.encode() + b".")):
             self.ledger.replaced.add(node.data)
 
     def _gave(self, path: RelPath, node: Node) -> None:
-        """A user says who owns an object, and what others may do with it."""
-        names = self.tree.names
-        owners = names.get(node.uid, str(node.uid)), names.get(node.gid, str(node.gid))
-        self.ledger.gave(path, self.name, owners, node.mode)
+        """A user says what others may do with an object."""
+        self.ledger.gave(path, self.name, node.mode)
         if node.mode & 0o6000:
             self.ledger.granted.add(node.data)
 
@@ -139,10 +148,10 @@ class Programs:
             self._create(path, self.tree.new_node(Kind.FILE, self._content(path), mtime_ns=self.now_ns))
 
     def _create(self, path: RelPath, node: Node) -> None:
-        node.uid = self.dice.choice(USERS)
+        self.tree.give(node, self.dice.choice(USERS), 0)
         self.tree.put(path, node, self.now_ns)
         self.ledger.paths.add(path)
-        if self.speaks:
+        if self.speaks(path):
             self.ledger.made.add(path)
         self._gave(path, node)
         self.look(path)
@@ -162,14 +171,16 @@ class Programs:
         """chown."""
         node = self.tree.nodes.get(path)
         if node is not None:
-            node.uid, node.gid = self.dice.choice(USERS), self.dice.choice(USERS)
+            self.tree.give(node, self.dice.choice(USERS), self.dice.choice(USERS))
             if node.kind is Kind.FILE:
                 node.mode &= ~0o6000
-            names = self.tree.names
-            owners = names.get(node.uid, str(node.uid)), names.get(node.gid, str(node.gid))
-            self.ledger.gave(path, self.name, owners, 0)
             self.tree.changed(node)
             self.look(path)
+
+    def give(self, path: RelPath) -> None:
+        """chown and chmod, as install does."""
+        self.change_owner(path)
+        self.change_mode(path)
 
     def touch(self, path: RelPath) -> None:
         """Set a time, sometimes an old one."""
@@ -180,8 +191,11 @@ class Programs:
             self.look(path)
 
     def rename(self, source: RelPath) -> None:
+        """Rename something."""
+        self.move(source, self.dice.choice(self.paths))
+
+    def move(self, source: RelPath, target: RelPath) -> None:
         """Rename a file or a whole directory, over another of its kind if there is one."""
-        target = self.dice.choice(PATHS)
         node, there = self.tree.nodes.get(source), self.tree.nodes.get(target)
         if node is None or not self._may_meet(source, target) or self.tree.below(target):
             return
@@ -193,8 +207,11 @@ class Programs:
         self._names_changed(source, target)
 
     def exchange(self, source: RelPath) -> None:
+        """Exchange something with something else."""
+        self.swap(source, self.dice.choice(self.paths))
+
+    def swap(self, source: RelPath, target: RelPath) -> None:
         """Give two objects each other's name."""
-        target = self.dice.choice(PATHS)
         if not {source, target} <= self.tree.nodes.keys() or not self._may_meet(source, target):
             return
         ours = {path: self.tree.nodes.pop(path) for path in [source, *self.tree.below(source)]}
@@ -211,7 +228,7 @@ class Programs:
 
     def _moved(self, path: RelPath, target: RelPath, node: Node) -> None:
         self.tree.nodes[target] = node
-        self.ledger.moved(path, target, counts=self.speaks)
+        self.ledger.moved(path, target, counts=self.speaks(target))
         self.look(target, Look(moved_from=path))
         self.look(path, Look(moved_to=target))
 

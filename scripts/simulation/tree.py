@@ -12,6 +12,24 @@ def hash_of(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=32).digest()
 
 
+@dataclass(frozen=True)
+class Owner:
+    """Who owns something: equal by name, by number where one side has no name for it."""
+
+    name: str
+    number: int
+
+    def __eq__(self, other: object) -> bool:
+        assert isinstance(other, Owner)
+        return self.name == other.name if self.name and other.name else self.number == other.number
+
+    def __hash__(self) -> int:
+        raise TypeError("owners are compared by name or by number")
+
+
+ROOT_USER = Owner("root", 0)
+
+
 @dataclass
 class Node:
     """One object. `data` is a file's bytes or a symlink's target."""
@@ -24,6 +42,9 @@ class Node:
     gid: int = 0
     mtime_ns: int = 0
     ctime_ns: int = 0
+    owner: Owner = field(default_factory=lambda: ROOT_USER)
+    group: Owner = field(default_factory=lambda: ROOT_USER)
+    """Whose it is meant to be, whatever this host can show."""
 
 
 @dataclass
@@ -115,6 +136,13 @@ class FakeTree:
         """Return this host's number for an owner, the number itself where the name is unknown."""
         return next((own for own, known in self.names.items() if known == name), number)
 
+    def give(self, node: Node, uid: int, gid: int) -> None:
+        """Have somebody of this host own it; to whom has the number already, nothing is given that a disk could show."""
+        if uid != node.uid:
+            node.uid, node.owner = uid, Owner(self.names.get(uid, ""), uid)
+        if gid != node.gid:
+            node.gid, node.group = gid, Owner(self.names.get(gid, ""), gid)
+
     def built(self, content: Content, meta: Meta, mtime_ns: int | None, data: bytes) -> Node:
         """Return a new object with these attributes."""
         node = self.new_node(content.kind, content.target or data)
@@ -126,6 +154,7 @@ class FakeTree:
         node.mode = meta.mode
         node.uid = self.number_of(meta.owner, meta.uid)
         node.gid = self.number_of(meta.group, meta.gid)
+        node.owner, node.group = Owner(meta.owner, meta.uid), Owner(meta.group, meta.gid)
         if mtime_ns is not None:
             node.mtime_ns = self.rounded(mtime_ns)
         self.changed(node)

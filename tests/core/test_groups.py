@@ -144,7 +144,7 @@ def test_any_text_is_a_pattern_or_refused_as_one(text: str) -> None:
 
 
 def scopes_of(*rules: GroupRule) -> list[bytes]:
-    return [groups.scope_of("etc", rule) for rule in rules]
+    return [groups.scope_of("etc", rule, [rule]) for rule in rules]
 
 
 def test_a_scope_names_one_revision_of_one_group() -> None:
@@ -156,9 +156,19 @@ def test_a_scope_names_one_revision_of_one_group() -> None:
         GroupRule(("alpha", "beta"), ("gamma",), ("/", "/a"), ("/b",)),
         GroupRule(("alpha", "beta"), ("gamma",), ("/", "/a"), ("/b", "/c"), ("older",)),
     ]
-    scopes = [*scopes_of(rule, *others), groups.scope_of("web", rule)]
+    scopes = [*scopes_of(rule, *others), groups.scope_of("web", rule, [rule])]
     assert len(set(scopes)) == len(scopes)
     assert {len(scope) for scope in scopes} == {groups.SCOPE_SIZE}
+
+
+def test_a_group_to_which_paths_may_come_from_another_is_another_revision() -> None:
+    private, rest = GroupRule(("alpha",), (), ("/private",)), GroupRule(("alpha", "beta"))
+    alone, after, before = (
+        rules_of(rest).groups[0],
+        rules_of(private, rest).groups[1],
+        rules_of(rest, private).groups[0],
+    )
+    assert len({alone.scope, after.scope, before.scope}) == 3
 
 
 def test_the_order_of_patterns_does_not_make_a_new_revision() -> None:

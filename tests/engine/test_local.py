@@ -1,9 +1,9 @@
 """What is found on disk becomes new versions: each half only if it changed, on what was applied, and never what is known."""
 
-from csfs.core.objects import Kind
+from csfs.core.objects import Kind, Observation
 from csfs.core.paths import RelPath
 from csfs.engine.ports import Step
-from tests.engine.members import directory, found, sides
+from tests.engine.members import Side, directory, found, sides
 
 
 def test_a_new_file_mints_both_halves_and_a_second_look_nothing() -> None:
@@ -288,3 +288,49 @@ def test_a_directory_that_is_made_live_by_what_is_below_it_is_given_a_time() -> 
     time = alpha.row(b"d").record.time
     assert time is not None
     assert time.mtime_ns == 7
+
+
+def interrupted(beta: Side, observation: Observation) -> bool:
+    """Tell a member what is on disk after it was killed while it set attributes."""
+    plan = beta.plans(b"f")
+    assert plan is not None
+    return beta.engine.interrupted(plan, observation)
+
+
+def half_set_pair() -> Side:
+    """Return a member that has a file of which mode, owner and content have changed elsewhere."""
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one", uid=1001, owner="bob"))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"one", uid=1001, owner="bob"))
+    alpha.sees(b"f", found(b"one", mode=0o600, uid=1002, owner="eve"))
+    beta.hears(alpha)
+    return beta
+
+
+def test_attributes_half_set_by_a_kill_are_nobodys_change() -> None:
+    beta = half_set_pair()
+    half = found(b"one", uid=1002, owner="eve")
+    assert interrupted(beta, half)
+    assert not beta.sees(b"f", half)
+    plan = beta.plans(b"f")
+    assert plan is not None
+    assert (plan.base, plan.meta and plan.meta.mode) == (half, 0o600)
+
+
+def test_what_somebody_wrote_after_attributes_were_half_set_is_his_and_no_more() -> None:
+    beta = half_set_pair()
+    written = found(b"written since", mtime_ns=5, uid=1002, owner="eve")
+    assert interrupted(beta, written)
+    assert beta.sees(b"f", written)
+    assert beta.counter() == 1, "the content alone is a change"
+
+
+def test_another_file_in_the_place_of_one_with_attributes_half_set_is_somebodys() -> None:
+    beta = half_set_pair()
+    assert not interrupted(beta, found(b"one", mode=0o600, inode=9))
+
+
+def test_nothing_was_interrupted_before_it_began() -> None:
+    beta = half_set_pair()
+    assert not interrupted(beta, found(b"one", uid=1001, owner="bob"))

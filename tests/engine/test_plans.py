@@ -85,3 +85,19 @@ def test_a_removal_is_carried_out_when_nothing_is_there(pair: tuple[Side, Side])
 def test_attributes_are_never_taken_for_done(pair: tuple[Side, Side]) -> None:
     plan = msgspec.structs.replace(planned(pair[1]), step=Step.ATTRIBUTES)
     assert not is_carried_out(plan, found(b"first"))
+
+
+def test_what_a_host_cannot_show_exactly_is_carried_out_too() -> None:
+    alpha, beta = sides("alpha", "beta")
+    wanted = found(b"first", mtime_ns=1_234_567, uid=1001, owner="bob", xattrs=((b"user.a", b"1"),))
+    alpha.sees(PATH, wanted)
+    beta.hears(alpha)
+    plan = planned(beta)
+    shown = found(b"first", mtime_ns=1_234_000, uid=1001, owner="carol")
+    assert is_carried_out(plan, shown)
+    beta.engine.applied(plan, shown)
+    assert not beta.sees(PATH, shown)
+    assert beta.plans(PATH) is None
+    assert not is_carried_out(plan, msgspec.structs.replace(shown, uid=1002))
+    assert not is_carried_out(plan, msgspec.structs.replace(shown, xattrs=((b"user.b", b"1"),)))
+    assert not is_carried_out(plan, msgspec.structs.replace(shown, mtime_ns=1_235_000))

@@ -38,7 +38,7 @@ def test_where_the_policy_is_none_nothing_is_lost_and_all_know_the_same() -> Non
     for seed in range(60):
         plan = made(seed, MEMBERS, STEPS)
         cluster = healed(msgspec.structs.replace(plan, setup=msgspec.structs.replace(plan.setup, policy=("none",))))
-        if cluster.changed_rules or Act.RESTORE in plan.acts():
+        if cluster.changed_rules or Act.RESTORE in plan.acts() or plan.setup.private:
             continue
         first, *others = cluster.members
         for other in others:
@@ -52,7 +52,7 @@ def test_where_the_policy_is_none_nothing_is_lost_and_all_know_the_same() -> Non
 def test_a_receive_only_member_ends_equal_and_what_was_written_there_is_kept() -> None:
     for seed in range(60):
         plan = made(seed, 3, STEPS)
-        if plan.setup.count < 3 or plan.setup.late or plan.acts() & {Act.LEAVE, Act.RULES}:
+        if plan.setup.count < 3 or plan.setup.late or plan.setup.private or plan.acts() & {Act.LEAVE, Act.RULES}:
             continue
         cluster = healed(msgspec.structs.replace(plan, setup=msgspec.structs.replace(plan.setup, receive_only="c")))
         known = [vector for vector in cluster.hosts[0].engine.knowledge().values() if vector]
@@ -80,7 +80,8 @@ def test_a_plan_that_fails_is_shortened_to_what_it_takes() -> None:
     needed = {programs[3].dice, programs[9].dice}
     shortest = Shrinker(lambda other: needed <= {action.dice for action in other.actions}, 60).shortest(plan)
     assert [action.dice for action in shortest.actions] == [programs[3].dice, programs[9].dice]
-    assert shortest.setup == Setup(2, ("younger",), skews_ns=(0, 0), extra=plan.setup.extra)
+    simplest = Setup(2, ("younger",), skews_ns=(0, 0), extra=plan.setup.extra, paths=plan.setup.paths)
+    assert shortest.setup == simplest
 
 
 def test_what_a_plan_says_happens() -> None:

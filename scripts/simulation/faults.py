@@ -1,0 +1,208 @@
+"""Faults that a simulation has to find: each breaks one rule, in the simulation alone, and says which.
+
+What finds none of these would not find one of its own making either.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import msgspec
+
+from csfs.core import policies, versions
+from csfs.core.objects import Applied, Meta, Observation
+from csfs.core.paths import RelPath, parent_of
+from csfs.core.records import ContentEntry, E, Half, MetaEntry
+from csfs.core.versions import Scope, Vector
+from csfs.engine import minting, plans, remote
+from csfs.engine.live import meta_of
+from csfs.engine.memory import MemoryIndex
+from csfs.engine.ports import Outgoing, Plan, Received, Row, Step
+from csfs.engine.volume import VolumeEngine
+from csfs.wire.messages import Update
+from scripts.simulation import host
+from scripts.simulation.host import Host
+from scripts.simulation.links import Batch, Link
+
+FOUND_WITHIN = 500
+"""Runs within which each has to be found."""
+
+
+class Fault(NamedTuple):
+    """One broken rule: what is replaced, by what, and what that means."""
+
+    says: str
+    target: Any
+    attribute: str
+    replacement: Any
+
+
+@contextmanager
+def planted(name: str) -> Iterator[None]:
+    """Break one rule for a while."""
+    fault = FAULTS[name]
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(fault.target, fault.attribute, fault.replacement))
+        yield
+
+
+# ------------------------------------------------------------------------------------------------- known and applied
+
+_observe = VolumeEngine.observe
+_receive = VolumeEngine.receive
+_outgoing = VolumeEngine.outgoing
+_knowledge = MemoryIndex.knowledge
+_carried_meta = minting._carried_meta
+_take_in = Link.take_in
+_digest = Host.digest
+
+
+def _known_for_applied(engine: VolumeEngine, path: RelPath, *arguments: Any, **options: Any) -> bool:
+    row = engine._index.row(path)
+    if row is not None:
+        latest = max((entry.dot for entry in row.record.content.entries), default=None)
+        applied = msgspec.structs.replace(row.applied, content_dot=latest, content_seen=row.record.content.seen)
+        engine._index.put(path, msgspec.structs.replace(row, applied=applied))
+    return _observe(engine, path, *arguments, **options)
+
+
+def _from_raw_record(applied: Applied, observation: Observation | None) -> Meta | None:
+    return meta_of(observation) if observation is not None else None
+
+
+def _raw_entry(half: Half[MetaEntry], *arguments: Any) -> Any:
+    meta, dot = _live_meta(half, *arguments)
+    entry = next((entry for entry in half.entries if entry.dot == dot), None)
+    return (entry.value if entry is not None else meta), dot
+
+
+_live_meta = policies.live_meta
+
+
+def _known_though_replaced(row: Row, content: Any, live: Any) -> Any:
+    if live is None:
+        return None
+    seen = row.applied.content_seen
+    known = [e for e in row.record.content.entries if e.value == content and not versions.covers(seen, e.dot)]
+    return next((entry for entry in known if entry is live.entry), known[0] if known else None)
+
+
+# ----------------------------------------------------------------------------------------------------- who knows what
+
+
+def _one_knowledge(index: MemoryIndex, scope: Scope) -> Vector:
+    together: Vector = {}
+    for known in index._knowledge.values():
+        together = versions.joined(together, known)
+    return together
+
+
+def _knowledge_per_record(
+    engine: VolumeEngine, peer: str, scope: Scope, updates: Sequence[Update], *rest: Any
+) -> Received:
+    received = _receive(engine, peer, scope, updates, *rest)
+    for update in updates:
+        for dot in remote._dots(update):
+            engine._index.set_knowledge(scope, versions.with_dot(engine._index.knowledge(scope), dot))
+    return received
+
+
+def _mark_from_the_start(engine: VolumeEngine, *arguments: Any) -> Outgoing:
+    out = _outgoing(engine, *arguments)
+    return msgspec.structs.replace(out, mark=engine.knowledge()[out.scope] if out.scope else None)
+
+
+def _sent_before_durable(self: Host, now_ns: int) -> None:
+    with patch.object(self, "commit", lambda: None):
+        _digest(self, now_ns)
+
+
+def _absent_is_deleted(link: Link, batch: Batch, back: Link, now_ns: int) -> None:
+    _take_in(link, batch, back, now_ns)
+    out, index = batch.out, link.target.index
+    if out.mark is None:
+        return
+    said = {update.path for one in link.arrived for update in one.out.updates}
+    for path, row in index.rows().items():
+        entries = row.record.content.entries
+        is_covered = all(versions.covers(out.mark, entry.dot) for entry in entries)
+        if path and row.scope == out.scope and path not in said and is_covered and link.position == out.position:
+            record = msgspec.structs.replace(row.record, content=Half[ContentEntry]((), row.record.content.seen))
+            index.put(path, msgspec.structs.replace(row, record=record, live=False, pending=True))
+    index.commit()
+
+
+# ----------------------------------------------------------------------------------------------------------- the join
+
+
+def _age(half: Half[E]) -> int:
+    return max((entry.hlc for entry in half.entries), default=0)
+
+
+def _latest(ours: Half[E], theirs: Half[E]) -> Half[E]:
+    if not theirs.entries:
+        return ours
+    latest = (theirs, ours)[_age(ours) > _age(theirs)]
+    return Half(latest.entries[-1:], versions.joined(ours.seen, theirs.seen))
+
+
+def _not_carried_out(plan: Plan, observation: Observation | None) -> bool:
+    return False
+
+
+def _any_gate(member: Host, plan: Plan) -> bool:
+    below = member.tree.below(plan.path)
+    is_parent = member.tree.is_directory(parent_of(plan.path))
+    return is_parent and (plan.step is Step.ATTRIBUTES) == (plan.path in member.tree.nodes and not below) and not below
+
+
+def _nothing(value: Any) -> Callable[..., Any]:
+    return lambda *arguments, **options: value
+
+
+FAULTS: dict[str, Fault] = {
+    "known-for-applied": Fault("a change builds on what was only known", VolumeEngine, "observe", _known_for_applied),
+    "one-knowledge": Fault("one knowledge serves all groups", MemoryIndex, "knowledge", _one_knowledge),
+    "knowledge-per-record": Fault(
+        "knowledge advances with each record", VolumeEngine, "receive", _knowledge_per_record
+    ),
+    "mark-from-the-start": Fault("each batch carries the mark", VolumeEngine, "outgoing", _mark_from_the_start),
+    "sent-before-durable": Fault("a dot leaves before it is durable", Host, "digest", _sent_before_durable),
+    "raw-observation": Fault("what a host cannot show is forgotten", minting, "_carried_meta", _from_raw_record),
+    "raw-record": Fault("what is live is the entry as it stands", policies, "live_meta", _raw_entry),
+    "not-carried-along": Fault(
+        "what a host cannot show is forgotten by a rename",
+        minting.Minting,
+        "_represented",
+        lambda self, applied, *_: applied,
+    ),
+    "half-set-is-a-change": Fault(
+        "attributes half set by a kill are a change", VolumeEngine, "interrupted", _nothing(False)
+    ),
+    "outcome-forgotten": Fault("a commit cut short is not looked for", host, "is_carried_out", _not_carried_out),
+    "no-join": Fault("one entry is kept, with the merged vector", remote, "halves_joined", _latest),
+    "keep-forgotten": Fault("losers are displaced like anything else", plans, "_must_keep", _nothing(False)),
+    "overruled-forgotten": Fault("an entry names no losers", minting, "_overruled", _nothing(())),
+    "replaced-forgotten": Fault("an equal version is adopted", minting, "_known_entry", _known_though_replaced),
+    "privileges-kept": Fault("setuid stays with other bytes", policies, "without_privileges", lambda meta: meta),
+    "permissions-not-limited": Fault("one of several modes counts", policies, "limited", lambda meta, others: meta),
+    "absence-is-a-delete": Fault("what a peer does not speak of is gone", Link, "take_in", _absent_is_deleted),
+    "gate-open": Fault("commits do not look at what is there", Host, "_is_allowed", _any_gate),
+}
+
+SEEDS = {
+    "known-for-applied": 7,
+    "one-knowledge": 324,
+    "knowledge-per-record": 4,
+    "mark-from-the-start": 3,
+    "sent-before-durable": 101,
+    "raw-observation": 82,
+    "not-carried-along": 117,
+    "half-set-is-a-change": 176,
+    "outcome-forgotten": 18,
+    "overruled-forgotten": 7,
+    "replaced-forgotten": 320,
+    "privileges-kept": 9,
+}
+"""By fault, the run that found it when plans were last made in another way; 0 for the others. For tests, which look there first."""

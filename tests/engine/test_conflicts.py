@@ -1,0 +1,257 @@
+"""docs/conflicts.md, cell by cell: two members do what a row says without having seen each other, and then they meet."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from csfs.core.objects import Kind
+from csfs.core.paths import RelPath
+from scripts.simulation.checks import check_nothing_lost, check_quiet
+from scripts.simulation.cluster import Cluster
+from scripts.simulation.host import Host
+from scripts.simulation.plan import SECOND_NS, Plan, Setup
+
+TABLE = Path(__file__).parent.parent.parent / "docs" / "conflicts.md"
+F, G, H, N = (RelPath(name) for name in (b"f", b"g", b"h", b"n"))
+D, E, P, Q = (RelPath(name) for name in (b"d", b"e", b"p", b"q"))
+
+
+def cells() -> list[tuple[str, str, str, str]]:
+    """Return (what a does, what b does, policy, outcome) of every cell."""
+    rows = [line.strip("| \n").split(" | ") for line in TABLE.read_text().splitlines() if line.startswith("| ")]
+    policies = rows[0][2:]
+    return [(row[0], row[1], policy, cell) for row in rows[2:] for policy, cell in zip(policies, row[2:], strict=True)]
+
+
+class Actor:
+    """A member, and what its programs do in so many words."""
+
+    def __init__(self, cluster: Cluster, host: Host) -> None:
+        self.host, self.tree, self.programs = host, host.tree, host.programs
+        self.ledger = cluster.ledger
+        self.programs.now_ns = cluster.now(host)
+
+    def puts(self, path: RelPath, data: bytes) -> None:
+        """Write a file whole."""
+        node = self.tree.nodes.get(path)
+        if node is None:
+            self.programs._create(path, self.tree.new_node(Kind.FILE, data, mtime_ns=self.programs.now_ns))
+            self.tree.give(self.tree.nodes[path], 0, 0)
+        else:
+            self.programs._lose(path, node)
+            node.data, node.mtime_ns, node.mode = data, self.programs.now_ns, node.mode & ~0o6000
+            self.tree.changed(node)
+            self.programs.look(path)
+        self.ledger.wrote(path, data)
+
+    def sets(
+        self, path: RelPath, *, mode: int | None = None, uid: int | None = None, mtime_ns: int | None = None
+    ) -> None:
+        """Set attributes."""
+        node = self.tree.nodes[path]
+        node.mode = mode if mode is not None else node.mode
+        node.mtime_ns = mtime_ns if mtime_ns is not None else node.mtime_ns
+        self.tree.give(node, uid if uid is not None else node.uid, node.gid)
+        self.tree.changed(node)
+        self.programs.look(path)
+
+
+def data_of(actor: Actor, what: str) -> bytes:
+    """Return what a member writes: what a writes is longer."""
+    return what.encode() + (b" by a, at length" if actor.host.name == "a" else b" by b")
+
+
+def makes_anew(actor: Actor) -> None:
+    actor.programs.remove(F)
+    actor.puts(F, data_of(actor, "anew"))
+
+
+def makes_directory_with(actor: Actor) -> None:
+    actor.programs.make_directory(N)
+    actor.puts(RelPath(b"n/in"), b"inside")
+
+
+def chmods(actor: Actor) -> None:
+    actor.sets(F, mode=0o740 if actor.host.name == "a" else 0o604)
+
+
+ACTS: dict[str, Callable[[Actor], None]] = {
+    "edits f": lambda actor: actor.puts(F, data_of(actor, "edit")),
+    "deletes f": lambda actor: actor.programs.remove(F),
+    "chmods f": chmods,
+    "chowns f": lambda actor: actor.sets(F, uid=1000),
+    "touches f": lambda actor: actor.sets(F, mtime_ns=actor.programs.now_ns),
+    "makes f setuid": lambda actor: actor.sets(F, mode=0o4755),
+    "deletes f and makes it anew": makes_anew,
+    "renames f to h": lambda actor: actor.programs.move(F, H),
+    "renames f to i": lambda actor: actor.programs.move(F, RelPath(b"i")),
+    "renames f to g": lambda actor: actor.programs.move(F, G),
+    "renames g to f": lambda actor: actor.programs.move(G, F),
+    "renames g to h": lambda actor: actor.programs.move(G, H),
+    "exchanges f and g": lambda actor: actor.programs.swap(F, G),
+    "renames p to q/p": lambda actor: actor.programs.move(P, RelPath(b"q/p")),
+    "renames q to p/q": lambda actor: actor.programs.move(Q, RelPath(b"p/q")),
+    "renames d to e": lambda actor: actor.programs.move(D, E),
+    "deletes d": lambda actor: actor.programs.remove_tree(D),
+    "makes d/new": lambda actor: actor.puts(RelPath(b"d/new"), b"new"),
+    "makes the file n": lambda actor: actor.puts(N, data_of(actor, "file")),
+    "makes the directory n": lambda actor: actor.programs.make_directory(N),
+    "makes the directory n with n/in": makes_directory_with,
+    "makes the symlink n": lambda actor: actor.programs.make_link(N),
+    "writes the same to f": lambda actor: (actor.puts(F, b"same"), actor.sets(F, mtime_ns=1))[0],
+}
+
+
+def met(a_does: str, b_does: str, policy: str) -> Cluster:
+    """Return two members that did so apart, and met."""
+    cluster = Cluster(Plan(0, Setup(2, (policy,)), ()))
+    cluster.begin()
+    a, b = cluster.hosts
+    founder = Actor(cluster, a)
+    for path in (D, P, Q):
+        founder.programs.make_directory(path)
+    founder.puts(F, b"f before")
+    founder.puts(RelPath(b"d/x"), b"x before")
+    founder.puts(G, b"g before, which is longer")
+    founder.sets(G, mtime_ns=founder.programs.now_ns - SECOND_NS)
+    cluster.heal()
+    for link in cluster.links.values():
+        link.cut()
+    for host, does in ((a, a_does), (b, b_does)):
+        cluster.now_ns += 10 * SECOND_NS
+        ACTS[does](Actor(cluster, host))
+        host.digest(cluster.now(host))
+    cluster.heal()
+    check_nothing_lost(cluster)
+    check_quiet(cluster)
+    return cluster
+
+
+def files(host: Host) -> dict[bytes, bytes]:
+    """Return the contents of files by path; of others, what they are."""
+    return {
+        path: node.data if node.kind is Kind.FILE else node.kind.name.lower().encode()
+        for path, node in host.tree.nodes.items()
+        if path
+    }
+
+
+def check_whose(cluster: Cluster, path: RelPath, whose: str) -> None:
+    """The version at a path is that of `a` or `b`, everywhere, or its own at each, and what is not shown there is kept."""
+    a, b = cluster.hosts
+    for host in (a, b):
+        name = host.name if whose == "own" else whose
+        assert f"by {name}".encode() in files(host)[path]
+    if whose != "own":
+        loser = b if whose == "a" else a
+        assert any(f"by {loser.name}".encode() in data for data in loser.kept)
+
+
+def check_edits(cluster: Cluster, whose: str) -> None:
+    check_whose(cluster, F, whose)
+
+
+def check_edit_lives(cluster: Cluster, whose: str) -> None:
+    for host in cluster.hosts:
+        assert files(host)[F] == f"edit by {whose}".encode() + (b", at length" if whose == "a" else b"")
+
+
+def check_modes(cluster: Cluster, whose: str) -> None:
+    for host in cluster.hosts:
+        name = host.name if whose == "own" else whose
+        assert host.tree.nodes[F].mode == (0o700 if name == "a" else 0o600)
+
+
+def check_chown_against_chmod(cluster: Cluster, whose: str) -> None:
+    for host in cluster.hosts:
+        name = host.name if whose == "own" else whose
+        node = host.tree.nodes[F]
+        assert (node.uid, node.mode) == ((1000, 0o604) if name == "a" else (0, 0o604))
+
+
+def check_mode_and_edit(cluster: Cluster, whose: str) -> None:
+    check_edit_lives(cluster, "b")
+    assert {host.tree.nodes[F].mode for host in cluster.hosts} == {0o740}
+
+
+def check_without_setuid(cluster: Cluster, whose: str) -> None:
+    check_edit_lives(cluster, whose)
+    assert {host.tree.nodes[F].mode for host in cluster.hosts} == {0o755}
+
+
+def check_anew(cluster: Cluster, whose: str) -> None:
+    for host in cluster.hosts:
+        assert files(host)[F] == b"anew by a, at length"
+        assert host.tree.nodes[F].mode & 0o077 == 0o604 & 0o644 & 0o077
+
+
+def check_exchanged(cluster: Cluster, whose: str) -> None:
+    for host in cluster.hosts:
+        name = host.name if whose == "own" else whose
+        assert files(host)[F] == (b"g before, which is longer" if name == "a" else b"edit by b")
+        assert files(host)[G] == b"f before"
+
+
+def check_two_for_one(cluster: Cluster, whose: str) -> None:
+    for host in cluster.hosts:
+        name = host.name if whose == "own" else whose
+        assert files(host)[H] == (b"g before, which is longer" if name == "a" else b"f before")
+        assert not {F, G} & files(host).keys()
+
+
+def check_symlink(cluster: Cluster, whose: str) -> None:
+    for host in cluster.hosts:
+        assert files(host)[N] == (b"file by a, at length" if whose == "a" else b"symlink")
+
+
+def shows(**paths: str | None) -> Callable[[Cluster, str], None]:
+    """Return a check of what is there, by path (`__` is a slash); None: nothing."""
+
+    def check(cluster: Cluster, whose: str) -> None:
+        for host in cluster.hosts:
+            found = files(host)
+            wanted = {name.replace("__", "/").encode(): data for name, data in paths.items()}
+            assert {path: found.get(path) for path in wanted} == {
+                path: data.encode() if data is not None else None for path, data in wanted.items()
+            }
+
+    return check
+
+
+CHECKS: dict[tuple[str, str], Callable[[Cluster, str], None]] = {
+    ("edits f", "edits f"): check_edits,
+    ("edits f", "deletes f"): check_edit_lives,
+    ("deletes f", "edits f"): check_edit_lives,
+    ("chmods f", "edits f"): check_mode_and_edit,
+    ("chmods f", "chmods f"): check_modes,
+    ("chowns f", "chmods f"): check_chown_against_chmod,
+    ("touches f", "edits f"): check_edit_lives,
+    ("edits f", "touches f"): check_edit_lives,
+    ("makes f setuid", "edits f"): check_without_setuid,
+    ("deletes f and makes it anew", "chmods f"): check_anew,
+    ("renames f to h", "edits f"): shows(f="edit by b", h="f before"),
+    ("exchanges f and g", "edits f"): check_exchanged,
+    ("renames f to h", "renames f to i"): shows(f=None, h="f before", i="f before"),
+    ("renames f to g", "renames g to f"): shows(f="g before, which is longer", g="f before"),
+    ("renames g to h", "renames f to h"): check_two_for_one,
+    ("renames p to q/p", "renames q to p/q"): shows(p="directory", q="directory", p__q="directory", q__p="directory"),
+    ("renames d to e", "makes d/new"): shows(d="directory", d__new="new", d__x=None, e__x="x before"),
+    ("deletes d", "makes d/new"): shows(d="directory", d__new="new", d__x=None),
+    ("makes the file n", "makes the directory n"): shows(n="file by a, at length"),
+    ("makes the file n", "makes the directory n with n/in"): shows(n="directory", n__in="inside"),
+    ("makes the file n", "makes the symlink n"): check_symlink,
+    ("writes the same to f", "writes the same to f"): shows(f="same"),
+}
+
+
+@pytest.mark.parametrize(("a_does", "b_does", "policy", "outcome"), cells())
+def test_a_conflict_ends_as_the_table_says(a_does: str, b_does: str, policy: str, outcome: str) -> None:
+    cluster = met(a_does, b_does, policy)
+    CHECKS[a_does, b_does](cluster, outcome)
+    is_open = any(list(host.engine.conflicts(host.index.rows())) for host in cluster.hosts)
+    assert not (is_open and a_does == b_does == "writes the same to f"), "equal results are no conflict"
+
+
+def test_every_row_is_checked_and_every_check_has_a_row() -> None:
+    assert {(a_does, b_does) for a_does, b_does, _, _ in cells()} == CHECKS.keys()
