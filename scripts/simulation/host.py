@@ -68,6 +68,8 @@ class Host:
         self.held: set[RelPath] = set()
         self.intents: dict[RelPath, Plan] = {}
         """Commits whose outcome nobody recorded."""
+        self.unsure: set[RelPath] = set()
+        """Where something was installed that was not recorded: whose it is goes by its number if somebody writes there first."""
         self.cache: dict[bytes, bytes] = {}
         """Contents that came with their records and are in memory."""
         self.authors: dict[Incarnation, str] = {}
@@ -110,6 +112,8 @@ class Host:
     def adopt(self, rules: Rules) -> None:
         """Follow other rules: what they newly cover is found by comparing."""
         self.rules = rules
+        # If the others listen from now on, what was not taken into account yet is a change like any other.
+        self.ledger.replaced |= self.programs.unheard
         self.start()
         self.look_at_all()
 
@@ -173,6 +177,7 @@ class Host:
     def digest(self, now_ns: int) -> None:
         """Take all journalled changes into account, in one transaction."""
         self._take_stock()
+        self.programs.unheard.clear()
         if self.pulling:
             scopes = {group.scope for group in self.rules.groups if self.name in group.members}
             if not scopes or not scopes <= self.heard:
@@ -303,6 +308,7 @@ class Host:
         if plan.step is not Step.ATTRIBUTES:
             if dice.one_in(2):
                 self._carry_out(plan, now_ns)
+                self.unsure.add(plan.path)
         elif node is not None and meta is not None:
             owners_only = Meta(node.mode, meta.uid, meta.gid, meta.owner, meta.group)
             mode_only = Meta(meta.mode, node.uid, node.gid)

@@ -39,6 +39,8 @@ class Programs:
     paths: Sequence[RelPath] = tuple(PATHS)
     dice: Dice = field(default_factory=lambda: Dice(0))
     looks: dict[RelPath, Look] = field(default_factory=dict)
+    unheard: set[bytes] = field(default_factory=set)
+    """What was replaced here while nobody listened to this member."""
     touched: set[RelPath] = field(default_factory=set)
     """Paths that programs changed since they were last taken into account."""
     unsettled: set[RelPath] = field(default_factory=set)
@@ -107,6 +109,8 @@ class Programs:
             self.ledger.taken.add(path)
         if node.kind is Kind.FILE and (self.speaks(path) or node.data.startswith(self.name.encode() + b".")):
             self.ledger.replaced.add(node.data)
+        else:
+            self.unheard.add(node.data)
 
     def _gave(self, path: RelPath, node: Node) -> None:
         """A user says what others may do with an object."""
