@@ -153,11 +153,12 @@ def check_limited(cluster: Cluster) -> None:
 
 def check_owners(cluster: Cluster) -> None:
     """Everything belongs to whom somebody gave it, whatever the host that it went through has for a name."""
-    unsure = {path for host in cluster.hosts for path in host.unsure}
+    if any(host.unsure for host in cluster.hosts):
+        return
     for host in cluster.members:
         for path, (*_, owner, group, _) in shown(host).items():
             node, followed = host.tree.nodes[path], host.rules.group_of(path)
-            if followed is None or host.name not in followed.members or path in host.index.pending() or path in unsure:
+            if followed is None or host.name not in followed.members or path in host.index.pending():
                 continue
             names = host.tree.names
             is_meant = _may_mean(owner, node.owner, names.get(node.uid)) and _may_mean(
