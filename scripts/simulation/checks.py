@@ -153,7 +153,7 @@ def check_limited(cluster: Cluster) -> None:
 
 def check_owners(cluster: Cluster) -> None:
     """Everything belongs to whom somebody gave it, whatever the host that it went through has for a name."""
-    if any(host.unsure for host in cluster.hosts):
+    if any(host.unsure or host.programs.chained for host in cluster.hosts):
         return
     for host in cluster.members:
         for path, (*_, owner, group, _) in shown(host).items():

@@ -39,6 +39,8 @@ class Programs:
     paths: Sequence[RelPath] = tuple(PATHS)
     dice: Dice = field(default_factory=lambda: Dice(0))
     looks: dict[RelPath, Look] = field(default_factory=dict)
+    chained: bool = False
+    """Whether anything was moved again before anybody had looked: whose it is goes by its number then."""
     unheard: set[bytes] = field(default_factory=set)
     """What was replaced here while nobody listened to this member."""
     touched: set[RelPath] = field(default_factory=set)
@@ -231,6 +233,8 @@ class Programs:
         return not nested and self.tree.is_directory(parent_of(target))
 
     def _moved(self, path: RelPath, target: RelPath, node: Node) -> None:
+        earlier = self.looks.get(path)
+        self.chained = self.chained or (earlier is not None and earlier.moved_from is not None)
         self.tree.nodes[target] = node
         self.ledger.moved(path, target, counts=self.speaks(target))
         self.look(target, Look(moved_from=path))
