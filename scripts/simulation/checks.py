@@ -153,16 +153,14 @@ def check_limited(cluster: Cluster) -> None:
 
 def check_owners(cluster: Cluster) -> None:
     """Everything belongs to whom somebody gave it, whatever the host that it went through has for a name."""
-    if any(host.unsure or host.programs.chained for host in cluster.hosts):
-        return
     for host in cluster.members:
         for path, (*_, owner, group, _) in shown(host).items():
             node, followed = host.tree.nodes[path], host.rules.group_of(path)
             if followed is None or host.name not in followed.members or path in host.index.pending():
                 continue
             names = host.tree.names
-            is_meant = _may_mean(owner, node.owner, names.get(node.uid)) and _may_mean(
-                group, node.group, names.get(node.gid)
+            is_meant = node.unsure or (
+                _may_mean(owner, node.owner, names.get(node.uid)) and _may_mean(group, node.group, names.get(node.gid))
             )
             assert is_meant, f"{path!r} belongs to {owner}, {group} at {host.name}, not to {node.owner}, {node.group}"
 

@@ -68,8 +68,6 @@ class Host:
         self.held: set[RelPath] = set()
         self.intents: dict[RelPath, Plan] = {}
         """Commits whose outcome nobody recorded."""
-        self.unsure: set[RelPath] = set()
-        """Where something was installed that was not recorded: whose it is goes by its number if somebody writes there first."""
         self.cache: dict[bytes, bytes] = {}
         """Contents that came with their records and are in memory."""
         self.authors: dict[Incarnation, str] = {}
@@ -79,6 +77,11 @@ class Host:
         self.programs.speaks = self._speaks
         self.boot()
         self.programs.look(ROOT)
+
+    def _follows(self, path: RelPath) -> bool:
+        """Return whether a group of this member has the path."""
+        group = self.rules.group_of(path)
+        return group is not None and self.name in group.members
 
     def _speaks(self, path: RelPath) -> bool:
         """Return whether the others listen to what is done here at a path."""
@@ -113,7 +116,7 @@ class Host:
         """Follow other rules: what they newly cover is found by comparing."""
         self.rules = rules
         # If the others listen from now on, what was not taken into account yet is a change like any other.
-        self.ledger.replaced |= self.programs.unheard
+        self.ledger.replaced.update(self.programs.unheard)
         self.start()
         self.look_at_all()
 
@@ -177,7 +180,8 @@ class Host:
     def digest(self, now_ns: int) -> None:
         """Take all journalled changes into account, in one transaction."""
         self._take_stock()
-        self.programs.unheard.clear()
+        unheard = self.programs.unheard
+        self.programs.unheard = {data: path for data, path in unheard.items() if not self._follows(path)}
         if self.pulling:
             scopes = {group.scope for group in self.rules.groups if self.name in group.members}
             if not scopes or not scopes <= self.heard:
@@ -308,7 +312,8 @@ class Host:
         if plan.step is not Step.ATTRIBUTES:
             if dice.one_in(2):
                 self._carry_out(plan, now_ns)
-                self.unsure.add(plan.path)
+                if plan.path in self.tree.nodes:
+                    self.tree.nodes[plan.path].unsure = True
         elif node is not None and meta is not None:
             owners_only = Meta(node.mode, meta.uid, meta.gid, meta.owner, meta.group)
             mode_only = Meta(meta.mode, node.uid, node.gid)

@@ -39,10 +39,8 @@ class Programs:
     paths: Sequence[RelPath] = tuple(PATHS)
     dice: Dice = field(default_factory=lambda: Dice(0))
     looks: dict[RelPath, Look] = field(default_factory=dict)
-    chained: bool = False
-    """Whether anything was moved again before anybody had looked: whose it is goes by its number then."""
-    unheard: set[bytes] = field(default_factory=set)
-    """What was replaced here while nobody listened to this member."""
+    unheard: dict[bytes, RelPath] = field(default_factory=dict)
+    """What was replaced here, and where, while nobody listened to this member there."""
     touched: set[RelPath] = field(default_factory=set)
     """Paths that programs changed since they were last taken into account."""
     unsettled: set[RelPath] = field(default_factory=set)
@@ -112,7 +110,7 @@ class Programs:
         if node.kind is Kind.FILE and (self.speaks(path) or node.data.startswith(self.name.encode() + b".")):
             self.ledger.replaced.add(node.data)
         else:
-            self.unheard.add(node.data)
+            self.unheard[node.data] = path
 
     def _gave(self, path: RelPath, node: Node) -> None:
         """A user says what others may do with an object."""
@@ -234,7 +232,7 @@ class Programs:
 
     def _moved(self, path: RelPath, target: RelPath, node: Node) -> None:
         earlier = self.looks.get(path)
-        self.chained = self.chained or (earlier is not None and earlier.moved_from is not None)
+        node.unsure = node.unsure or (earlier is not None and earlier.moved_from is not None)
         self.tree.nodes[target] = node
         self.ledger.moved(path, target, counts=self.speaks(target))
         self.look(target, Look(moved_from=path))

@@ -45,6 +45,8 @@ class Node:
     owner: Owner = field(default_factory=lambda: ROOT_USER)
     group: Owner = field(default_factory=lambda: ROOT_USER)
     """Whose it is meant to be, whatever this host can show."""
+    unsure: bool = False
+    """It was moved twice, or installed without a record, before anybody looked: whose it is goes by its number here."""
 
 
 @dataclass
@@ -155,6 +157,7 @@ class FakeTree:
         node.uid = self.number_of(meta.owner, meta.uid)
         node.gid = self.number_of(meta.group, meta.gid)
         node.owner, node.group = Owner(meta.owner, meta.uid), Owner(meta.group, meta.gid)
+        node.unsure = False
         if mtime_ns is not None:
             node.mtime_ns = self.rounded(mtime_ns)
         self.changed(node)
