@@ -71,6 +71,10 @@ class Ledger:
     def __init__(self, database: Database, facts: Facts) -> None:
         self._database = database
         self._facts = facts
+        self.kept_added = 0
+        """How many versions were kept since the start."""
+        ((count,),) = database.execute("SELECT count(*) FROM kept")
+        self.kept_count = int(count)
 
     # ------------------------------------------------------------------------------------------------- who and how far
 
@@ -170,6 +174,8 @@ class Ledger:
 
     def add_kept(self, version: KeptVersion) -> None:
         """Remember a displaced object."""
+        self.kept_added += 1
+        self.kept_count += 1
         self._database.write(
             "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*version[:6], msgspec.msgpack.encode(version.applied), version.cause.value, version.member),
@@ -230,6 +236,7 @@ class Ledger:
 
     def drop_kept(self, name: bytes) -> None:
         """Forget a kept version."""
+        self.kept_count -= 1
         self._database.write("DELETE FROM kept WHERE name = ?", (name,))
 
     # ------------------------------------------------------------------------------------------------ held and intents

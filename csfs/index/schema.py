@@ -76,6 +76,7 @@ CREATE TABLE IF NOT EXISTS kept (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS kept_by_path ON kept (path, kept_ns);
 CREATE INDEX IF NOT EXISTS kept_by_hash ON kept (hash);
+CREATE INDEX IF NOT EXISTS kept_by_time ON kept (kept_ns);
 
 CREATE TABLE IF NOT EXISTS held (
     path BLOB PRIMARY KEY      -- found here alone when this member joined, and to stay here alone

@@ -13,6 +13,11 @@ from csfs.index.ledger import Cause, KeptVersion
 from csfs.replicate.gate import kept_name
 from csfs.replicate.volume import Volume
 
+KEPT_ROWS_MAX = 100_000
+"""A version without an object costs a row in the index, some 300 bytes."""
+NOTED_ROWS_MAX = 2 * KEPT_ROWS_MAX
+"""Of a great many changes in one go, the rest is not noted: to trim more holds up everything else for too long."""
+
 
 @dataclass(slots=True)
 class Promise:
@@ -49,7 +54,8 @@ class Keeping:
         promise = self.promises.get(plan.path)
         promised = promise is not None and not promise.name
         row = self._volume.index.rows.row(plan.path)
-        if row is None or not (name or promised or _is_another(row.applied, plan.content, plan.meta)):
+        noted = row is not None and _may_note(self._volume) and _is_another(row.applied, plan.content, plan.meta)
+        if row is None or not (name or promised or noted):
             return
         size = plan.base.size if name and plan.base is not None else 0
         # Without an object: nothing was there, or its content is elsewhere, or it has none, or it stays and looks otherwise.
@@ -82,7 +88,8 @@ class Keeping:
 
 def note_local(volume: Volume, path: RelPath, applied: Applied, found: Observation | None) -> None:
     """A program here has replaced what was applied: note what it was. Who has applied it, too, keeps its content."""
-    if _is_another(applied, content_of(found), meta_of(found) if found is not None else None):
+    meta = meta_of(found) if found is not None else None
+    if _may_note(volume) and _is_another(applied, content_of(found), meta):
         assert applied.observation is not None, "something that is no longer there"
         cause = Cause.REMOVED if found is None else Cause.REPLACED
         version = KeptVersion(
@@ -97,6 +104,10 @@ def note_local(volume: Volume, path: RelPath, applied: Applied, found: Observati
             volume.member,
         )
         volume.index.ledger.add_kept(version)
+
+
+def _may_note(volume: Volume) -> bool:
+    return volume.index.ledger.kept_count < NOTED_ROWS_MAX
 
 
 def _is_another(applied: Applied, content: Content, meta: Meta | None) -> bool:

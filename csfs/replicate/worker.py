@@ -20,6 +20,7 @@ from csfs.replicate.contents import Hashes
 from csfs.replicate.directories import Directories
 from csfs.replicate.fetcher import Fetcher
 from csfs.replicate.gate import Gate
+from csfs.replicate.keeping import KEPT_ROWS_MAX
 from csfs.replicate.observer import Observer
 from csfs.replicate.sources import Sources
 from csfs.replicate.underneath import Underneath
@@ -32,10 +33,9 @@ log = logging.getLogger(__name__)
 
 KEPT_COUNT_MAX = 10
 KEPT_BYTES_MAX = 1024**3
-KEPT_ROWS_MAX = 100_000
-"""A version without an object costs a row in the index, some 300 bytes."""
 KEPT_AGE_NS_MAX = 30 * 86_400 * 10**9
 MAINTENANCE_S = 60.0
+TRIM_S = 3_600.0
 RESTART_S = 1.0
 CHECKPOINT_S = 1.0
 UNKNOWN = Applied(observation=None)
@@ -54,6 +54,8 @@ class VolumeWorker:
         self.applier = Applier(volume, self.directories, self.observer, self.sources)
         self.underneath = Underneath(volume, self.observer)
         self._discarded: list[bytes] = []
+        self._trimmed = -1, 0.0
+        """How many versions had been kept when surplus was last asked for, and when that was."""
         self._mount = b""
         self._compared = volume.index.ledger.compared
         # Written back by `close`: who is killed has forgotten what was still to be looked at.
@@ -244,12 +246,8 @@ class VolumeWorker:
                 await volume.cramped.wait()
             bytes_max, cramped = await self._kept_bytes_max(), volume.room_wanted > 0
             volume.room_wanted = 0
-            surplus = volume.index.ledger.surplus(
-                count_max=KEPT_COUNT_MAX,
-                bytes_max=bytes_max,
-                before_ns=time.time_ns() - KEPT_AGE_NS_MAX,
-                rows_max=KEPT_ROWS_MAX,
-            )
+            added = volume.index.ledger.kept_added
+            surplus = self._surplus(bytes_max) if cramped or self._may_have_surplus(added) else []
             discarded, self._discarded = self._discarded, []
             # What an earlier run left and nothing has asked for since may be the only copy of something.
             rescued = self.sources.unused() if patience.cancelled_caught and not volume.to_apply else []
@@ -268,8 +266,20 @@ class VolumeWorker:
                             )
                         )
                     volume.index.ledger.prune_tables()
+            self._trimmed = added, trio.current_time()
             if cramped and surplus:
                 volume.apply_soon(volume.index.rows.pending())
+
+    def _may_have_surplus(self, added: int) -> bool:
+        """Return whether versions were kept since surplus was last asked for, or time alone may have made some."""
+        before, asked_s = self._trimmed
+        return added != before or trio.current_time() - asked_s > TRIM_S
+
+    def _surplus(self, bytes_max: int) -> list[bytes]:
+        before_ns = time.time_ns() - KEPT_AGE_NS_MAX
+        return self.volume.index.ledger.surplus(
+            count_max=KEPT_COUNT_MAX, bytes_max=bytes_max, before_ns=before_ns, rows_max=KEPT_ROWS_MAX
+        )
 
     async def _keep_index(self) -> None:
         """Keep the index's log short, and find out when a disk that was full has room again."""

@@ -52,6 +52,7 @@ def test_retention_counts_by_path_by_age_by_bytes_and_in_all(tmp_path: Path) -> 
     index = opened(tmp_path)
     add(index, *(version(b"a", at) for at in (1, 2, 3)), *(version(b"b", at) for at in (4, 5)))
     add(index, version(b"c", 0)._replace(loser=True))
+    assert (index.ledger.kept_count, index.ledger.kept_added) == (6, 6)
     everything = {"count_max": 9, "bytes_max": 99, "before_ns": 0, "rows_max": 9}
     for limit, names in (
         ({}, []),
@@ -61,7 +62,10 @@ def test_retention_counts_by_path_by_age_by_bytes_and_in_all(tmp_path: Path) -> 
         ({"rows_max": 4}, [b"1"]),
     ):
         assert sorted(index.ledger.surplus(**(everything | limit))) == names, limit
+    with index.transaction():
+        index.ledger.drop_kept(b"1")
     index.close()
+    assert opened(tmp_path).ledger.kept_count == 5
 
 
 def test_a_version_says_why_it_went_and_whether_it_was_anything(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""Which of what a program here replaces is noted: what a person may want back, and not without end."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from csfs.core.objects import Applied, Kind, Observation, Stamp
+from csfs.core.paths import RelPath
+from csfs.index.index import Index
+from csfs.index.ledger import Cause
+from csfs.replicate import keeping
+from csfs.replicate.keeping import note_local
+from csfs.replicate.volume import Volume
+from csfs.store.owners import Owners
+from tests.replicate.alone import rules_of
+
+F = RelPath(b"f")
+FILE = Observation(stamp=Stamp(1, 3, 1, 1), kind=Kind.FILE, mode=0o644, uid=0, gid=0, mtime_ns=1, size=3, hash=b"one")
+LINK = Observation(stamp=Stamp(2, 1, 1, 1), kind=Kind.SYMLINK, mode=0o777, uid=0, gid=0, target=b"x")
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Volume]:
+    index = Index(str(tmp_path / "index.db"), member="alpha", boot=b"boot", founding=True)
+    yield Volume("files", index=index, rules=rules_of("files"), member="alpha", owners=Owners())
+    index.close()
+
+
+def noted(volume: Volume, before: Observation, after: Observation | None) -> list[Cause]:
+    """Note one change, and return why what is kept now went."""
+    with volume.index.transaction():
+        note_local(volume, F, Applied(observation=before), after)
+    return [version.cause for version in volume.index.ledger.kept(F)]
+
+
+def test_bytes_kinds_and_attributes_are_noted_and_times_are_not(volume: Volume) -> None:
+    touched = msgspec.structs.replace(FILE, mtime_ns=9)
+    assert noted(volume, FILE, touched) == []
+    assert noted(volume, msgspec.structs.replace(FILE, size=0, hash=b""), FILE) == [], "it was being made"
+    assert noted(volume, FILE, msgspec.structs.replace(FILE, hash=b"two")) == [Cause.REPLACED]
+    assert noted(volume, FILE, msgspec.structs.replace(FILE, mode=0)) == [Cause.REPLACED] * 2
+    assert noted(volume, LINK, FILE) == [Cause.REPLACED] * 3
+    assert noted(volume, LINK, None)[0] is Cause.REMOVED
+    assert {version.member for version in volume.index.ledger.kept(F)} == {"alpha"}
+
+
+def test_of_a_great_many_the_rest_is_not_noted(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "NOTED_ROWS_MAX", 2)
+    assert [len(noted(volume, FILE, None)) for _ in range(4)] == [1, 2, 2, 2]
+    with volume.index.transaction():
+        volume.index.ledger.drop_kept(volume.index.ledger.kept(F)[0].name)
+    assert len(noted(volume, FILE, None)) == 2
