@@ -5,7 +5,7 @@ Memory is bounded whatever the size. Holes are not read: a block that lies in on
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from csfs.core.changes import Extent
 from csfs.errors import UnstableError
@@ -48,24 +48,31 @@ def hash_file(descriptor: int, size: int) -> tuple[bytes, bytes]:
     return table_root(size, table), bytes(table)
 
 
-def rehash(descriptor: int, size: int, old_table: bytes, extents: Iterable[Extent]) -> tuple[bytes, bytes]:
+def rehash(
+    descriptor: int,
+    size: int,
+    old_table: bytes,
+    extents: Iterable[Extent],
+    is_current: Callable[[], bool] = lambda: True,
+) -> tuple[bytes, bytes]:
     """Return (root, table) of a file that had `old_table` before `extents` were written.
 
     Reads the touched blocks, and those at the old and the new end. `extents` cover everything that may differ: what a
-    truncation took away and a later write extended again is among them.
+    truncation took away and a later write extended again is among them. Once the file `is_current` no longer, the rest is not read:
+    one that was removed takes up its room for as long as somebody reads it.
 
     Raises:
-        UnstableError: the file is shorter than `size`.
+        UnstableError: the file is shorter than `size`, or not current.
     """
     count, old_count = block_count(size), len(old_table) // HASH_SIZE
-    if count <= 1 or not old_count:
+    if count <= 1:
         return hash_file(descriptor, size)
     table = bytearray(old_table[: count * HASH_SIZE].ljust(count * HASH_SIZE, b"\0"))
     # The ends: a block that was or is the last may have another length now, which no extent tells.
     touched = [(old_count - 1, count), (count - 1, count)]
     touched += [(offset // BLOCK_SIZE, block_count(offset + length)) for offset, length in extents if length > 0]
-    for touched_range in _merged(touched, count):
-        _hash_range(descriptor, size, table, touched_range)
+    for touched_range in _merged(touched, count) if old_count else [(0, count)]:
+        _hash_range(descriptor, size, table, touched_range, is_current)
     return table_root(size, table), bytes(table)
 
 
@@ -118,12 +125,16 @@ def data_ranges(descriptor: int, size: int, within: BlockRange) -> Iterator[Bloc
         first = max(first + 1, block_count(end))
 
 
-def _hash_range(descriptor: int, size: int, table: bytearray, within: BlockRange) -> None:
+def _hash_range(
+    descriptor: int, size: int, table: bytearray, within: BlockRange, is_current: Callable[[], bool] = lambda: True
+) -> None:
     """Put the hashes of the blocks `within` into `table`."""
     first, last = within
     table[first * HASH_SIZE : last * HASH_SIZE] = ZERO_HASH * (last - first)
     for data_first, data_last in data_ranges(descriptor, size, within):
         for start in range(data_first, data_last, _READ_BLOCKS):
+            if not is_current():
+                raise UnstableError("a file changed while it was read")
             _hash_read(descriptor, size, table, start, min(start + _READ_BLOCKS, data_last))
     if last == block_count(size) and size % BLOCK_SIZE:
         # A short last block is not the block of zeros that a hole stands for.

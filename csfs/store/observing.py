@@ -86,7 +86,7 @@ def look_at(handle: int, owners: Owners, before: Before, content_size_max: int) 
     else:
         try:
             found = _look_at_content(handle, status, owners, before, content_size_max)
-        except UnstableError:  # it became shorter under our hands
+        except UnstableError:  # it changed under our hands
             return None
     return found if stamp_of(os.fstat(handle)) == found.observation.stamp else None
 
@@ -98,7 +98,14 @@ def _look_at_content(
     with reading(handle) as descriptor:
         xattrs = read_xattrs(descriptor)
         if size > BLOCK_SIZE:
-            root, table = blocks.rehash(descriptor, size, before.table_for(status), before.extents)
+            stamp = stamp_of(status)
+            root, table = blocks.rehash(
+                descriptor,
+                size,
+                before.table_for(status),
+                before.extents,
+                lambda: stamp_of(os.fstat(descriptor)) == stamp,
+            )
             return Look(observed(status, owners, xattrs, root=root), None, table)
         content = blocks.read_exactly(descriptor, 0, size) if size else b""
     found = observed(status, owners, xattrs, root=block_hash(content))

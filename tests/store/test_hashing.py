@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from pathlib import Path
 
 import pytest
 from blake3 import blake3
@@ -118,3 +119,19 @@ def test_blocks_are_read_up_to_the_end() -> None:
         assert b"".join(blocks.read_blocks(file.fileno(), 0, 9)) == data
         assert [len(block) for block in blocks.read_blocks(file.fileno(), 1, 9)] == [BLOCK_SIZE, 5]
         assert blocks.read_blocks(file.fileno(), 3, 1) == []
+
+
+@pytest.mark.parametrize("table", [b"", bytes(32) * 100], ids=["anew", "again"])
+def test_of_a_file_that_is_not_what_it_was_the_rest_is_not_read(tmp_path: Path, table: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1) * 100 * BLOCK_SIZE)
+    looks = 0
+
+    def is_current() -> bool:
+        nonlocal looks
+        looks += 1
+        return looks < 3
+
+    with path.open("rb") as file, pytest.raises(UnstableError):
+        blocks.rehash(file.fileno(), 100 * BLOCK_SIZE, table, [(0, 100 * BLOCK_SIZE)], is_current)
+    assert looks == 3
