@@ -16,6 +16,8 @@ from csfs.errors import CsfsError, NotRunningError
 START_S_MAX = 30.0
 ASK_AGAIN_S = 0.05
 LOG_TAIL_SIZE = 64 * 1024
+ROOM_MIN = 64 * 1024
+"""With less on the disk not even a log can be counted on."""
 
 
 def ensure_daemon(home: Home) -> bool:
@@ -164,4 +166,11 @@ def _complaint(home: Home, logged: int) -> str:
         log.seek(max(logged, home.daemon_log.stat().st_size - LOG_TAIL_SIZE))
         lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
     first = max((number for number, line in enumerate(lines) if line.startswith("csfs: ")), default=len(lines) - 1)
-    return "\n".join(lines[max(first, 0) :]).removeprefix("csfs: ") or f"it left no word; see {home.daemon_log}"
+    return "\n".join(lines[max(first, 0) :]).removeprefix("csfs: ") or _no_word(home)
+
+
+def _no_word(home: Home) -> str:
+    disk = os.statvfs(home.lib)
+    if disk.f_bavail * disk.f_frsize < ROOM_MIN:
+        return f"there is no room on the disk of {home.lib}; make some"
+    return f"it left no word; see {home.daemon_log}"

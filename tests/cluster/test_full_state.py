@@ -82,6 +82,9 @@ def test_a_daemon_that_finds_no_room_says_so_and_the_mount_serves_on(members: Me
     started = alpha.csfs("daemon", check=False)
     assert started.returncode == ExitCode.FOUND
     assert "is there room on its disk?" in started.stderr
+    for_it = alpha.csfs("invite", "gamma", check=False)
+    assert for_it.returncode == ExitCode.NOT_RUNNING
+    assert "room on" in for_it.stderr
     small.make_room()
     alpha.start_daemon()
     expect_healed(alpha, beta)
