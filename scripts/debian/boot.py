@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from scripts.debian.container import Container, booted
@@ -73,6 +74,10 @@ class Host:
         """Return a property of a unit."""
         return self.ok("systemctl", "show", "--value", f"--property={name}", unit).strip()
 
+    def failed(self) -> list[str]:
+        """Return the units that failed."""
+        return [line.split()[0] for line in self.ok("systemctl", "--failed", "--plain", "--no-legend").splitlines()]
+
     def source_of(self, directory: str) -> str:
         """Return what is mounted at a directory, as mountinfo says."""
         return self.container.run("findmnt", "-n", "-o", "SOURCE", "--mountpoint", directory).stdout.strip()
@@ -93,11 +98,11 @@ class Host:
         until(lambda: self.container.run("csfs", "status").returncode == 0, "the daemon answers", timeout_s)
         self.expect_guests()
 
-    def expect_guests(self) -> None:
-        """Every guest reads what is in /etc now."""
+    def expect_guests(self, guests: Iterable[str] = GUESTS) -> None:
+        """The guests read what is in /etc now."""
         word = f"{time.monotonic_ns()}"
         self.ok("sh", "-c", f"echo {word} >/etc/beat")
-        for guest in GUESTS:
+        for guest in guests:
             until(lambda g=guest: self._said(g) == word, f"{guest} reads /etc (it said: {self._said(guest)})", 10)  # type: ignore[misc]
 
     def _said(self, guest: str) -> str:
@@ -112,8 +117,7 @@ def comes_up(steps: Steps, host: Host) -> None:
             90,
         )
     with steps.step("no unit failed"):
-        failed = host.ok("systemctl", "--failed", "--plain", "--no-legend").split("\n")
-        assert failed == [""], "\n".join(failed)
+        assert host.failed() == []
     with steps.step("/etc and /var/www are mounted, the daemon answers, services read"):
         host.expect_served()
     with steps.step("/etc was mounted after local-fs.target and before basic.target"):
@@ -148,6 +152,13 @@ def is_administered(steps: Steps, host: Host) -> None:
         host.ok("systemctl", "restart", "csfs-daemon")
         host.expect_served()
         assert (host.pids_of("etc"), host.pids_of("www")) == before
+    with steps.step("csfs mount has systemd start the daemon", 30):
+        host.ok("systemctl", "stop", "csfs-daemon", "guest.service")
+        host.ok("umount", "/var/www")
+        host.ok("csfs", "mount", "/var/www")
+        assert host.shown("csfs-daemon", "ActiveState") == "active"
+        host.ok("systemctl", "start", "guest.service")
+        host.expect_served()
     with steps.step("systemctl stop csfs-mount@etc: the plain directory is there", 15):
         host.ok("systemctl", "stop", ETC_UNIT)
         assert host.source_of("/etc") == ""
@@ -212,6 +223,26 @@ def is_held(steps: Steps, host: Host) -> None:
         host.ok(*line, "sleep", "1000")
 
 
+def comes_up_plain(steps: Steps, root: Path) -> None:
+    """With a configuration that cannot be used, the host comes up with plain directories, and goes down again."""
+    settings = root / "etc/csfs/csfs.toml"
+    before = settings.read_text()
+    settings.write_text("cluster = 3\n")
+    with booted(root, TOP) as container:
+        host = Host(container)
+        with steps.step("boots, and the host is up", BOOT_S_MAX):
+            until(
+                lambda: container.run("systemctl", "is-system-running").stdout.strip() == "degraded", "up", BOOT_S_MAX
+            )
+        with steps.step("the units of csfs failed, the directories are plain, services read"):
+            wanted = {ETC_UNIT, "csfs-daemon.service", "var-www.mount"}
+            until(lambda: set(host.failed()) == wanted, f"{', '.join(sorted(wanted))} failed, and nothing else")
+            assert (host.source_of("/etc"), host.source_of("/var/www")) == ("", "")
+            host.expect_guests(["confined.service"])  # the other one needs /var/www, so systemd does not start it
+        goes_down(steps, host, "in good order")
+    settings.write_text(before)
+
+
 def hangs(steps: Steps, host: Host) -> None:
     """Nobody answers in /etc any more, nor does the daemon."""
     host.kill(signal.SIGSTOP, host.pids_of("etc")[1], int(host.shown("csfs-daemon", "MainPID")))
@@ -256,6 +287,10 @@ def main() -> int:
                 assert os.listdir(root / "var/www") == [".csfs"]
             if arguments.log:
                 print(journal(root, arguments.log), flush=True)
+        print("\n== broken configuration", flush=True)
+        comes_up_plain(steps, root)
+        if arguments.log:
+            print(journal(root, arguments.log), flush=True)
     return steps.summary()
 
 

@@ -89,9 +89,12 @@ class Container:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        for directory, _, _ in os.walk(self._cgroup, topdown=False):
-            with contextlib.suppress(OSError):
-                os.rmdir(directory)
+        deadline = time.monotonic() + 10  # the last processes may still be on their way out
+        while self._cgroup.exists() and time.monotonic() < deadline:
+            for directory, _, _ in os.walk(self._cgroup, topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(directory)
+            time.sleep(0.05)
 
 
 @contextlib.contextmanager
