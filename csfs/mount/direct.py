@@ -1,7 +1,7 @@
 """Answers the requests that programs make most, from and to /dev/fuse: the handlers are the same, pyfuse3 and libfuse are passed by.
 
-What a request costs in pyfuse3 (its coroutines, its objects, libfuse below) is several times what the handlers themselves do. So the
-requests named here are unpacked, handled and answered in one step without any of it. All others go the usual way.
+What pyfuse3 adds to a request (coroutines, objects, libfuse below) costs about as much as the kernel's part of it. So the requests
+named here are unpacked, handled and answered in one step without any of that. All others go the usual way.
 """
 
 import errno

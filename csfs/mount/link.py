@@ -85,6 +85,11 @@ class Link:
         capture.listen(self._row)
         capture.noting.told = self._tell_trouble
 
+    @property
+    def descriptor(self) -> int:
+        """The socket of the connection, -1 while there is none."""
+        return self._socket
+
     def _row(self, change: Change, names: tuple[RelPath, ...], lazy: bool) -> None:
         self._recent.note_change(change, names)
         if self._connected:

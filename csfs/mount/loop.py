@@ -9,6 +9,7 @@ pyfuse3 takes its trio from a module attribute, which is how its own asyncio sup
 
 import select
 import time
+from collections.abc import Callable
 from types import SimpleNamespace, TracebackType
 
 import pyfuse3
@@ -18,8 +19,9 @@ from csfs.mount import syscalls
 from csfs.mount.intake import Intake
 
 SPIN_S = 100e-6
-SAME_CORE_PATIENCE_MS = 1
-"""A caller on this very core gets it at once: sched_yield would let everybody else have it first, for a whole slice (Linux 6.18)."""
+SAME_CORE_PATIENCE_MS = 10
+"""A caller on this very core gets it at once: sched_yield would let everybody else have it first, for a whole slice (Linux 6.18).
+No shorter than the kernel's tick: an alarm before the next one is set in hardware each time, 14 µs on a virtual machine."""
 TURN_S = 1e-3
 """Other tasks wait no longer than this (and the request at hand) while requests come without a pause."""
 CORE_INTERVAL_S = 5e-3
@@ -48,8 +50,11 @@ class EagerLock:
 class Reader:
     """Waits for requests of one FUSE connection, and has those answered that are not libfuse's."""
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, others: Callable[[], int]) -> None:
+        """`others` gives a descriptor whose news end the loop's patience as well, -1 for none at the moment."""
         self._intake = intake
+        self._others = others
+        self._other = -1
         self._poll: select.poll | None = None
         self._turn_ends_s = 0.0
         self._patience_ms = 0
@@ -80,9 +85,19 @@ class Reader:
         """Other tasks had their turn. Look where the last caller runs: to spin on its very core would keep it from asking."""
         now_s = time.perf_counter()
         self._turn_ends_s = now_s + TURN_S
+        if (other := self._others()) != self._other:
+            self._listen_to(other)
         if now_s > self._look_at_core_s and (caller := self._intake.caller):
             self._look_at_core_s = now_s + CORE_INTERVAL_S
             self._patience_ms = SAME_CORE_PATIENCE_MS if syscalls.core_of(caller) == syscalls.own_core() else 0
+
+    def _listen_to(self, other: int) -> None:
+        assert self._poll is not None
+        if self._other >= 0:
+            self._poll.unregister(self._other)
+        if other >= 0:
+            self._poll.register(other, select.POLLIN)
+        self._other = other
 
     def _looked(self, descriptor: int) -> bool:
         """Answer requests until there has been none for a while, or the turn is over; True at one that is for libfuse."""
@@ -92,9 +107,12 @@ class Reader:
         turn_ends_s = self._turn_ends_s
         spin_ends_s = clock() + spin_s
         while True:
-            if not poll(patience_ms):
+            found = poll(patience_ms)
+            if not found:
                 if patience_ms or clock() > spin_ends_s:
                     return False
+            elif found[0][0] != descriptor:
+                return False  # news for another task, and no request
             elif serve_one(descriptor):
                 now_s = clock()
                 if now_s > turn_ends_s:

@@ -49,7 +49,7 @@ class Mount:
         self.operations = PassThrough(self.handlers, ready)
         self.intake = Intake(self.handlers)
         self.extension = Extension(self.handlers, self.intake)
-        self.reader = loop.Reader(self.intake)
+        self.reader = loop.Reader(self.intake, lambda: self.link.descriptor)
         refresher = Refresher(self.inodes)
         self.link = Link(
             settings.volume, settings.control_socket, self.capture, self.gate, self.recent, rules, refresher

@@ -43,8 +43,14 @@ class Subject:
 
 def _keep(thread: int, core: int, is_urgent: bool) -> None:
     os.sched_setaffinity(thread, {core})
-    if is_urgent:
-        os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(1))
+    policy, priority = (os.SCHED_FIFO, 1) if is_urgent else (os.SCHED_OTHER, 0)
+    os.sched_setscheduler(thread, policy, os.sched_param(priority))
+
+
+def _place(found: list[Subject], caller: int, server: int, is_urgent: bool) -> None:
+    _keep(0, caller, is_urgent)
+    for subject in found:
+        subject.pin(server, is_urgent)
 
 
 @contextlib.contextmanager
@@ -174,10 +180,9 @@ def main(arguments: list[str] | None = None) -> None:
         for title, (caller, server) in layouts.items():
             if options.layout not in ("both", title.split()[0]):
                 continue
-            _keep(0, caller, options.urgent)
-            for subject in found:
-                subject.pin(server, options.urgent)
+            _place(found, caller, server, options.urgent)
             rows = rows_of(measured(found, options.rounds, options.count, options.only or list(WORK)))
+            _place(found, caller, server, False)  # dbench waits for disks, whose kernel threads are not urgent
             speeds = {} if options.only else throughputs(found, options.dbench)
             result[title] = {"rows": [row.as_json() for row in rows], "dbench MB/s": speeds}
             if not options.json:
