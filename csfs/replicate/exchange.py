@@ -228,7 +228,7 @@ class PeerSession:
         exchange = volume.exchanges[self._peer]
         while True:
             position, received = exchange.reported, exchange.received
-            while exchange.arrived and _is_applied(worker, exchange.arrived[0]):
+            while exchange.arrived and is_applied(worker, exchange.arrived[0]):
                 position = max(position, exchange.arrived.popleft().position)
             is_news = received > exchange.acknowledged or position > exchange.reported
             if received > exchange.acknowledged:
@@ -329,10 +329,13 @@ class PeerSession:
         volume.progress.notify()
 
 
-def _is_applied(worker: VolumeWorker, arrival: Arrival) -> bool:
+def is_applied(worker: VolumeWorker, arrival: Arrival) -> bool:
     """Return whether all that came with one message is on disk, the times of the directories that it touched included."""
     if arrival.marks < 0:
+        if arrival.waits_for is not None and not worker.volume.is_settled(arrival.waits_for):
+            return False
         arrival.paths = {path for path in arrival.paths if not worker.volume.is_settled(path)}
+        arrival.waits_for = next(iter(arrival.paths), None)
         if arrival.paths:
             return False
         arrival.marks = worker.directories.marks

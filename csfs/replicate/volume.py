@@ -55,6 +55,8 @@ class Arrival:
     paths: set[RelPath]
     marks: int = -1
     """The marks of directories that the commits of these paths left; -1 while there are paths."""
+    waits_for: RelPath | None = None
+    """One of the paths, which was not applied when all were looked at: until it is, the others need no look."""
 
 
 @dataclass(slots=True)

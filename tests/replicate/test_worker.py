@@ -11,8 +11,9 @@ from csfs.core.paths import RelPath
 from csfs.errors import UnwritableError
 from csfs.index.index import Index
 from csfs.replicate.commit_thread import CommitThread
+from csfs.replicate.exchange import is_applied
 from csfs.replicate.gate import Gate
-from csfs.replicate.volume import Volume
+from csfs.replicate.volume import Arrival, Volume
 from csfs.replicate.worker import VolumeWorker
 from csfs.store.owners import Owners
 from csfs.store.stage import Leftover
@@ -102,4 +103,24 @@ async def test_a_volume_whose_storage_hangs_takes_no_threads_from_others(tmp_pat
         assert not ending.is_set()
         ending.set()
     await worker.detach_root()
+    index.close()
+
+
+def test_what_waits_for_many_paths_looks_at_one_of_them_until_it_is_applied(tmp_path: Path) -> None:
+    index, worker = opened(tmp_path)
+    paths = [RelPath(b"%d" % number) for number in range(1_000)]
+    pending, looks = set(paths), 0
+
+    def is_settled(path: RelPath) -> bool:
+        nonlocal looks
+        looks += 1
+        return path not in pending
+
+    worker.volume.is_settled = is_settled  # type: ignore[method-assign]
+    arrival = Arrival(1, set(paths))
+    for path in paths:
+        assert not is_applied(worker, arrival)
+        pending.discard(path)
+    assert is_applied(worker, arrival)
+    assert looks < 50 * len(paths), "every look at one path costs a query: all at each time would be half a million"
     index.close()
