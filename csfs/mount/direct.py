@@ -116,6 +116,8 @@ class Direct:
             links = self._do.links(node, status)
         else:
             inode = node.inode
+        if node.foreign:
+            mode = self._do.mode(node, status)
         return (
             inode,
             size,

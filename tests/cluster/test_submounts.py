@@ -1,6 +1,7 @@
 """What is mounted below a volume is left alone, whatever kind of mount it is, and reported."""
 
 import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,7 @@ def mixed(outside: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         (tree / name / "f").write_text("covered")
     (tree / "file").write_text("covered")
     for what in (
-        ["-t", "tmpfs", "tmpfs", tree / "tmpfs"],
+        ["-t", "tmpfs", "-o", "nosuid,nodev,noexec", "tmpfs", tree / "tmpfs"],
         ["--bind", outside / "directory", tree / "outside"],
         ["--bind", tree / "original", tree / "inside"],
         ["--bind", outside / "file", tree / "file"],
@@ -112,3 +113,31 @@ def test_other_mounts_cannot_be_moved_or_removed(mixed: Pair) -> None:
     with pytest.raises(OSError, match="cross-device"):
         os.link(alpha.tree / "inside" / "f", alpha.tree / "linked")
     assert (alpha.tree / "outside" / "f").exists()
+
+
+def test_what_the_options_of_another_mount_forbid_is_not_possible_through_csfs(mixed: Pair) -> None:
+    alpha, _ = mixed
+    program, device = alpha.tree / "tmpfs" / "program", alpha.tree / "tmpfs" / "device"
+    program.write_bytes(Path("/bin/true").read_bytes())
+    program.chmod(0o6755)
+    os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    device.chmod(0o666)
+    assert stat.S_IMODE(program.stat().st_mode) == 0o644
+    assert stat.S_IMODE(device.stat().st_mode) == 0
+    shown = {entry.name: entry.stat().st_mode for entry in os.scandir(alpha.tree / "tmpfs")}
+    assert shown["program"] == program.stat().st_mode
+    with pytest.raises(PermissionError):
+        subprocess.run([program], check=False)
+    with pytest.raises(subprocess.CalledProcessError):
+        subprocess.run(["cat", device], user=65534, check=True, capture_output=True)
+
+
+def test_without_such_options_modes_are_shown_as_they_are(mixed: Pair, outside: Path) -> None:
+    alpha, _ = mixed
+    program = outside / "directory" / "program"
+    program.write_bytes(Path("/bin/true").read_bytes())
+    program.chmod(0o6755)
+    through = alpha.tree / "outside" / "program"
+    assert stat.S_IMODE(through.stat().st_mode) == 0o6755
+    assert subprocess.run([through], check=False).returncode == 0
+    program.unlink()

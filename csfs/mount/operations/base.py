@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -89,7 +90,7 @@ class Base:
         entry.st_ino = status.st_ino if node.inode == ROOT_INODE else node.inode
         entry.generation = node.generation
         entry.entry_timeout = entry.attr_timeout = 0 if node.hidden or node.foreign else CACHE_S
-        entry.st_mode = status.st_mode
+        entry.st_mode = self.mode(node, status)
         entry.st_nlink = self.links(node, status)
         entry.st_uid = status.st_uid
         entry.st_gid = status.st_gid
@@ -101,6 +102,27 @@ class Base:
         entry.st_mtime_ns = status.st_mtime_ns
         entry.st_ctime_ns = status.st_ctime_ns
         return entry
+
+    def mode(self, node: Node, status: os.stat_result) -> int:
+        """Return the mode that programs are shown: what another mount below the volume forbids, csfs must not make possible.
+
+        The kernel obeys the options of the mount that a program goes through, which is ours. It is shown no setuid or setgid where
+        there is to be none, nothing to execute, and devices that are for nobody but root.
+        """
+        mode = status.st_mode
+        if not node.foreign or stat.S_ISDIR(mode):
+            return mode
+        forbidden = self.options(node)
+        if stat.S_ISREG(mode):
+            mode &= ~(stat.S_ISUID | stat.S_ISGID) if forbidden & os.ST_NOSUID else -1
+            return mode & ~0o111 if forbidden & os.ST_NOEXEC else mode
+        is_device = stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
+        return stat.S_IFMT(mode) if is_device and forbidden & os.ST_NODEV else mode
+
+    def options(self, node: Node) -> int:
+        """Return the options of the mount that an object lies on underneath, as statvfs(3) has them."""
+        with self.reached(node) as (descriptor, _):
+            return os.fstatvfs(descriptor).f_flag
 
     def links(self, node: Node, status: os.stat_result) -> int:
         """Return the number of links that programs can see."""

@@ -24,7 +24,7 @@ class Xattrs(Base):
 
     def getxattr(self, inode: int, name: bytes, ctx: Caller) -> bytes:
         node = self.inodes.node(inode)
-        if name == CAPABILITY and node.no_capability:
+        if name == CAPABILITY and (node.no_capability or (node.foreign and self.options(node) & os.ST_NOSUID)):
             raise pyfuse3.FUSEError(errno.ENODATA)
         with self.reached(node) as (_, target):
             try:
