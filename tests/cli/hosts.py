@@ -87,7 +87,8 @@ class MountHost:
     def close(self) -> None:
         """Unmount what is mounted, end the daemon, and the namespace with all its mounts."""
         for mount in self.run("findmnt", "-n", "-l", "-o", "TARGET", "-t", "fuse.csfs").stdout.split():
-            self.run(*self.csfs_line("umount", "--lazy", mount))
+            if mount.startswith(str(self.base)):  # the others were there when the namespace was copied
+                self.run(*self.csfs_line("umount", "--lazy", mount))
         with contextlib.suppress(OSError, ValueError):
             os.kill(self.daemon_pid(), 15)
         self._holder.communicate()
