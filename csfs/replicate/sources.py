@@ -121,10 +121,11 @@ class Sources:
             self._volume.apply_soon(paths)
             return
         # Live stays what is shown; the entry stays wanted until somebody who has the content is reachable (R21).
-        log.info("%s: nobody reachable has the content of %s", self._volume.name, shown(plan.path))
+        if len(self._misses) >= MISSES_MAX:
+            self._misses.clear()
+        misses = self._misses[content.hash] = self._misses.get(content.hash, 0) + 1
+        if misses == 1:
+            log.info("%s: nobody reachable has the content of %s", self._volume.name, shown(plan.path))
         if self._fetcher.requesters:  # else whoever connects next has all that is pending applied
-            if len(self._misses) >= MISSES_MAX:
-                self._misses.clear()
-            misses = self._misses[content.hash] = self._misses.get(content.hash, 0) + 1
             delay_s = min(REFETCH_S_MAX, REFETCH_S_MIN * 2 ** min(misses - 1, 8))
             self._volume.later(delay_s, lambda: self._volume.apply_soon(paths))

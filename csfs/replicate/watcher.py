@@ -321,7 +321,8 @@ class Watcher:
         try:
             name = os.readlink(b"/proc/self/fd/%d" % directory)
         except OSError as error:  # a path longer than the kernel tells
-            log.warning("something happened underneath, nobody can say where (%s): volumes are compared", error)
+            if not self._lost:
+                log.warning("something happened underneath, nobody can say where (%s): volumes are compared", error)
             self._lost = True
             return None
         for root in self._roots:
