@@ -166,13 +166,18 @@ class Soak:
         return found
 
     def _trim(self) -> None:
-        """Remove some of what the storms have left, at one member, so that the tree does not grow for ever."""
+        """Remove some of what the storms have left, at one member, so that the tree does not grow for ever.
+
+        Returns when it is gone at the other, too: the storms of the next round look around at once.
+        """
         tree = self.hosts[0].member.tree
         for place in (tree, *(tree / top for top in (*OWN, "shared", "shared/below"))):
             for name in sorted(os.listdir(place)):
                 if name[:2] in ("s0", "s1") and self._dice.random() < 0.8:
                     path = place / name
                     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        for host in (*self.hosts, *self.hosts):
+            host.member.wait(QUIET_S_MAX)
 
 
 @contextlib.contextmanager

@@ -96,5 +96,7 @@ def missing(tree: Path, report: dict[str, Any]) -> list[str]:
             continue
         if hashlib.sha256(data).hexdigest() != digest:
             wrong.append(f"{path!r} has another content, of {len(data)} bytes")
-    wrong += [f"{path!r} leads elsewhere" for path, link in report["links"].items() if os.readlink(tree / path) != link]
+    for path, link in report["links"].items():
+        if os.path.islink(tree / path) and os.readlink(tree / path) != link:
+            wrong.append(f"{path!r} leads elsewhere")
     return wrong
