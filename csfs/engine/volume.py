@@ -37,6 +37,18 @@ class VolumeEngine(Local, Remote, Settling, Plans, Exchange):
             if is_meta_conflict(row.record.meta.entries):
                 yield Conflict(path, "meta", self._dots(path, row, "meta"))
 
+    def reconsider(self, contested: Iterable[RelPath]) -> None:
+        """Have those of `contested` planned anew that should show something else, now that more authors are known.
+
+        `left` and `right` go by the author of a version, which may have come before anybody had said whose incarnation that is.
+        """
+        for path in contested:
+            row, group = self._index.row(path), self._followed(path)
+            if row is None or group is None or row.pending:
+                continue
+            if self._is_pending(path, row.record, row.applied, group, leaf=False):
+                self._set_pending(path, row)
+
     def follow_rules(self) -> int:
         """Put every row into the group that the rules name now, to be sent anew; return how many moved (R11).
 

@@ -152,7 +152,11 @@ class PeerSession:
             self._theirs[theirs.name] = theirs
             with volume.index.transaction():
                 volume.index.ledger.add_authors(hello.incarnations)
+            known = len(volume.authors)
             volume.authors.update(volume.index.ledger.authors())
+            if len(volume.authors) > known:
+                with volume.index.transaction():
+                    volume.engine.reconsider(volume.index.rows.contested())
             volume.engine.greeted(self._peer)
             resumed = theirs.cursor_index == volume.index.ledger.index_id
             exchange = Exchange(

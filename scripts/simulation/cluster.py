@@ -144,7 +144,9 @@ class Cluster:
             return
         for host, peer in ((one, other), (other, one)):
             host.authors.update({dot: name for dot, name in peer.authors.items() if dot not in host.authors})
+            host.engine.reconsider(host.index.rows())
             host.engine.greeted(peer.name)
+            host.index.commit()
         self.links[one.number, other.number].greet()
         self.links[other.number, one.number].greet()
 

@@ -353,3 +353,20 @@ def test_what_was_made_before_a_restore_is_not_known_under_other_rules() -> None
     assert restored.knowledge() == {group.scope: {}}
     second = beta.engine.outgoing(first.position, restored.knowledge(), 10, "alpha")
     assert [update.path for update in (*first.updates, *second.updates)] == [b"f", b"g"]
+
+
+def test_a_conflict_is_decided_anew_when_its_author_is_known() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma", policy=("left",))
+    everybody, gamma.engine._authors = gamma.engine._authors, {BETA: "beta"}
+    alpha.sees(b"f", found(b"one"))
+    beta.sees(b"f", found(b"two", mtime_ns=2))
+    beta.hears(alpha)
+    gamma.hears(beta)
+    gamma.shows(b"f", found(b"two", mtime_ns=2))
+    gamma.engine._authors = everybody
+    assert not gamma.row(b"f").pending
+    gamma.engine.reconsider(gamma.index.rows())
+    assert gamma.row(b"f").pending
+    plan = gamma.plans(b"f")
+    assert plan is not None
+    assert plan.content.hash == found(b"one").hash
