@@ -68,6 +68,7 @@ class Host:
         self.held: set[RelPath] = set()
         self.intents: dict[RelPath, Plan] = {}
         """Commits whose outcome nobody recorded."""
+        self.restored = False
         self.cache: dict[bytes, bytes] = {}
         """Contents that came with their records and are in memory."""
         self.authors: dict[Incarnation, str] = {}
@@ -160,6 +161,7 @@ class Host:
 
     def restore(self, saved: Saved) -> None:
         """Boot with everything as it was."""
+        self.restored = True
         minted, ticks, inodes = self.index.minted, self.tree.ticks, self.tree.inodes
         self.tree, self.index, kept, self.cursors, self.scopes, self.pulling, self.intents, self.authors, touched = (
             saved
@@ -365,7 +367,8 @@ class Host:
             return self.tree.observed(path)
         if old is not None:
             self.tree.take(path, now_ns)
-            if plan.keep:
+            # What catching up after a restore displaces may be the last of a content: retention has it, for want of quarantine (R8).
+            if plan.keep or self.restored:
                 self.kept.add(old.data)
         if plan.step is Step.INSTALL:
             assert plan.meta is not None
