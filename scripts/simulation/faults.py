@@ -196,7 +196,7 @@ SEEDS = {
     "one-knowledge": 324,
     "knowledge-per-record": 4,
     "mark-from-the-start": 3,
-    "sent-before-durable": 101,
+    "sent-before-durable": 257,
     "raw-observation": 82,
     "not-carried-along": 117,
     "half-set-is-a-change": 176,
