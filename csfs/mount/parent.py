@@ -21,6 +21,7 @@ from csfs.mount.supervisor import GaveUpError, Supervisor
 
 log = logging.getLogger(__name__)
 
+PID_FILE_SIZE = 32
 SERVE_S_MAX = 60.0
 """How long a mount process may take until it serves."""
 END_S_MAX = 40.0
@@ -156,8 +157,8 @@ def _parent(settings: MountSettings, options: MountOptions, load_rules: LoadRule
     def launch(root: int, pulse: int) -> tuple[int, str]:
         pid, reason = _launch(settings, options, load_rules, root, pulse)
         if not reason:
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, b"%d\n%d\n" % (os.getpid(), pid), 0)
+            # In one write of one length: who reads meanwhile finds the old two or the new two.
+            os.pwrite(lock, (b"%d\n%d\n" % (os.getpid(), pid)).ljust(PID_FILE_SIZE), 0)
         return pid, reason
 
     supervisor = Supervisor(settings, launch, options.flags)
