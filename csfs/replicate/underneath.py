@@ -48,6 +48,8 @@ class Underneath:
         self._noticed: list[Noticed] = []
         self._wanted = Signal()
         self._lately: dict[RelPath, float] = {}
+        self._waiting: set[tuple[ChangeKind, RelPath]] = set()
+        """What goes on being written, and is looked at in a moment: once, however often that was told."""
         self._below: set[RelPath] = set()
         self._due = Signal()
         self._turn = trio.Lock()
@@ -72,6 +74,7 @@ class Underneath:
         self._wanted.notify()
 
     def _again(self, found: list[Noticed]) -> None:
+        self._waiting -= {(one.change.kind, one.change.path) for one in found}
         self._noticed += found
         self._wanted.notify()
 
@@ -92,9 +95,16 @@ class Underneath:
             now = trio.current_time()
             self._lately = {path: at for path, at in self._lately.items() if now - at < SETTLE_S}
             noticed, self._noticed = self._noticed, []
-            later = [one for one in noticed if _may_wait(one.change) and one.change.path in self._lately]
-            waiting = {id(one) for one in later}
-            self._take([one for one in noticed if id(one) not in waiting], now)
+            at_once: list[Noticed] = []
+            later: list[Noticed] = []
+            for one in noticed:
+                key = one.change.kind, one.change.path
+                if not (_may_wait(one.change) and one.change.path in self._lately):
+                    at_once.append(one)
+                elif key not in self._waiting:
+                    self._waiting.add(key)
+                    later.append(one)
+            self._take(at_once, now)
             if later:
                 volume.later(SETTLE_S, lambda later=later: self._again(later))  # type: ignore[misc]
 
