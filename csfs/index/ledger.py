@@ -212,22 +212,22 @@ class Ledger:
         """Return kept files with this content: names in the kept store, and where they were live."""
         return list(self._database.execute("SELECT name, path FROM kept WHERE hash = ? AND size > 0", (content_hash,)))
 
-    def surplus(self, *, count_max: int, bytes_max: int, before_ns: int, rows_max: int) -> list[bytes]:
-        """Return names of kept versions that retention lets go, losers of conflicts never among them.
+    def surplus(self, *, count_max: int, bytes_max: int, before_ns: int, rows_max: int) -> dict[bytes, bytes]:
+        """Return names and hashes of kept versions that retention lets go, losers of conflicts never among them.
 
         More than `count_max` of one path, with an object or without one, older than `before_ns`, or, the oldest first, what is
         over `bytes_max` or `rows_max`.
         """
         query = """
-            SELECT name FROM (
-                SELECT name, kept_ns,
+            SELECT name, hash FROM (
+                SELECT name, hash, kept_ns,
                     row_number() OVER (PARTITION BY path, size > 0 ORDER BY kept_ns DESC) AS place,
                     row_number() OVER (ORDER BY kept_ns DESC) AS number,
                     sum(size) OVER (ORDER BY kept_ns DESC ROWS UNBOUNDED PRECEDING) AS together
                 FROM kept WHERE NOT loser)
             WHERE place > ? OR kept_ns < ? OR together > ? OR number > ?"""
         values = count_max, before_ns, bytes_max, rows_max
-        return [name for (name,) in self._database.execute(query, values)]
+        return dict(self._database.execute(query, values))
 
     def kept_bytes(self) -> int:
         """Return how many bytes the kept versions have that retention may let go."""

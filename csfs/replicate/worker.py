@@ -247,7 +247,7 @@ class VolumeWorker:
             bytes_max, cramped = await self._kept_bytes_max(), volume.room_wanted > 0
             volume.room_wanted = 0
             added = volume.index.ledger.kept_added
-            surplus = self._surplus(bytes_max) if cramped or self._may_have_surplus(added) else []
+            surplus = await self._surplus(bytes_max) if cramped or self._may_have_surplus(added) else []
             discarded, self._discarded = self._discarded, []
             # What an earlier run left and nothing has asked for since may be the only copy of something.
             rescued = self.sources.unused() if patience.cancelled_caught and not volume.to_apply else []
@@ -275,11 +275,24 @@ class VolumeWorker:
         before, asked_s = self._trimmed
         return added != before or trio.current_time() - asked_s > TRIM_S
 
-    def _surplus(self, bytes_max: int) -> list[bytes]:
+    async def _surplus(self, bytes_max: int) -> list[bytes]:
+        """Return the kept versions that retention lets go; whose content is yet to be shown somewhere may be its only copy."""
         before_ns = time.time_ns() - KEPT_AGE_NS_MAX
-        return self.volume.index.ledger.surplus(
+        found = self.volume.index.ledger.surplus(
             count_max=KEPT_COUNT_MAX, bytes_max=bytes_max, before_ns=before_ns, rows_max=KEPT_ROWS_MAX
         )
+        awaited = await self._awaited() if found else set()
+        return [name for name, content_hash in found.items() if content_hash not in awaited]
+
+    async def _awaited(self) -> set[bytes]:
+        """Return the hashes of contents that pending paths may show."""
+        rows, awaited = self.volume.index.rows, set[bytes]()
+        for path in rows.pending():
+            row = rows.row(path)
+            if row is not None:
+                awaited.update(entry.value.hash for entry in row.record.content.entries)
+            await trio.lowlevel.checkpoint()
+        return awaited - {b""}
 
     async def _keep_index(self) -> None:
         """Keep the index's log short, and find out when a disk that was full has room again."""

@@ -6,15 +6,16 @@ import pytest
 import trio
 import trio.testing
 
-from csfs.core.objects import Kind
+from csfs.core.objects import Content, Kind, Meta
 from csfs.core.paths import RelPath
 from csfs.errors import UnwritableError
 from csfs.index.index import Index
+from csfs.index.ledger import Cause, KeptVersion
 from csfs.replicate.commit_thread import CommitThread
 from csfs.replicate.exchange import is_applied
 from csfs.replicate.gate import Gate
 from csfs.replicate.volume import Arrival, Volume
-from csfs.replicate.worker import VolumeWorker
+from csfs.replicate.worker import UNKNOWN, VolumeWorker
 from csfs.store.owners import Owners
 from csfs.store.stage import Leftover
 from tests.replicate.alone import rules_of
@@ -103,6 +104,20 @@ async def test_a_volume_whose_storage_hangs_takes_no_threads_from_others(tmp_pat
         assert not ending.is_set()
         ending.set()
     await worker.detach_root()
+    index.close()
+
+
+async def test_a_kept_version_that_is_yet_to_be_shown_again_stays_also_on_a_full_disk(tmp_path: Path) -> None:
+    index, worker = opened(tmp_path)
+    f = RelPath(b"f")
+    wanted = Content(Kind.FILE, 5, b"wanted" + bytes(26))
+    with index.transaction():
+        for name, content_hash in ((b"1", wanted.hash), (b"2", bytes(32)), (b"3", b"")):
+            index.ledger.add_kept(KeptVersion(name, f, 1, 5, content_hash, False, UNKNOWN, Cause.REPLACED, "beta"))
+    assert sorted(await worker._surplus(0)) == [b"1", b"2", b"3"]
+    with index.transaction():
+        worker.volume.engine.settle(f, wanted, Meta(0o600, 0, 0), 1)
+    assert sorted(await worker._surplus(0)) == [b"2", b"3"], "nobody else may have it"
     index.close()
 
 
