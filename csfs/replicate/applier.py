@@ -194,6 +194,7 @@ class Applier:
         removals = [plan for plan in plans if plan.step is Step.REMOVE]
         others = [plan for plan in plans if plan.step is not Step.REMOVE]
         works = []
+        self.keeping.begin(plans)
         for plan in [*others, *reversed(removals)]:
             work = Work(plan, volume.next_commit_id())
             if plan.step is Step.INSTALL:

@@ -1,6 +1,7 @@
 """What becomes of objects that commits take away: which are kept, under which name, and why they went."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -36,6 +37,15 @@ class Keeping:
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
         self.promises: dict[RelPath, Promise] = {}
+        self._going: set[RelPath] = set()
+        """Paths whose content this batch of plans takes away."""
+        self._kept_now: set[bytes] = set()
+        """Contents that this batch keeps."""
+
+    def begin(self, plans: Sequence[Plan]) -> None:
+        """These are carried out together: of a content that all of them take away, one copy has to stay."""
+        self._kept_now = set()
+        self._going = {p.path for p in plans if p.step is not Step.ATTRIBUTES and _hash(p) not in (b"", p.content.hash)}
 
     def name(self, plan: Plan, commit_id: int) -> bytes:
         """Return where what is displaced goes; empty if nothing of worth is."""
@@ -44,9 +54,10 @@ class Keeping:
             return b""
         if not plan.keep and plan.path not in self.promises:
             same = self._volume.index.rows.paths_with_hash(base.hash) if base.hash else []
-            elsewhere = any(path != plan.path for path in same)
+            elsewhere = base.hash in self._kept_now or any(p != plan.path and p not in self._going for p in same)
             if base.kind is not Kind.FILE or base.size == 0 or elsewhere or base.hash == plan.content.hash:
                 return b""
+        self._kept_now.add(base.hash)
         return kept_name(time.time_ns(), commit_id)
 
     def note(self, plan: Plan, name: bytes) -> None:
@@ -84,6 +95,10 @@ class Keeping:
             # What is in the way goes first, for the sake of what is live.
             dots = [entry.dot for entry in row.record.content.entries]
         return next((self._volume.authors.get(dot.incarnation, "") for dot in dots), "")
+
+
+def _hash(plan: Plan) -> bytes:
+    return plan.base.hash if plan.base is not None else b""
 
 
 def note_local(volume: Volume, path: RelPath, applied: Applied, found: Observation | None) -> None:

@@ -125,6 +125,20 @@ def test_a_history_says_what_was_when_by_whom_and_why_it_went(pair: Pair) -> Non
     assert (unheard.returncode, unheard.stdout, unheard.stderr.count("\n")) == (ExitCode.REFUSED, "", 1)
 
 
+def test_of_files_with_one_content_that_are_all_replaced_at_once_a_copy_is_kept(pair: Pair) -> None:
+    alpha, beta = pair
+    names = ["alike/a", "alike/b", "alike/c"]
+    for name in names:
+        write(alpha.tree / name, "what they had in common\n")
+    with apart(alpha, beta):
+        for name in names:
+            write(alpha.tree / name, f"{name} alone\n")
+    # What beta had in memory goes with its daemon.
+    with apart(alpha, beta):
+        pass
+    assert [history(beta, name)[1]["here"] for name in names] == [True, True, True]
+
+
 def resolved(member: Member, *arguments: str, code: ExitCode = ExitCode.DONE) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = told(member, "resolve", *arguments, code=code)["resolved"]
     return results
