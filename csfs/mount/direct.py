@@ -270,10 +270,11 @@ class Direct:
         return self._read_view[: start + got]
 
     def _write(self, unique: int, inode: int, length: int) -> Reply:
-        handle, offset, size, flags = p.WRITE_IN.unpack_from(self._buffer, p.BODY)
+        handle, offset, size, how, flags = p.WRITE_IN.unpack_from(self._buffer, p.BODY)
         start = p.BODY + p.WRITE_IN.size
-        killer = self._caller if flags & p.WRITE_KILLS_PRIVILEGES else None
-        written = self._do.write_from(handle, offset, self._view[start : start + size], killer)
+        killer = self._caller if how & p.WRITE_KILLS_PRIVILEGES else None
+        appends = bool(flags & os.O_APPEND) and not how & p.WRITE_FROM_CACHE
+        written = self._do.write_from(handle, offset, self._view[start : start + size], killer, appends=appends)
         return p.WRITTEN.pack(p.WRITTEN.size, 0, unique, written)
 
     def _release(self, unique: int, inode: int, length: int) -> Reply:

@@ -29,8 +29,8 @@ RENAME2_IN = struct.Struct("=QI4x")
 OPEN_IN = struct.Struct("=iI")
 CREATE_IN = struct.Struct("=iIII")
 READ_IN = struct.Struct("=QQI")
-WRITE_IN = struct.Struct("=QQII16x")
-"""struct fuse_write_in: fh, offset, size, write_flags; the data follow."""
+WRITE_IN = struct.Struct("=QQII8xI4x")
+"""struct fuse_write_in: fh, offset, size, write_flags, flags (of the open file, as fcntl(2) has left them); the data follow."""
 RELEASE_IN = struct.Struct("=Q")
 GETXATTR_IN = struct.Struct("=I4x")
 INIT_IN = struct.Struct("=IIII")
@@ -43,7 +43,7 @@ SET_ATIME, SET_MTIME, HAS_HANDLE = 1 << 4, 1 << 5, 1 << 6
 SET_ATIME_NOW, SET_MTIME_NOW = 1 << 7, 1 << 8
 SETATTR_KILLS_PRIVILEGES = 1 << 11
 OPEN_KILLS_PRIVILEGES = 1 << 0
-WRITE_KILLS_PRIVILEGES = 1 << 2
+WRITE_FROM_CACHE, WRITE_KILLS_PRIVILEGES = 1 << 0, 1 << 2
 INIT_HANDLE_KILLPRIV_V2 = 1 << 28
 
 FILE_KEEPS_CACHE = 1 << 1

@@ -49,11 +49,18 @@ class Refresher:
                     renamed.append(number)
             except (OSError, ValueError) as error:
                 log.info("what was changed underneath cannot be looked at: %s", error)
-        self._jobs.put((list(entries), list(inodes), done))
+        self._begin((list(entries), list(inodes), done))
+        return renamed
+
+    def forget(self, inode: int) -> None:
+        """Have the kernel ask anew for attributes and content of an object, once the request at hand is answered."""
+        self._begin(([], [inode], _nothing))
+
+    def _begin(self, job: Job) -> None:
+        self._jobs.put(job)
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="refresh", daemon=True)
             self._thread.start()
-        return renamed
 
     def _is_renamed(self, stale: Stale, entries: dict[Entry, None], inodes: dict[int, None]) -> bool:
         before = self._known(stale.inode)
@@ -106,6 +113,10 @@ class Refresher:
             for inode in inodes:
                 _told(pyfuse3.invalidate_inode, inode)
             done()
+
+
+def _nothing() -> None:
+    """Nobody waits."""
 
 
 def _told(tell: Callable[..., None], *arguments: object) -> None:

@@ -22,7 +22,6 @@ from csfs.mount.operations.passthrough import Handlers, PassThrough
 from csfs.mount.options import for_libfuse
 from csfs.mount.pulse import BEAT_S
 from csfs.mount.recent import Recent
-from csfs.mount.refresh import Refresher
 from csfs.mount.rules import CurrentRules, LoadRules
 from csfs.mount.settings import MountSettings
 
@@ -50,9 +49,14 @@ class Mount:
         self.intake = Intake(self.handlers)
         self.extension = Extension(self.handlers, self.intake)
         self.reader = loop.Reader(self.intake, lambda: self.link.descriptor)
-        refresher = Refresher(self.inodes)
         self.link = Link(
-            settings.volume, settings.control_socket, self.capture, self.gate, self.recent, rules, refresher
+            settings.volume,
+            settings.control_socket,
+            self.capture,
+            self.gate,
+            self.recent,
+            rules,
+            self.handlers.refresher,
         )
 
     async def run(self, pulse: int) -> None:

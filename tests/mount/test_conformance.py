@@ -15,6 +15,7 @@ import pytest
 
 from csfs.mount import syscalls
 from csfs.store.syscalls import RENAME_EXCHANGE, RENAME_NOREPLACE, renameat2
+from scripts.support.members import until
 from tests.mount.mounting import Mounted
 
 pytestmark = pytest.mark.mount
@@ -133,6 +134,22 @@ def test_appending_writers_do_not_overwrite_each_other(root: Path) -> None:
             one.write(b"1")
             two.write(b"2")
     assert (root / "log").read_bytes() == b"12" * 20
+
+
+def test_appending_does_not_overwrite_what_somebody_appends_underneath(mounted: Mounted) -> None:
+    expected = b""
+    with (
+        open(mounted.path / "log", "ab", buffering=0) as through,
+        open(f"/proc/self/fd/{mounted.underneath}/log", "ab", buffering=0) as beneath,
+    ):
+        for number in range(200):
+            through.write(b"through %d\n" % number)
+            beneath.write(b"beneath %d\n" % number)
+            expected += b"through %d\nbeneath %d\n" % (number, number)
+        through.write(b"x" * 3_000_000)
+    expected += b"x" * 3_000_000
+    assert Path(f"/proc/self/fd/{mounted.underneath}/log").read_bytes() == expected
+    until(lambda: (mounted.path / "log").read_bytes() == expected, "the mount shows what is there")
 
 
 def test_shared_mappings_see_each_other(root: Path) -> None:

@@ -107,7 +107,7 @@ def test_a_file_is_made_written_read_and_closed(asked: Asked, tmp_path: Path) ->
     inode, (handle, _) = struct.unpack_from("=Q", reply)[0], p.OPENED_TAIL.unpack(reply[-16:])
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
     data = os.urandom(100_000)
-    written = asked.answer(p.WRITE, inode, p.WRITE_IN.pack(handle, 5, len(data), 0) + data)
+    written = asked.answer(p.WRITE, inode, p.WRITE_IN.pack(handle, 5, len(data), 0, os.O_RDWR) + data)
     assert struct.unpack_from("=I", written) == (len(data),)
     assert asked.answer(p.READ, inode, p.READ_IN.pack(handle, 0, 200_000) + bytes(20)) == bytes(5) + data
     assert asked.answer(p.RELEASE, inode, p.RELEASE_IN.pack(handle) + bytes(16)) == b""

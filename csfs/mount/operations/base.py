@@ -12,6 +12,7 @@ from csfs.core.paths import RESERVED
 from csfs.mount.capture import Capture
 from csfs.mount.gate import Gate
 from csfs.mount.inodes import ROOT_INODE, Inodes, Node
+from csfs.mount.refresh import Refresher
 from csfs.mount.writers import Caller, Programs, Writer
 
 CACHE_S = 6 * 3600.0
@@ -32,6 +33,7 @@ class Base:
         self.inodes = inodes
         self.capture = capture
         self.gate = gate
+        self.refresher = Refresher(inodes)
         self._programs = Programs()
         self._handle_next = 1
         self.waiting = 0

@@ -165,13 +165,27 @@ class Files(Directories):
         """Read into `memory`; return how many bytes there were."""
         return os.preadv(self._handles[fh].descriptor, [memory], offset)
 
-    def write_from(self, fh: int, offset: int, data: memoryview, killer: Caller | None) -> int:
-        """Write `data`. `killer`: who writes, if that takes privileges away."""
+    def write_from(
+        self, fh: int, offset: int, data: memoryview, killer: Caller | None, *, appends: bool = False
+    ) -> int:
+        """Write `data`. `killer`: who writes, if that takes privileges away. `appends`: opened with O_APPEND, `offset` is a guess."""
         handle = self._handles[fh]
-        written = os.pwrite(handle.descriptor, data, offset)
-        self.capture.wrote(handle.file, offset, written, handle.writer)
+        if appends and os.fstat(handle.descriptor).st_size != offset:
+            written = self._append(handle, offset, data)
+        else:
+            written = os.pwrite(handle.descriptor, data, offset)
+            self.capture.wrote(handle.file, offset, written, handle.writer)
         if killer is not None:
             self.clear_privileges(handle, killer)
+        return written
+
+    def _append(self, handle: Handle, offset: int, data: memoryview) -> int:
+        """Write at an end that the kernel does not know: somebody wrote underneath, through a descriptor from before mounting, say."""
+        written = os.pwritev(handle.descriptor, [data], offset, os.RWF_APPEND)
+        end = os.fstat(handle.descriptor).st_size
+        self.capture.wrote(handle.file, end - written, written, handle.writer)
+        # It takes what was written to lie where it believed the end to be.
+        self.refresher.forget(handle.file.node.inode)
         return written
 
     def release(self, fh: int) -> None:
