@@ -1,10 +1,8 @@
 """`csfs compare`: finds what was changed without the mount, now."""
 
-import os
-
 import click
 
-from csfs.cli import client, output, underneath
+from csfs.cli import arguments, client, output, underneath
 from csfs.config.home import Home
 from csfs.errors import ExitCode
 
@@ -15,7 +13,7 @@ from csfs.errors import ExitCode
 @click.pass_obj
 def command(home: Home, path: str, machine: bool) -> int:
     """Find what was changed without the mount at or below PATH, and send it like any other change. Exit code 1: there was something."""
-    value = client.ask(home, "compare", {"path": os.path.abspath(path)}, timeout_s=None)
+    value = client.ask(home, "compare", {"path": arguments.place_of(path)}, timeout_s=None)
     if machine:
         output.as_json(value)
     else:

@@ -50,7 +50,7 @@ def write_outside(home: Home, path: bytes, version: str, target: bytes, *, dry_r
     if dry_run:
         return int(first["size"])
     directory, name = os.path.split(target)
-    parent = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+    parent = os.open(os.fsdecode(directory), os.O_PATH | os.O_DIRECTORY)
     building = b".csfs-restore.%d" % os.getpid()
     try:
         descriptor = os.open(building, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=parent)

@@ -24,7 +24,7 @@ PROBLEMS_SHOWN_MAX = 20
 @click.pass_obj
 def command(home: Home, path: str | None, machine: bool, watch: bool) -> int:
     """Show volumes, peers and problems, all of them or those of PATH. Exit code 1: there are problems or conflicts."""
-    arguments = {"path": None if path is None else os.path.abspath(path)}
+    arguments = {"path": None if path is None else os.fsencode(os.path.abspath(path))}
     if watch:
         _watch(home, arguments, machine)
     value = client.ask(home, "status", arguments)

@@ -22,6 +22,6 @@ GRACE_S = 10.0
 @click.pass_obj
 def command(home: Home, path: str | None, peers: tuple[str, ...], timeout_s: float | None) -> None:
     """Wait until peers have applied all that was written before this call, everywhere or below PATH."""
-    place = None if path is None else os.path.abspath(path)
+    place = None if path is None else os.fsencode(os.path.abspath(path))
     patience = None if timeout_s is None else timeout_s + GRACE_S
     client.ask(home, "wait", {"path": place, "peers": list(peers), "timeout": timeout_s}, timeout_s=patience)

@@ -1,5 +1,6 @@
 """Names beneath a volume's root: bytes, relative, without any way out."""
 
+import re
 from typing import NewType
 
 RelPath = NewType("RelPath", bytes)
@@ -12,6 +13,7 @@ ROOT = RelPath(b"")
 RESERVED = b".csfs"
 """The directory at a volume's root that csfs keeps for itself (stage, kept versions, identity)."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 NAME_SIZE_MAX = 255
 PATH_SIZE_MAX = 64 * 1024
 
@@ -74,5 +76,8 @@ def depth_of(path: RelPath) -> int:
 
 
 def shown(path: bytes) -> str:
-    """Return `path` for a person or for JSON; bytes that are not UTF-8 are escaped."""
-    return path.decode("utf-8", "backslashreplace")
+    """Return `path`, or another name that anybody may have chosen, for a person or for JSON.
+
+    Bytes that are not UTF-8 are escaped, and control characters, which would make lines of a log or orders to a terminal.
+    """
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", path.decode("utf-8", "backslashreplace"))

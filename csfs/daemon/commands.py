@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 import csfs
-from csfs.core.paths import checked, shown
+from csfs.core.paths import shown
 from csfs.daemon.cluster import Cluster
 from csfs.daemon.mounts import MountedVolume
 from csfs.daemon.places import Places
@@ -42,7 +42,7 @@ class Commands:
         self._network = network
         self._reload = reload
         self._stop = stop
-        places = Places(cluster, mounts)
+        self._places = places = Places(cluster, mounts)
         self._others = {
             name: handler
             for part in (Versions(places), Resolving(places), Restoring(places))
@@ -81,13 +81,15 @@ class Commands:
             "peers": [self._peer_status(name) for name in sorted(self._cluster.peers)],
         }
 
-    def _chosen(self, path: str | None) -> list[MountedVolume]:
+    def _chosen(self, path: str | bytes | None) -> list[MountedVolume]:
         """Return the volumes that a command is about: all, or the one that holds `path`."""
         if not path:
             return [self._mounts[name] for name in sorted(self._mounts)]
-        volume = self._cluster.settings.volume_at(os.path.normpath(path), self._cluster.member)
+        volume = self._cluster.settings.volume_at(os.path.normpath(os.fsdecode(path)), self._cluster.member)
         if volume is None or volume.name not in self._mounts:
-            raise ConfigError(f"{path} is in no volume of this member; `csfs volume list` shows them")
+            raise ConfigError(
+                f"{shown(os.fsencode(path))} is in no volume of this member; `csfs volume list` shows them"
+            )
         return [self._mounts[volume.name]]
 
     async def _volume_status(self, mounted: MountedVolume) -> dict[str, Any]:
@@ -186,17 +188,14 @@ class Commands:
 
     async def _compare(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Compare one volume, or what is below a path of it; return what had been changed without the mount."""
-        place = os.path.normpath(str(arguments["path"]))
-        [mounted] = self._chosen(place)
-        volume = mounted.worker.volume
+        place = self._places.of(arguments.get("path"))
+        volume = place.volume
         if not volume.may_apply:
-            raise NotRunningError(f"{place} is not being replicated now; csfs status says why")
-        top = self._cluster.settings.volume(volume.name).path_of(self._cluster.member) or ""
-        below = checked(os.fsencode(place[len(top) :].strip("/")))
+            raise NotRunningError(f"{place.shown()} is not being replicated now; csfs status says why")
         try:
-            count, found = await mounted.worker.underneath.compare(below)
+            count, found = await place.mounted.worker.underneath.compare(place.path)
         except (OSError, trio.ClosedResourceError) as error:
-            raise NotRunningError(f"{place} was unmounted meanwhile: {error}") from error
+            raise NotRunningError(f"{place.shown()} was unmounted meanwhile: {error}") from error
         return {"volume": volume.name, "paths": count, "changes": [_found(finding) for finding in found]}
 
     # ----------------------------------------------------------------------------------------------------------- others

@@ -107,9 +107,8 @@ class Places:
 
 
 def quoted(name: bytes) -> str:
-    """Return a name as a shell reads it, also where it is not UTF-8."""
-    try:
-        return shlex.quote(name.decode())
-    except UnicodeDecodeError:
-        plain = {ord("'"): "\\'", ord("\\"): "\\\\"}
-        return "$'" + "".join(plain.get(c) or (chr(c) if 32 <= c < 127 else f"\\x{c:02x}") for c in name) + "'"
+    """Return a name as a shell reads it, also where it is not UTF-8 or has control characters."""
+    if shown(name).encode() == name:
+        return shlex.quote(shown(name))
+    plain = {ord("'"): "\\'", ord("\\"): "\\\\"}
+    return "$'" + "".join(plain.get(c) or (chr(c) if 32 <= c < 127 else f"\\x{c:02x}") for c in name) + "'"

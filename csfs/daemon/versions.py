@@ -9,7 +9,7 @@ import msgspec
 import trio
 
 from csfs.core.objects import Applied, Content, Kind, Meta
-from csfs.core.paths import ROOT, RelPath, is_below
+from csfs.core.paths import ROOT, RelPath, is_below, shown
 from csfs.core.records import ContentEntry, MetaEntry
 from csfs.core.rows import Plan, Row, Step
 from csfs.core.versions import Dot
@@ -187,7 +187,7 @@ def _described(content: Content, meta: Meta | None) -> dict[str, Any]:
         "size": content.size,
         "mtime_ns": content.mtime_ns,
         "hash": content.hash.hex(),
-        "target": content.target.decode("utf-8", "backslashreplace"),
+        "target": shown(content.target),
         "mode": f"{meta.mode:04o}" if meta is not None else "",
         "owner": (meta.owner or str(meta.uid)) if meta is not None else "",
         "group": (meta.group or str(meta.gid)) if meta is not None else "",

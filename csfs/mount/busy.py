@@ -2,6 +2,7 @@
 
 import os
 
+from csfs.core.paths import shown
 from csfs.mount.mountinfo import MountPoint
 
 _PATH = getattr(os, "O_PATH", 0)
@@ -55,4 +56,4 @@ def _mount_id(path: str) -> int:
 
 def _program(pid: str) -> str:
     with open(f"/proc/{pid}/comm", "rb") as file:
-        return file.read().rstrip(b"\n").decode("utf-8", "backslashreplace")
+        return shown(file.read().rstrip(b"\n"))

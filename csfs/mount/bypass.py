@@ -7,6 +7,7 @@ import os
 from collections.abc import Container, Iterator
 from typing import NamedTuple
 
+from csfs.core.paths import shown
 from csfs.mount import mountinfo
 from csfs.mount.mountinfo import MountPoint
 
@@ -141,4 +142,4 @@ def _fields(path: str) -> tuple[int, int]:
 
 def _program(pid: str) -> str:
     with open(f"/proc/{pid}/comm", "rb") as file:
-        return file.read().rstrip(b"\n").decode("utf-8", "backslashreplace")
+        return shown(file.read().rstrip(b"\n"))

@@ -4,6 +4,8 @@ import time
 from collections import OrderedDict
 from typing import NamedTuple, Protocol
 
+from csfs.core.paths import shown
+
 PROGRAMS_KNOWN_MAX = 1_024
 PROGRAM_FRESH_S = 1.0
 """A thread id may belong to another program a second later: exec, or a new process."""
@@ -54,6 +56,6 @@ class Programs:
 def _program(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/comm", "rb") as file:
-            return file.read().rstrip(b"\n").decode("utf-8", "backslashreplace")
+            return shown(file.read().rstrip(b"\n"))
     except OSError:
         return ""

@@ -14,7 +14,7 @@ from typing import Protocol
 import trio
 
 from csfs.core.changes import Change, ChangeKind
-from csfs.core.paths import RESERVED, ROOT, RelPath, joined
+from csfs.core.paths import RESERVED, ROOT, RelPath, joined, shown
 from csfs.errors import CsfsError
 from csfs.replicate.findings import Culprit
 from csfs.replicate.signals import Signal
@@ -245,7 +245,7 @@ class Watcher:
             return None
         if len(self._names) >= NAMES_KNOWN_MAX:
             self._names.clear()
-        self._names[pid] = name.decode("utf-8", "backslashreplace")
+        self._names[pid] = shown(name)
         return Culprit(pid, self._names[pid])
 
     def _meaning(self, event: Event, culprit: Culprit) -> list[tuple[_Root, Noticed]]:

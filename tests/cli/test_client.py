@@ -155,7 +155,7 @@ def test_status_shows_volumes_peers_and_problems(host: Host) -> None:
     with daemon(host, lambda _: [Reply(0, STATUS)]) as requests:
         ended = host.run("status", "/etc/../etc")
         as_json = host.run("status", "--json")
-    assert requests[0].arguments == {"path": "/etc"}
+    assert requests[0].arguments == {"path": b"/etc"}
     assert requests[1].arguments == {"path": None}
     assert ended.code == as_json.code == 1
     for part in (
@@ -191,7 +191,7 @@ def test_compare_lists_what_was_changed_without_the_mount(host: Host) -> None:
     with daemon(host, lambda _: [Reply(0, answers.pop(0))]) as requests:
         ended = host.run("compare", "/etc/../etc/d")
         nothing = host.ok("compare", "/etc")
-    assert [request.arguments["path"] for request in requests] == ["/etc/d", "/etc"]
+    assert [request.arguments["path"] for request in requests] == [b"/etc/d", b"/etc"]
     assert ended.code == 1
     assert ended.out.splitlines() == [
         "/y: written, by a process that has ended (12)",
@@ -205,7 +205,7 @@ def test_wait_passes_on_what_it_was_asked(host: Host) -> None:
     with daemon(host, lambda _: [Reply(0)]) as requests:
         host.ok("wait", "/etc", "--peer", "beta", "--peer", "gamma", "--timeout", "2.5")
         host.ok("wait")
-    assert requests[0].arguments == {"path": "/etc", "peers": ["beta", "gamma"], "timeout": 2.5}
+    assert requests[0].arguments == {"path": b"/etc", "peers": ["beta", "gamma"], "timeout": 2.5}
     assert requests[1].arguments == {"path": None, "peers": [], "timeout": None}
 
 

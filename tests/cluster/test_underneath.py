@@ -255,5 +255,5 @@ def test_who_was_there_before_the_mount_is_named_when_it_is_mounted(unwatched: M
 
 def compared(member: Member) -> list[tuple[str, str]]:
     """Compare the volume and return what was found: path and what became of it."""
-    value = client.ask(member.home, "compare", {"path": str(member.tree)})
+    value = client.ask(member.home, "compare", {"path": bytes(member.tree)})
     return [(change["path"], change["what"]) for change in value["changes"]]
