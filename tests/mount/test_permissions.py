@@ -154,3 +154,20 @@ def test_a_file_whose_privileges_went_is_not_run_with_them(root: Path, script: s
     assert subprocess.run(["stat", "-c%a", path], check=True, capture_output=True).stdout == b"6777\n"
     run_as_user(script, root)
     assert subprocess.run(["stat", "-c%a", path], check=True, capture_output=True).stdout == b"777\n"
+
+
+@pytest.mark.parametrize("attribute", ["a", "i"])
+def test_a_file_that_cannot_be_emptied_is_left_open_by_nobody(mounted: Mounted, attribute: str) -> None:
+    path = mounted.path / "file"
+    path.write_bytes(b"content")
+    descriptors = Path(f"/proc/{mounted.pids()[1]}/fd")
+    subprocess.run(["chattr", f"+{attribute}", path], check=True)
+    try:
+        before = len(list(descriptors.iterdir()))
+        for flags in [os.O_WRONLY | os.O_APPEND | os.O_TRUNC, os.O_RDONLY | os.O_TRUNC] * 20:
+            with pytest.raises(PermissionError):
+                os.open(path, flags)
+        assert len(list(descriptors.iterdir())) < before + 10
+    finally:
+        subprocess.run(["chattr", f"-{attribute}", path], check=True)
+    assert path.read_bytes() == b"content"

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from csfs.core.changes import ChangeKind
+from csfs.mount.direct import Asking
+from csfs.mount.operations import privileges
 from tests.mount.fake_daemon import FakeDaemon
 from tests.mount.mounting import Mounted, run_as_user
 
@@ -135,3 +137,25 @@ def test_the_kernel_does_not_ask_before_each_write_whether_there_is_a_capability
         for _ in range(count):
             file.write(b"x" * 100)
     assert reads() - before < 1.5 * count  # two requests a write otherwise
+
+
+def test_what_cannot_lose_its_privileges_is_not_written(mounted: Mounted) -> None:
+    path = mounted.path / "program"
+    path.write_bytes(b"old")
+    path.chmod(0o4777)
+    subprocess.run(["chattr", "+a", path], check=True)
+    try:
+        run_as_user("! echo new >> program", mounted.path)
+        assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"old", 0o4777)
+    finally:
+        subprocess.run(["chattr", "-a", path], check=True)
+
+
+def test_whose_groups_cannot_be_seen_is_a_member_of_none(tmp_path: Path) -> None:
+    unseen = Asking()
+    unseen.uid = unseen.gid = NOBODY
+    unseen.pid = 0
+    path = tmp_path / "file"
+    path.touch()
+    path.chmod(0o2666)
+    assert privileges.cleared(path.stat(), unseen) == stat.S_ISGID

@@ -66,7 +66,11 @@ class Files(Directories):
         status = os.fstat(descriptor)
         handle = self._remembered(node, descriptor, status.st_size, flags, self.writer(ctx))
         if flags & os.O_TRUNC:
-            self._truncated(self._handles[handle], ctx, ctx.uid != 0 if kills is None else kills)
+            try:
+                self._truncated(self._handles[handle], ctx, ctx.uid != 0 if kills is None else kills)
+            except BaseException:
+                self._close(handle)  # the kernel never hears of it, so it will not release it
+                raise
         return handle, not node.foreign
 
     def _opened(self, node: Node, flags: int) -> int:
@@ -170,13 +174,13 @@ class Files(Directories):
     ) -> int:
         """Write `data`. `killer`: who writes, if that takes privileges away. `appends`: opened with O_APPEND, `offset` is a guess."""
         handle = self._handles[fh]
+        if killer is not None:
+            self.clear_privileges(handle, killer)  # first: where they cannot be taken away, nothing must change
         if appends and os.fstat(handle.descriptor).st_size != offset:
             written = self._append(handle, offset, data)
         else:
             written = os.pwrite(handle.descriptor, data, offset)
             self.capture.wrote(handle.file, offset, written, handle.writer)
-        if killer is not None:
-            self.clear_privileges(handle, killer)
         return written
 
     def _append(self, handle: Handle, offset: int, data: memoryview) -> int:

@@ -17,7 +17,7 @@ def cleared(status: os.stat_result, caller: Caller) -> int:
     if not mode & (stat.S_ISUID | stat.S_ISGID) or not stat.S_ISREG(mode):
         return 0
     bits = mode & stat.S_ISUID
-    if mode & stat.S_ISGID and (mode & stat.S_IXGRP or not _is_member(caller, status.st_gid)):
+    if mode & stat.S_ISGID and (mode & stat.S_IXGRP or not is_member(caller, status.st_gid)):
         bits |= stat.S_ISGID
     return bits
 
@@ -27,8 +27,14 @@ def loses_setgid(status: os.stat_result, caller: Caller) -> bool:
     kept = stat.S_ISGID | stat.S_IXGRP
     if caller.uid == 0 or status.st_mode & kept != stat.S_ISGID or stat.S_ISDIR(status.st_mode):
         return False
-    return not _is_member(caller, status.st_gid)
+    return not is_member(caller, status.st_gid)
 
 
-def _is_member(caller: Caller, group: int) -> bool:
-    return caller.gid == group or group in pyfuse3.get_sup_groups(caller.pid)
+def is_member(caller: Caller, group: int) -> bool:
+    """Return whether a caller belongs to a group."""
+    if caller.gid == group:
+        return True
+    try:
+        return group in pyfuse3.get_sup_groups(caller.pid)
+    except OSError:
+        return False  # of a pid namespace that is not seen from here: no right is what nobody can show

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pyfuse3
 
+from csfs.mount.operations import privileges
 from csfs.mount.operations.base import Base, Target
 from csfs.mount.writers import Caller
 
@@ -65,7 +66,7 @@ class Xattrs(Base):
 def _clear_setgid(target: Target, ctx: Caller) -> None:
     """Take setgid away when somebody outside of the object's group has set its ACL, as the kernel does for its own file systems."""
     status = os.stat(target)
-    if ctx.uid == 0 or not status.st_mode & stat.S_ISGID or status.st_gid == ctx.gid:
+    if ctx.uid == 0 or not status.st_mode & stat.S_ISGID:
         return
-    if status.st_gid not in pyfuse3.get_sup_groups(ctx.pid):
+    if not privileges.is_member(ctx, status.st_gid):
         os.chmod(target, stat.S_IMODE(status.st_mode) & ~stat.S_ISGID)
