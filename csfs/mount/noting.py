@@ -81,6 +81,9 @@ class Noting:
                 await self._in_thread(self._journal.checkpoint)
 
     async def _write(self) -> None:
+        await (
+            trio.lowlevel.checkpoint_if_cancelled()
+        )  # not later: what was taken and not settled is lost to `Journal.close`
         batch, sync_wanted = self._journal.taken(), self._sync_wanted
         if batch is not None or sync_wanted > self._synced:
             trouble = await self._in_thread(lambda: self._written(batch, sync_wanted > self._synced))

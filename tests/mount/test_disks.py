@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 
-from csfs.core.changes import ChangeKind
+from csfs.core.changes import Change, ChangeKind
+from csfs.core.paths import RelPath
+from csfs.journal.journal import Journal
+from csfs.mount.noting import Noting
 from csfs.wire.control import JournalTrouble
 from tests.disks import Disk, disk
 from tests.mount.fake_daemon import FakeDaemon
@@ -142,3 +147,22 @@ def test_a_volume_whose_disk_hangs_can_be_unmounted_lazily(volume: Mounted, volu
     unmounting.join(WAIT_S)
     writer.join(WAIT_S)
     assert not volume.is_mounted
+
+
+async def test_rows_are_written_although_the_mount_ends_just_when_their_turn_comes(tmp_path: Path) -> None:
+    def opened() -> Journal:
+        return Journal(str(tmp_path / "journal.db"), lambda: 7)
+
+    journal = opened()
+    noting = Noting(journal)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(noting.run)
+        journal.append(Change(sequence=0, kind=ChangeKind.META, path=RelPath(b"file")))
+        noting.appended()
+        await trio.testing.wait_all_tasks_blocked()
+        noting._hurry.set()  # its turn comes
+        nursery.cancel_scope.cancel()  # and goes
+    journal.close()
+    after = opened()
+    assert (after.clean, after.last) == (True, 1)
+    after.close()
