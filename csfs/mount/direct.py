@@ -21,8 +21,6 @@ from csfs.mount.operations.xattrs import CAPABILITY
 
 log = logging.getLogger(__name__)
 
-READ_SIZE_MAX = 1024 * 1024
-"""More than the kernel ever asks for at once: 256 pages."""
 _CACHE_S = int(CACHE_S)
 _EVERY_SET = p.SET_ATIME | p.SET_MTIME | p.SET_ATIME_NOW | p.SET_MTIME_NOW
 
@@ -46,7 +44,7 @@ class Direct:
         self._do = handlers
         self._buffer = buffer
         self._view = memoryview(buffer)
-        self._read = bytearray(p.STATUS_ONLY.size + READ_SIZE_MAX)
+        self._read = bytearray(p.STATUS_ONLY.size + p.SIZE_MAX)
         self._read_view = memoryview(self._read)
         self._caller = Asking()
         self._handlers: dict[int, Callable[[int, int, int], Reply]] = {
@@ -84,7 +82,7 @@ class Direct:
         except pyfuse3.FUSEError as error:
             reply = p.failed(unique, error.errno)
         except OSError as error:  # the directory underneath refused: its errno is the answer
-            reply = p.failed(unique, error.errno or errno.EIO)
+            reply = p.failed(unique, error.errno or 0)
         except Exception:
             log.exception("unexpected error answering %s", handler.__name__)
             reply = p.failed(unique, errno.EIO)

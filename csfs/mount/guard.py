@@ -9,6 +9,8 @@ from typing import Any
 
 import pyfuse3
 
+from csfs.mount.protocol import tellable
+
 log = logging.getLogger(__name__)
 
 HANDLERS = (
@@ -60,7 +62,7 @@ def guarded(handler: Callable[..., Any]) -> Handler:
         except pyfuse3.FUSEError:
             raise
         except OSError as error:  # the directory underneath refused: its errno is the answer
-            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
+            raise pyfuse3.FUSEError(tellable(error.errno)) from None
         except Exception:
             log.exception("unexpected error answering %s", handler.__name__)
             raise pyfuse3.FUSEError(errno.EIO) from None
@@ -76,7 +78,7 @@ def _guarded_coroutine(handler: Handler) -> Handler:
         except pyfuse3.FUSEError:
             raise
         except OSError as error:
-            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
+            raise pyfuse3.FUSEError(tellable(error.errno)) from None
         except Exception:
             log.exception("unexpected error answering %s", handler.__name__)
             raise pyfuse3.FUSEError(errno.EIO) from None
@@ -91,7 +93,7 @@ def outcome(handler: Callable[..., Any], *arguments: Any) -> tuple[int, Any]:
     except pyfuse3.FUSEError as error:
         return error.errno, None
     except OSError as error:
-        return error.errno or errno.EIO, None
+        return tellable(error.errno), None
     except Exception:
         log.exception("unexpected error answering %s", getattr(handler, "__name__", handler))
         return errno.EIO, None

@@ -5,6 +5,7 @@ the machine's bytes. Replies are packed whole, header included: one call each.
 """
 
 import errno
+import mmap
 import struct
 
 LOOKUP, FORGET, GETATTR, SETATTR = 1, 2, 3, 4
@@ -38,6 +39,9 @@ INIT_IN = struct.Struct("=IIII")
 INIT_OUT_FLAGS = 12
 """Where the flags lie in struct fuse_init_out."""
 
+SIZE_MAX = 256 * mmap.PAGESIZE
+"""What the kernel reads or writes at most by one request, of libfuse up to 3.16: FUSE_MAX_MAX_PAGES."""
+
 SET_MODE, SET_UID, SET_GID, SET_SIZE = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 SET_ATIME, SET_MTIME, HAS_HANDLE = 1 << 4, 1 << 5, 1 << 6
 SET_ATIME_NOW, SET_MTIME_NOW = 1 << 7, 1 << 8
@@ -63,6 +67,8 @@ OPENED_TAIL = struct.Struct("=QI4x")
 WRITTEN = struct.Struct(_HEADER + "I4x")
 SIZE_ONLY = WRITTEN
 
+ERRNO_MAX = 511
+"""Larger ones are the kernel's own (ENOTSUPP of NFS is one), yet some file systems let them out."""
 RDEV_MASK = 0xFFFF_FFFF
 NS_PER_S = 1_000_000_000
 
@@ -76,7 +82,12 @@ def done(unique: int) -> bytes:
 
 def failed(unique: int, error: int) -> bytes:
     """Return the reply that something failed; `error` is an errno."""
-    return STATUS_ONLY.pack(STATUS_ONLY.size, -(error or errno.EIO), unique)
+    return STATUS_ONLY.pack(STATUS_ONLY.size, -tellable(error), unique)
+
+
+def tellable(error: int | None) -> int:
+    """Return an errno that the kernel takes: at any other one it drops the answer, and whoever asked waits for ever."""
+    return error if error and 0 < error <= ERRNO_MAX else errno.EIO
 
 
 def with_data(unique: int, data: bytes) -> bytes:

@@ -20,6 +20,19 @@ from tests.mount.mounting import Mounted, has_ended, in_background, wait_mounts
 
 pytestmark = pytest.mark.mount
 
+UNTELLABLE = """
+from csfs.mount.operations.attributes import Attributes
+from csfs.mount.operations.extended import Extended
+from csfs.mount.operations.xattrs import Xattrs
+
+
+def refused(*arguments):
+    raise OSError(524, "ENOTSUPP of the kernel's own")
+
+
+Attributes.setattr = Xattrs.setxattr = Extended.seek = refused
+"""
+
 FAILING = """
 import os
 from csfs.mount.operations.passthrough import Handlers
@@ -228,3 +241,21 @@ def test_the_mount_stays_in_memory_and_has_descriptors_enough(mounted: Mounted) 
     soft, hard = next(line for line in limits.splitlines() if line.startswith("Max open files")).split()[3:5]
     assert soft == hard
     assert int(soft) >= 1024
+
+
+@pytest.mark.parametrize(
+    "way", ["os.chmod('.', 0o700)", "os.setxattr('.', 'user.x', b'')", "os.lseek(os.open('file', 0), 0, os.SEEK_HOLE)"]
+)
+def test_an_errno_that_the_kernel_does_not_take_leaves_nobody_waiting(volume: Mounted, way: str) -> None:
+    (volume.path / "file").touch()
+    volume.prelude = UNTELLABLE
+    volume.start()
+    asking = subprocess.Popen([sys.executable, "-c", f"import os\n{way}"], cwd=volume.path, stderr=subprocess.PIPE)
+    try:
+        said = asking.communicate(timeout=10)[1]
+    except subprocess.TimeoutExpired:
+        os.kill(volume.pids()[1], signal.SIGKILL)  # who waits for ever cannot be killed himself
+        asking.communicate()
+        raise
+    volume.stop()
+    assert f"Errno {errno.EIO}".encode() in said
