@@ -18,8 +18,8 @@ from csfs.mount.operations.passthrough import Handlers
 
 log = logging.getLogger(__name__)
 
-BUFFER_SIZE = 1024 * 1024 + 4096
-"""What libfuse reads into: the largest write, and its header."""
+BUFFER_SIZE = p.SIZE_MAX + 4096
+"""What libfuse reads into: the largest write, and its header. No less: libfuse may read into what is allocated here."""
 _TRY_AGAIN = (errno.EAGAIN, errno.EINTR, errno.ENOENT)
 """A request was taken back before (EAGAIN) or while (ENOENT) it was read."""
 
