@@ -42,12 +42,12 @@ ERRORS = (RuntimeError, MemoryError, KeyError, RecursionError, AssertionError, U
 count = 0
 
 def failing(handler):
-    def handle(*arguments):
+    def handle(*arguments, **named):
         global count
         if os.path.exists({switch!r}):
             count += 1
             raise ERRORS[count % len(ERRORS)]("injected")
-        return handler(*arguments)
+        return handler(*arguments, **named)
     return handle
 
 for one in Handlers.__mro__:
