@@ -137,8 +137,11 @@ class Deciding:
         promise = self._promises.get(decision.path)
         undo = ""
         if promise is not None and promise.name:
-            version = next(v for v in self._volume.index.ledger.kept(decision.path) if v.name == promise.name)
-            undo = f"csfs restore {quoted(self._place.name(decision.path) + b'@' + version.id.encode())}"
+            kept = self._volume.index.ledger.kept(decision.path)
+            # Retention lets one that is too large go at once.
+            version = next((v for v in kept if v.name == promise.name), None)
+            if version is not None:
+                undo = f"csfs restore {quoted(self._place.name(decision.path) + b'@' + version.id.encode())}"
         return {"path": self._place.shown(decision.path), "error": decision.error, "undo": undo}
 
 

@@ -54,13 +54,16 @@ async def compare(
 
     Returns when all of them are digested: how many paths there are. `joining`: what is here meets what the cluster has (R14). `pace` is
     the share of the time that may be spent on finding differences.
+
+    Raises:
+        trio.ClosedResourceError: the volume was unmounted, also if it is mounted anew by now.
     """
     reason = Reason(joining=joining, compared=not joining)
     begin, count, gone, patience_s = trio.current_time(), 0, 0, LOG_PATIENCE_S
     with volume.index.shown() as reader:
-        parts = await volume.with_root(differences, reader, below)
+        root, parts = await volume.with_root(lambda root: (root, differences(root, reader, below)))
         asked_at = trio.current_time()
-        while (part := await volume.with_root(_worth_telling, parts)) is not None:
+        while (part := await volume.with_root(_worth_telling, root, parts)) is not None:
             found_at = trio.current_time()
             count += part.count
             gone += len(part.gone)
@@ -90,11 +93,13 @@ async def compare(
     return count
 
 
-def _worth_telling(root: Root, parts: Iterator[Differences]) -> Differences | None:
+def _worth_telling(root: Root, walked: Root, parts: Iterator[Differences]) -> Differences | None:
     """Return the next part that differs in anything, together with what is equal before it; for a thread.
 
     Of what is equal the loop hears every now and then: to wake it for each part takes longer than the comparing on a busy host.
     """
+    if root is not walked:
+        raise trio.ClosedResourceError("unmounted, and mounted anew: what is walked is closed")
     deadline, equal = time.monotonic() + EQUAL_S_MAX, 0
     for part in parts:
         part.count += equal

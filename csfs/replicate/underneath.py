@@ -26,6 +26,8 @@ PACE = 0.25
 """A comparison that nobody waits for spends so much of its time reading directories."""
 MISSED_COMPARE_S = 300.0
 """How often at most a volume is compared because there was more to tell than could be told."""
+GIVEN_UP_S = 60.0
+"""When a comparison that failed, or was in the middle when the volume was unmounted, is begun again."""
 NOTICED_MAX = 100_000
 SETTLE_S = 1.0
 """What goes on being written is looked at this often."""
@@ -181,7 +183,7 @@ class Underneath:
             except (OSError, trio.ClosedResourceError) as error:
                 log.info("%s: comparison given up: %s", volume.name, error)
                 self._below |= below
-                await volume.ready.wait()
+                await trio.sleep(GIVEN_UP_S)
 
     def _next_at(self) -> float:
         return self._volume.compared_at + self.interval_s if self.interval_s else float("inf")

@@ -19,8 +19,10 @@ from csfs.core.rows import Row
 from csfs.core.versions import Scope
 from csfs.index import database, shown
 from csfs.replicate.compare import Differences, compare, differences
-from csfs.replicate.volume import Volume
+from csfs.replicate.volume import Root, Volume
 from csfs.store import scanning
+from csfs.store.stage import Stage
+from csfs.store.tree import Tree
 from tests.replicate.test_fetcher import made_volume
 from tests.replicate.test_observer import observer_of
 
@@ -145,6 +147,36 @@ async def test_each_kind_of_change_is_taken_in_and_then_nothing(
     assert same is not None
     assert again is not None
     assert again.record == same.record
+
+
+async def test_a_comparison_ends_when_the_volume_is_mounted_anew_in_its_middle(
+    tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanning, "CHUNK_SIZE", 1)
+    monkeypatch.setattr("csfs.replicate.compare.LOOKS_MAX", 1)
+    volume, ended = made_volume(tmp_path), trio.Event()
+    for name in ("a", "b", "c"):
+        (tmp_path / "tree" / name).mkdir()
+    observer = observer_of(volume)
+
+    async def compare_all() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await compare(volume, observer, ROOT)
+        ended.set()
+
+    nursery.start_soon(compare_all)
+    await trio.testing.wait_all_tasks_blocked(0.1)
+    assert observer.looks == 1
+    before = volume.root
+    assert before is not None
+    descriptor = os.open(tmp_path / "tree", os.O_RDONLY | os.O_DIRECTORY)
+    tree = Tree(descriptor, volume.owners)
+    volume.root = Root(descriptor, tree, Stage(tree))
+    os.close(before.descriptor)
+    nursery.start_soon(observer.run)
+    with trio.fail_after(5):
+        await ended.wait()
+    assert volume.problems == {}
 
 
 async def test_a_comparison_lets_the_index_begin_its_log_anew(

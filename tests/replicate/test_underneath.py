@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import trio
 import trio.testing
 
@@ -20,6 +21,30 @@ LOG = RelPath(b"log")
 def written(volume: Volume) -> int:
     """Return how often the log is to be looked at anew, and take note of that."""
     return sum(stale.path == LOG for stale in volume.findings.taken_stale(10))
+
+
+async def test_a_comparison_that_failed_is_begun_again(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Volume, "may_apply", True)
+    volume, begun = made_volume(tmp_path), trio.Event()
+    underneath = Underneath(volume, observer_of(volume))
+    underneath.configure(watch=False, interval_s=0)
+    failures = [OSError("a disk that fails"), trio.ClosedResourceError("unmounted")]
+
+    async def compare(below: RelPath, pace: float) -> None:
+        if failures:
+            raise failures.pop()
+        begun.set()
+
+    monkeypatch.setattr(underneath, "compare", compare)
+    underneath.compare_soon(LOG)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(underneath.compare_at_times)
+        with trio.fail_after(600):
+            await begun.wait()
+        nursery.cancel_scope.cancel()
+    volume.index.close()
 
 
 async def test_a_log_that_is_written_all_the_time_waits_once_and_is_looked_at_now_and_then(
