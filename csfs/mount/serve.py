@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 
 SETTLE_S = 1.0
 """What was written to a file that stays open is told within this time, and not in the first half of it."""
-TASKS_MAX = 99
+TASKS_MAX = 1_000
+"""Each request that waits (an fsync) holds one, and while all do, nothing else is answered. A task takes about 12 KiB."""
 
 
 class Mount:

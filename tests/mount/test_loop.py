@@ -1,7 +1,9 @@
 """The mount's loop under requests without a pause: what else there is to do gets done."""
 
 import contextlib
+import functools
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import pytest
 from csfs.core.changes import ChangeKind
 from csfs.wire.control import Flush, Flushed
 from tests.mount.fake_daemon import FakeDaemon
-from tests.mount.mounting import Mounted, wait_ended, wait_mounts
+from tests.mount.mounting import Mounted, in_background, wait_ended, wait_mounts
 
 pytestmark = pytest.mark.mount
 
@@ -69,3 +71,40 @@ def test_the_mount_ends_while_requests_come_without_a_pause(mounted: Mounted) ->
         os.kill(pid, signal.SIGTERM)
         wait_ended(pid)
     wait_mounts(lambda: mounted.is_mounted and mounted.pids()[1] != pid)  # its parent mounts again
+
+
+WAITING = """
+import os, trio
+from csfs.mount.noting import Noting
+
+async def make_durable(self):
+    told = os.open({told!r}, os.O_WRONLY)
+    os.write(told, b".")
+    os.close(told)
+    while not os.path.exists({switch!r}):
+        await trio.sleep(0.01)
+
+Noting.make_durable = make_durable
+"""
+
+
+def test_others_are_answered_while_many_wait_for_their_data_to_be_durable(volume: Mounted) -> None:
+    told, switch = volume.base / "told", volume.base / "switch"
+    os.mkfifo(told)
+    waiting = os.open(told, os.O_RDWR)
+    volume.prelude = WAITING.format(told=str(told), switch=str(switch))
+    volume.start()
+    files = [os.open(volume.path / str(number), os.O_CREAT | os.O_WRONLY) for number in range(105)]
+    threads = [in_background(functools.partial(os.fsync, file)) for file in files]
+    try:
+        for _ in files:
+            assert select.select([waiting], [], [], 10)[0], "not every request was taken in"
+            os.read(waiting, 1)
+        assert not (volume.path / "unknown").exists()
+    finally:
+        switch.touch()
+        for thread in threads:
+            thread.join()
+        for descriptor in (*files, waiting):
+            os.close(descriptor)
+    volume.stop()
