@@ -275,7 +275,8 @@ def _live_piece(root: Root, path: RelPath, offset: int) -> bytes:
 
 def _kept_piece(root: Root, names: list[bytes], paths: list[RelPath], digest: bytes, offset: int) -> bytes:
     """Read a piece of a content from the first place that has it; for a thread."""
-    for opened in (*map(root.stage.kept.open_file, names), *map(root.tree.open_file, paths)):
+    fetched = root.stage.partials.opened(digest)
+    for opened in (*map(root.stage.kept.open_file, names), *map(root.tree.open_file, paths), fetched):
         with contextlib.suppress(FileNotFoundError), opened as descriptor:
             if len(names) == 1 or blocks.verify(descriptor, os.fstat(descriptor).st_size, digest):
                 return os.pread(descriptor, READ_SIZE, offset)

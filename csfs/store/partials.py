@@ -28,7 +28,7 @@ class Partials:
         try:
             descriptor = create(self._directory, partial_name(root))
         except FileExistsError:
-            with self._opened(root) as descriptor:
+            with self.opened(root) as descriptor:
                 if os.fstat(descriptor).st_size == size:
                     return True
                 os.ftruncate(descriptor, size)
@@ -53,7 +53,7 @@ class Partials:
 
     def copy_blocks(self, root: bytes, source: int, pairs: Iterable[tuple[int, int]]) -> None:
         """Copy whole blocks (index in the file `source`, index here) that are known to be equal by their hashes."""
-        with self._opened(root) as descriptor:
+        with self.opened(root) as descriptor:
             size = os.fstat(descriptor).st_size
             for source_index, index in pairs:
                 length = block_size(index, size)
@@ -67,7 +67,7 @@ class Partials:
         """
         if block_hash(data) != expected:
             raise ContentMismatchError(f"block {index} of content {root.hex()[:16]} is not what its hash says")
-        with self._opened(root) as descriptor:
+        with self.opened(root) as descriptor:
             if len(data) != block_size(index, os.fstat(descriptor).st_size):
                 raise ContentMismatchError(f"block {index} of content {root.hex()[:16]} has {len(data)} bytes")
             write_block(descriptor, index, data)
@@ -75,7 +75,7 @@ class Partials:
     def present_blocks(self, root: bytes, table: bytes) -> set[int]:
         """Return the indexes of the blocks that are here, by reading them; `table` is empty for one block at most."""
         try:
-            with self._opened(root) as descriptor:
+            with self.opened(root) as descriptor:
                 return _present(descriptor, root, table)
         except FileNotFoundError:
             return set()
@@ -93,7 +93,12 @@ class Partials:
         remove(self._directory, partial_name(root))
 
     @contextlib.contextmanager
-    def _opened(self, root: bytes) -> Iterator[int]:
+    def opened(self, root: bytes) -> Iterator[int]:
+        """Hold what has arrived of a content open.
+
+        Raises:
+            FileNotFoundError: nothing has.
+        """
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(partial_name(root), flags, dir_fd=self._directory)
         try:

@@ -139,6 +139,17 @@ def test_of_files_with_one_content_that_are_all_replaced_at_once_a_copy_is_kept(
     assert [history(beta, name)[1]["here"] for name in names] == [True, True, True]
 
 
+def test_a_large_version_whose_content_is_at_a_peer_is_compared(pair: Pair) -> None:
+    alpha, _ = pair
+    write(alpha.tree / "large", "line\n" * 100_000)
+    alpha.wait()
+    write(alpha.tree / "large", "line\n" * 100_000 + "more\n")
+    alpha.wait()
+    assert history(alpha, "large")[1]["here"] is False
+    done = ran(alpha, "diff", str(alpha.tree / "large"))
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (ExitCode.FOUND, "+more"), done.stderr
+
+
 def resolved(member: Member, *arguments: str, code: ExitCode = ExitCode.DONE) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = told(member, "resolve", *arguments, code=code)["resolved"]
     return results
