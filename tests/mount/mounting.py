@@ -6,6 +6,7 @@ import select
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -43,12 +44,14 @@ WAIT_S = 15.0
 
 
 def wait_mounts(condition: Callable[[], bool]) -> None:
-    """Wait until the mounts are as they should be; the kernel tells of each change of them."""
+    """Wait until the mounts, and what is written down of them, are as they should be; the kernel tells of changes of mounts alone."""
+    deadline = time.monotonic() + WAIT_S
     with open(mountinfo.MOUNTINFO, "rb") as file:
         poller = select.poll()
         poller.register(file, select.POLLPRI)
         while not condition():
-            assert poller.poll(WAIT_S * 1000)
+            assert time.monotonic() < deadline
+            poller.poll(100)
 
 
 def wait_ended(*pids: int) -> None:
