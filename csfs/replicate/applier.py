@@ -19,13 +19,13 @@ from csfs.core.objects import Kind, Observation, Stamp
 from csfs.core.paths import RelPath, depth_of, parent_of, shown
 from csfs.core.rows import Plan, Step
 from csfs.engine.plans import is_carried_out
-from csfs.errors import ContentMismatchError, CsfsError
+from csfs.errors import CsfsError
 from csfs.replicate.directories import Directories
 from csfs.replicate.gate import COMMITS_MAX, staged_name
 from csfs.replicate.keeping import Keeping
 from csfs.replicate.looking import Reason
 from csfs.replicate.observer import RACY_NS, Observer
-from csfs.replicate.sources import Sources
+from csfs.replicate.sources import Sources, is_at_fault
 from csfs.replicate.volume import Root, Volume
 from csfs.store.stage import FromBytes, Source, Staged
 from csfs.wire.control import Attributes, Commit, CommitResult, Install, Outcome, Remove
@@ -306,7 +306,7 @@ class Applier:
     # ---------------------------------------------------------------------------------------------------------- trouble
 
     def _not_built(self, work: Work, error: OSError | CsfsError) -> None:
-        if isinstance(error, ContentMismatchError | FileNotFoundError) and work.source is not None:
+        if work.source is not None and is_at_fault(work.source, error):
             # What was to be copied is not the content any more: get it elsewhere.
             self._sources.failed(work.source, work.plan.content.hash)
             self._volume.apply_soon([work.plan.path])

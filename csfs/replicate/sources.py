@@ -1,5 +1,6 @@
 """Where the content of a file to install comes from: memory, a file that is here under any name, a kept version, a peer."""
 
+import errno
 import logging
 from collections.abc import Callable, Sequence
 
@@ -8,6 +9,7 @@ import trio
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath, shown
 from csfs.core.rows import Plan
+from csfs.errors import ContentMismatchError, CsfsError
 from csfs.replicate.fetcher import Fetcher
 from csfs.replicate.volume import Volume
 from csfs.store.hashing import BLOCK_SIZE
@@ -20,6 +22,7 @@ REFETCH_S_MIN = 0.25
 REFETCH_S_MAX = 5.0
 """Who has just connected may not be mounted yet; who has a content no more is not to be asked all the time."""
 MISSES_MAX = 10_000
+_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Sources:
@@ -129,3 +132,12 @@ class Sources:
         if self._fetcher.requesters:  # else whoever connects next has all that is pending applied
             delay_s = min(REFETCH_S_MAX, REFETCH_S_MIN * 2 ** min(misses - 1, 8))
             self._volume.later(delay_s, lambda: self._volume.apply_soon(paths))
+
+
+def is_at_fault(source: Source, error: OSError | CsfsError) -> bool:
+    """Return whether a content could not be built because of where it was to come from, not of where it was to go."""
+    if isinstance(error, ContentMismatchError | FileNotFoundError):
+        return True
+    # A file of the tree may be anything by now: a directory, a link, below what is a file.
+    is_elsewhere = isinstance(source, FromTree | FromKept)
+    return is_elsewhere and isinstance(error, OSError) and error.errno not in _ROOM
