@@ -76,7 +76,9 @@ class Asked:
 @pytest.fixture
 def asked(tmp_path: Path) -> Iterator[Asked]:
     asking = Asked(tmp_path)
+    before = os.umask(0)  # that of a mount process, which takes on each caller's and goes back to none
     yield asking
+    os.umask(before)
     asking.handlers.close_all()
     asking.inodes.close()
     os.close(asking.inodes.root)
