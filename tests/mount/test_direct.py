@@ -76,8 +76,9 @@ class Asked:
 @pytest.fixture
 def asked(tmp_path: Path) -> Iterator[Asked]:
     asking = Asked(tmp_path)
-    before = os.umask(0)  # that of a mount process, which takes on each caller's and goes back to none
-    yield asking
+    before = os.umask(0o022)
+    os.umask(before)
+    yield asking  # as in a mount process, each caller's umask is taken on, and then none
     os.umask(before)
     asking.handlers.close_all()
     asking.inodes.close()
