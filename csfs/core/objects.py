@@ -89,12 +89,24 @@ class Observation(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     links: int = 1
 
 
+class Lineage(msgspec.Struct, frozen=True, array_like=True):
+    """Which object is shown (`birth`), and the entries that first held its bytes and first said its meta (R15)."""
+
+    birth: Dot | None = None
+    origin: Dot | None = None
+    meta_origin: Dot | None = None
+
+
+NO_LINEAGE = Lineage()
+
+
 class Applied(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """What the disk shows, in terms of the record: which entries, in which context, and how they were represented.
 
     `observation` is None where the path shows nothing. `*_seen` are the contexts on which a local change builds (R3).
     `racy`: the stamp was too young when it was recorded to prove that nothing was written since (R23). `mtime_ns` and `meta`
-    are what was wanted where the disk could not show it exactly (R4); None: the observation says it.
+    are what was wanted where the disk could not show it exactly (R4); None: the observation says it. `lineage` outlives the
+    entries that are applied, which others may have replaced.
     """
 
     observation: Observation | None
@@ -105,3 +117,4 @@ class Applied(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     racy: bool = False
     mtime_ns: int | None = None
     meta: Meta | None = None
+    lineage: Lineage = NO_LINEAGE

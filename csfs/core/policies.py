@@ -101,8 +101,8 @@ def is_left_open(entries: Sequence[ContentEntry], policy: Sequence[str]) -> bool
     return NONE in policy and is_content_conflict(entries)
 
 
-def origin_of(entry: ContentEntry) -> Dot:
-    """Return the dot of the entry that first held these bytes."""
+def origin_of(entry: ContentEntry | MetaEntry) -> Dot:
+    """Return the dot of the entry that first held these bytes, or said this of an object."""
     return entry.origin or entry.dot
 
 

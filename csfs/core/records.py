@@ -5,7 +5,7 @@ other side has it too, or has not seen its dot: commutative, associative, idempo
 et al. 2012). What is live is a pure function of the set: see `policies`.
 """
 
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -17,14 +17,22 @@ from csfs.core.paths import RelPath
 from csfs.core.versions import Dot, Hlc, Vector
 
 
+class Move(NamedTuple):
+    """Where an object went that a version took away from its path (R15)."""
+
+    object: Dot
+    target: RelPath
+
+
 class ContentEntry(msgspec.Struct, frozen=True, array_like=True):
     """The content half at one version.
 
     `snapshot` is the meta it was observed with (None for a tombstone of something never seen). `birth` is the object's id: the
-    dot of the entry that created it. `parent` is the dot of the bytes it was made from, `moved_to` where the object went
-    that this entry took away from the path. `write` is shared by all names of one inode that one write changed (R17).
-    `origin` is the dot of the entry that first held these bytes, None for this one (R6). `overruled` are entries that a policy
-    had decided against when this one replaced them: a member that shows one of them keeps it.
+    dot of the entry that created it. `parent` is the dot of the bytes it was made from. `moves` say where objects went that this
+    entry, or one that it replaced, took away from the path, the last ones last. `write` is shared by all names of one inode that
+    one write changed (R17). `origin` is the dot of the entry that first held these bytes, None for this one (R6). `overruled` are
+    entries that a policy had decided against when this one replaced them: a member that shows one of them keeps it. `carried`:
+    the object was moved here as it was, so that this is nobody's edit.
     """
 
     dot: Dot
@@ -33,20 +41,28 @@ class ContentEntry(msgspec.Struct, frozen=True, array_like=True):
     snapshot: Meta | None = None
     birth: Dot | None = None
     parent: Dot | None = None
-    moved_to: RelPath | None = None
+    moves: tuple[Move, ...] = ()
     write: Dot | None = None
     origin: Dot | None = None
     overruled: tuple[Dot, ...] = ()
+    carried: bool = False
 
 
 class MetaEntry(msgspec.Struct, frozen=True, array_like=True):
-    """The meta half at one version; `kind` and `hash` name the object that its privileges are for (R5)."""
+    """The meta half at one version; `kind` and `hash` name the object that its privileges are for (R5).
+
+    `birth` is the object's id. `parent` is the dot of the meta it was made from; `origin` the dot of the entry that first said this,
+    where the object was moved here as it was (R15).
+    """
 
     dot: Dot
     hlc: Hlc
     value: Meta
     kind: Kind
     hash: bytes = b""
+    birth: Dot | None = None
+    parent: Dot | None = None
+    origin: Dot | None = None
 
 
 E = TypeVar("E", ContentEntry, MetaEntry)

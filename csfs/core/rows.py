@@ -4,7 +4,7 @@ import enum
 
 import msgspec
 
-from csfs.core.objects import Applied, Observation, Stamp
+from csfs.core.objects import NO_LINEAGE, Applied, Lineage, Observation, Stamp
 from csfs.core.paths import RelPath
 from csfs.core.records import Content, Meta, Record
 from csfs.core.versions import Dot, Scope, Vector
@@ -41,7 +41,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     `expected` is the stamp that the disk must still show (None: nothing). `content` is what to install (its `hash` must be at
     hand for a file). `meta` is the complete meta wanted; `mtime_ns` None leaves the time alone. `base` is what is
-    shown now. `keep`: what is displaced is the loser of a conflict and must be kept whatever retention says.
+    shown now, `lineage` belongs to what is to be shown. `keep`: what is displaced is the loser of a conflict and must be kept
+    whatever retention says.
     """
 
     path: RelPath
@@ -56,3 +57,4 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     content_seen: Vector
     meta_dot: Dot | None
     meta_seen: Vector
+    lineage: Lineage = NO_LINEAGE

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from csfs.core import policies, versions
-from csfs.core.objects import Applied, Content, Kind, Meta, Observation
+from csfs.core.objects import NO_LINEAGE, Applied, Content, Kind, Lineage, Meta, Observation
 from csfs.core.policies import Ranks
 from csfs.core.records import ContentEntry, Half, MetaEntry, Record
 from csfs.core.versions import Dot, Vector
@@ -189,6 +189,7 @@ def applied_as(
     content: tuple[Dot | None, Vector],
     meta: tuple[Dot | None, Vector],
     *,
+    lineage: Lineage = NO_LINEAGE,
     racy: bool = False,
 ) -> Applied:
     """Return what is applied once the disk stands for these values: what it cannot show exactly is remembered (R4)."""
@@ -207,7 +208,23 @@ def applied_as(
         racy=racy,
         mtime_ns=mtime_ns,
         meta=kept_meta,
+        lineage=lineage,
     )
+
+
+def lineage_of(record: Record, content_dot: Dot | None, meta_dot: Dot | None, before: Applied) -> Lineage:
+    """Return the lineage of what these entries make of a path; what is known no more, and stays, is as it was `before`."""
+    content, meta = content_entry(record, content_dot), meta_entry(record, meta_dot)
+    birth, origin, meta_origin = None, None, None
+    if content is not None:
+        birth, origin = content.birth, policies.origin_of(content)
+    elif content_dot == before.content_dot:
+        birth, origin = before.lineage.birth, before.lineage.origin
+    if meta is not None:
+        meta_origin = policies.origin_of(meta)
+    elif meta_dot == before.meta_dot:
+        meta_origin = before.lineage.meta_origin
+    return Lineage(birth, origin, meta_origin)
 
 
 def meta_entry(record: Record, dot: Dot | None) -> MetaEntry | None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from csfs.core.objects import Applied, Kind, Observation, Stamp
+from csfs.core.objects import NO_LINEAGE, Applied, Kind, Observation, Stamp
 from csfs.core.paths import RelPath
 from csfs.core.records import DirectoryTime
 from csfs.engine.live import difference, stands_for_time
@@ -143,6 +143,7 @@ class Local(Minting):
             content_seen=row.applied.content_seen,
             meta_dot=None if change.meta else row.applied.meta_dot,
             meta_seen=row.applied.meta_seen,
+            lineage=NO_LINEAGE if change.content else row.applied.lineage,
         )
         self._store_applied(path, row, applied, pending=True)
         row = msgspec.structs.replace(row, applied=applied, pending=True)

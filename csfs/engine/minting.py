@@ -7,26 +7,25 @@ from csfs.core.objects import Applied, Content, Kind, Meta, Observation, Xattrs
 from csfs.core.paths import RelPath, parent_of
 from csfs.core.policies import origin_of
 from csfs.core.privileges import has_privileges
-from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Record, halves_joined
+from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Move, Record, halves_joined
 from csfs.core.versions import Dot, Hlc, Incarnation, Vector
 from csfs.engine.live import (
     NO_META,
     Live,
     applied_as,
-    content_entry,
     content_of,
     holds,
     is_plain_directory,
     is_same_meta,
+    lineage_of,
     live_of,
     meta_of,
 )
+from csfs.engine.moving import Circumstances as Circumstances
+from csfs.engine.moving import Moving, moves_after
 from csfs.engine.ports import Row
 from csfs.engine.rules import GroupRules
-from csfs.engine.state import State
 
-LEFT_MAX = 1_024
-"""Paths of which it is remembered what was shown there before: an exchange has two looks, which follow each other."""
 OVERRULED_MAX = 16
 """Overruled entries that an entry names; older ones were replaced that many conflicts ago."""
 
@@ -63,19 +62,10 @@ class Change(msgspec.Struct, frozen=True):
         return Change(content, meta, time and is_directory, content and created)
 
 
-class Circumstances(msgspec.Struct, frozen=True):
-    """What is known of a change beyond what the disk shows. `adopting`: it may be something known that was applied."""
-
-    now_ns: int
-    moved_from: RelPath | None = None
-    moved_to: RelPath | None = None
-    racy: bool = False
-    adopting: bool = True
-
-
 class _Sight(msgspec.Struct):
     """One path under change: what was found, and the record and what is applied of it as they come to be.
 
+    `moved_here` is what was applied where the object was moved from, `moved_away` where the object that was here before went.
     `values` are what new entries would say; `live` is None where nothing known waits to be applied.
     """
 
@@ -83,6 +73,8 @@ class _Sight(msgspec.Struct):
     row: Row
     observation: Observation | None
     change: Change
+    moved_here: Applied | None
+    moved_away: Move | None
     group: GroupRules
     circumstances: Circumstances
     hlc: Hlc
@@ -93,7 +85,7 @@ class _Sight(msgspec.Struct):
     meta: tuple[Dot | None, Vector]
 
 
-class Minting(State):
+class Minting(Moving):
     """Makes entries; `Local` decides when."""
 
     def _change(
@@ -131,7 +123,11 @@ class Minting(State):
     ) -> _Sight:
         applied = row.applied
         is_waiting = row.pending and circumstances.adopting
-        represented = self._represented(applied, observation, circumstances)
+        moved_here = self._moved_here(observation, circumstances)
+        moved_away = self._moved_away(path, applied, observation, circumstances, group)
+        if change.content and (moved_here is not None or moved_away is not None):
+            change = msgspec.structs.replace(change, object=True)
+        represented = moved_here or applied
         meta = _carried_meta(represented, observation)
         if represented is not applied and meta is not None:
             if _stands_for(applied, meta):
@@ -143,6 +139,8 @@ class Minting(State):
             row,
             observation,
             change,
+            moved_here,
+            moved_away,
             group,
             circumstances,
             self._tick(circumstances.now_ns, row.record),
@@ -153,38 +151,20 @@ class Minting(State):
             (applied.meta_dot, applied.meta_seen),
         )
 
-    def _represented(self, applied: Applied, observation: Observation | None, circumstances: Circumstances) -> Applied:
-        """Return how the object found was represented here, also if it was moved here from another path (R4)."""
-        source = circumstances.moved_from
-        if source is None or observation is None:
-            return applied
-        row = self._index.row(source)
-        for before in (row.applied if row is not None else None, self._left.get(source)):
-            shown = before.observation if before is not None else None
-            if before is not None and shown is not None and shown.stamp.inode == observation.stamp.inode:
-                return before
-        return applied
-
     def _store_sight(self, sight: _Sight) -> None:
         """Store what came of it; whether anything still waits to be shown is asked only where it can be."""
         row, observation = sight.row, sight.observation
         content, meta = sight.values
         mtime_ns = None if content.kind is Kind.DIRECTORY else content.mtime_ns
         racy = sight.circumstances.racy
-        applied = applied_as(observation, mtime_ns, meta, sight.content, sight.meta, racy=racy)
+        lineage = lineage_of(sight.record, sight.content[0], sight.meta[0], row.applied)
+        applied = applied_as(observation, mtime_ns, meta, sight.content, sight.meta, lineage=lineage, racy=racy)
         before = row.applied.observation
         if before is not None and (observation is None or observation.stamp.inode != before.stamp.inode):
             self._leave(sight.path, row.applied)
         leaf = not (row.pending or _is_directory(row.applied.observation) or _is_directory(observation))
         pending = self._is_pending(sight.path, sight.record, applied, sight.group, leaf=leaf)
         self._store(sight.path, row, sight.record, applied, sight.group, pending)
-
-    def _leave(self, path: RelPath, applied: Applied) -> None:
-        """Remember what was shown at a path before something else was: it may turn up where it was moved to."""
-        self._left.pop(path, None)
-        self._left[path] = applied
-        if len(self._left) > LEFT_MAX:
-            del self._left[next(iter(self._left))]
 
     def _content_changed(self, sight: _Sight) -> bool:
         """Return whether an entry had to be minted."""
@@ -211,22 +191,19 @@ class Minting(State):
         return True
 
     def _entry(self, sight: _Sight, dot: Dot) -> ContentEntry:
-        row, applied, circumstances = sight.row, sight.row.applied, sight.circumstances
+        applied, moved = sight.row.applied, sight.moved_here
         content, meta = sight.values
-        before = applied.observation
-        base = content_entry(row.record, applied.content_dot)
-        birth = base.birth if base is not None else None
-        parent = origin_of(base) if base is not None else applied.content_dot
+        before, lineage = applied.observation, applied.lineage
+        birth, parent = lineage.birth, lineage.origin or applied.content_dot
         same_bytes = before is not None and _is_same_object(before, content)
         if content.kind is Kind.ABSENT:
             meta = applied.meta or (meta_of(before) if before is not None else None)
             same_bytes = False
+        elif moved is not None and moved.observation is not None:
+            same_bytes = moved.lineage.origin is not None and holds(moved.observation, content)
+            birth, parent = moved.lineage.birth or dot, moved.lineage.origin or parent
         elif sight.change.object:
-            birth = dot
-            if circumstances.moved_from is not None:
-                source_birth, source_origin = self._source(circumstances.moved_from, sight.path, content)
-                birth, parent = source_birth or dot, source_origin or parent
-                same_bytes = source_origin is not None
+            birth = self._rewritten_here(sight.circumstances, before, content) or dot
         return ContentEntry(
             dot,
             sight.hlc,
@@ -234,23 +211,11 @@ class Minting(State):
             meta,
             birth,
             parent,
-            circumstances.moved_to,
+            moves_after(sight.row, self._incarnation, None if content.kind is Kind.ABSENT else birth, sight.moved_away),
             origin=parent if same_bytes else None,
-            overruled=_overruled(row, content, self._incarnation),
+            overruled=_overruled(sight.row, content, self._incarnation),
+            carried=moved is not None and same_bytes,
         )
-
-    def _source(self, source: RelPath, path: RelPath, content: Content) -> tuple[Dot | None, Dot | None]:
-        """Return the birth of the object that was moved here, and the origin of its bytes if they are still the same."""
-        row = self._index.row(source)
-        if row is None:
-            return None, None
-        entry = content_entry(row.record, row.applied.content_dot)
-        if entry is None:
-            return None, None
-        if entry.value.kind is Kind.ABSENT:
-            return (entry.birth, None) if entry.moved_to == path else (None, None)
-        same = entry.value.kind is content.kind and entry.value.hash == content.hash
-        return entry.birth, origin_of(entry) if same else None
 
     def _meta_removed(self, sight: _Sight, minted: bool) -> None:
         if minted:
@@ -276,10 +241,19 @@ class Minting(State):
         found = sight.observation
         kind, content_hash = (found.kind, found.hash) if found is not None else (Kind.ABSENT, b"")
         seen = versions.with_dot(sight.meta[1], dot)
-        entry = MetaEntry(dot, sight.hlc, meta, kind, content_hash)
+        entry = MetaEntry(dot, sight.hlc, meta, kind, content_hash, *self._meta_lineage(sight, meta))
         joined = halves_joined(sight.record.meta, Half((entry,), seen))
         sight.record = Record(sight.record.content, joined, sight.record.time)
         sight.meta = (dot, seen)
+
+    def _meta_lineage(self, sight: _Sight, meta: Meta) -> tuple[Dot | None, Dot | None, Dot | None]:
+        """Return the object that this is the meta of, what it was made from, and, if it came along with a move, who first said it."""
+        before, moved = sight.row.applied, sight.moved_here
+        birth = lineage_of(sight.record, sight.content[0], None, before).birth
+        if moved is None or moved.observation is None:
+            return birth, before.lineage.meta_origin, None
+        same = is_same_meta(moved.meta or meta_of(moved.observation), meta)
+        return birth, moved.lineage.meta_origin, moved.lineage.meta_origin if same else None
 
     def _time_changed(self, sight: _Sight, mtime_ns: int) -> None:
         register = sight.record.time

@@ -3,7 +3,7 @@
 from csfs.core import versions
 from csfs.core.objects import Applied, Kind, Meta, Observation
 from csfs.core.paths import ROOT, RelPath, parent_of
-from csfs.engine.live import ABSENT, Live, applied_as, difference, holds, stands_for_time
+from csfs.engine.live import ABSENT, Live, applied_as, difference, holds, lineage_of, stands_for_time
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import GroupRules
 from csfs.engine.state import State, new_row
@@ -60,6 +60,7 @@ class Plans(State):
             plan.meta,
             (plan.content_dot, versions.joined(row.applied.content_seen, plan.content_seen)),
             (plan.meta_dot, versions.joined(row.applied.meta_seen, plan.meta_seen)),
+            lineage=plan.lineage,
             racy=racy or (plan.step is Step.ATTRIBUTES and row.applied.racy),
         )
         pending = self._is_pending(path, row.record, applied, group, leaf=False)
@@ -101,6 +102,7 @@ class Plans(State):
             content_seen=self._context(row, live, group),
             meta_dot=live.meta_dot,
             meta_seen=row.record.meta.seen,
+            lineage=lineage_of(row.record, live.content_dot, live.meta_dot, row.applied),
         )
 
 

@@ -13,7 +13,17 @@ from csfs.core.policies import origin_of
 from csfs.core.privileges import without_privileges
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Record
 from csfs.core.versions import Dot, Hlc
-from csfs.engine.live import DIRECTORY, NO_META, PRIVATE_META, Live, holds, live_of, removed_meta, shown_mtime_ns
+from csfs.engine.live import (
+    DIRECTORY,
+    NO_META,
+    PRIVATE_META,
+    Live,
+    holds,
+    lineage_of,
+    live_of,
+    removed_meta,
+    shown_mtime_ns,
+)
 from csfs.engine.minting import OVERRULED_MAX
 from csfs.engine.ports import Row
 from csfs.engine.rules import GroupRules
@@ -83,7 +93,10 @@ class Settling(State):
             record = Record(Half((entry,), seen), record.meta, record.time)
             if _shows(applied, content):
                 applied = msgspec.structs.replace(
-                    applied, content_dot=dot, content_seen=versions.joined(applied.content_seen, seen)
+                    applied,
+                    content_dot=dot,
+                    content_seen=versions.joined(applied.content_seen, seen),
+                    lineage=lineage_of(record, dot, applied.meta_dot, applied),
                 )
         if meta is not None:
             dot = self._mint(group.scope, record)

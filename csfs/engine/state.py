@@ -19,6 +19,7 @@ from csfs.engine.live import (
     difference,
     is_live,
     is_plain_directory,
+    lineage_of,
     live_of,
 )
 from csfs.engine.ports import IndexPort, Row
@@ -164,6 +165,7 @@ class State:
             live.meta,
             (live.content_dot, versions.joined(row.applied.content_seen, self._context(row, live, group))),
             (live.meta_dot, versions.joined(row.applied.meta_seen, row.record.meta.seen)),
+            lineage=lineage_of(row.record, live.content_dot, live.meta_dot, row.applied),
             racy=row.applied.racy,
         )
         if applied != row.applied or row.pending:

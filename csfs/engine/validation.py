@@ -5,13 +5,14 @@ from typing import Final
 
 from csfs.core.objects import Content, Kind, Meta, Xattrs
 from csfs.core.paths import ROOT, checked
-from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry
+from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Move
 from csfs.core.versions import Dot, Vector, covers
 from csfs.wire.messages import Update
 
 ENTRIES_MAX: Final = 64
 INCARNATIONS_MAX: Final = 4_096
 OVERRULED_MAX: Final = 64
+MOVES_MAX: Final = 64
 TARGET_SIZE_MAX: Final = 4_095
 """PATH_MAX without its NUL: symlink(2)."""
 HASH_SIZE: Final = 32
@@ -47,6 +48,8 @@ def check_update(update: Update) -> None:
         for meta in update.meta.entries:
             _check_clock(meta.hlc)
             _check_meta(meta.value)
+            for dot in (meta.birth, meta.parent, meta.origin):
+                _check_dot(dot)
             _require(not meta.hash or len(meta.hash) == HASH_SIZE, "a hash of another size")
     if update.time is not None:
         _check_time(update.time)
@@ -101,12 +104,18 @@ def _check_content_entry(entry: ContentEntry, path: bytes) -> None:
         _check_meta(entry.snapshot)
     for dot in (entry.birth, entry.parent, entry.write, entry.origin):
         _check_dot(dot)
+    _check_moves(entry.moves)
     _require(len(entry.overruled) <= OVERRULED_MAX, f"more than {OVERRULED_MAX} overruled entries")
     for dot in entry.overruled:
         _check_dot(dot)
-    if entry.moved_to is not None:
+
+
+def _check_moves(moves: tuple[Move, ...]) -> None:
+    _require(len(moves) <= MOVES_MAX, f"more than {MOVES_MAX} moves")
+    for move in moves:
+        _check_dot(move.object)
         try:
-            checked(entry.moved_to)
+            checked(move.target)
         except ValueError as error:
             raise RefusedError(f"moved to a path that is none: {error}") from error
 

@@ -60,6 +60,11 @@ class Database:
             raise CorruptDatabaseError(
                 f"{self.path}: index of format {version}, this csfs knows {schema.VERSION}; install the newer csfs"
             )
+        if version and not schema.UPGRADES.keys() >= set(range(version, schema.VERSION)):
+            raise CorruptDatabaseError(
+                f"{self.path}: index of format {version}, this csfs knows {schema.VERSION} and cannot bring it forward; move it "
+                "away and restart: this member then compares its files with the other members' and goes on"
+            )
         for old in range(version or schema.VERSION, schema.VERSION):
             self.connection.execute(schema.UPGRADES[old])
         self.connection.execute(schema.TABLES)

@@ -1,11 +1,9 @@
 """The index file's tables; this module alone explains columns and sentinels."""
 
-VERSION = 2
+VERSION = 3
 
-UPGRADES = {
-    1: "ALTER TABLE kept ADD COLUMN cause TEXT NOT NULL DEFAULT ''; ALTER TABLE kept ADD COLUMN member TEXT NOT NULL DEFAULT ''",
-}
-"""By format, what makes the next one of it."""
+UPGRADES: dict[int, str] = {}
+"""By format, what makes the next one of it. What is older is refused: rows did not say which object is where."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS facts (

@@ -348,7 +348,7 @@ class Observer:
             look.observation if look is not None else None,
             time.time_ns(),
             moved_from=reason.moved_from,
-            moved_to=reason.moved_to if look is None else None,
+            moved_to=reason.moved_to,
             joining=reason.joining,
             extra=volume.extra,
             racy=look is not None and time.time_ns() - look.observation.stamp.ctime_ns < RACY_NS,

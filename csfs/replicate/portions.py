@@ -28,7 +28,7 @@ def _weight(update: Update) -> int:
     metas = [entry.value for entry in update.meta.entries] if update.meta is not None else []
     weight = UPDATE_SIZE + len(update.path)
     for entry in update.content.entries if update.content is not None else ():
-        weight += UPDATE_SIZE + len(entry.value.target) + len(entry.moved_to or b"")
+        weight += UPDATE_SIZE + len(entry.value.target) + sum(len(move.target) for move in entry.moves)
         if entry.snapshot is not None:
             metas.append(entry.snapshot)
     return weight + sum(UPDATE_SIZE + sum(len(name) + len(value) + 8 for name, value in meta.xattrs) for meta in metas)

@@ -78,6 +78,12 @@ def _raw_entry(half: Half[MetaEntry], *arguments: Any) -> Any:
 
 
 _live_meta = policies.live_meta
+_moved_here = minting.Minting._moved_here
+
+
+def _not_carried_along(engine: minting.Minting, *arguments: Any) -> Applied | None:
+    applied = _moved_here(engine, *arguments)
+    return None if applied is None else msgspec.structs.replace(applied, mtime_ns=None, meta=None)
 
 
 def _known_though_replaced(row: Row, content: Any, live: Any) -> Any:
@@ -174,8 +180,8 @@ FAULTS: dict[str, Fault] = {
     "not-carried-along": Fault(
         "what a host cannot show is forgotten by a rename",
         minting.Minting,
-        "_represented",
-        lambda self, applied, *_: applied,
+        "_moved_here",
+        _not_carried_along,
     ),
     "half-set-is-a-change": Fault(
         "attributes half set by a kill are a change", VolumeEngine, "interrupted", _nothing(False)

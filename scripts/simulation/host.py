@@ -203,7 +203,7 @@ class Host:
                 found,
                 now_ns,
                 moved_from=look.moved_from,
-                moved_to=look.moved_to if found is None else None,
+                moved_to=look.moved_to,
                 joining=look.joining,
                 extra=self.extra,
             )

@@ -2,6 +2,7 @@
 
 from csfs.core.objects import Kind, Observation
 from csfs.core.paths import RelPath
+from csfs.core.records import Move
 from csfs.engine.ports import Step
 from tests.engine.members import Side, directory, found, sides
 
@@ -65,9 +66,10 @@ def test_a_removal_is_a_tombstone_that_says_where_the_object_went() -> None:
     alpha.sees(b"old", None, moved_to=RelPath(b"new"))
     (new,) = alpha.row(b"new").record.content.entries
     (gone,) = alpha.row(b"old").record.content.entries
+    assert birth is not None
     assert new.birth == gone.birth == birth
     assert new.origin == birth
-    assert (gone.value.kind, gone.moved_to) == (Kind.ABSENT, b"new")
+    assert (gone.value.kind, gone.moves) == (Kind.ABSENT, (Move(birth, RelPath(b"new")),))
     assert gone.snapshot is not None
 
 

@@ -8,7 +8,7 @@ import pytest
 from csfs.core.groups import Group
 from csfs.core.objects import Content, Kind, Meta
 from csfs.core.paths import RelPath
-from csfs.core.records import ContentEntry, Half
+from csfs.core.records import ContentEntry, Half, Move
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope
 from csfs.engine.memory import MemoryIndex
 from csfs.engine.ports import Outgoing, Step
@@ -165,7 +165,8 @@ def test_knowledge_advances_only_at_a_mark_and_not_past_a_refusal() -> None:
         update(snapshot=Meta(0o17777, 0, 0)),
         update(snapshot=Meta(0o600, -1, 0)),
         update(snapshot=Meta(0o600, 0, 0, xattrs=((b"user.b", b""), (b"user.a", b"")))),
-        update(moved_to=RelPath(b"../out")),
+        update(moves=(Move(Dot(BETA, 1), RelPath(b"../out")),)),
+        update(moves=(Move(Dot(BETA, 1), RelPath(b"out")),) * 65),
         update(counter=0),
         Update(b"f", Half((entry(),), {})),
         Update(b"f", Half((), {BETA: 1})),

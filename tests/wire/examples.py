@@ -2,7 +2,7 @@
 
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
-from csfs.core.records import Content, ContentEntry, DirectoryTime, Half, Meta, MetaEntry
+from csfs.core.records import Content, ContentEntry, DirectoryTime, Half, Meta, MetaEntry, Move
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope
 from csfs.wire import messages
 from csfs.wire.messages import PeerMessage
@@ -16,13 +16,16 @@ CONTENT = ContentEntry(
     META,
     TWO,
     ONE,
-    RelPath(b"moved/\xff"),
+    (Move(TWO, RelPath(b"moved/\xff")),),
     TWO,
+    ONE,
+    (TWO,),
+    True,
 )
 UPDATE = messages.Update(
     b"a/\xff\n",
     Half((CONTENT,), {ONE.incarnation: 1, TWO.incarnation: 2}),
-    Half((MetaEntry(TWO, Hlc(1), META, Kind.FILE, b"h" * 32),), {TWO.incarnation: 2}),
+    Half((MetaEntry(TWO, Hlc(1), META, Kind.FILE, b"h" * 32, ONE, TWO, ONE),), {TWO.incarnation: 2}),
     DirectoryTime(ONE, Hlc(9), -1),
 )
 SCOPE = Scope(b"12345678")

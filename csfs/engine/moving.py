@@ -1,0 +1,116 @@
+"""Which object is where: what was moved here from another path, and where a version says that an object went (R15)."""
+
+from typing import Final
+
+import msgspec
+
+from csfs.core import versions
+from csfs.core.objects import Applied, Content, Kind, Observation
+from csfs.core.paths import RelPath
+from csfs.core.records import ContentEntry, Move
+from csfs.core.versions import Dot, Incarnation, Vector
+from csfs.engine.ports import Row
+from csfs.engine.rules import GroupRules
+from csfs.engine.state import State
+
+LEFT_MAX: Final = 1_024
+"""Paths of which it is remembered what was shown there before: an exchange has two looks, which follow each other."""
+MOVES_MAX: Final = 16
+"""Moves that an entry names; who has not seen the object since so many others had its name finds its edit under the old one."""
+
+
+class Circumstances(msgspec.Struct, frozen=True):
+    """What is known of a change beyond what the disk shows. `adopting`: it may be something known that was applied.
+
+    `moved_from`, `moved_to`: a rename put there what is found here, and took away what was shown here.
+    """
+
+    now_ns: int
+    moved_from: RelPath | None = None
+    moved_to: RelPath | None = None
+    racy: bool = False
+    adopting: bool = True
+
+
+class Moving(State):
+    """Knows what was shown where."""
+
+    def _moved_here(self, observation: Observation | None, circumstances: Circumstances) -> Applied | None:
+        """Return what was applied where the object found was moved from, None if nothing was moved here."""
+        source = circumstances.moved_from
+        if source is None or observation is None:
+            return None
+        for applied in self._shown_at(source):
+            shown = applied.observation
+            if shown is not None and shown.stamp.inode == observation.stamp.inode:
+                return applied
+        return None
+
+    def _shown_at(self, path: RelPath) -> list[Applied]:
+        """Return what is applied at a path, and what was before it."""
+        row = self._index.row(path)
+        shown = (row.applied if row is not None else None, self._left.get(path))
+        return [applied for applied in shown if applied is not None]
+
+    def _rewritten_here(self, circumstances: Circumstances, before: Observation | None, content: Content) -> Dot | None:
+        """Return the file that was moved to where nothing was, and was then saved as another inode before anybody looked."""
+        source = circumstances.moved_from
+        if source is None or before is not None or content.kind is not Kind.FILE:
+            return None
+        files = [a for a in self._shown_at(source) if a.observation is not None and a.observation.kind is Kind.FILE]
+        return files[0].lineage.birth if files else None
+
+    def _leave(self, path: RelPath, applied: Applied) -> None:
+        """Remember what was shown at a path before something else was: it may turn up where it was moved to."""
+        self._left.pop(path, None)
+        self._left[path] = applied
+        if len(self._left) > LEFT_MAX:
+            del self._left[next(iter(self._left))]
+
+    def _moved_away(
+        self,
+        path: RelPath,
+        applied: Applied,
+        observation: Observation | None,
+        circumstances: Circumstances,
+        group: GroupRules,
+    ) -> Move | None:
+        """Return where the object that was shown here went, None if nowhere in this group.
+
+        What was put in its place is another object only if the old one is where it went: an editor that takes the old file away
+        under another name, and then removes it, has not moved it.
+        """
+        target, birth = circumstances.moved_to, applied.lineage.birth
+        if target is None or birth is None or target == path or applied.observation is None:
+            return None
+        there, row = self._followed(target), self._index.row(target)
+        if there is None or there.scope != group.scope:
+            return None
+        is_there = row is not None and row.applied.observation is not None
+        return Move(birth, target) if is_there or observation is None else None
+
+
+def moves_after(row: Row, incarnation: Incarnation, birth: Dot | None, moved: Move | None) -> tuple[Move, ...]:
+    """Return the moves that an entry names which replaces what is applied: those of what it replaces, and its own.
+
+    `birth` is the object that it puts there, which is not away.
+    """
+    replaced = [
+        entry for entry in row.record.content.entries if is_replaced(entry, row.applied.content_seen, incarnation)
+    ]
+    return merged_moves(replaced, birth, moved)
+
+
+def is_replaced(entry: ContentEntry, seen: Vector, incarnation: Incarnation) -> bool:
+    """Return whether a change of this incarnation on that context replaces an entry; no vector leaves out its own earlier ones."""
+    return entry.dot.incarnation == incarnation or versions.covers(seen, entry.dot)
+
+
+def merged_moves(replaced: list[ContentEntry], birth: Dot | None, moved: Move | None = None) -> tuple[Move, ...]:
+    """Return the latest move of each object that one of these entries, or `moved`, says went away, but for `birth`."""
+    told = [move for entry in sorted(replaced, key=lambda entry: (entry.hlc, entry.dot)) for move in entry.moves]
+    found: dict[Dot, RelPath] = {}
+    for move in (*told, *([moved] if moved is not None else [])):
+        found.pop(move.object, None)
+        found[move.object] = move.target
+    return tuple(Move(one, target) for one, target in found.items() if one != birth)[-MOVES_MAX:]

@@ -1,0 +1,126 @@
+"""Versions say which object is at a path, and where the one went that they took away (R15)."""
+
+from csfs.core.objects import Kind
+from csfs.core.paths import RelPath
+from csfs.core.records import ContentEntry, MetaEntry, Move
+from csfs.core.versions import Dot
+from tests.engine.members import Side, found, sides
+
+A, B, C = (RelPath(name) for name in (b"a", b"b", b"c"))
+
+
+def content(side: Side, path: bytes) -> ContentEntry:
+    """Return the only content entry of a path."""
+    (entry,) = side.row(path).record.content.entries
+    return entry
+
+
+def meta(side: Side, path: bytes) -> MetaEntry:
+    """Return the only meta entry of a path."""
+    (entry,) = side.row(path).record.meta.entries
+    return entry
+
+
+def birth(side: Side, path: bytes) -> Dot:
+    """Return the object at a path."""
+    entry = content(side, path)
+    assert entry.birth is not None
+    return entry.birth
+
+
+def renames(side: Side, source: RelPath, target: RelPath, data: bytes, inode: int = 1) -> None:
+    """Rename a file, and look where it went first."""
+    side.sees(target, found(data, inode=inode), moved_from=source)
+    side.sees(source, None, moved_to=target)
+
+
+def test_both_names_of_an_exchange_say_where_their_object_went() -> None:
+    (alpha,) = sides("alpha")
+    alpha.sees(A, found(b"one", inode=1))
+    alpha.sees(B, found(b"two", inode=2))
+    one, two = birth(alpha, A), birth(alpha, B)
+    alpha.sees(A, found(b"two", inode=2), moved_from=B, moved_to=B)
+    alpha.sees(B, found(b"one", inode=1), moved_from=A, moved_to=A)
+    assert (birth(alpha, A), content(alpha, A).moves) == (two, (Move(one, B),))
+    assert (birth(alpha, B), content(alpha, B).moves) == (one, (Move(two, A),))
+    assert content(alpha, A).carried
+    assert content(alpha, B).carried
+    assert meta(alpha, A).birth == two
+    assert meta(alpha, A).origin is not None
+
+
+def test_what_is_put_at_an_old_name_says_where_the_old_object_went_and_so_does_what_is_made_of_it() -> None:
+    (alpha,) = sides("alpha")
+    alpha.sees(A, found(b"one", inode=1))
+    one = birth(alpha, A)
+    renames(alpha, A, B, b"one")
+    alpha.sees(A, found(b"new", inode=2))
+    new = birth(alpha, A)
+    assert new not in (one, None)
+    assert content(alpha, A).moves == (Move(one, B),)
+    alpha.sees(A, found(b"newer", inode=2))
+    assert (birth(alpha, A), content(alpha, A).moves) == (new, (Move(one, B),))
+    renames(alpha, A, C, b"newer", inode=2)
+    assert content(alpha, A).moves == (Move(one, B), Move(new, C))
+
+
+def test_an_old_name_given_to_another_object_before_anybody_looked_says_it_too() -> None:
+    (alpha,) = sides("alpha")
+    alpha.sees(A, found(b"one", inode=1))
+    one = birth(alpha, A)
+    alpha.sees(B, found(b"one", inode=1), moved_from=A)
+    alpha.sees(A, found(b"new", inode=2), moved_to=B)
+    assert birth(alpha, B) == one
+    assert birth(alpha, A) != one
+    assert content(alpha, A).moves == (Move(one, B),)
+
+
+def test_an_object_that_comes_back_is_not_away() -> None:
+    (alpha,) = sides("alpha")
+    alpha.sees(A, found(b"one"))
+    renames(alpha, A, B, b"one")
+    renames(alpha, B, A, b"one")
+    assert content(alpha, A).moves == ()
+    assert content(alpha, B).moves == (Move(birth(alpha, A), A),)
+
+
+def test_a_file_that_is_saved_as_another_inode_stays_the_same_object() -> None:
+    (alpha,) = sides("alpha")
+    alpha.sees(A, found(b"one", inode=1))
+    one = birth(alpha, A)
+    alpha.sees(A, found(b"two", inode=2), moved_from=RelPath(b".a.swp"))
+    assert (birth(alpha, A), content(alpha, A).carried) == (one, False)
+    # The old file was renamed away and is gone, as some editors do.
+    alpha.sees(B, None, moved_from=A)
+    alpha.sees(A, found(b"three", inode=3), moved_to=B)
+    assert (birth(alpha, A), content(alpha, A).moves) == (one, ())
+
+
+def test_a_file_that_is_moved_and_saved_before_anybody_looked_is_the_same_object_and_an_edit() -> None:
+    (alpha,) = sides("alpha")
+    alpha.sees(A, found(b"one", inode=1))
+    one = birth(alpha, A)
+    alpha.sees(B, found(b"two", inode=2), moved_from=A)
+    assert (birth(alpha, B), content(alpha, B).carried) == (one, False)
+
+
+def test_what_a_rename_replaces_went_nowhere() -> None:
+    (alpha,) = sides("alpha")
+    alpha.sees(A, found(b"one", inode=1))
+    alpha.sees(B, found(b"two", inode=2))
+    one = birth(alpha, A)
+    renames(alpha, A, B, b"one")
+    assert (birth(alpha, B), content(alpha, B).moves) == (one, ())
+
+
+def test_who_edits_what_others_have_replaced_meanwhile_knows_the_object_still() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(A, found(b"one"))
+    beta.hears(alpha)
+    beta.shows(A, found(b"one"))
+    one = birth(alpha, A)
+    renames(alpha, A, B, b"one")
+    beta.hears(alpha)
+    beta.sees(A, found(b"edited", mtime_ns=5))
+    edit = next(entry for entry in beta.row(A).record.content.entries if entry.value.kind is Kind.FILE)
+    assert (edit.birth, edit.parent) == (one, one)
