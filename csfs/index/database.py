@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_PAGES = 4_000
 CHECKPOINTS_AT_ONCE_MAX = 8
-LOG_PAGES_MAX = 64_000
-"""Who writes a great deal waits while the log is longer: it can be begun anew only once nobody has written for a moment."""
+LOG_PAGES_MAX = 32_000
+"""A longer log is moved by whoever writes: where the disk is slow, a thread never catches up with somebody who goes on writing."""
 LOG_SIZE_MAX = 64 << 20
 """What a log that was larger is cut to once it is begun anew."""
 UNWRITABLE = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError)
@@ -33,6 +33,8 @@ class Database:
         self._before_commit: list[Callable[[], None]] = []
         self._after_rollback: list[Callable[[], None]] = []
         self.wal_pages = 0
+        self._moved_at = 0
+        """How long the log was when a writer last moved what it could of it."""
         self.trouble = ""
         """Why the last transaction could not be written, empty if it could."""
         try:
@@ -118,6 +120,7 @@ class Database:
             if self._begun:
                 self.connection.execute("COMMIT")
                 self.trouble = ""
+                self._bound_log()
         except UNWRITABLE as error:
             self._roll_back()
             raise self._unwritable(error) from error
@@ -126,6 +129,24 @@ class Database:
             raise
         finally:
             self._open_transaction = self._begun = False
+
+    def _bound_log(self) -> None:
+        """Have a log that is too long moved before anything else is written, so that it never fills the disk it is on.
+
+        What somebody still reads cannot be moved; that is asked again when the log has grown by as much as a checkpoint is worth.
+        """
+        if self.wal_pages < self._moved_at:
+            self._moved_at = 0  # begun anew
+        if self.wal_pages > max(LOG_PAGES_MAX, self._moved_at + CHECKPOINT_PAGES):
+            self._moved_at = self.wal_pages
+            try:
+                pages, moved = self.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            except apsw.BusyError:
+                self._moved_at = 0  # a thread is at it, and leaves the rest to us
+            except apsw.Error as error:
+                log.warning("%s: its log stays as it is for now: %s", self.path, error)
+            else:
+                self.wal_pages = 0 if moved >= pages else self.wal_pages
 
     def _roll_back(self) -> None:
         if self.connection.in_transaction:  # SQLite has done it already where the disk was full
@@ -151,7 +172,7 @@ class Database:
         """Move the log into the file; for a thread: uses a connection of its own, and never blocks a writer.
 
         The log is begun anew only when all of it was moved, which a writer that goes on keeps from happening: what came
-        in the meantime is moved too, which takes less and less.
+        in the meantime is moved too, which takes less and less, or else is left to the writer.
         """
         other = apsw.Connection(self.path)
         try:
@@ -161,6 +182,7 @@ class Database:
                 pages, moved = other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
                 if moved >= pages:
                     self.wal_pages = 0  # whoever has written since says otherwise, or will the next time
+                if moved >= pages or self.is_log_long:
                     return
         except apsw.Error as error:
             log.warning("%s: its log stays as it is for now: %s", self.path, error)

@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import apsw
@@ -15,6 +16,7 @@ from csfs.core.records import NOTHING_KNOWN
 from csfs.core.rows import Row
 from csfs.core.versions import Scope
 from csfs.errors import UnwritableError
+from csfs.index import database
 from csfs.index.index import Index
 
 
@@ -59,6 +61,33 @@ def test_what_a_full_disk_refuses_has_not_happened_and_happens_once_there_is_roo
         index.ledger.hold(paths)
     assert len(index.ledger.held()) == len(paths)
     assert not index.trouble
+    index.close()
+
+
+def grown(index: Index, numbers: Iterable[int]) -> None:
+    """Write a row of some pages in a transaction each."""
+    for number in numbers:
+        with index.transaction():
+            index.ledger.hold([RelPath(b"%d-" % number + b"x" * 20_000)])
+
+
+def test_a_log_that_is_too_long_is_moved_by_whoever_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A thread that moves it does not come to an end where the disk is slow and somebody goes on writing.
+    monkeypatch.setattr(database, "LOG_PAGES_MAX", 100)
+    monkeypatch.setattr(database, "CHECKPOINT_PAGES", 50)
+    index = Index(str(tmp_path / "index.db"), member="alpha", boot=b"one", founding=True)
+    log = tmp_path / "index.db-wal"
+    grown(index, range(200))
+    assert log.stat().st_size < 250 * 4096
+    with index.shown() as reader:
+        shown = reader._connection.execute("SELECT path FROM held")  # whoever reads keeps the log from being begun anew
+        next(shown)
+        grown(index, range(200, 260))
+        assert log.stat().st_size > 250 * 4096
+        shown.close()
+    grown(index, range(260, 400))
+    assert index._database.wal_pages < 250
+    assert len(index.ledger.held()) == 400
     index.close()
 
 
