@@ -31,11 +31,12 @@ def volume(settings: Settings, described: VolumeSettings, member: str) -> dict[s
     }
 
 
-def _group(rule: GroupRule) -> dict[str, list[str]]:
+def _group(rule: GroupRule) -> dict[str, object]:
     return {
         "members": list(rule.members),
         "receive_only": list(rule.receive_only),
         "include": list(rule.include),
         "exclude": list(rule.exclude),
         "policy": list(rule.policy),
+        "on_local_change": "refuse" if rule.refuses else "revert",
     }

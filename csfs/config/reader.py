@@ -166,6 +166,7 @@ def _group(table: Table, cluster: tuple[str, ...]) -> GroupSettings:
     include = table.parsed("include", ("/",), _pattern(compiled_include))
     exclude = table.parsed("exclude", (), _pattern(Pattern.compiled))
     policy = table.parsed("policy", DEFAULT_POLICY, _one_of("policy", settings.POLICIES))
+    on_local_change = table.choice("on_local_change", settings.LOCAL_CHANGES, settings.LOCAL_CHANGES[0])
     sync = table.choice("sync", SYNC_MODES, "async")
     table.finish()
     for name in set(members) & set(receive_only):
@@ -173,7 +174,7 @@ def _group(table: Table, cluster: tuple[str, ...]) -> GroupSettings:
     if not set(members or cluster) - set(receive_only):
         table.complain("receive_only", "leaves nobody who may write; take one out")
     assert sync == "async", "no other way is built yet"
-    return GroupSettings(members, receive_only, include, exclude, policy)
+    return GroupSettings(members, receive_only, include, exclude, policy, on_local_change)
 
 
 def _one_of(what: str, known: tuple[str, ...]) -> Callable[[str], str]:

@@ -16,6 +16,8 @@ POLICIES = ("younger", "older", "bigger", "smaller", "first", "left", "right", "
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_COMPARE = "1d"
 NEVER = "never"
+LOCAL_CHANGES = ("refuse", "revert")
+"""What becomes of changes that programs of a receive-only member make."""
 DEFAULT_PATH = "default"
 """The key of a volume's path at members that have none of their own; no member may have this name."""
 
@@ -37,6 +39,7 @@ class GroupSettings:
     include: tuple[str, ...] = ("/",)
     exclude: tuple[str, ...] = ()
     policy: tuple[str, ...] = DEFAULT_POLICY
+    on_local_change: str = LOCAL_CHANGES[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,9 @@ class Settings:
     def _rule(self, volume: VolumeSettings, group: GroupSettings) -> GroupRule:
         everybody = tuple(name for name in self.member_names if name not in group.receive_only)
         exclude = group.exclude + profiles.excludes_of(volume.profile, group.include)
-        return GroupRule(group.members or everybody, group.receive_only, group.include, exclude, group.policy)
+        members = group.members or everybody
+        refuses = group.on_local_change == "refuse"
+        return GroupRule(members, group.receive_only, group.include, exclude, group.policy, refuses)
 
 
 @dataclass(frozen=True, slots=True)

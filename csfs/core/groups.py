@@ -36,7 +36,7 @@ DEFAULT_POLICY = ("younger",)
 class GroupRule:
     """One group as the configuration says it; the order of `members` is what `left` and `right` mean.
 
-    `receive_only` names further members, in addition to `members`.
+    `receive_only` names further members, in addition to `members`; `refuses`: their programs cannot change what is received.
     """
 
     members: tuple[str, ...]
@@ -44,6 +44,7 @@ class GroupRule:
     include: tuple[str, ...] = ("/",)
     exclude: tuple[str, ...] = ()
     policy: tuple[str, ...] = DEFAULT_POLICY
+    refuses: bool = True
 
 
 class VolumeRules(Protocol):
@@ -58,12 +59,16 @@ class VolumeRules(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One revision of one group: whoever may read is in `members`, whoever may not write also in `receive_only`."""
+    """One revision of one group: whoever may read is in `members`, whoever may not write also in `receive_only`.
+
+    `refuses`: what programs change at a receive-only member fails; else it is put back, and kept. It is no part of `scope`.
+    """
 
     members: tuple[str, ...]
     receive_only: frozenset[str]
     policy: tuple[str, ...]
     scope: Scope
+    refuses: bool = True
 
     def may_send(self, member: str) -> bool:
         """Return whether `member` may change paths of this group."""
@@ -212,6 +217,9 @@ class _Compiled:
     def leads(self, path: bytes) -> bool:
         return self.leads_to.fullmatch(path) is not None and self.exclude.fullmatch(path) is None
 
+    def may_cover_below(self, path: bytes) -> bool:
+        return self.covers(path) or self.leads(path)
+
 
 def _any_of(expressions: list[str]) -> re.Pattern[bytes]:
     """Return one expression for all; for none, one that matches nothing."""
@@ -223,7 +231,7 @@ def _compiled(volume: str, rule: GroupRule, rules: Sequence[GroupRule]) -> _Comp
     includes = [compiled_include(text) for text in rule.include]
     members = rule.members + tuple(name for name in rule.receive_only if name not in rule.members)
     return _Compiled(
-        Group(members, frozenset(rule.receive_only), rule.policy, scope_of(volume, rule, rules)),
+        Group(members, frozenset(rule.receive_only), rule.policy, scope_of(volume, rule, rules), rule.refuses),
         _any_of([pattern.covers for pattern in includes]),
         _any_of([pattern.leads_to for pattern in includes if pattern.leads_to is not None]),
         _any_of([Pattern.compiled(text).covers for text in rule.exclude]),
@@ -264,6 +272,23 @@ class Rules:
         """Return whether `path` belongs to a group that this member is in."""
         group = self.group_of(path)
         return group is not None and self.member in group.members
+
+    def refuses(self, path: RelPath) -> bool:
+        """Return whether this member's programs cannot change `path`."""
+        group = self.group_of(path)
+        return group is not None and self._is_refusing(group)
+
+    def may_refuse_below(self, path: RelPath) -> bool:
+        """Return whether there may be paths below `path` that programs cannot change; False is certain."""
+        return any(self._is_refusing(one.group) and one.may_cover_below(path) for one in self._compiled)
+
+    @property
+    def has_refusals(self) -> bool:
+        """Return whether there are paths that this member's programs cannot change."""
+        return any(self._is_refusing(group) for group in self.groups)
+
+    def _is_refusing(self, group: Group) -> bool:
+        return group.refuses and self.member in group.receive_only
 
     def group_with(self, scope: Scope) -> Group | None:
         """Return the group whose present revision `scope` names."""

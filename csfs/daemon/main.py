@@ -147,9 +147,12 @@ class Daemon:
             if name not in self._workers:
                 self._start_volume(name)
                 changed = True
-            elif self._workers[name].follow(settings.rules(name, self._cluster.member)):
-                await self._mounts[name].tell_changed()
-                changed = True
+            else:
+                worker = self._workers[name]
+                before = worker.volume.rules.groups
+                changed |= worker.follow(settings.rules(name, self._cluster.member))
+                if worker.volume.rules.groups != before:
+                    await self._mounts[name].tell_changed()
         self._network.update_peers(self._cluster.peers)
         if changed:
             # What two members share is not what it was: they greet each other anew.

@@ -61,7 +61,9 @@ class Link:
         recent: Recent,
         rules: CurrentRules,
         refresher: Refresher,
+        follow_rules: Callable[[], None],
     ) -> None:
+        """`follow_rules` is called in the loop when `rules` were loaded anew."""
         self._volume = volume
         self._path = control_socket
         self._capture = capture
@@ -70,6 +72,7 @@ class Link:
         self._recent = recent
         self._rules = rules
         self._refresher = refresher
+        self._follow_rules = follow_rules
         self._outbox = Outbox()
         self._wake = trio.Event()
         self._lazy = trio.Event()
@@ -229,6 +232,7 @@ class Link:
                 self._send(CommitResults(tuple(results)))
             case MountWelcome(digested, threads):
                 await trio.to_thread.run_sync(self._rules.reload)
+                self._follow_rules()
                 self._digested(digested)
                 self._gate.connected(_threads_of(peer, threads), self._report, self._reads_on)
             case _:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from csfs.core.groups import Rules
 from csfs.core.paths import RelPath
 
 log = logging.getLogger(__name__)
@@ -15,7 +16,7 @@ class SyncedRules(Protocol):
     def is_synced(self, path: RelPath) -> bool: ...
 
 
-LoadRules = Callable[[], SyncedRules]
+LoadRules = Callable[[], Rules]
 
 
 class CurrentRules:
@@ -23,16 +24,16 @@ class CurrentRules:
 
     def __init__(self, load: LoadRules) -> None:
         self._load = load
-        self._rules: SyncedRules | None = None
+        self.loaded: Rules | None = None
         self.reload()
 
     def is_synced(self, path: RelPath) -> bool:
         """Return whether changes of `path` are noted."""
-        return self._rules is None or self._rules.is_synced(path)
+        return self.loaded is None or self.loaded.is_synced(path)
 
     def reload(self) -> None:
         """Load the rules again; what cannot be read leaves those that were. Reads files: for a thread while the mount serves."""
         try:
-            self._rules = self._load()
+            self.loaded = self._load()
         except Exception as error:
             log.error("the rules of the volume stay as they were: %s", error)

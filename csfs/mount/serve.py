@@ -21,6 +21,7 @@ from csfs.mount.link import Link
 from csfs.mount.operations.passthrough import Handlers, PassThrough
 from csfs.mount.options import for_libfuse
 from csfs.mount.pulse import BEAT_S
+from csfs.mount.read_only import ReadOnly
 from csfs.mount.recent import Recent
 from csfs.mount.rules import CurrentRules, LoadRules
 from csfs.mount.settings import MountSettings
@@ -39,7 +40,7 @@ class Mount:
     def __init__(self, settings: MountSettings, root: int, load_rules: LoadRules, ready: Callable[[], None]) -> None:
         self.settings = settings
         self.journal: Journal = open_or_replace(settings.journal, time.time_ns)
-        rules = CurrentRules(load_rules)
+        self._rules = rules = CurrentRules(load_rules)
         self.inodes = Inodes(root, submounts.names_below(settings.path))
         self.capture = Capture(self.journal, self.inodes, rules)
         # Rows from before this start are not in memory: no commit passes that was decided without them.
@@ -58,7 +59,14 @@ class Mount:
             self.recent,
             rules,
             self.handlers.refresher,
+            self._follow_rules,
         )
+        self._follow_rules()
+
+    def _follow_rules(self) -> None:
+        """Do from now on as the rules say that were loaded last."""
+        rules = self._rules.loaded
+        self.handlers.read_only = ReadOnly(rules, self.inodes) if rules is not None and rules.has_refusals else None
 
     async def run(self, pulse: int) -> None:
         """Serve until the file system is unmounted, or SIGTERM."""

@@ -169,10 +169,10 @@ class Volume:
         }
 
     def set_rules(self, rules: Rules) -> bool:
-        """Follow other rules from now on; return whether they differ. Links have to be made anew then."""
-        if [group.scope for group in rules.groups] == [group.scope for group in self.rules.groups]:
+        """Follow other rules from now on; return whether scopes differ. Links have to be made anew then."""
+        before, self.rules = self.rules, rules
+        if [group.scope for group in rules.groups] == [group.scope for group in before.groups]:
             return False
-        self.rules = rules
         self.engine = self._new_engine()
         self._heard.clear()
         self.apply_soon(self.index.rows.pending())

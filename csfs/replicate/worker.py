@@ -181,7 +181,7 @@ class VolumeWorker:
     # -------------------------------------------------------------------------------------------------------- comparing
 
     def follow(self, rules: Rules) -> bool:
-        """Follow other rules from now on; return whether they differ. What they newly cover is found by comparing."""
+        """Follow other rules from now on; return whether scopes differ. What they newly cover is found by comparing."""
         differ = self.volume.set_rules(rules)
         if differ:
             self.compare_all()

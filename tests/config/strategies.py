@@ -30,6 +30,7 @@ def group_settings(draw: st.DrawFn, members: tuple[str, ...]) -> GroupSettings:
         draw(unique(includes, 1)),
         draw(unique(excludes)),
         draw(unique(st.sampled_from(settings.POLICIES), 1)),
+        draw(st.sampled_from(settings.LOCAL_CHANGES)),
     )
 
 

@@ -190,3 +190,21 @@ def test_the_memory_of_answers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
         assert rules.is_synced(RelPath(b"f%d" % number)) is (number != 1)
         assert len(rules._known) <= 3
     assert isinstance(rules.group_of(RelPath(b"f0")), Group)
+
+
+def test_a_receive_only_member_may_be_kept_from_changing_what_it_receives() -> None:
+    own = GroupRule(("alpha", "gamma"), (), ("/own",), ("/own/*/received",))
+    kept, put_back = GroupRule(("alpha",), ("gamma",)), GroupRule(("alpha",), ("gamma",), refuses=False)
+    rules = rules_of(own, kept, member="gamma")
+    assert [rules.refuses(RelPath(path)) for path in (b"", b"x", b"own/x/received/y")] == [True] * 3
+    assert not rules.refuses(RelPath(b"own/x"))
+    assert [rules_of(own, kept).has_refusals, rules_of(own, put_back, member="gamma").has_refusals] == [False, False]
+    # The scope says what is known of the paths, and that has not changed.
+    assert [one.scope for one in rules.groups] == [one.scope for one in rules_of(own, put_back).groups]
+
+
+@given(paths, st.sampled_from(["/", "/a", "/*/b", "/a/*/c"]), st.sampled_from(["/x", "*b", "/a/**/z"]))
+def test_above_what_is_refused_it_is_known_that_something_may_be(path: RelPath, include: str, exclude: str) -> None:
+    rules = rules_of(GroupRule(("alpha",), ("gamma",), (include,), (exclude,)), member="gamma")
+    if rules.refuses(path):
+        assert all(rules.may_refuse_below(above) for above in ancestors_of(path))

@@ -15,24 +15,22 @@ from csfs.mount import mountinfo, syscalls
 from csfs.mount.settings import MountSettings
 
 START = """
-import json, re, sys
+import json, sys
+from csfs.config.settings import VolumeRules
+from csfs.core.groups import GroupRule, Rules
 from csfs.errors import CsfsError
 from csfs.mount.options import parsed
 from csfs.mount.parent import start, stop
 from csfs.mount.settings import MountSettings
 
 
-class Rules:
-    def is_synced(self, path):
-        return not re.search(rb"(^|/)unsynced", path)
-
-
+rules = VolumeRules("v", (GroupRule(("alpha",), exclude=("unsynced*",)),))
 what, settings, arguments = sys.argv[1], MountSettings(**json.loads(sys.argv[2])), json.loads(sys.argv[3])
 if "options" in arguments:
     arguments["options"] = parsed(arguments["options"])
 try:
     if what == "start":
-        start(settings, settings.volume, load_rules=Rules, **arguments)
+        start(settings, settings.volume, load_rules=lambda: Rules.compiled(rules, "alpha"), **arguments)
     else:
         stop(settings, settings.volume, **arguments)
 except CsfsError as error:

@@ -71,6 +71,7 @@ class Attributes(Base):
             # The gate has set the attributes underneath already; this request only makes the kernel ask.
             self.gate.refreshed(node)
             return node, self.status(node)
+        self.check_object(node)
         descriptor = self.open_descriptor(node)
         if descriptor is not None:
             return node, self._set(node, descriptor, wanted, fh, ctx)

@@ -12,6 +12,7 @@ from csfs.core.paths import RESERVED
 from csfs.mount.capture import Capture
 from csfs.mount.gate import Gate
 from csfs.mount.inodes import ROOT_INODE, Inodes, Node
+from csfs.mount.read_only import ReadOnly
 from csfs.mount.refresh import Refresher
 from csfs.mount.writers import Caller, Programs, Writer
 
@@ -34,6 +35,8 @@ class Base:
         self.capture = capture
         self.gate = gate
         self.refresher = Refresher(inodes)
+        self.read_only: ReadOnly | None = None
+        """Keeps programs from changing some paths; None where there are none such."""
         self._programs = Programs()
         self._handle_next = 1
         self.waiting = 0
@@ -143,11 +146,23 @@ class Base:
         node.lookups += 1
         return node, status
 
-    def refuse_reserved(self, parent: Node, name: bytes) -> None:
-        """Keep programs from making or replacing the reserved directory.
+    def check_name(self, parent: Node, name: bytes) -> None:
+        """Keep programs from making, replacing or removing what is not theirs to change: the reserved directory is not.
 
         Raises:
             FUSEError: EPERM.
+            OSError: EROFS.
         """
         if (parent.inode == ROOT_INODE and name == RESERVED) or parent.hidden:
             raise pyfuse3.FUSEError(errno.EPERM)
+        if self.read_only is not None:
+            self.read_only.check_name((parent.inode, name))
+
+    def check_object(self, node: Node) -> None:
+        """Keep programs from changing an object that is not theirs to change.
+
+        Raises:
+            OSError: EROFS.
+        """
+        if self.read_only is not None:
+            self.read_only.check_object(node)

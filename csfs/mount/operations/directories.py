@@ -129,7 +129,7 @@ class Directories(Base):
 
     def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: Caller) -> Answer:
         parent = self.inodes.node(parent_inode)
-        self.refuse_reserved(parent, name)
+        self.check_name(parent, name)
         directory = self.inodes.descriptor(parent)
         with caller_umask(ctx):
             os.mkdir(name, stat.S_IMODE(mode), dir_fd=directory)
@@ -137,7 +137,7 @@ class Directories(Base):
 
     def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: Caller) -> Answer:
         parent = self.inodes.node(parent_inode)
-        self.refuse_reserved(parent, name)
+        self.check_name(parent, name)
         directory = self.inodes.descriptor(parent)
         with caller_umask(ctx):
             os.mknod(name, mode, rdev, dir_fd=directory)
@@ -145,7 +145,7 @@ class Directories(Base):
 
     def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: Caller) -> Answer:
         parent = self.inodes.node(parent_inode)
-        self.refuse_reserved(parent, name)
+        self.check_name(parent, name)
         os.symlink(target, name, dir_fd=self.inodes.descriptor(parent))
         return self._made(parent, name, stat.S_IFLNK | 0o777, ctx)
 
@@ -182,7 +182,7 @@ class Directories(Base):
         if self.gate.is_commit_thread(ctx.pid):
             self.gate.unlinked_through(parent, name)
             return
-        self.refuse_reserved(parent, name)
+        self.check_name(parent, name)
         directory = self.inodes.descriptor(parent)
         with self.going(parent, name) as node:
             os.unlink(name, dir_fd=directory)
@@ -193,7 +193,7 @@ class Directories(Base):
         if self.gate.is_commit_thread(ctx.pid):
             self.gate.unlinked_through(parent, name)
             return
-        self.refuse_reserved(parent, name)
+        self.check_name(parent, name)
         directory = self.inodes.descriptor(parent)
         with self.going(parent, name) as node:
             os.rmdir(name, dir_fd=directory)
@@ -243,8 +243,8 @@ class Directories(Base):
         if self.gate.is_commit_thread(ctx.pid):
             self.gate.renamed_through(source, name_old, target, name_new)
             return
-        self.refuse_reserved(source, name_old)
-        self.refuse_reserved(target, name_new)
+        self.check_name(source, name_old)
+        self.check_name(target, name_new)
         if flags & ~RENAME_FLAGS:
             raise pyfuse3.FUSEError(errno.EINVAL)
         if flags & store_syscalls.RENAME_EXCHANGE:
@@ -256,6 +256,8 @@ class Directories(Base):
         from_directory, to_directory = self.inodes.descriptor(source), self.inodes.descriptor(target)
         status = os.stat(old, dir_fd=from_directory, follow_symlinks=False)
         moved = self.inodes.known(status, source)
+        if self.read_only is not None and stat.S_ISDIR(status.st_mode):
+            self.read_only.check_move((source.inode, old), (target.inode, new))
         try:
             # most often nothing is there: then there is nothing to be looked at before it goes
             store_syscalls.renameat2(from_directory, old, to_directory, new, store_syscalls.RENAME_NOREPLACE)
@@ -277,8 +279,12 @@ class Directories(Base):
         from_directory, to_directory = self.inodes.descriptor(source), self.inodes.descriptor(target)
         first = os.stat(old, dir_fd=from_directory, follow_symlinks=False)
         second = os.stat(new, dir_fd=to_directory, follow_symlinks=False)
-        store_syscalls.renameat2(from_directory, old, to_directory, new, store_syscalls.RENAME_EXCHANGE)
         names = (source.inode, old), (target.inode, new)
+        if self.read_only is not None:
+            for status, one, other in ((first, names[0], names[1]), (second, names[1], names[0])):
+                if stat.S_ISDIR(status.st_mode):
+                    self.read_only.check_move(one, other)
+        store_syscalls.renameat2(from_directory, old, to_directory, new, store_syscalls.RENAME_EXCHANGE)
         nodes = self.inodes.known(first, source), self.inodes.known(second, target)
         if nodes[0] is nodes[1] and nodes[0] is not None:
             return
@@ -292,7 +298,8 @@ class Directories(Base):
 
     def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: Caller) -> Answer:
         node, parent = self.inodes.node(inode), self.inodes.node(new_parent_inode)
-        self.refuse_reserved(parent, new_name)
+        self.check_name(parent, new_name)
+        self.check_object(node)
         descriptor = self.inodes.opened(node)
         try:
             directory = self.inodes.descriptor(parent)

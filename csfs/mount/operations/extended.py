@@ -29,6 +29,7 @@ class Extended(Files):
         if mode & ~_ALLOCATIONS:
             raise OSError(errno.EOPNOTSUPP, "this kind of allocation cannot be passed on")
         handle, writer = self._handles[fh], self.writer(caller)
+        self.check_object(handle.file.node)
         before = os.fstat(handle.descriptor).st_size
         syscalls.fallocate(handle.descriptor, mode, offset, length)
         after = os.fstat(handle.descriptor).st_size
@@ -60,6 +61,8 @@ class Extended(Files):
         setting = command in (SETFLAGS, FSSETXATTR)
         if (len(given) if setting else size) < wanted:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        if setting:
+            self.check_object(node)
         data = bytearray(given[:wanted].ljust(wanted, b"\0"))
         fcntl.ioctl(descriptor, command, data)
         if not setting:
@@ -73,6 +76,7 @@ class Extended(Files):
         self, source: int, source_offset: int, target: int, offset: int, length: int, caller: Caller
     ) -> int:
         to = self._handles[target]
+        self.check_object(to.file.node)
         length = min(length, COPIED_AT_ONCE_MAX)
         copied = os.copy_file_range(self._handles[source].descriptor, to.descriptor, length, source_offset, offset)
         if copied:

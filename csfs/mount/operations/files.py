@@ -62,6 +62,8 @@ class Files(Directories):
         return self._open(self.inodes.node(inode), flags, ctx, kills)
 
     def _open(self, node: Node, flags: int, ctx: Caller, kills: bool | None) -> Opened:
+        if self.read_only is not None and flags & (os.O_ACCMODE | os.O_TRUNC):
+            self.read_only.check_object(node)
         descriptor = self._opened(node, flags)
         status = os.fstat(descriptor)
         handle = self._remembered(node, descriptor, status.st_size, flags, self.writer(ctx))
@@ -118,7 +120,7 @@ class Files(Directories):
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: Caller, kills: bool | None = None
     ) -> tuple[Opened, Answer]:
         parent = self.inodes.node(parent_inode)
-        self.refuse_reserved(parent, name)
+        self.check_name(parent, name)
         directory = self.inodes.descriptor(parent)
         creating = flags & ~_STRIPPED | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:

@@ -37,6 +37,7 @@ class Xattrs(Base):
 
     def setxattr(self, inode: int, name: bytes, value: bytes, ctx: Caller) -> None:
         node = self.inodes.node(inode)
+        self.check_object(node)
         with self.reached(node) as (_, target):
             if name == CAPABILITY:
                 node.no_capability = False
@@ -47,6 +48,7 @@ class Xattrs(Base):
 
     def removexattr(self, inode: int, name: bytes, ctx: Caller) -> None:
         node = self.inodes.node(inode)
+        self.check_object(node)
         with self.reached(node) as (_, target):
             os.removexattr(target, name)
         self.capture.attributes_set(node, self.writer(ctx))
