@@ -8,22 +8,22 @@ import time
 from pathlib import Path
 
 from scripts.benchmarks.measuring import fresh_filesystem, percentile
-from scripts.support.members import Member, two_members
+from scripts.support.members import two_members
 
 VISIBLE_S_MAX = 10.0
 POLL_S = 50e-6
 
 
-def visible_after(source: Member, target: Member, name: str, content: bytes) -> tuple[float, float]:
-    """Write a file and return (seconds the writer took, seconds from its close to the content at the other member).
+def visible_after(source: Path, target: Path, name: str, content: bytes) -> tuple[float, float]:
+    """Write a file and return (seconds the writer took, seconds from its close to the content at the other end).
 
     Whoever waits asks with stat, which the kernel answers from its cache until something changes, and reads then: opening the
     file again and again would keep the mount busy that is measured.
     """
-    path = target.tree / name
+    path = target / name
     before = _identity(path)
     begin = time.perf_counter()
-    with open(source.tree / name, "wb", buffering=0) as file:
+    with open(source / name, "wb", buffering=0) as file:
         file.write(content)
     closed = time.perf_counter()
     while _identity(path) == before or path.read_bytes() != content:
@@ -56,7 +56,7 @@ def main() -> None:
                 source, target = (alpha, beta) if number % 2 else (beta, alpha)
                 name = f"file-{number}" if kind == "new file" else f"file-{number % 20}"
                 content = dice.randbytes(options.size)
-                took, delay = visible_after(source, target, name, content)
+                took, delay = visible_after(source.tree, target.tree, name, content)
                 writers.append(took * 1000)
                 delays.append(delay * 1000)
                 time.sleep(0.01 + dice.random() * 0.02)
