@@ -27,6 +27,7 @@ def volume(settings: Settings, described: VolumeSettings, member: str) -> dict[s
         "profile": described.profile,
         "watch": described.watch,
         "compare": described.compare,
+        "brake": {"share": described.brake.share, "paths": described.brake.paths} if described.brake else None,
         "groups": [_group(rule) for rule in settings.volume_rules(described.name).rules],
     }
 

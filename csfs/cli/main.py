@@ -30,6 +30,7 @@ COMMANDS = {
     "wait": "csfs.cli.wait",
     "conflicts": "csfs.cli.conflicts",
     "resolve": "csfs.cli.resolve",
+    "approve": "csfs.cli.approve",
     "history": "csfs.cli.history",
     "diff": "csfs.cli.diff",
     "restore": "csfs.cli.restore",

@@ -9,7 +9,7 @@ from typing import Any
 
 from csfs.config import addresses, durations, settings
 from csfs.config.profiles import PROFILES
-from csfs.config.settings import GroupSettings, HostSettings, MemberSettings, Settings, VolumeSettings
+from csfs.config.settings import BrakeSettings, GroupSettings, HostSettings, MemberSettings, Settings, VolumeSettings
 from csfs.config.tables import Complaints, Table
 from csfs.core.groups import DEFAULT_POLICY, Pattern, compiled_include
 from csfs.errors import ConfigError
@@ -119,9 +119,27 @@ def _volume(name: str, table: Table, members: tuple[str, ...], complaints: Compl
     profile = table.choice("profile", tuple(PROFILES), "")
     watch = table.boolean("watch", True)
     compare = _interval(table, "compare", settings.DEFAULT_COMPARE)
+    brake = _brake(table)
     groups = tuple(_group(group, members) for group in table.tables("groups"))
     table.finish()
-    return VolumeSettings(name, paths, profile, groups, watch, compare)
+    return VolumeSettings(name, paths, profile, groups, watch, compare, brake)
+
+
+def _brake(table: Table) -> BrakeSettings | None:
+    usual = settings.DEFAULT_BRAKE
+    if not table.is_table("brake"):
+        text = table.string("brake", "")
+        if text not in ("", settings.OFF):
+            table.complain("brake", f'must be "{settings.OFF}", or brake.share = {usual.share} (percent of the volume)')
+        return None if text == settings.OFF else usual
+    own = table.table("brake")
+    share, paths = own.integer("share", usual.share, 1), own.integer("paths", usual.paths, 1)
+    if share > 100:
+        own.complain(
+            "share", f'{share} percent is more than there is; brake = "{settings.OFF}" lets everything through'
+        )
+    own.finish()
+    return BrakeSettings(share, paths)
 
 
 def _interval(table: Table, key: str, default: str) -> str:

@@ -4,7 +4,16 @@ import hashlib
 import json
 from collections.abc import Iterable
 
-from csfs.config.settings import DEFAULT_COMPARE, DEFAULT_PATH, GroupSettings, HostSettings, Settings, VolumeSettings
+from csfs.config.settings import (
+    DEFAULT_BRAKE,
+    DEFAULT_COMPARE,
+    DEFAULT_PATH,
+    OFF,
+    GroupSettings,
+    HostSettings,
+    Settings,
+    VolumeSettings,
+)
 from csfs.config.tables import written
 
 HEADER = (
@@ -58,6 +67,10 @@ def _volume(volume: VolumeSettings) -> list[str]:
         lines.append("watch = false")
     if volume.compare != DEFAULT_COMPARE:
         lines.append(f"compare = {_string(volume.compare)}")
+    if volume.brake is None:
+        lines.append(f"brake = {_string(OFF)}")
+    elif volume.brake != DEFAULT_BRAKE:
+        lines += [f"brake.share = {volume.brake.share}", f"brake.paths = {volume.brake.paths}"]
     for group in volume.groups:
         lines += ["", f"[[{key}.groups]]", *_group(group)]
     return lines

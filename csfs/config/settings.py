@@ -18,6 +18,7 @@ DEFAULT_COMPARE = "1d"
 NEVER = "never"
 LOCAL_CHANGES = ("refuse", "revert")
 """What becomes of changes that programs of a receive-only member make."""
+OFF = "off"
 DEFAULT_PATH = "default"
 """The key of a volume's path at members that have none of their own; no member may have this name."""
 
@@ -43,10 +44,22 @@ class GroupSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BrakeSettings:
+    """What a member's changes may take away of a volume in one go: no more than `share` percent of it, or than `paths`."""
+
+    share: int = 50
+    paths: int = 100
+
+
+DEFAULT_BRAKE = BrakeSettings()
+
+
+@dataclass(frozen=True, slots=True)
 class VolumeSettings:
     """A volume as written. `paths` holds (member, path) and (`default`, path), sorted; no `groups` means one for all.
 
     `watch`: whether changes under the mount are to be noticed at once. `compare`: how often the tree is compared, or `never`.
+    `brake`: what peers may take away in one go; None: anything.
     """
 
     name: str
@@ -55,6 +68,7 @@ class VolumeSettings:
     groups: tuple[GroupSettings, ...] = ()
     watch: bool = True
     compare: str = DEFAULT_COMPARE
+    brake: BrakeSettings | None = DEFAULT_BRAKE
 
     def path_of(self, member: str) -> str | None:
         """Return the directory at `member`; None where it has none."""

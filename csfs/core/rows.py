@@ -58,3 +58,20 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     meta_dot: Dot | None
     meta_seen: Vector
     lineage: Lineage = NO_LINEAGE
+
+
+class Loss(msgspec.Struct, frozen=True):
+    """What a plan takes away: a version of a path, by a change of `member`. `removed`: nothing comes in its place."""
+
+    member: str
+    removed: bool
+    dot: Dot
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A path at which a loss is not carried out; `approved`: a person has let this one through."""
+
+    path: RelPath
+    loss: Loss
+    since_ns: int
+    approved: bool = False

@@ -9,6 +9,7 @@ import trio
 
 import csfs
 from csfs.core.paths import shown
+from csfs.daemon.approving import Approving
 from csfs.daemon.cluster import Cluster
 from csfs.daemon.mounts import MountedVolume
 from csfs.daemon.places import Places
@@ -45,7 +46,7 @@ class Commands:
         self._places = places = Places(cluster, mounts)
         self._others = {
             name: handler
-            for part in (Versions(places), Resolving(places), Restoring(places))
+            for part in (Versions(places), Resolving(places), Restoring(places), Approving(places))
             for name, handler in part.handlers().items()
         }
 

@@ -13,12 +13,14 @@ import sys
 
 import trio
 
+from csfs.config import render
 from csfs.config.home import Home
 from csfs.daemon import cluster as clusters
 from csfs.daemon.cluster import Cluster
 from csfs.daemon.commands import Commands, refused
 from csfs.daemon.connection import ControlConnection
 from csfs.daemon.mounts import MountedVolume
+from csfs.engine.brake import Limits
 from csfs.errors import ConfigError, CsfsError, FoundError, RemoteProtocolError, UnwritableError
 from csfs.index.index import Index
 from csfs.mount import memory
@@ -119,10 +121,12 @@ class Daemon:
     # ---------------------------------------------------------------------------------------------------- configuration
 
     def _configure(self, worker: VolumeWorker) -> None:
-        """Have a volume follow its settings of what is done about changes under the mount; one that was removed stays as it was."""
+        """Have a volume follow its settings; one that was removed stays as it was."""
         with contextlib.suppress(ConfigError):
             volume = self._cluster.settings.volume(worker.volume.name)
             worker.underneath.configure(watch=volume.watch, interval_s=volume.compare_s)
+            brake = volume.brake
+            worker.applier.braking.configure(Limits(brake.share / 100, brake.paths) if brake is not None else None)
 
     def _settings_changed(self) -> None:
         self._reload_wanted.set()
@@ -138,24 +142,23 @@ class Daemon:
 
     async def _reload(self) -> None:
         """Read the configuration again and do as it says."""
+        before = render.digest(self._cluster.settings)
         self._cluster.reload()
         settings = self._cluster.settings
         for worker in self._workers.values():
             self._configure(worker)
-        changed = False
         for name in [volume.name for volume in settings.volumes]:
             if name not in self._workers:
                 self._start_volume(name)
-                changed = True
             else:
                 worker = self._workers[name]
-                before = worker.volume.rules.groups
-                changed |= worker.follow(settings.rules(name, self._cluster.member))
-                if worker.volume.rules.groups != before:
+                groups = worker.volume.rules.groups
+                worker.follow(settings.rules(name, self._cluster.member))
+                if worker.volume.rules.groups != groups:
                     await self._mounts[name].tell_changed()
         self._network.update_peers(self._cluster.peers)
-        if changed:
-            # What two members share is not what it was: they greet each other anew.
+        if render.digest(settings) != before:
+            # What two members share may not be what it was, and settings are told in a greeting: they greet each other anew.
             await self._network.restart_links("the configuration changed")
 
     # ---------------------------------------------------------------------------------------------------------- network

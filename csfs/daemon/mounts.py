@@ -10,6 +10,7 @@ from csfs.errors import CorruptDatabaseError, CsfsError
 from csfs.journal.journal import JournalReader
 from csfs.mount import bypass
 from csfs.mount.bypass import Passing
+from csfs.replicate import braking
 from csfs.replicate.commit_thread import CommitThread
 from csfs.replicate.gate import Gate
 from csfs.replicate.watcher import Watcher
@@ -282,7 +283,8 @@ class MountedVolume:
         orphaned = f"{path} has lost the process that would mount it again; csfs umount {path}, then csfs mount {path}"
         is_orphan = self._clone >= 0 and not self._parents and self._connection is not None
         alarms = (self.journal_trouble, self.worker.volume.index.trouble, orphaned if is_orphan else "")
-        return [alarm for alarm in alarms if alarm]
+        braked = [braking.alarm(one) for one in self.worker.volume.index.braked.summary()]
+        return [*(alarm for alarm in alarms if alarm), *braked]
 
     @property
     def mounted(self) -> bool:

@@ -13,6 +13,7 @@ from csfs.core.paths import ROOT, RelPath
 from csfs.core.policies import is_content_conflict, is_meta_conflict
 from csfs.core.records import Record
 from csfs.core.versions import Dot, Scope
+from csfs.engine.brake import Weighing
 from csfs.engine.exchange import Exchange
 from csfs.engine.local import Local
 from csfs.engine.plans import Plans
@@ -23,7 +24,7 @@ from csfs.engine.rules import Rules as Rules
 from csfs.engine.settling import Settling
 
 
-class VolumeEngine(Local, Remote, Settling, Plans, Exchange):
+class VolumeEngine(Local, Remote, Settling, Plans, Weighing, Exchange):
     """One volume on one member as a state machine; the caller's transactions make its steps stand or fall together."""
 
     def conflicts(self, paths: Iterable[RelPath]) -> Iterator[Conflict]:

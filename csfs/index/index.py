@@ -4,6 +4,7 @@ import secrets
 from contextlib import AbstractContextManager, closing
 
 from csfs.core.versions import Incarnation
+from csfs.index.braked import BrakedPaths
 from csfs.index.database import Database
 from csfs.index.facts import Facts
 from csfs.index.ledger import Ledger
@@ -23,6 +24,7 @@ class Index:
         self._facts = Facts(self._database)
         self.rows = Rows(self._database, self._facts)
         self.ledger = Ledger(self._database, self._facts)
+        self.braked = BrakedPaths(self._database)
         with self.transaction():
             if self._facts.value("index_id") is None:
                 self.ledger.set_pulling(not founding)

@@ -233,10 +233,15 @@ class Rows:
 
     def counts(self) -> tuple[int, int]:
         """Return how many paths are live, and how many are pending."""
-        self._flush_rows()
-        (live,) = self._database.execute("SELECT live FROM totals").fetchone()
+        live = self.live_count()
         (pending,) = self._database.execute("SELECT count(*) FROM rows WHERE pending").fetchone()
         return live, pending
+
+    def live_count(self) -> int:
+        """Return how many paths are live."""
+        self._flush_rows()
+        (live,) = self._database.execute("SELECT live FROM totals").fetchone()
+        return int(live)
 
     def start_incarnation(self) -> None:
         """Begin counting anew: a new incarnation has used no counter."""

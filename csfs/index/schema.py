@@ -84,4 +84,15 @@ CREATE TABLE IF NOT EXISTS intents (
     path BLOB PRIMARY KEY,     -- a commit is under way here, or its outcome was not recorded
     plan BLOB NOT NULL         -- msgpack of core.rows.Plan
 ) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS braked (
+    path        BLOB PRIMARY KEY,  -- a loss at this path is not carried out before a person lets it through
+    member      TEXT NOT NULL,     -- whose change it is
+    removed     INTEGER NOT NULL,  -- 1: nothing comes in its place
+    incarnation INTEGER NOT NULL,  -- the dot of what is live instead
+    counter     INTEGER NOT NULL,
+    since_ns    INTEGER NOT NULL,
+    approved    INTEGER NOT NULL   -- 1: a person has let it through
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS braked_by_member ON braked (member);
 """

@@ -18,8 +18,10 @@ import trio
 from csfs.core.objects import Kind, Observation, Stamp
 from csfs.core.paths import RelPath, depth_of, parent_of, shown
 from csfs.core.rows import Plan, Step
+from csfs.engine.brake import QUIET_S
 from csfs.engine.plans import is_carried_out
 from csfs.errors import CsfsError
+from csfs.replicate.braking import Braking
 from csfs.replicate.directories import Directories
 from csfs.replicate.gate import COMMITS_MAX, staged_name
 from csfs.replicate.keeping import Keeping
@@ -60,6 +62,7 @@ class Applier:
         self._observer = observer
         self._sources = sources
         self.keeping = Keeping(volume)
+        self.braking = Braking(volume)
         self._tries: dict[RelPath, int] = {}
         self._refused: set[RelPath] = set()
         """Paths that are looked at again in a moment."""
@@ -68,7 +71,8 @@ class Applier:
     @property
     def idle(self) -> bool:
         """Whether nothing is left to apply at the moment, or to try again soon."""
-        self._refused = {path for path in self._refused if not self._volume.is_settled(path)}
+        is_left = self.braking.is_left
+        self._refused = {path for path in self._refused if not (self._volume.is_settled(path) or is_left(path))}
         return not (self._busy or self._volume.to_apply or self._refused)
 
     async def run(self) -> None:
@@ -186,6 +190,10 @@ class Applier:
         volume = self._volume
         with volume.index.transaction():
             plans = [plan for path in batch if (plan := volume.engine.plan(path)) is not None]
+            plans, soon = self.braking.sorted(batch, plans)
+        if soon:
+            self._refused.update(soon)
+            volume.later(QUIET_S, lambda: volume.apply_soon(soon))
         for path in batch:
             if path in self._tries and not volume.is_pending(path):
                 # What could not be done is not wanted any more.
@@ -268,6 +276,7 @@ class Applier:
         observation = self._now_shown(work, stamp)
         racy = observation is not None and time.time_ns() - observation.stamp.ctime_ns < RACY_NS
         self.keeping.note(plan, work.kept)
+        volume.index.braked.drop(plan.path)
         self._tries.pop(plan.path, None)
         volume.settle_problem(plan.path)
         if plan.step is not Step.ATTRIBUTES:

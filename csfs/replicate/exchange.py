@@ -312,7 +312,7 @@ class PeerSession:
             self._now_knows(exchange, message.scope, message.mark)
             if not theirs.pulling and message.scope not in exchange.refused:
                 volume.heard(message.scope)
-        exchange.arrived.append(Arrival(message.position or exchange.received, set(received.touched)))
+        exchange.arrives(message.position or exchange.received, set(received.touched))
         volume.apply_soon(received.touched)
         if volume.index.rows.position() != position:
             volume.changed.notify()

@@ -24,6 +24,8 @@ from csfs.store.tree import Tree
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+ARRIVALS_MAX = 1_000
+"""Messages of one peer that wait, each by itself, to be applied: something may wait for a person for days."""
 THREADS_MAX = 16
 """Of one volume, at the same time."""
 
@@ -90,6 +92,13 @@ class Exchange:
     """Its position up to which we told it that we stored."""
     reported: int = 0
     """Its position up to which we told it that we applied."""
+
+    def arrives(self, position: int, paths: set[RelPath]) -> None:
+        """Note a message that is to be reported once it is applied; behind a great many that are not, several are one."""
+        if len(self.arrived) >= ARRIVALS_MAX and self.arrived[-1].marks < 0:
+            last = self.arrived.pop()
+            position, paths = max(last.position, position), last.paths | paths
+        self.arrived.append(Arrival(position, paths))
 
 
 class Volume:

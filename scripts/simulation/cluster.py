@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from csfs.core.paths import depth_of
+from scripts.simulation import persons
 from scripts.simulation.dice import Dice
-from scripts.simulation.host import Host, Saved
+from scripts.simulation.host import Host
 from scripts.simulation.ledger import Ledger
 from scripts.simulation.links import Link
 from scripts.simulation.plan import NAMES, SECOND_NS, Act, Action, Plan
 from scripts.simulation.programs import PATHS
 from scripts.simulation.rules import REVISIONS, Shape, changed
+from scripts.simulation.saved import Saved
 from scripts.simulation.tree import hash_of
 
 ROUNDS_MAX = 60
@@ -49,6 +51,7 @@ class Cluster:
         host = Host(name, number, self.ledger, rules, pulling=late, extra=self.plan.setup.extra)
         host.programs.paths = [PATHS[number] for number in self.plan.setup.paths] or PATHS
         host.contents = lambda content_hash: self._content(host, content_hash)
+        host.brake.on = self.plan.setup.brake
         return host
 
     def _content(self, host: Host, content_hash: bytes) -> bytes | None:
@@ -222,6 +225,12 @@ class Cluster:
         self.shape = replace(self.shape, members=members, receive_only=rest)
         self.changed_rules = True
 
+    def _approve(self, action: Action, host: Host, dice: Dice) -> None:
+        host.brake.approve()
+
+    def _reject(self, action: Action, host: Host, dice: Dice) -> None:
+        persons.reject(host, self.now(host))
+
     # --------------------------------------------------------------------------------------------------------- healing
 
     def heal(self) -> None:
@@ -251,6 +260,7 @@ class Cluster:
                 self._arrive(link)
         for host in self.hosts:
             self.now_ns += SECOND_NS
+            host.brake.approve()
             for path in sorted(host.index.pending(), key=depth_of):
                 busy = host.apply(path, self.now(host)) or busy
             for path in sorted(host.index.pending(), key=depth_of, reverse=True):

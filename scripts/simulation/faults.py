@@ -16,12 +16,14 @@ from csfs.core.paths import RelPath, parent_of
 from csfs.core.records import ContentEntry, E, Half, MetaEntry
 from csfs.core.versions import Scope, Vector
 from csfs.engine import minting, plans, remote
+from csfs.engine.brake import Brake, Verdict
 from csfs.engine.live import meta_of
 from csfs.engine.memory import MemoryIndex
 from csfs.engine.ports import Outgoing, Plan, Received, Row, Step
 from csfs.engine.volume import VolumeEngine
 from csfs.wire.messages import Update
 from scripts.simulation import host
+from scripts.simulation.braking import HostBrake
 from scripts.simulation.host import Host
 from scripts.simulation.links import Batch, Link
 
@@ -56,6 +58,7 @@ _knowledge = MemoryIndex.knowledge
 _carried_meta = minting._carried_meta
 _take_in = Link.take_in
 _digest = Host.digest
+_restart = HostBrake.restart
 
 
 def _known_for_applied(engine: VolumeEngine, path: RelPath, *arguments: Any, **options: Any) -> bool:
@@ -163,6 +166,16 @@ def _any_gate(member: Host, plan: Plan) -> bool:
     return is_parent and (plan.step is Step.ATTRIBUTES) == (plan.path in member.tree.nodes and not below) and not below
 
 
+def _all_go(brake: Brake, losses: Any, *arguments: Any) -> dict[RelPath, Verdict]:
+    return dict.fromkeys(losses, Verdict.GO)
+
+
+def _nothing_waits(self: HostBrake, *arguments: Any) -> None:
+    _restart(self, *arguments)
+    for waiting in self.waiting.left():
+        self.waiting.put(msgspec.structs.replace(waiting, approved=True))
+
+
 def _nothing(value: Any) -> Callable[..., Any]:
     return lambda *arguments, **options: value
 
@@ -194,6 +207,8 @@ FAULTS: dict[str, Fault] = {
     "privileges-kept": Fault("setuid stays with other bytes", policies, "without_privileges", lambda meta: meta),
     "permissions-not-limited": Fault("one of several modes counts", policies, "limited", lambda meta, others: meta),
     "absence-is-a-delete": Fault("what a peer does not speak of is gone", Link, "take_in", _absent_is_deleted),
+    "brake-open": Fault("whatever peers take away is carried out", Brake, "verdicts", _all_go),
+    "brake-forgotten": Fault("a restart lets through what waits", HostBrake, "restart", _nothing_waits),
     "gate-open": Fault("commits do not look at what is there", Host, "_is_allowed", _any_gate),
 }
 

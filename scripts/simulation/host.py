@@ -2,48 +2,21 @@
 
 from collections.abc import Callable
 from copy import copy
-from typing import NamedTuple
 
 from csfs.core.objects import Kind, Meta, Observation
 from csfs.core.paths import ROOT, RelPath, ancestors_of, depth_of, is_below, parent_of
 from csfs.core.versions import Dot, Incarnation, Scope
-from csfs.engine.memory import MemoryIndex
 from csfs.engine.plans import is_carried_out
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import Rules, may_send
 from csfs.engine.volume import VolumeEngine
+from scripts.simulation.braking import HostBrake
 from scripts.simulation.dice import Dice
+from scripts.simulation.index import Index
 from scripts.simulation.ledger import Ledger
 from scripts.simulation.programs import Look, Programs
+from scripts.simulation.saved import Cursor, Saved
 from scripts.simulation.tree import FakeTree
-
-Cursor = tuple[int, int]
-"""A peer's index id, and the position in it up to which everything that it sent is stored."""
-
-
-class Index(MemoryIndex):
-    """An index that counts what is minted, taken back or not."""
-
-    minted = 0
-
-    def next_counter(self, scope: Scope) -> int:
-        """Return the next counter of our incarnation."""
-        self.minted += 1
-        return super().next_counter(scope)
-
-
-class Saved(NamedTuple):
-    """A backup of a whole host."""
-
-    tree: FakeTree
-    rows: Index
-    kept: frozenset[bytes]
-    cursors: dict[str, Cursor]
-    scopes: list[Scope]
-    pulling: bool
-    intents: dict[RelPath, Plan]
-    authors: dict[Incarnation, str]
-    touched: set[RelPath]
 
 
 class Host:
@@ -59,6 +32,7 @@ class Host:
         self.contents: Callable[[bytes], bytes | None] = lambda content_hash: None
         self.skew_ns = 0
         self.index = Index()
+        self.brake = HostBrake(self.index)
         self.index_id = 0
         self.kept: set[bytes] = set()
         self.cursors: dict[str, Cursor] = {}
@@ -124,6 +98,7 @@ class Host:
     def crash(self, dice: Dice) -> None:
         """The daemon is killed and started again: what was not committed is gone, everything is compared."""
         self.index.rollback()
+        self.brake.restart()
         self.programs.touched |= self.programs.unsettled
         self.cache.clear()
         self.programs.marks.clear()
@@ -157,15 +132,26 @@ class Host:
             dict(self.intents),
             dict(self.authors),
             set(self.programs.touched),
+            dict(self.brake.waiting.by_path),
         )
 
     def restore(self, saved: Saved) -> None:
         """Boot with everything as it was."""
         self.restored = True
         minted, ticks, inodes = self.index.minted, self.tree.ticks, self.tree.inodes
-        self.tree, self.index, kept, self.cursors, self.scopes, self.pulling, self.intents, self.authors, touched = (
-            saved
-        )
+        (
+            self.tree,
+            self.index,
+            kept,
+            self.cursors,
+            self.scopes,
+            self.pulling,
+            self.intents,
+            self.authors,
+            touched,
+            held,
+        ) = saved
+        self.brake.restart(held, self.index)
         self.kept = set(kept)
         self.tree.grants |= self.programs.tree.grants
         self.programs.tree, self.index.minted = self.tree, minted
@@ -288,7 +274,7 @@ class Host:
 
     def apply(self, path: RelPath, now_ns: int) -> bool:
         """Plan and carry out one path; return whether anything was done."""
-        plan = self._plan(path)
+        plan = self._plan(path, now_ns)
         if plan is None:
             return False
         self._carry_out(plan, now_ns)
@@ -304,7 +290,7 @@ class Host:
 
     def die_applying(self, dice: Dice, now_ns: int) -> bool:
         """Be killed in the middle of one commit; return whether there was one."""
-        plans = [plan for path in self.index.pending() if (plan := self._plan(path)) is not None]
+        plans = [plan for path in self.index.pending() if (plan := self._plan(path, now_ns)) is not None]
         if not plans:
             return False
         halves = [plan for plan in plans if plan.step is Step.ATTRIBUTES and _sets_meta(plan)]
@@ -322,15 +308,17 @@ class Host:
             self.tree.set_attributes(node, dice.choice((owners_only, mode_only, meta)), None)
         return True
 
-    def _plan(self, path: RelPath) -> Plan | None:
+    def _plan(self, path: RelPath, now_ns: int) -> Plan | None:
         """Return the plan for a path, if it can be carried out now."""
         if self.intents:
             return None  # nothing is applied before stock was taken
         plan = self.engine.plan(path)
         self.index.commit()
-        if plan is None or not self._is_allowed(plan) or not self._is_at_hand(plan):
+        if plan is None:
+            self.brake.superseded(path)
             return None
-        return plan
+        is_let = self.brake.lets(plan, self.engine.loss(plan), now_ns)
+        return plan if is_let and self._is_allowed(plan) and self._is_at_hand(plan) else None
 
     def _is_at_hand(self, plan: Plan) -> bool:
         """Return whether the content is to be had, and there is room for it."""
@@ -359,6 +347,7 @@ class Host:
 
     def _carry_out(self, plan: Plan, now_ns: int) -> Observation | None:
         path = plan.path
+        self.brake.carried_out(plan, self.engine.loss(plan), now_ns)
         old = self.tree.nodes.get(path)
         if plan.step is Step.ATTRIBUTES:
             assert old is not None

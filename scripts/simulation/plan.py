@@ -54,6 +54,8 @@ class Act(enum.Enum):
     ADOPT = "adopt"
     JOIN = "join"
     LEAVE = "leave"
+    APPROVE = "approve"
+    REJECT = "reject"
 
 
 class Action(msgspec.Struct, frozen=True, array_like=True):
@@ -75,7 +77,8 @@ class Action(msgspec.Struct, frozen=True, array_like=True):
 class Setup(msgspec.Struct, frozen=True, array_like=True):
     """What a run begins with. `late` members join in its course; `extra` is what becomes of their own files.
 
-    `private`: the last member is left out of a directory. `paths` are those that programs work at, none for all.
+    `private`: the last member is left out of a directory. `paths` are those that programs work at, none for all. `brake`: members
+    may not take away a great part of the tree in one go.
     """
 
     count: int
@@ -86,6 +89,7 @@ class Setup(msgspec.Struct, frozen=True, array_like=True):
     extra: str = "add"
     private: bool = False
     paths: tuple[int, ...] = ()
+    brake: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True, array_like=True):
@@ -128,6 +132,8 @@ DISTURBANCES: dict[Act, int] = {
     Act.ADOPT: 15,
     Act.JOIN: 8,
     Act.LEAVE: 2,
+    Act.APPROVE: 4,
+    Act.REJECT: 4,
 }
 TOGETHER = (
     (Act.REPEAT,),
@@ -139,6 +145,7 @@ TOGETHER = (
     (Act.RULES, Act.ADOPT),
     (Act.JOIN, Act.ADOPT),
     (Act.LEAVE, Act.ADOPT),
+    (Act.APPROVE, Act.REJECT),
 )
 """Disturbances that belong together; each run has some of them, so that most runs have few."""
 
@@ -193,11 +200,15 @@ def made(seed: int, members: int, steps: int) -> Plan:
         random.choice(("add", "keep")),
         random.random() < 0.25 and count > 2,
         tuple(sorted(random.sample(range(PATHS), random.randint(2, PATHS)))),
+        Act.APPROVE in weights,
     )
     if setup.private:
         # Little else, and by way of others: what is said of one group has to be told from what is said of the other.
         setup = msgspec.structs.replace(setup, paths=tuple(sorted({*setup.paths[:1], *PRIVATE})))
         weights.update({Act.SYNC: 200, Act.CUT: 60})
+    if setup.brake:
+        # What waits has to outlive something.
+        weights.update({Act.CRASH: 40})
     allowed = random.choice((GENTLE, ATTRIBUTES, ATTRIBUTES, MOVES, *(tuple(OPERATIONS),) * 3))
     operations = random.sample(allowed, random.randint(3, len(allowed)))
     acts, chances = list(weights), list(weights.values())

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from csfs.config import settings
 from csfs.config.addresses import Address
 from csfs.config.profiles import PROFILES
-from csfs.config.settings import GroupSettings, MemberSettings, Settings, VolumeSettings
+from csfs.config.settings import BrakeSettings, GroupSettings, MemberSettings, Settings, VolumeSettings
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True).filter(
     lambda name: name != settings.DEFAULT_PATH
@@ -43,7 +43,8 @@ def volume_settings(draw: st.DrawFn, name: str, members: tuple[str, ...]) -> Vol
         draw(st.sampled_from(["", *PROFILES])),
         draw(st.sampled_from(["1d", "90", "1.5h", settings.NEVER])),
     )
-    return VolumeSettings(name, paths, profile, groups, draw(st.booleans()), compare)
+    brake = draw(st.none() | st.builds(BrakeSettings, st.integers(1, 100), st.integers(1, 10_000)))
+    return VolumeSettings(name, paths, profile, groups, draw(st.booleans()), compare, brake)
 
 
 @st.composite

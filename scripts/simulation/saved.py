@@ -1,0 +1,27 @@
+"""A backup of a simulated member."""
+
+from typing import NamedTuple
+
+from csfs.core.paths import RelPath
+from csfs.core.rows import Plan, Waiting
+from csfs.core.versions import Incarnation, Scope
+from scripts.simulation.index import Index
+from scripts.simulation.tree import FakeTree
+
+Cursor = tuple[int, int]
+"""A peer's index id, and the position in it up to which everything that it sent is stored."""
+
+
+class Saved(NamedTuple):
+    """A backup of a whole host."""
+
+    tree: FakeTree
+    rows: Index
+    kept: frozenset[bytes]
+    cursors: dict[str, Cursor]
+    scopes: list[Scope]
+    pulling: bool
+    intents: dict[RelPath, Plan]
+    authors: dict[Incarnation, str]
+    touched: set[RelPath]
+    waiting: dict[RelPath, Waiting]
