@@ -10,7 +10,7 @@ import pytest
 
 from csfs.engine.brake import AT_ONCE_MAX
 from csfs.errors import ExitCode
-from scripts.support.members import Member, replicating, two_members, until
+from scripts.support.members import Member, two_members, until
 from tests.cluster.conftest import expect_calm_logs
 from tests.cluster.test_versions import ran, told
 
@@ -67,7 +67,7 @@ def test_a_mass_delete_waits_survives_a_restart_and_is_let_through(full: Pair) -
 
     beta.kill_daemon()
     beta.start_daemon()
-    replicating(alpha, beta)
+    until(lambda: beta.volume()["state"] == "replicating" and beta.peer()["connected"], "beta replicates again")
     waiting_for_all(beta)
     kept = files(beta)
     assert kept > FILES - AT_ONCE_MAX
