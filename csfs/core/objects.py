@@ -90,11 +90,13 @@ class Observation(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
 
 class Lineage(msgspec.Struct, frozen=True, array_like=True):
-    """Which object is shown (`birth`), and the entries that first held its bytes and first said its meta (R15)."""
+    """Which object is shown (`birth`), the entries that first held its bytes and first said its meta, and what these were made from."""
 
     birth: Dot | None = None
     origin: Dot | None = None
+    parents: tuple[Dot, ...] = ()
     meta_origin: Dot | None = None
+    meta_parents: tuple[Dot, ...] = ()
 
 
 NO_LINEAGE = Lineage()

@@ -19,6 +19,10 @@ Ranks = Mapping[Incarnation, int]
 NONE: Final = "none"
 FALLBACK: Final = ("younger",)
 
+PARENTS_MAX: Final = 8
+RECENT_PARENTS_MAX: Final = 4
+"""What something was made from is for the few changes that cross it on the way; it costs some ten bytes each."""
+
 _LAST: Final = 1 << 30
 
 _content_measures: Final[dict[str, Callable[[ContentEntry], int]]] = {
@@ -106,13 +110,25 @@ def origin_of(entry: ContentEntry | MetaEntry) -> Dot:
     return entry.origin or entry.dot
 
 
+def parents_with(parents: tuple[Dot, ...], last: Dot | None) -> tuple[Dot, ...]:
+    """Return what something was made from whose last source is `last`, which had these.
+
+    Of many, the last few stay, and the last one of each incarnation: it is what others may have who have heard nothing since.
+    """
+    if last is None:
+        return parents
+    chain = [*(dot for dot in parents if dot != last), last]
+    latest = {dot.incarnation: dot for dot in chain}
+    stay = {*chain[-RECENT_PARENTS_MAX:], *latest.values()}
+    return tuple(dot for dot in chain if dot in stay)[-PARENTS_MAX:]
+
+
 def _contenders(entries: Sequence[ContentEntry]) -> Sequence[ContentEntry]:
     """Return what a policy has to choose from: not what loses whatever the policy is."""
     living = [entry for entry in entries if entry.value.kind is not Kind.ABSENT] or entries
     # Whoever asks has found out whether the directory has live children; here it is an empty one.
     objects = [entry for entry in living if entry.value.kind is not Kind.DIRECTORY] or living
-    made_from = {(entry.parent, origin_of(entry)) for entry in objects if entry.parent is not None}
-    beaten = {parent for parent, origin in made_from if parent != origin}
+    beaten = {parent for entry in objects for parent in entry.parents if parent != origin_of(entry)}
     unbeaten = [entry for entry in objects if origin_of(entry) not in beaten]
     return unbeaten or objects
 

@@ -28,11 +28,11 @@ class ContentEntry(msgspec.Struct, frozen=True, array_like=True):
     """The content half at one version.
 
     `snapshot` is the meta it was observed with (None for a tombstone of something never seen). `birth` is the object's id: the
-    dot of the entry that created it. `parent` is the dot of the bytes it was made from. `moves` say where objects went that this
-    entry, or one that it replaced, took away from the path, the last ones last. `write` is shared by all names of one inode that
-    one write changed (R17). `origin` is the dot of the entry that first held these bytes, None for this one (R6). `overruled` are
-    entries that a policy had decided against when this one replaced them: a member that shows one of them keeps it. `carried`:
-    the object was moved here as it was, so that this is nobody's edit.
+    dot of the entry that created it. `parents` are the dots of bytes that it was made from. `moves` say where objects went that
+    this entry, or one that it replaced, took away from the path. The last ones are last in both. `write` is shared by all names of
+    one inode that one write changed (R17). `origin` is the dot of the entry that first held these bytes, None for this one (R6).
+    `overruled` are entries that a policy had decided against when this one replaced them: a member that shows one of them keeps
+    it. `carried`: the object was moved here as it was, so that this is nobody's edit (R15).
     """
 
     dot: Dot
@@ -40,7 +40,7 @@ class ContentEntry(msgspec.Struct, frozen=True, array_like=True):
     value: Content
     snapshot: Meta | None = None
     birth: Dot | None = None
-    parent: Dot | None = None
+    parents: tuple[Dot, ...] = ()
     moves: tuple[Move, ...] = ()
     write: Dot | None = None
     origin: Dot | None = None
@@ -51,8 +51,8 @@ class ContentEntry(msgspec.Struct, frozen=True, array_like=True):
 class MetaEntry(msgspec.Struct, frozen=True, array_like=True):
     """The meta half at one version; `kind` and `hash` name the object that its privileges are for (R5).
 
-    `birth` is the object's id. `parent` is the dot of the meta it was made from; `origin` the dot of the entry that first said this,
-    where the object was moved here as it was (R15).
+    `birth` is the object's id. `parents` are the dots of metas that it was made from, `origin` that of the entry that first said
+    this, None for this one. `carried`: the object was moved here as it was, so that this is nobody's edit (R15).
     """
 
     dot: Dot
@@ -61,8 +61,9 @@ class MetaEntry(msgspec.Struct, frozen=True, array_like=True):
     kind: Kind
     hash: bytes = b""
     birth: Dot | None = None
-    parent: Dot | None = None
+    parents: tuple[Dot, ...] = ()
     origin: Dot | None = None
+    carried: bool = False
 
 
 E = TypeVar("E", ContentEntry, MetaEntry)

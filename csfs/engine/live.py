@@ -215,16 +215,17 @@ def applied_as(
 def lineage_of(record: Record, content_dot: Dot | None, meta_dot: Dot | None, before: Applied) -> Lineage:
     """Return the lineage of what these entries make of a path; what is known no more, and stays, is as it was `before`."""
     content, meta = content_entry(record, content_dot), meta_entry(record, meta_dot)
-    birth, origin, meta_origin = None, None, None
+    old = before.lineage
+    made, said = old, old
     if content is not None:
-        birth, origin = content.birth, policies.origin_of(content)
-    elif content_dot == before.content_dot:
-        birth, origin = before.lineage.birth, before.lineage.origin
+        made = Lineage(content.birth, policies.origin_of(content), content.parents)
+    elif content_dot != before.content_dot:
+        made = NO_LINEAGE
     if meta is not None:
-        meta_origin = policies.origin_of(meta)
-    elif meta_dot == before.meta_dot:
-        meta_origin = before.lineage.meta_origin
-    return Lineage(birth, origin, meta_origin)
+        said = Lineage(meta_origin=policies.origin_of(meta), meta_parents=meta.parents)
+    elif meta_dot != before.meta_dot:
+        said = NO_LINEAGE
+    return Lineage(made.birth, made.origin, made.parents, said.meta_origin, said.meta_parents)
 
 
 def meta_entry(record: Record, dot: Dot | None) -> MetaEntry | None:

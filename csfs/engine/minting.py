@@ -5,7 +5,7 @@ import msgspec
 from csfs.core import versions
 from csfs.core.objects import Applied, Content, Kind, Meta, Observation, Xattrs
 from csfs.core.paths import RelPath, parent_of
-from csfs.core.policies import origin_of
+from csfs.core.policies import origin_of, parents_with
 from csfs.core.privileges import has_privileges
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Move, Record, halves_joined
 from csfs.core.versions import Dot, Hlc, Incarnation, Vector
@@ -124,7 +124,7 @@ class Minting(Moving):
         applied = row.applied
         is_waiting = row.pending and circumstances.adopting
         moved_here = self._moved_here(observation, circumstances)
-        moved_away = self._moved_away(path, applied, observation, circumstances, group)
+        moved_away = self._moved_away(path, applied, circumstances, group)
         if change.content and (moved_here is not None or moved_away is not None):
             change = msgspec.structs.replace(change, object=True)
         represented = moved_here or applied
@@ -194,14 +194,14 @@ class Minting(Moving):
         applied, moved = sight.row.applied, sight.moved_here
         content, meta = sight.values
         before, lineage = applied.observation, applied.lineage
-        birth, parent = lineage.birth, lineage.origin or applied.content_dot
+        birth, origin, parents = lineage.birth, lineage.origin or applied.content_dot, lineage.parents
         same_bytes = before is not None and _is_same_object(before, content)
         if content.kind is Kind.ABSENT:
             meta = applied.meta or (meta_of(before) if before is not None else None)
             same_bytes = False
         elif moved is not None and moved.observation is not None:
             same_bytes = moved.lineage.origin is not None and holds(moved.observation, content)
-            birth, parent = moved.lineage.birth or dot, moved.lineage.origin or parent
+            birth, origin, parents = moved.lineage.birth or dot, moved.lineage.origin or origin, moved.lineage.parents
         elif sight.change.object:
             birth = self._rewritten_here(sight.circumstances, before, content) or dot
         return ContentEntry(
@@ -210,9 +210,9 @@ class Minting(Moving):
             content,
             meta,
             birth,
-            parent,
+            parents if same_bytes else parents_with(parents, origin),
             moves_after(sight.row, self._incarnation, None if content.kind is Kind.ABSENT else birth, sight.moved_away),
-            origin=parent if same_bytes else None,
+            origin=origin if same_bytes else None,
             overruled=_overruled(sight.row, content, self._incarnation),
             carried=moved is not None and same_bytes,
         )
@@ -238,22 +238,23 @@ class Minting(Moving):
 
     def _mint_meta(self, sight: _Sight, meta: Meta) -> None:
         dot = self._mint(sight.group.scope, sight.record)
-        found = sight.observation
-        kind, content_hash = (found.kind, found.hash) if found is not None else (Kind.ABSENT, b"")
         seen = versions.with_dot(sight.meta[1], dot)
-        entry = MetaEntry(dot, sight.hlc, meta, kind, content_hash, *self._meta_lineage(sight, meta))
-        joined = halves_joined(sight.record.meta, Half((entry,), seen))
+        joined = halves_joined(sight.record.meta, Half((self._meta_entry(sight, dot, meta),), seen))
         sight.record = Record(sight.record.content, joined, sight.record.time)
         sight.meta = (dot, seen)
 
-    def _meta_lineage(self, sight: _Sight, meta: Meta) -> tuple[Dot | None, Dot | None, Dot | None]:
-        """Return the object that this is the meta of, what it was made from, and, if it came along with a move, who first said it."""
-        before, moved = sight.row.applied, sight.moved_here
+    def _meta_entry(self, sight: _Sight, dot: Dot, meta: Meta) -> MetaEntry:
+        found, before, moved = sight.observation, sight.row.applied, sight.moved_here
+        kind, content_hash = (found.kind, found.hash) if found is not None else (Kind.ABSENT, b"")
         birth = lineage_of(sight.record, sight.content[0], None, before).birth
-        if moved is None or moved.observation is None:
-            return birth, before.lineage.meta_origin, None
-        same = is_same_meta(moved.meta or meta_of(moved.observation), meta)
-        return birth, moved.lineage.meta_origin, moved.lineage.meta_origin if same else None
+        shown = moved.observation if moved is not None else None
+        if moved is None or shown is None:
+            parents = parents_with(before.lineage.meta_parents, before.lineage.meta_origin)
+            return MetaEntry(dot, sight.hlc, meta, kind, content_hash, birth, parents)
+        origin, parents = moved.lineage.meta_origin, moved.lineage.meta_parents
+        if origin is not None and is_same_meta(moved.meta or meta_of(shown), meta):
+            return MetaEntry(dot, sight.hlc, meta, kind, content_hash, birth, parents, origin, carried=True)
+        return MetaEntry(dot, sight.hlc, meta, kind, content_hash, birth, parents_with(parents, origin))
 
     def _time_changed(self, sight: _Sight, mtime_ns: int) -> None:
         register = sight.record.time

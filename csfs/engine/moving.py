@@ -22,7 +22,8 @@ MOVES_MAX: Final = 16
 class Circumstances(msgspec.Struct, frozen=True):
     """What is known of a change beyond what the disk shows. `adopting`: it may be something known that was applied.
 
-    `moved_from`, `moved_to`: a rename put there what is found here, and took away what was shown here.
+    `moved_from`: a rename put there what is found here. `moved_to`: another one took away what was shown here; it is there if
+    something else is found here.
     """
 
     now_ns: int
@@ -68,26 +69,14 @@ class Moving(State):
             del self._left[next(iter(self._left))]
 
     def _moved_away(
-        self,
-        path: RelPath,
-        applied: Applied,
-        observation: Observation | None,
-        circumstances: Circumstances,
-        group: GroupRules,
+        self, path: RelPath, applied: Applied, circumstances: Circumstances, group: GroupRules
     ) -> Move | None:
-        """Return where the object that was shown here went, None if nowhere in this group.
-
-        What was put in its place is another object only if the old one is where it went: an editor that takes the old file away
-        under another name, and then removes it, has not moved it.
-        """
+        """Return where the object that was shown here went, None if nowhere in this group."""
         target, birth = circumstances.moved_to, applied.lineage.birth
         if target is None or birth is None or target == path or applied.observation is None:
             return None
-        there, row = self._followed(target), self._index.row(target)
-        if there is None or there.scope != group.scope:
-            return None
-        is_there = row is not None and row.applied.observation is not None
-        return Move(birth, target) if is_there or observation is None else None
+        there = self._followed(target)
+        return Move(birth, target) if there is not None and there.scope == group.scope else None
 
 
 def moves_after(row: Row, incarnation: Incarnation, birth: Dot | None, moved: Move | None) -> tuple[Move, ...]:

@@ -2,8 +2,11 @@
 
 from csfs.core import versions
 from csfs.core.objects import Applied, Kind, Meta, Observation
-from csfs.core.paths import ROOT, RelPath, parent_of
-from csfs.engine.live import ABSENT, Live, applied_as, difference, holds, lineage_of, stands_for_time
+from csfs.core.paths import ROOT, RelPath, ancestors_of, parent_of
+from csfs.core.policies import origin_of
+from csfs.core.records import ContentEntry
+from csfs.engine.following import is_of, moved_from
+from csfs.engine.live import ABSENT, Live, applied_as, content_entry, difference, holds, lineage_of, stands_for_time
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import GroupRules
 from csfs.engine.state import State, new_row
@@ -41,7 +44,11 @@ class Plans(State):
             step = Step.REMOVE
         if not self._is_possible(path, step, row.applied):
             return None
-        return _cleared(path, row, live) if in_the_way else self._planned(path, step, row, live, group)
+        taken = self._taken_along(row) if step is not Step.ATTRIBUTES else None
+        if taken is not None and live.content.kind is Kind.ABSENT and self._comes_first(path, *taken):
+            return None
+        keep = step is not Step.ATTRIBUTES and (taken is not None or _must_keep(row, live))
+        return _cleared(path, row, keep) if in_the_way else self._planned(path, step, row, live, group, keep=keep)
 
     def applied(self, plan: Plan, observation: Observation | None, *, racy: bool = False) -> tuple[RelPath, ...]:
         """Record that a plan was carried out, and what the disk shows now; return paths that may be planned now."""
@@ -87,7 +94,48 @@ class Plans(State):
             return False
         return True
 
-    def _planned(self, path: RelPath, step: Step, row: Row, live: Live, group: GroupRules) -> Plan:
+    def _taken_along(self, row: Row) -> tuple[RelPath, ContentEntry | None] | None:
+        """Return where an edit that is shown here followed a move to, and is not shown yet; and its version there (R15).
+
+        That is None if another one took its place before it was ever shown.
+        """
+        applied, seen = row.applied, set[RelPath]()
+        birth, there = applied.lineage.birth, row
+        if (
+            birth is None
+            or not row.record.content.entries
+            or content_entry(row.record, applied.content_dot) is not None
+        ):
+            return None
+        while (target := moved_from(there).get(birth)) is not None and target not in seen:
+            seen.add(target)
+            there = self._index.row(target) or there
+            for entry in there.record.content.entries:
+                if is_of(entry, birth) and not entry.carried and origin_of(entry) == applied.lineage.origin:
+                    shown = there.applied.observation
+                    return None if shown is not None and holds(shown, entry.value) else (target, entry)
+                if applied.content_dot in entry.overruled:
+                    return target, None
+        return None
+
+    def _comes_first(self, path: RelPath, target: RelPath, entry: ContentEntry | None) -> bool:
+        """Return whether an edit is shown at its new name before it goes from the old one; what can be in the way does not wait."""
+        row, group = self._index.row(target), self._followed(target)
+        if row is None or group is None or not row.pending:
+            return False
+        if self._live(target, row.record, row.applied, group).entry != entry:
+            return False
+        for one in (target, *ancestors_of(target)):
+            found = self._index.row(one)
+            shown = found.applied.observation if found is not None else None
+            if shown is not None and (shown.kind is Kind.DIRECTORY) == (one == target):
+                return False
+            if shown is not None and one != target:
+                break
+        self._followed_by.setdefault(target, set()).add(path)
+        return True
+
+    def _planned(self, path: RelPath, step: Step, row: Row, live: Live, group: GroupRules, *, keep: bool) -> Plan:
         base = row.applied.observation
         return Plan(
             path=path,
@@ -97,7 +145,7 @@ class Plans(State):
             content=live.content,
             meta=live.meta,
             mtime_ns=live.mtime_ns,
-            keep=step is not Step.ATTRIBUTES and _must_keep(row, live),
+            keep=keep,
             content_dot=live.content_dot,
             content_seen=self._context(row, live, group),
             meta_dot=live.meta_dot,
@@ -131,7 +179,7 @@ def _is_in_the_way(shown: Observation | None, live: Live) -> bool:
     return shown is not None and (shown.kind is Kind.DIRECTORY) != (live.content.kind is Kind.DIRECTORY)
 
 
-def _cleared(path: RelPath, row: Row, live: Live) -> Plan:
+def _cleared(path: RelPath, row: Row, keep: bool) -> Plan:
     """Return what makes room for what is live. Nothing new is applied by that: the context stays what it was (R3)."""
     base, applied = row.applied.observation, row.applied
     assert base is not None, "nothing is in the way"
@@ -143,7 +191,7 @@ def _cleared(path: RelPath, row: Row, live: Live) -> Plan:
         content=ABSENT,
         meta=None,
         mtime_ns=None,
-        keep=_must_keep(row, live),
+        keep=keep,
         content_dot=None,
         content_seen=applied.content_seen,
         meta_dot=None,

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from csfs.core import versions
-from csfs.core.paths import ROOT, RelPath, ancestors_of, checked
+from csfs.core.paths import RelPath, checked
 from csfs.core.records import Record, halves_joined, times_joined
 from csfs.core.versions import Dot, Hlc, Scope, Vector
-from csfs.engine.live import is_live, is_plain_directory
+from csfs.engine.live import is_live
 from csfs.engine.ports import Received
 from csfs.engine.rules import GroupRules, may_send
 from csfs.engine.state import State, new_row
@@ -84,22 +84,6 @@ class Remote(State):
         latest = max((hlc for update in updates for hlc in _clocks(update) if hlc <= limit), default=clock)
         if latest > clock:
             self._index.set_clock(Hlc(latest))
-
-    def _turn_ancestors(self, turned: dict[RelPath, bool], touched: dict[RelPath, None]) -> None:
-        """Directories live with what is below them: have those planned that this alone makes come or go (R16)."""
-        settled: set[RelPath] = set()
-        for path, live in turned.items():
-            for directory in ancestors_of(path):
-                if directory in settled or directory == ROOT:
-                    break
-                settled.add(directory)
-                row = self._index.row(directory)
-                if row is not None and is_plain_directory(row.record):
-                    break
-                if row is not None:
-                    self._set_pending(directory, row)
-                if row is not None or live:
-                    touched[directory] = None
 
     def _learn(self, scope: Scope, mark: Vector, refused: list[tuple[bytes, str]]) -> None:
         try:

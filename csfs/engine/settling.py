@@ -9,7 +9,7 @@ import msgspec
 from csfs.core import versions
 from csfs.core.objects import Applied, Content, Kind, Meta
 from csfs.core.paths import ROOT, RelPath, ancestors_of
-from csfs.core.policies import origin_of
+from csfs.core.policies import origin_of, parents_with
 from csfs.core.privileges import without_privileges
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Record
 from csfs.core.versions import Dot, Hlc
@@ -25,6 +25,7 @@ from csfs.engine.live import (
     shown_mtime_ns,
 )
 from csfs.engine.minting import OVERRULED_MAX
+from csfs.engine.moving import merged_moves
 from csfs.engine.ports import Row
 from csfs.engine.rules import GroupRules
 from csfs.engine.state import State, new_row
@@ -127,7 +128,12 @@ def _entry(dot: Dot, hlc: Hlc, row: Row, live: Live, content: Content, snapshot:
         content,
         snapshot,
         birth,
-        origin_of(before) if before is not None else None,
+        same.parents
+        if same is not None
+        else parents_with(before.parents, origin_of(before))
+        if before is not None
+        else (),
+        merged_moves(list(entries), birth),
         origin=origin_of(same) if same is not None else None,
         overruled=_overruled(entries, live, content),
     )

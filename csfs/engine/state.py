@@ -7,7 +7,7 @@ import msgspec
 
 from csfs.core import versions
 from csfs.core.objects import Applied, Kind
-from csfs.core.paths import RelPath, ancestors_of
+from csfs.core.paths import ROOT, RelPath, ancestors_of
 from csfs.core.policies import Ranks
 from csfs.core.records import NOTHING_KNOWN, Record
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope, Vector
@@ -52,9 +52,13 @@ class State:
         """By directory that is not shown yet, the paths that were planned and wait for it."""
         self._emptying: set[RelPath] = set()
         """Directories that go once nothing is shown below them."""
+        self._followed_by: dict[RelPath, set[RelPath]] = {}
+        """By path that an edit followed a move to, those that go once it is shown there."""
         self._woken: dict[RelPath, None] = {}
         self._told: dict[str, dict[Scope, Vector]] = {}
         """By peer, the marks that it was sent on this connection."""
+        self._ahead: dict[RelPath, set[RelPath]] = {}
+        """By path, those from which an edit would follow a move if the object were there, which may be on its way."""
         self._left: dict[RelPath, Applied] = {}
         """By path, what was shown before what is shown now."""
         self._tainted: set[tuple[str, Scope]] = set()
@@ -151,6 +155,8 @@ class State:
             ),
         )
         self._wake_waiting(path, row.applied, applied)
+        if path in self._followed_by:
+            self._wake_followed(path)
 
     def _store_applied(self, path: RelPath, row: Row, applied: Applied, *, pending: bool) -> None:
         self._index.put(path, msgspec.structs.replace(row, applied=applied, pending=pending))
@@ -174,17 +180,39 @@ class State:
     def _context(self, row: Row, live: Live, group: GroupRules) -> Vector:
         return context_of(row.record.content, live, row.applied, group.policy)
 
+    def _turn_ancestors(self, turned: Mapping[RelPath, bool], touched: dict[RelPath, None]) -> None:
+        """Directories live with what is below them: have those planned that this alone makes come or go (R16)."""
+        settled: set[RelPath] = set()
+        for path, live in turned.items():
+            for directory in ancestors_of(path):
+                if directory in settled or directory == ROOT:
+                    break
+                settled.add(directory)
+                row = self._index.row(directory)
+                if row is not None and is_plain_directory(row.record):
+                    break
+                if row is not None:
+                    self._set_pending(directory, row)
+                if row is not None or live:
+                    touched[directory] = None
+
     def _set_pending(self, path: RelPath, row: Row) -> None:
         if not row.pending:
             self._index.put(path, msgspec.structs.replace(row, pending=True))
 
     def _wake_waiting(self, path: RelPath, before: Applied, after: Applied) -> None:
         """What is shown has changed, by a plan or by somebody else: have those planned that waited for it."""
+        if path in self._followed_by and after.observation != before.observation:
+            self._wake_followed(path)
         if after.observation is None:
             if before.observation is not None:
                 self._wake_emptying(path)
         elif after.observation.kind is Kind.DIRECTORY and path in self._waiting:
             self._woken.update(dict.fromkeys(sorted(self._waiting.pop(path))))
+
+    def _wake_followed(self, path: RelPath) -> None:
+        """An edit that followed a move to this path is shown, or will not be: what shows it elsewhere may go."""
+        self._woken.update(dict.fromkeys(sorted(self._followed_by.pop(path))))
 
     def _wake_emptying(self, path: RelPath) -> None:
         """Something is no longer shown: the nearest directory that waits to be empty may go now."""

@@ -13,6 +13,7 @@ ENTRIES_MAX: Final = 64
 INCARNATIONS_MAX: Final = 4_096
 OVERRULED_MAX: Final = 64
 MOVES_MAX: Final = 64
+PARENTS_MAX: Final = 64
 TARGET_SIZE_MAX: Final = 4_095
 """PATH_MAX without its NUL: symlink(2)."""
 HASH_SIZE: Final = 32
@@ -48,7 +49,8 @@ def check_update(update: Update) -> None:
         for meta in update.meta.entries:
             _check_clock(meta.hlc)
             _check_meta(meta.value)
-            for dot in (meta.birth, meta.parent, meta.origin):
+            _require(len(meta.parents) <= PARENTS_MAX, f"made from more than {PARENTS_MAX} metas")
+            for dot in (meta.birth, *meta.parents, meta.origin):
                 _check_dot(dot)
             _require(not meta.hash or len(meta.hash) == HASH_SIZE, "a hash of another size")
     if update.time is not None:
@@ -102,7 +104,8 @@ def _check_content_entry(entry: ContentEntry, path: bytes) -> None:
         _require(entry.value.kind is Kind.DIRECTORY, "the volume's root is a directory")
     if entry.snapshot is not None:
         _check_meta(entry.snapshot)
-    for dot in (entry.birth, entry.parent, entry.write, entry.origin):
+    _require(len(entry.parents) <= PARENTS_MAX, f"made from more than {PARENTS_MAX} contents")
+    for dot in (entry.birth, *entry.parents, entry.write, entry.origin):
         _check_dot(dot)
     _check_moves(entry.moves)
     _require(len(entry.overruled) <= OVERRULED_MAX, f"more than {OVERRULED_MAX} overruled entries")

@@ -15,6 +15,7 @@ from csfs.core.records import Record
 from csfs.core.versions import Dot, Scope
 from csfs.engine.brake import Weighing
 from csfs.engine.exchange import Exchange
+from csfs.engine.following import Following
 from csfs.engine.local import Local
 from csfs.engine.plans import Plans
 from csfs.engine.ports import Conflict, Row
@@ -24,7 +25,7 @@ from csfs.engine.rules import Rules as Rules
 from csfs.engine.settling import Settling
 
 
-class VolumeEngine(Local, Remote, Settling, Plans, Weighing, Exchange):
+class VolumeEngine(Local, Remote, Following, Settling, Plans, Weighing, Exchange):
     """One volume on one member as a state machine; the caller's transactions make its steps stand or fall together."""
 
     def conflicts(self, paths: Iterable[RelPath]) -> Iterator[Conflict]:

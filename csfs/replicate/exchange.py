@@ -158,6 +158,12 @@ class PeerSession:
                 with volume.index.transaction():
                     volume.engine.reconsider(volume.index.rows.contested())
             volume.engine.greeted(self._peer)
+            # What waited for the object's new name when this member stopped, or for word whose version it is.
+            with volume.index.transaction():
+                contested = volume.index.rows.contested()
+                followed = volume.engine.follow(contested, time.time_ns(), worker.observer.is_unseen)
+            if followed:
+                volume.changed.notify()
             resumed = theirs.cursor_index == volume.index.ledger.index_id
             exchange = Exchange(
                 self._peer,
@@ -287,7 +293,8 @@ class PeerSession:
         return worker
 
     async def _received_records(self, message: Records) -> None:
-        volume = self._worker(message.volume).volume
+        worker = self._worker(message.volume)
+        volume = worker.volume
         theirs = self._theirs[message.volume]
         exchange = volume.exchanges[self._peer]
         for content_hash, data in message.contents:
@@ -298,6 +305,8 @@ class PeerSession:
         with volume.index.transaction():
             mark = None if message.scope in exchange.refused else message.mark
             received = volume.engine.receive(self._peer, message.scope, message.updates, mark, time.time_ns())
+            followed = volume.engine.follow(received.touched, time.time_ns(), worker.observer.is_unseen)
+            touched = {*received.touched, *followed}
             if received.refused:
                 exchange.refused.add(message.scope)
             # What was refused, by rules that are about to change perhaps, is to be sent again on the next link.
@@ -312,8 +321,8 @@ class PeerSession:
             self._now_knows(exchange, message.scope, message.mark)
             if not theirs.pulling and message.scope not in exchange.refused:
                 volume.heard(message.scope)
-        exchange.arrives(message.position or exchange.received, set(received.touched))
-        volume.apply_soon(received.touched)
+        exchange.arrives(message.position or exchange.received, touched)
+        volume.apply_soon(touched)
         if volume.index.rows.position() != position:
             volume.changed.notify()
         exchange.received = message.position or exchange.received

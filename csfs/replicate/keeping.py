@@ -12,6 +12,7 @@ from csfs.core.rows import Plan, Row, Step
 from csfs.engine.live import content_of, holds, is_same_meta, meta_of
 from csfs.index.ledger import Cause, KeptVersion
 from csfs.replicate.gate import kept_name
+from csfs.replicate.looking import look_at_kept
 from csfs.replicate.volume import Volume
 
 KEPT_ROWS_MAX = 100_000
@@ -119,6 +120,18 @@ def note_local(volume: Volume, path: RelPath, applied: Applied, found: Observati
             volume.member,
         )
         volume.index.ledger.add_kept(version)
+
+
+async def keep_written(volume: Volume, name: bytes, path: RelPath) -> None:
+    """Keep for good what somebody has written to a version after it was displaced."""
+    look = await volume.with_root(look_at_kept, name)
+    if look is not None:
+        applied = Applied(observation=look)
+        version = KeptVersion(
+            name, path, time.time_ns(), look.size, look.hash, True, applied, Cause.WRITTEN, volume.member
+        )
+        with volume.index.transaction():
+            volume.index.ledger.add_kept(version)
 
 
 def _may_note(volume: Volume) -> bool:

@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from csfs.core.objects import Observation
+from csfs.core.objects import Kind, Observation
 from csfs.core.paths import RelPath
 from csfs.errors import CsfsError
-from csfs.replicate.volume import Root
+from csfs.replicate.volume import Root, Volume
 from csfs.store.scanning import scan
 from csfs.store.tree import Look
 from csfs.wire.control import KEPT
@@ -41,6 +41,14 @@ class Reason:
             self.compared and later.compared,
         )
 
+    def confirmed(self, before: Observation, there: object) -> "Reason":
+        """Return the reason without a move of what was shown `before`, unless that is what is `there`.
+
+        An editor that renames the old file, makes a new one in its place and removes the old one has saved a file.
+        """
+        is_there = isinstance(there, Observation) and there.stamp.inode == before.stamp.inode
+        return self if is_there else replace(self, moved_to=None)
+
 
 NO_REASON = Reason()
 """Something may have changed, and nobody says what."""
@@ -66,6 +74,20 @@ def look_at_kept(root: Root, name: bytes) -> Observation | None:
     except (OSError, CsfsError) as error:
         log.warning("kept version %r not read: %s", name, error)
         return None
+
+
+def remember_content(volume: Volume, look: Look) -> None:
+    """Have the content of a file that was looked at at hand, for those who ask for it and for the message that tells of it."""
+    observation = look.observation
+    if observation.kind is not Kind.FILE:
+        return
+    if look.table:
+        volume.index.ledger.add_table(observation.hash, look.table)
+    # A content that some path shows already need not travel: the peers find it by its hash.
+    if volume.index.rows.paths_with_hash(observation.hash):
+        volume.travelled.add(observation.hash)
+    elif look.content:
+        volume.contents.put(observation.hash, look.content)
 
 
 def paths_below(root: Root, directory: RelPath) -> list[RelPath]:

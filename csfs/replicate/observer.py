@@ -12,14 +12,13 @@ from collections.abc import Sequence
 import trio
 
 from csfs.core.changes import Change, ChangeKind
-from csfs.core.objects import Applied, Kind, Observation
-from csfs.core.paths import RelPath, depth_of, parent_of, shown
+from csfs.core.objects import Kind, Observation
+from csfs.core.paths import RelPath, depth_of, is_below, parent_of, shown
 from csfs.core.rows import Row
 from csfs.errors import CsfsError
-from csfs.index.ledger import Cause, KeptVersion
 from csfs.replicate.directories import Directories
-from csfs.replicate.keeping import note_local
-from csfs.replicate.looking import NO_REASON, Reason, look_at, look_at_kept, paths_below
+from csfs.replicate.keeping import keep_written, note_local
+from csfs.replicate.looking import NO_REASON, Reason, look_at, paths_below, remember_content
 from csfs.replicate.signals import Signal
 from csfs.replicate.volume import Volume
 from csfs.store.tree import Look
@@ -47,8 +46,8 @@ class Observer:
         self._since: dict[RelPath, int] = {}
         """The oldest row that wants each path looked at, ascending; while a path is looked at, too."""
         self._taking = 0
-        self._under_way = 0
-        """How many paths are being looked at."""
+        self._under_way: set[RelPath] = set()
+        """Paths that are being looked at."""
         self._tries: dict[RelPath, int] = {}
         """How often in a row a path could not be read."""
         self._spreading: list[tuple[RelPath, RelPath, int]] = []
@@ -107,9 +106,10 @@ class Observer:
                 self.look(path, Reason(False))
                 self._look_new(target or path)
             case ChangeKind.RENAME | ChangeKind.EXCHANGE if target is not None:
-                self._moved(path, target)
+                there, back = self._looks.get(path), self._looks.get(target)
+                self._moved(path, target, there)
                 if change.kind is ChangeKind.EXCHANGE:
-                    self._moved(target, path)
+                    self._moved(target, path, back)
             case ChangeKind.COMPARE:
                 self.compare_wanted.add(path)
                 self._volume.comparison.notify()
@@ -122,14 +122,18 @@ class Observer:
         self.look(path, Reason(content=True))
         self._directories.mark(parent_of(path), local=True)
 
-    def _moved(self, source: RelPath, target: RelPath) -> None:
-        # What was written before the move, and not looked at yet, is to be read where it is now.
-        written = self._looks.get(source)
-        self.look(target, Reason(written is not None and written.content is True, moved_from=source))
-        self.look(source, Reason(False, moved_to=target))
+    def _moved(self, source: RelPath, target: RelPath, written: Reason | None) -> None:
+        """Something was moved; `written`: why it was to be looked at where it was before. It is to be read where it is now."""
+        # What was moved before, and not looked at yet, is known by the name that it had first.
+        first = written.moved_from if written is not None and written.moved_from is not None else source
+        is_back = first == target
+        is_written = written is not None and written.content is True
+        self.look(target, Reason(is_written, moved_from=None if is_back else first))
+        for path in {source, first} - {target}:
+            self.look(path, Reason(False, moved_to=target))
         self._spreading.append((source, target, self._taking))
-        for path in (source, target):
-            self._directories.mark(parent_of(path), local=True)
+        self._directories.mark(parent_of(source), local=True)
+        self._directories.mark(parent_of(target), local=True)
 
     def look(self, path: RelPath, reason: Reason = NO_REASON) -> None:
         """Have a path looked at."""
@@ -147,7 +151,12 @@ class Observer:
     @property
     def looks(self) -> int:
         """How many paths wait to be looked at, or are being looked at."""
-        return len(self._looks) + self._under_way
+        return len(self._looks) + len(self._under_way)
+
+    def is_unseen(self, path: RelPath) -> bool:
+        """Whether somebody here has changed what is at a path, and nobody has looked at it yet."""
+        spreading = any(is_below(path, one) for *moved, _ in self._spreading for one in moved)
+        return spreading or path in self._looks or path in self._under_way
 
     @property
     def idle(self) -> bool:
@@ -186,7 +195,7 @@ class Observer:
             return
         previous = [self._previous(path, reason) for path, reason in batch]
         shown_before = [self._shown_at(path) for path, _ in batch]
-        self._under_way = len(batch)
+        self._under_way = {path for path, _ in batch}
         try:
             found = await self._volume.with_root(look_at, batch, previous, inline=self._is_little(batch))
         except trio.ClosedResourceError:
@@ -194,21 +203,14 @@ class Observer:
                 self.look(path, reason)
             raise
         finally:
-            self._under_way = 0
+            self._under_way = set()
         self._finish(self._current(found, shown_before))
 
     async def _keep_displaced(self) -> None:
         """What was written to a version after it was displaced is somebody's work: it is kept for good."""
         while self._displaced:
             name, (path, _) = next(iter(self._displaced.items()))
-            look = await self._volume.with_root(look_at_kept, name)
-            if look is not None:
-                applied = Applied(observation=look)
-                version = KeptVersion(
-                    name, path, time.time_ns(), look.size, look.hash, True, applied, Cause.WRITTEN, self._volume.member
-                )
-                with self._volume.index.transaction():
-                    self._volume.index.ledger.add_kept(version)
+            await keep_written(self._volume, name, path)
             self._displaced.pop(name, None)
 
     def _is_little(self, batch: Sequence[tuple[RelPath, Reason]]) -> bool:
@@ -307,16 +309,20 @@ class Observer:
                 self._since.pop(path, None)
         digested = self._oldest_wanted() - 1
         position = volume.index.rows.position()
+        looks = {path: result for path, _, result in found}
         with volume.index.transaction():
             for path, reason, result in found:
                 if isinstance(result, OSError | CsfsError):
                     self._not_seen(path, result)
                 else:
-                    self._observe(path, reason, result)
+                    self._observe(path, self._reason_now(path, reason, result, looks), result)
+            followed = volume.engine.follow(looks, time.time_ns(), self.is_unseen)
             if digested > self.digested and self._journal:
                 volume.index.ledger.set_digested(self._journal, digested)
         self.digested = max(self.digested, digested)
-        volume.apply_soon([*(path for path, _, _ in found if volume.is_pending(path)), *volume.engine.woken()])
+        volume.apply_soon(
+            [*(path for path, _, _ in found if volume.is_pending(path)), *volume.engine.woken(), *followed]
+        )
         if volume.index.rows.position() != position:
             volume.changed.notify()
         volume.progress.notify()
@@ -330,6 +336,20 @@ class Observer:
         oldest += [sequence for _, sequence in self._displaced.values()]
         return min(oldest)
 
+    def _reason_now(
+        self,
+        path: RelPath,
+        reason: Reason,
+        look: Look | None,
+        looks: "dict[RelPath, Look | OSError | CsfsError | None]",
+    ) -> Reason:
+        """Return the reason without a move that came to nothing."""
+        target, before = reason.moved_to, self._shown_at(path)
+        if target is None or look is None or before is None or target in self._looks:
+            return reason
+        there = looks[target] if target in looks else self._shown_at(target)
+        return reason.confirmed(before, there.observation if isinstance(there, Look) else there)
+
     def _observe(self, path: RelPath, reason: Reason, look: Look | None) -> None:
         volume = self._volume
         known = volume.index.rows.row(path)
@@ -342,7 +362,7 @@ class Observer:
         if look is None and known is None:
             return
         if look is not None:
-            self._remember_content(look)
+            remember_content(volume, look)
         changed = volume.engine.observe(
             path,
             look.observation if look is not None else None,
@@ -362,18 +382,6 @@ class Observer:
             self._directories.mark(path, local=True)
         volume.settle_problem(path)
         self._tries.pop(path, None)
-
-    def _remember_content(self, look: Look) -> None:
-        volume, observation = self._volume, look.observation
-        if observation.kind is not Kind.FILE:
-            return
-        if look.table:
-            volume.index.ledger.add_table(observation.hash, look.table)
-        # A content that some path shows already need not travel: the peers find it by its hash.
-        if volume.index.rows.paths_with_hash(observation.hash):
-            volume.travelled.add(observation.hash)
-        elif look.content:
-            volume.contents.put(observation.hash, look.content)
 
     def _not_seen(self, path: RelPath, error: OSError | CsfsError) -> None:
         log.info("%s: %s not read: %s", self._volume.name, shown(path), error)

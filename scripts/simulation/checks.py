@@ -1,10 +1,11 @@
 """What must hold of a healed cluster, whatever happened to it. A check that fails says what it found."""
 
+from collections import Counter
 from itertools import pairwise
 
 from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath, ancestors_of
-from csfs.core.policies import NONE
+from csfs.core.policies import NONE, origin_of
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.host import Host
 from scripts.simulation.plan import Act
@@ -25,6 +26,8 @@ def check(cluster: Cluster) -> None:
     check_limited(cluster)
     check_owners(cluster)
     check_paths(cluster)
+    check_followed(cluster)
+    check_follows(cluster)
     check_quiet(cluster)
 
 
@@ -181,9 +184,57 @@ def check_paths(cluster: Cluster) -> None:
         assert not unmade, f"{host.name} has {sorted(unmade)}, which nobody made"
 
 
+def check_followed(cluster: Cluster) -> int:
+    """What was written into a file under a name that it no longer had is where the file is; return how often that was so.
+
+    Unless the author is gone, or has something else of its own where the file went.
+    """
+    disturbed = cluster.plan.acts() & {Act.RESTORE, Act.JOIN, Act.LEAVE}
+    if cluster.changed_rules or disturbed or NONE in cluster.shape.policy:
+        return 0
+    ledger, count = cluster.ledger, 0
+    for host in cluster.members:
+        live = {path: ledger.objects.get(node.data) for path, node in host.tree.nodes.items() if node.kind is Kind.FILE}
+        for path, one in live.items():
+            if one is None or host.tree.nodes[path].data in ledger.aware:
+                continue
+            names = _names(ledger.travels.get(one, []))
+            author = host.tree.nodes[path].data.partition(b".")[0].decode()
+            now = names[-1] if names else path
+            group = host.rules.group_of(path)
+            if group is None or group != host.rules.group_of(now) or not {author, host.name} <= set(group.members):
+                continue
+            count += now == path and path in names[1:] and (author, path) not in ledger.hands
+            is_left = path in names and now != path and live.get(now) == one and (author, now) not in ledger.hands
+            assert not is_left, f"{host.name} shows {host.tree.nodes[path].data!r} at {path!r}, not at {now!r}"
+    return count
+
+
+def _names(travels: list[tuple[RelPath, RelPath]]) -> list[RelPath]:
+    """Return the names that a file had one after the other; none if it had two at once, or one of them twice."""
+    names = [source for source, _ in travels[:1]]
+    for source, target in travels:
+        if source != names[-1] or target in names:
+            return []
+        names.append(target)
+    return names
+
+
+def check_follows(cluster: Cluster) -> None:
+    """An edit follows no more often than users moved the object: what a move or a follow made never leads on."""
+    lives = 1 + sum(action.act is Act.RESTORE for action in cluster.plan.actions)
+    for host in cluster.hosts:
+        for half in ("content", "meta"):
+            edits = [(edit.object, entry) for edit in host.index.followed if (entry := getattr(edit, half)) is not None]
+            often = Counter((moved, origin_of(entry), entry.value) for moved, entry in edits)
+            for (moved, origin, _), count in often.items():
+                most = cluster.ledger.moves[moved] * lives
+                assert count <= most, f"{host.name}: {origin} followed {count} times, after {most} moves"
+
+
 def check_quiet(cluster: Cluster) -> None:
     """Nobody makes versions by himself, and nobody has anything left to say."""
-    late = cluster.minted() - cluster.minted_by_users
+    late = cluster.minted() - cluster.minted_following() - cluster.minted_by_users
     assert late <= LATE_MINTS_MAX, f"{late} versions were made after the last user's change"
     for link in cluster.links.values():
         if not link.up:

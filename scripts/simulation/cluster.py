@@ -148,6 +148,7 @@ class Cluster:
         for host, peer in ((one, other), (other, one)):
             host.authors.update({dot: name for dot, name in peer.authors.items() if dot not in host.authors})
             host.engine.reconsider(host.index.rows())
+            host.engine.follow(host.index.rows(), self.now(host))
             host.engine.greeted(peer.name)
             host.index.commit()
         self.links[one.number, other.number].greet()
@@ -242,7 +243,7 @@ class Cluster:
             if host.rules.groups != self.shape.compiled(host.name).groups:
                 host.adopt(self.shape.compiled(host.name))
             host.digest(self.now(host))
-        self.minted_by_users = self.minted()
+        self.minted_by_users = self.minted() - self.minted_following()
         for one, other in self.links:
             if one < other:
                 self._greet(self.hosts[one], self.hosts[other])
@@ -272,6 +273,10 @@ class Cluster:
     def minted(self) -> int:
         """Return how many versions all members made, but for what they brought along when they joined."""
         return sum(host.index.minted - host.joining_minted for host in self.hosts)
+
+    def minted_following(self) -> int:
+        """Return how many versions all members made to have edits follow moves."""
+        return sum(host.index.minted_following for host in self.hosts)
 
     @property
     def members(self) -> list[Host]:

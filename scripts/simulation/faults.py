@@ -11,11 +11,11 @@ from unittest.mock import patch
 import msgspec
 
 from csfs.core import policies, versions
-from csfs.core.objects import Applied, Meta, Observation
+from csfs.core.objects import Applied, Kind, Meta, Observation
 from csfs.core.paths import RelPath, parent_of
 from csfs.core.records import ContentEntry, E, Half, MetaEntry
-from csfs.core.versions import Scope, Vector
-from csfs.engine import minting, plans, remote
+from csfs.core.versions import Dot, Scope, Vector
+from csfs.engine import following, minting, plans, remote
 from csfs.engine.brake import Brake, Verdict
 from csfs.engine.live import meta_of
 from csfs.engine.memory import MemoryIndex
@@ -26,6 +26,7 @@ from scripts.simulation import host
 from scripts.simulation.braking import HostBrake
 from scripts.simulation.host import Host
 from scripts.simulation.links import Batch, Link
+from scripts.simulation.noting import NotingEngine
 
 FOUND_WITHIN = 500
 """Runs within which each has to be found."""
@@ -176,6 +177,10 @@ def _nothing_waits(self: HostBrake, *arguments: Any) -> None:
         self.waiting.put(msgspec.structs.replace(waiting, approved=True))
 
 
+def _of_any_object(entry: ContentEntry | MetaEntry, birth: Dot) -> bool:
+    return following.kind_of(entry) is not Kind.ABSENT
+
+
 def _nothing(value: Any) -> Callable[..., Any]:
     return lambda *arguments, **options: value
 
@@ -209,21 +214,27 @@ FAULTS: dict[str, Fault] = {
     "absence-is-a-delete": Fault("what a peer does not speak of is gone", Link, "take_in", _absent_is_deleted),
     "brake-open": Fault("whatever peers take away is carried out", Brake, "verdicts", _all_go),
     "brake-forgotten": Fault("a restart lets through what waits", HostBrake, "restart", _nothing_waits),
+    "follow-without-identity": Fault("edits follow whatever was moved", following, "is_of", _of_any_object),
+    "edit-left-behind": Fault("edits stay where they were made", NotingEngine, "follow", _nothing(())),
     "gate-open": Fault("commits do not look at what is there", Host, "_is_allowed", _any_gate),
 }
 
 SEEDS = {
-    "known-for-applied": 7,
-    "one-knowledge": 324,
-    "knowledge-per-record": 4,
+    "known-for-applied": 4,
+    "one-knowledge": 142,
+    "knowledge-per-record": 3,
     "mark-from-the-start": 3,
-    "sent-before-durable": 257,
-    "raw-observation": 82,
-    "not-carried-along": 117,
-    "half-set-is-a-change": 176,
-    "outcome-forgotten": 18,
-    "overruled-forgotten": 7,
-    "replaced-forgotten": 320,
+    "sent-before-durable": 383,
+    "raw-observation": 14,
+    "not-carried-along": 16,
+    "half-set-is-a-change": 49,
+    "outcome-forgotten": 85,
+    "overruled-forgotten": 9,
+    "replaced-forgotten": 173,
     "privileges-kept": 9,
+    "brake-open": 13,
+    "brake-forgotten": 464,
+    "follow-without-identity": 1,
+    "edit-left-behind": 99,
 }
 """By fault, the run that found it when plans were last made in another way; 0 for the others. For tests, which look there first."""

@@ -5,15 +5,15 @@ from copy import copy
 
 from csfs.core.objects import Kind, Meta, Observation
 from csfs.core.paths import ROOT, RelPath, ancestors_of, depth_of, is_below, parent_of
-from csfs.core.versions import Dot, Incarnation, Scope
+from csfs.core.versions import Incarnation, Scope, covers
 from csfs.engine.plans import is_carried_out
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import Rules, may_send
-from csfs.engine.volume import VolumeEngine
 from scripts.simulation.braking import HostBrake
 from scripts.simulation.dice import Dice
-from scripts.simulation.index import Index
+from scripts.simulation.index import Index, dots_of
 from scripts.simulation.ledger import Ledger
+from scripts.simulation.noting import NotingEngine
 from scripts.simulation.programs import Look, Programs
 from scripts.simulation.saved import Cursor, Saved
 from scripts.simulation.tree import FakeTree
@@ -50,6 +50,7 @@ class Host:
         self.joining_minted = 0
         """Versions made of what was here before this member joined."""
         self.programs.speaks = self._speaks
+        self.programs.is_old = self._is_old
         self.boot()
         self.programs.look(ROOT)
 
@@ -62,6 +63,12 @@ class Host:
         """Return whether the others listen to what is done here at a path."""
         group = self.rules.group_of(path)
         return not self.pulling and group is not None and may_send(group, self.name)
+
+    def _is_old(self, path: RelPath) -> bool:
+        """Return whether what is shown at a path lives on under an old name, for all that this member has taken into account."""
+        row = self.index.row(path)
+        entries = row.record.content.entries if row is not None else ()
+        return row is not None and any(e.moves and covers(row.applied.content_seen, e.dot) for e in entries)
 
     # --------------------------------------------------------------------------------------------- lives and disasters
 
@@ -77,9 +84,10 @@ class Host:
     def start(self) -> None:
         """Start the daemon with these rules."""
         self.index.commit()
-        self.engine = VolumeEngine(
+        self.engine = NotingEngine(
             self.index, self.rules, self.name, self.incarnation, self.authors, pulling=self.pulling
         )
+        self.engine.watched(self.ledger, self.programs)
         scopes = [group.scope for group in self.rules.groups]
         if scopes != self.scopes:
             self.engine.follow_rules()
@@ -189,15 +197,17 @@ class Host:
                 found,
                 now_ns,
                 moved_from=look.moved_from,
-                moved_to=look.moved_to,
+                moved_to=self._moved_to(look, found, known),
                 joining=look.joining,
                 extra=self.extra,
             )
             self._check_made(path, known, look)
+            self._note_made(path)
             if look.joining and known is None and found is not None and not changed:
                 self.held.add(path)
             else:
                 self.held.discard(path)
+        self.engine.follow(looks, now_ns)
         self._settle_directories(now_ns)
         if joining:
             self.joining_minted += self.index.minted - minted
@@ -208,16 +218,26 @@ class Host:
         self.index.commit()
         self.programs.unsettled.clear()
 
+    def _moved_to(self, look: Look, found: Observation | None, known: Row | None) -> RelPath | None:
+        """Return where what was shown went; if something else is found, only if it is there."""
+        before = known.applied.observation if known is not None else None
+        if look.moved_to is None or found is None or before is None:
+            return look.moved_to
+        there = self.tree.stamp(look.moved_to)
+        return look.moved_to if there is not None and there.inode == before.stamp.inode else None
+
     def _check_made(self, path: RelPath, before: Row | None, look: Look) -> None:
         """Nobody but users makes versions: a look at what they did not change finds none."""
         group, after = self.rules.group_of(path), self.index.row(path)
         if group is None or self.name not in group.members:
             return
-        is_same = after is None or (before is not None and _made(before) == _made(after))
-        # What was to stay here alone meets a peer's version of the path only now.
-        is_late = look.joining or path in self.held
+        is_same = after is None or (before is not None and dots_of(before) == dots_of(after))
+        is_late = look.joining or path in self.held  # what was to stay here alone meets a peer's version only now
         assert is_same or is_late or path in self.programs.touched, f"{self.name} made a version of {path!r}"
-        if path in self.programs.touched:
+
+    def _note_made(self, path: RelPath) -> None:
+        """What users changed here is taken into account."""
+        if path in self.programs.touched and self._follows(path):
             self.programs.touched.remove(path)
             self.programs.unsettled.add(path)
 
@@ -265,8 +285,10 @@ class Host:
             if is_carried_out(plan, found):
                 self.engine.applied(plan, found, racy=True)
                 self.programs.marks.setdefault(parent_of(path), False)
-            elif plan.step is Step.ATTRIBUTES:
-                self.engine.interrupted(plan, found)
+            elif plan.step is Step.ATTRIBUTES and not self.engine.interrupted(plan, found) and plan.base is not None:
+                for node in self.tree.nodes.values():
+                    # Somebody moved it, half set as it was, and nobody can tell any more what he meant.
+                    node.unsure = node.unsure or node.inode == plan.base.stamp.inode
         self.intents.clear()
         self.index.commit()
 
@@ -370,12 +392,6 @@ class Host:
     def holds(self, data: bytes) -> bool:
         """Return whether this member has a content on its disk."""
         return data in self.kept or any(node.data == data for node in self.tree.nodes.values())
-
-
-def _made(row: Row) -> set[Dot]:
-    """Return the dots that a record holds."""
-    record = row.record
-    return {entry.dot for entry in record.content.entries} | {entry.dot for entry in record.meta.entries}
 
 
 def _sets_meta(plan: Plan) -> bool:

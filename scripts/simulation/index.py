@@ -1,6 +1,8 @@
 """A member's index in memory."""
 
-from csfs.core.versions import Scope
+from csfs.core.rows import Row
+from csfs.core.versions import Dot, Scope
+from csfs.engine.following import Edit
 from csfs.engine.memory import MemoryIndex
 
 
@@ -9,7 +11,32 @@ class Index(MemoryIndex):
 
     minted = 0
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.followed: list[Edit] = []
+        """Edits that followed moves, as far as that is durable."""
+        self.following: list[Edit] = []
+        self.minted_following = 0
+        """Versions made by that, taken back or not."""
+
+    def commit(self) -> None:
+        """Make everything up to here durable."""
+        super().commit()
+        self.followed += self.following
+        self.following = []
+
+    def rollback(self) -> None:
+        """Take back everything since the last commit."""
+        super().rollback()
+        self.following = []
+
     def next_counter(self, scope: Scope) -> int:
         """Return the next counter of our incarnation."""
         self.minted += 1
         return super().next_counter(scope)
+
+
+def dots_of(row: Row) -> set[Dot]:
+    """Return the dots that a record holds."""
+    record = row.record
+    return {entry.dot for entry in record.content.entries} | {entry.dot for entry in record.meta.entries}

@@ -1,9 +1,11 @@
 """What all users together did: what the checks at the end of a run hold a cluster to."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from csfs.core.paths import RelPath
+from csfs.core.versions import Dot
 
 
 class Grant(NamedTuple):
@@ -34,11 +36,34 @@ class Ledger:
     """By path, what users allowed group and others."""
     secrets: dict[bytes, Grant] = field(default_factory=dict)
     """Contents that were written where group and others could do nothing."""
+    objects: dict[bytes, int] = field(default_factory=dict)
+    """By content, which file it was written into."""
+    travels: dict[int, list[tuple[RelPath, RelPath]]] = field(default_factory=dict)
+    """By file, where users moved it, from where, as it happened."""
+    aware: set[bytes] = field(default_factory=set)
+    """Contents that were written under a name of which it was known that it was an old one."""
+    hands: set[tuple[str, RelPath]] = field(default_factory=set)
+    """At which paths each member's users made something, or moved something to."""
+    moves: Counter[Dot] = field(default_factory=Counter)
+    """How often users moved each object, as members found out."""
     steps: int = 0
 
     def wrote(self, path: RelPath, data: bytes) -> None:
-        """A user wrote a new content."""
+        """A user wrote a new content, into a new file."""
         self.written[data] = path
+        self.objects[data] = len(self.objects)
+
+    def edited(self, before: bytes, after: bytes, *, aware: bool) -> None:
+        """A user wrote the latter into the file that had the former; `aware`: though it was known there that it was moved."""
+        if before in self.objects:
+            self.objects[after] = self.objects[before]
+        if aware or before in self.aware:
+            self.aware.add(after)
+
+    def travelled(self, data: bytes, source: RelPath, target: RelPath) -> None:
+        """A user moved the file with this content."""
+        if data in self.objects:
+            self.travels.setdefault(self.objects[data], []).append((source, target))
 
     def gave(self, path: RelPath, member: str, mode: int) -> None:
         """A user gave something at a path its mode."""
@@ -52,6 +77,10 @@ class Ledger:
             if grant.member != written.member or grant.step >= written.step:
                 bits |= grant.bits
         return bits
+
+    def followed(self, source: RelPath, target: RelPath) -> None:
+        """What was given at one path goes where the object is."""
+        self.modes.setdefault(target, []).extend(self.modes.get(source, ()))
 
     def moved(self, source: RelPath, target: RelPath, *, counts: bool) -> None:
         """What was ever given at one path may be shown at another from now on; `counts`: everywhere."""

@@ -96,6 +96,7 @@ class Link:
         target.cache.update(batch.contents)
         mark = None if out.scope in self.refused else out.mark
         received = target.engine.receive(source.name, out.scope, out.updates, mark, now_ns)
+        target.engine.follow(received.touched, now_ns)
         if received.refused:
             same_rules = [g.scope for g in source.rules.groups] == [g.scope for g in target.rules.groups]
             assert not same_rules, f"{target.name} refused what {source.name} said: {received.refused}"

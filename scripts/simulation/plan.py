@@ -5,6 +5,7 @@ turn (no such file, no such link) is passed over.
 """
 
 import enum
+from collections.abc import Iterator
 from random import Random
 
 import msgspec
@@ -156,6 +157,7 @@ OPERATIONS = {
     "owner": 10,
     "touch": 10,
     "rename": 10,
+    "shift": 5,
     "exchange": 4,
     "remove": 10,
     "directory": 10,
@@ -169,8 +171,25 @@ GENTLE = ("write", "save", "mode", "owner", "touch", "directory", "symlink", "se
 """Operations that take nothing away."""
 ATTRIBUTES = ("write", "save", "mode", "owner", "give", "touch", "secret")
 """Operations that change what a file may, and whose it is."""
-MOVES = ("save", "owner", "rename", "exchange", "remove", "directory", "turn")
+MOVES = ("save", "symlink", "owner", "rename", "exchange", "remove", "directory", "turn")
 """Operations that change what is where."""
+FOLLOWED = (
+    "write",
+    "write",
+    "save",
+    "mode",
+    "touch",
+    "rename",
+    "rename",
+    "rename",
+    "shift",
+    "exchange",
+    "directory",
+    "remove",
+)
+"""Operations of which one moves what another one changes."""
+NEAR = ((0, 1), (0, 1), (3, 4), (0, 1, 3), (0, 2, 3), (2, 3, 6))
+"""Few paths, so that it is the same object."""
 
 OFF = {
     "cloned member, restored without a new boot": "needs link tokens and quarantine (R8)",
@@ -209,13 +228,39 @@ def made(seed: int, members: int, steps: int) -> Plan:
     if setup.brake:
         # What waits has to outlive something.
         weights.update({Act.CRASH: 40})
-    allowed = random.choice((GENTLE, ATTRIBUTES, ATTRIBUTES, MOVES, *(tuple(OPERATIONS),) * 3))
-    operations = random.sample(allowed, random.randint(3, len(allowed)))
+    allowed = random.choice(
+        (GENTLE, ATTRIBUTES, ATTRIBUTES, MOVES, MOVES, FOLLOWED, FOLLOWED, *(tuple(OPERATIONS),) * 3)
+    )
+    operations = random.sample(allowed, random.randint(3, len(allowed))) if allowed is not FOLLOWED else FOLLOWED
     acts, chances = list(weights), list(weights.values())
     names = random.choices(operations, [OPERATIONS[name] for name in operations], k=steps)
     happening = random.choices(acts, chances, k=steps)
+    if allowed is FOLLOWED:
+        setup = msgspec.structs.replace(setup, paths=random.choice(NEAR))
+        return Plan(seed, setup, tuple(_rounds(random, count, happening, random.choices(FOLLOWED, k=steps))))
     actions = [_action(random, act, count, name) for act, name in zip(happening, names, strict=True)]
     return Plan(seed, setup, tuple(actions))
+
+
+def _rounds(random: Random, count: int, happening: list[Act], names: list[str]) -> Iterator[Action]:
+    """Yield rounds: members do things apart from each other, and then hear of them, mostly; now and then something else happens."""
+    other, name = iter(happening), iter(names)
+    left = len(happening)
+    while left > 0:
+        acts = [(Act.PROGRAM, who) for who in range(count) for _ in range(random.randrange(3))]
+        acts += [(Act.DIGEST, who) for who in range(count)]
+        acts += [(act, who) for who in range(count) for act in (Act.CONNECT, Act.SYNC, Act.SYNC)]
+        acts += [(Act.APPLY, who) for who in range(count) for _ in range(2)]
+        acts = [act for act in acts if random.random() < 0.9]
+        if random.random() < 0.5:
+            acts.insert(random.randrange(len(acts) + 1), (next(other), random.randrange(count)))
+        for act, who in acts[:left]:
+            yield msgspec.structs.replace(
+                _action(random, act, count, next(name)),
+                member=who,
+                other=random.choice([o for o in range(count) if o != who]),
+            )
+        left -= len(acts)
 
 
 def _has_receiver(random: Random, weights: dict[Act, int], late: tuple[int, ...], count: int) -> bool:

@@ -28,6 +28,7 @@ class Programs:
     """The programs of one member. The journal is what the mount would have told.
 
     `speaks`: whether what is done at a path counts for the cluster; a member that only receives, or is none yet, is set right.
+    `is_old`: whether this member knows that what it shows at a path was moved away.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Programs:
     now_ns: int = 0
     full: bool = False
     speaks: Callable[[RelPath], bool] = lambda path: True
+    is_old: Callable[[RelPath], bool] = lambda path: False
     paths: Sequence[RelPath] = tuple(PATHS)
     dice: Dice = field(default_factory=lambda: Dice(0))
     looks: dict[RelPath, Look] = field(default_factory=dict)
@@ -66,6 +68,7 @@ class Programs:
             "owner": self.change_owner,
             "touch": self.touch,
             "rename": self.rename,
+            "shift": self.shift,
             "exchange": self.exchange,
             "remove": self.remove,
             "directory": self.make_directory,
@@ -129,7 +132,8 @@ class Programs:
             self._create(path, self.tree.new_node(Kind.FILE, self._content(path), mtime_ns=self.now_ns))
         elif node.kind is Kind.FILE:
             self._lose(path, node)
-            node.data = self._content(path)
+            before, node.data = node.data, self._content(path)
+            self.ledger.edited(before, node.data, aware=self.is_old(path))
             node.mode &= ~0o6000  # as the kernel does
             node.mtime_ns = self.tree.rounded(self.now_ns)
             self.tree.changed(node)
@@ -149,10 +153,15 @@ class Programs:
         node = self.tree.nodes.get(path)
         if (node is None or node.kind is Kind.FILE) and not self.full:
             self._lose(path, node)
-            self._create(path, self.tree.new_node(Kind.FILE, self._content(path), mtime_ns=self.now_ns))
+            data = self._content(path)
+            if node is not None:
+                self.ledger.edited(node.data, data, aware=self.is_old(path))
+            self._create(path, self.tree.new_node(Kind.FILE, data, mtime_ns=self.now_ns))
 
     def _create(self, path: RelPath, node: Node) -> None:
         self.tree.give(node, self.dice.choice(USERS), 0)
+        if path not in self.tree.nodes:
+            self.ledger.hands.add((self.name, path))
         self.tree.put(path, node, self.now_ns)
         self.ledger.paths.add(path)
         if self.speaks(path):
@@ -198,6 +207,12 @@ class Programs:
         """Rename something."""
         self.move(source, self.dice.choice(self.paths))
 
+    def shift(self, source: RelPath) -> None:
+        """Rename something, and rename it on."""
+        by = self.dice.choice(self.paths)
+        self.move(source, by)
+        self.move(by, self.dice.choice(self.paths))
+
     def move(self, source: RelPath, target: RelPath) -> None:
         """Rename a file or a whole directory, over another of its kind if there is one."""
         node, there = self.tree.nodes.get(source), self.tree.nodes.get(target)
@@ -207,7 +222,8 @@ class Programs:
             return
         self._lose(target, there)
         for path in [source, *self.tree.below(source)]:
-            self._moved(path, RelPath(target + path[len(source) :]), self.tree.nodes.pop(path))
+            node = self.tree.nodes.pop(path)
+            self._moved(path, RelPath(target + path[len(source) :]), node, self.looks.get(path))
         self._names_changed(source, target)
 
     def exchange(self, source: RelPath) -> None:
@@ -220,23 +236,27 @@ class Programs:
             return
         ours = {path: self.tree.nodes.pop(path) for path in [source, *self.tree.below(source)]}
         theirs = {path: self.tree.nodes.pop(path) for path in [target, *self.tree.below(target)]}
+        earlier = {path: self.looks.get(path) for path in (*ours, *theirs)}
         for path, node in ours.items():
-            self._moved(path, RelPath(target + path[len(source) :]), node)
+            self._moved(path, RelPath(target + path[len(source) :]), node, earlier[path])
         for path, node in theirs.items():
-            self._moved(path, RelPath(source + path[len(target) :]), node)
+            self._moved(path, RelPath(source + path[len(target) :]), node, earlier[path])
         self._names_changed(source, target)
 
     def _may_meet(self, source: RelPath, target: RelPath) -> bool:
         nested = target == source or is_below(target, source) or is_below(source, target)
         return not nested and self.tree.is_directory(parent_of(target))
 
-    def _moved(self, path: RelPath, target: RelPath, node: Node) -> None:
-        earlier = self.looks.get(path)
-        node.unsure = node.unsure or (earlier is not None and earlier.moved_from is not None)
+    def _moved(self, path: RelPath, target: RelPath, node: Node, earlier: Look | None) -> None:
+        first = earlier.moved_from if earlier is not None and earlier.moved_from is not None else path
         self.tree.nodes[target] = node
+        self.ledger.hands.add((self.name, target))
+        if self.speaks(path) and self.speaks(target):
+            self.ledger.travelled(node.data, path, target)
         self.ledger.moved(path, target, counts=self.speaks(target))
-        self.look(target, Look(moved_from=path))
-        self.look(path, Look(moved_to=target))
+        self.look(target, Look(moved_from=None if first == target else first))
+        for one in sorted({path, first} - {target}):
+            self.look(one, Look(moved_to=target))
 
     def _names_changed(self, *paths: RelPath) -> None:
         for path in paths:

@@ -93,16 +93,16 @@ def test_anything_beats_an_empty_directory(policy: str) -> None:
 @pytest.mark.parametrize("policy", NAMES)
 def test_bytes_lose_to_what_was_made_from_them(policy: str) -> None:
     base = dot(9)
-    touched = ContentEntry(dot(1), Hlc(9), Content(Kind.FILE, 9, b"b" * 32, mtime_ns=99), parent=base, origin=base)
-    edited = ContentEntry(dot(2), Hlc(1), Content(Kind.FILE, 1, b"e" * 32, mtime_ns=1), parent=base)
-    again = ContentEntry(dot(3), Hlc(2), Content(Kind.FILE, 9, b"b" * 32, mtime_ns=50), parent=base, origin=base)
+    touched = ContentEntry(dot(1), Hlc(9), Content(Kind.FILE, 9, b"b" * 32, mtime_ns=99), origin=base)
+    edited = ContentEntry(dot(2), Hlc(1), Content(Kind.FILE, 1, b"e" * 32, mtime_ns=1), parents=(base,))
+    again = ContentEntry(dot(3), Hlc(2), Content(Kind.FILE, 9, b"b" * 32, mtime_ns=50), origin=base)
     assert content_winner([touched, edited, again], [policy], RANKS) is edited
     assert content_winner([again, edited, touched], [policy], RANKS) is edited
 
 
 def test_entries_that_claim_to_be_made_from_each_other_still_have_a_winner() -> None:
-    one = ContentEntry(dot(1), Hlc(0), Content(Kind.FILE, 1, b"1" * 32), parent=dot(2))
-    two = ContentEntry(dot(2), Hlc(0), Content(Kind.FILE, 2, b"2" * 32), parent=dot(1))
+    one = ContentEntry(dot(1), Hlc(0), Content(Kind.FILE, 1, b"1" * 32), parents=(dot(2),))
+    two = ContentEntry(dot(2), Hlc(0), Content(Kind.FILE, 2, b"2" * 32), parents=(dot(1),))
     assert content_winner([one, two], ["bigger"], RANKS) is two
 
 

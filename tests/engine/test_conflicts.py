@@ -14,6 +14,7 @@ from scripts.simulation.plan import SECOND_NS, Plan, Setup
 
 TABLE = Path(__file__).parent.parent.parent / "docs" / "conflicts.md"
 F, G, H, N = (RelPath(name) for name in (b"f", b"g", b"h", b"n"))
+ONWARD = RelPath(b"i")
 D, E, P, Q = (RelPath(name) for name in (b"d", b"e", b"p", b"q"))
 
 
@@ -44,6 +45,10 @@ class Actor:
             self.tree.changed(node)
             self.programs.look(path)
         self.ledger.wrote(path, data)
+
+    def digests(self) -> None:
+        """Let the daemon take what was done so far into account."""
+        self.host.digest(self.programs.now_ns)
 
     def sets(
         self, path: RelPath, *, mode: int | None = None, uid: int | None = None, mtime_ns: int | None = None
@@ -76,6 +81,23 @@ def chmods(actor: Actor) -> None:
     actor.sets(F, mode=0o740 if actor.host.name == "a" else 0o604)
 
 
+def renames_to_h_and(then: Callable[[Actor], None]) -> Callable[[Actor], None]:
+    """Rename, let it be looked at, and go on."""
+
+    def act(actor: Actor) -> None:
+        actor.programs.move(F, H)
+        actor.digests()
+        then(actor)
+
+    return act
+
+
+def edits_twice(actor: Actor) -> None:
+    actor.puts(F, b"draft by b")
+    actor.digests()
+    actor.puts(F, data_of(actor, "edit"))
+
+
 ACTS: dict[str, Callable[[Actor], None]] = {
     "edits f": lambda actor: actor.puts(F, data_of(actor, "edit")),
     "deletes f": lambda actor: actor.programs.remove(F),
@@ -85,7 +107,18 @@ ACTS: dict[str, Callable[[Actor], None]] = {
     "makes f setuid": lambda actor: actor.sets(F, mode=0o4755),
     "deletes f and makes it anew": makes_anew,
     "renames f to h": lambda actor: actor.programs.move(F, H),
-    "renames f to i": lambda actor: actor.programs.move(F, RelPath(b"i")),
+    "edits f twice": edits_twice,
+    "edits g": lambda actor: actor.puts(G, data_of(actor, "edit")),
+    "edits f and g": lambda actor: (actor.puts(F, data_of(actor, "edit")), actor.puts(G, b"g edited"))[0],
+    "edits d/x": lambda actor: actor.puts(RelPath(b"d/x"), b"x edited"),
+    "chmods d": lambda actor: actor.sets(D, mode=0o700),
+    "renames f to d/f": lambda actor: actor.programs.move(F, RelPath(b"d/f")),
+    "renames f to h, then to i": renames_to_h_and(lambda actor: actor.programs.move(H, ONWARD)),
+    "renames f to h and edits it": renames_to_h_and(lambda actor: actor.puts(H, data_of(actor, "edit"))),
+    "renames f to h and deletes it": renames_to_h_and(lambda actor: actor.programs.remove(H)),
+    "renames f to h and makes f anew": renames_to_h_and(lambda actor: actor.puts(F, data_of(actor, "anew"))),
+    "renames f to h, and g to f": renames_to_h_and(lambda actor: actor.programs.move(G, F)),
+    "renames f to i": lambda actor: actor.programs.move(F, ONWARD),
     "renames f to g": lambda actor: actor.programs.move(F, G),
     "renames g to f": lambda actor: actor.programs.move(G, F),
     "renames g to h": lambda actor: actor.programs.move(G, H),
@@ -186,11 +219,35 @@ def check_anew(cluster: Cluster, whose: str) -> None:
         assert host.tree.nodes[F].mode & 0o077 == 0o604 & 0o644 & 0o077
 
 
-def check_exchanged(cluster: Cluster, whose: str) -> None:
+def check_edits_of_moved(cluster: Cluster, whose: str) -> None:
+    check_whose(cluster, H, whose)
+    assert not any(F in files(host) for host in cluster.hosts)
+
+
+def check_replaced_or_edited(cluster: Cluster, whose: str) -> None:
     for host in cluster.hosts:
         name = host.name if whose == "own" else whose
-        assert files(host)[F] == (b"g before, which is longer" if name == "a" else b"edit by b")
-        assert files(host)[G] == b"f before"
+        assert files(host)[G] == (b"f before" if name == "a" else b"edit by b")
+        assert F not in files(host)
+
+
+def shows_with(mode: int, **paths: str | None) -> Callable[[Cluster, str], None]:
+    """Return a check of what is there, and of the mode of `h`, or `e`, as the member that set it had it."""
+
+    def check(cluster: Cluster, whose: str) -> None:
+        shows(**paths)(cluster, whose)
+        for host in cluster.hosts:
+            node = host.tree.nodes.get(H) or host.tree.nodes[E]
+            assert node.mode == mode
+
+    return check
+
+
+def check_touched(cluster: Cluster, whose: str) -> None:
+    shows(f=None, h="f before")(cluster, whose)
+    a, b = cluster.hosts
+    assert a.tree.nodes[H].mtime_ns == b.tree.nodes[H].mtime_ns
+    assert a.tree.nodes[H].mtime_ns > cluster.hosts[0].tree.nodes[G].mtime_ns + 10 * SECOND_NS
 
 
 def check_two_for_one(cluster: Cluster, whose: str) -> None:
@@ -230,8 +287,27 @@ CHECKS: dict[tuple[str, str], Callable[[Cluster, str], None]] = {
     ("edits f", "touches f"): check_edit_lives,
     ("makes f setuid", "edits f"): check_without_setuid,
     ("deletes f and makes it anew", "chmods f"): check_anew,
-    ("renames f to h", "edits f"): shows(f="edit by b", h="f before"),
-    ("exchanges f and g", "edits f"): check_exchanged,
+    ("renames f to h", "edits f"): shows(f=None, h="edit by b"),
+    ("edits f", "renames f to h"): shows(f=None, h="edit by a, at length"),
+    ("renames f to h", "chmods f"): shows_with(0o604, f=None, h="f before"),
+    ("renames f to h", "touches f"): check_touched,
+    ("renames f to h", "makes f setuid"): shows_with(0o4755, f=None, h="f before"),
+    ("renames f to h", "deletes f"): shows(f=None, h="f before"),
+    ("renames f to h, then to i", "edits f"): shows(f=None, h=None, i="edit by b"),
+    ("renames f to h, then to i", "edits f twice"): shows(f=None, h=None, i="edit by b"),
+    ("renames f to h and edits it", "edits f"): check_edits_of_moved,
+    ("renames f to h and deletes it", "edits f"): shows(f="edit by b", h=None),
+    ("renames f to h and makes f anew", "edits f"): shows(f="anew by a, at length", h="edit by b"),
+    ("renames f to h, and g to f", "edits f"): shows(f="g before, which is longer", g=None, h="edit by b"),
+    ("renames f to g", "edits f"): shows(f=None, g="edit by b"),
+    ("renames f to g", "edits g"): check_replaced_or_edited,
+    ("exchanges f and g", "edits f"): shows(f="g before, which is longer", g="edit by b"),
+    ("exchanges f and g", "edits f and g"): shows(f="g edited", g="edit by b"),
+    ("renames d to e", "edits d/x"): shows(d=None, e__x="x edited"),
+    ("renames d to e", "chmods d"): shows_with(0o700, d=None, e__x="x before"),
+    ("renames d to e", "deletes d"): shows(d=None, e__x="x before"),
+    ("renames f to d/f", "deletes d"): shows(d="directory", d__f="f before", d__x=None, f=None),
+    ("renames f to d/f", "renames d to e"): shows(d__f="f before", d__x=None, e__x="x before", e__f=None, f=None),
     ("renames f to h", "renames f to i"): shows(f=None, h="f before", i="f before"),
     ("renames f to g", "renames g to f"): shows(f="g before, which is longer", g="f before"),
     ("renames g to h", "renames f to h"): check_two_for_one,

@@ -51,6 +51,8 @@ class Deciding(Cluster):
         host.engine.settle(path, entry.value, meta, self.now(host))
         host.index.commit()
         self.decisions += 1
+        # Whoever decides about a path has seen what was moved away from it.
+        self.ledger.aware.add(data)
         written = {hash_of(content): content for content in self.ledger.written}
         passed_over = {other.value.hash for other in _files(row)} - {entry.value.hash}
         self.ledger.replaced |= {written[one] for one in passed_over if one in written}

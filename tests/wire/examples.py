@@ -15,7 +15,7 @@ CONTENT = ContentEntry(
     Content(Kind.FILE, 3, b"h" * 32, 5, b"", 0),
     META,
     TWO,
-    ONE,
+    (ONE,),
     (Move(TWO, RelPath(b"moved/\xff")),),
     TWO,
     ONE,
@@ -25,7 +25,7 @@ CONTENT = ContentEntry(
 UPDATE = messages.Update(
     b"a/\xff\n",
     Half((CONTENT,), {ONE.incarnation: 1, TWO.incarnation: 2}),
-    Half((MetaEntry(TWO, Hlc(1), META, Kind.FILE, b"h" * 32, ONE, TWO, ONE),), {TWO.incarnation: 2}),
+    Half((MetaEntry(TWO, Hlc(1), META, Kind.FILE, b"h" * 32, ONE, (TWO,), ONE, True),), {TWO.incarnation: 2}),
     DirectoryTime(ONE, Hlc(9), -1),
 )
 SCOPE = Scope(b"12345678")

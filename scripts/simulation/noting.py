@@ -1,0 +1,48 @@
+"""An engine that notes what moves, and what follows."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from csfs.core.paths import RelPath
+from csfs.core.records import Move
+from csfs.core.versions import Dot
+from csfs.engine.following import Edit
+from csfs.engine.volume import VolumeEngine
+from scripts.simulation.index import Index
+from scripts.simulation.ledger import Ledger
+from scripts.simulation.programs import Programs
+
+
+class NotingEngine(VolumeEngine):
+    """An engine that notes what moves, and what follows."""
+
+    def watched(self, ledger: Ledger, programs: Programs) -> None:
+        """Say whose ledger this goes into, and whose programs may have changed what nobody looked at yet."""
+        self.ledger, self.programs = ledger, programs
+
+    @property
+    def index(self) -> Index:
+        """The index, which counts."""
+        assert isinstance(self._index, Index)
+        return self._index
+
+    def follow(
+        self, paths: Iterable[RelPath], now_ns: int, is_unseen: Callable[[RelPath], bool] | None = None
+    ) -> tuple[RelPath, ...]:
+        """Take edits along."""
+        index = self.index
+        minted = index.minted
+        touched = super().follow(paths, now_ns, is_unseen or self.programs.looks.__contains__)
+        index.minted_following += index.minted - minted
+        return touched
+
+    def _arrive(self, edit: Edit, leaving: set[Dot], now_ns: int) -> None:
+        super()._arrive(edit, leaving, now_ns)
+        self.index.following.append(edit)
+        self.ledger.followed(edit.path, edit.target)
+
+    def _moved_away(self, *arguments: Any) -> Move | None:
+        move = super()._moved_away(*arguments)
+        if move is not None:
+            self.ledger.moves[move.object] += 1
+        return move
