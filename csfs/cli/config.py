@@ -7,6 +7,9 @@ import click
 from csfs.cli import client, describing, output
 from csfs.config import files, reader, render
 from csfs.config.home import Home
+from csfs.config.settings import HostSettings, Settings
+from csfs.errors import ConfigError
+from csfs.store.owners import Owners
 
 
 @click.group("config")
@@ -20,9 +23,25 @@ def command() -> None:
 def check(home: Home, file: Path | None) -> None:
     """Say everything that is wrong with this host's configuration, or with FILE as a csfs.toml."""
     if file is None:
-        files.loaded_both(home)
+        settings, host = files.loaded_both(home)
+        _check_owners(settings, host)
     else:
         reader.parse(file.read_text(), str(file))
+
+
+def _check_owners(settings: Settings, host: HostSettings) -> None:
+    """Make sure that this host knows who is to have everything on it.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    for volume in settings.volumes:
+        owners = Owners()
+        owners.follow(volume.owners_at(host.member))
+        if unknown := owners.unknown():
+            raise ConfigError(
+                f"volumes.{volume.name}.owners: this host knows no {unknown}; add the account, or name another"
+            )
 
 
 @command.command("show")

@@ -15,6 +15,7 @@ from csfs.core.groups import DEFAULT_POLICY, Pattern, compiled_include
 from csfs.errors import ConfigError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_OWNERS = re.compile(r"[^\s:/]+(:[^\s:/]+)?")
 SYNC_MODES = ("async",)
 
 
@@ -120,9 +121,10 @@ def _volume(name: str, table: Table, members: tuple[str, ...], complaints: Compl
     watch = table.boolean("watch", True)
     compare = _interval(table, "compare", settings.DEFAULT_COMPARE)
     brake = _brake(table)
+    owners = _owners(table, members)
     groups = tuple(_group(group, members) for group in table.tables("groups"))
     table.finish()
-    return VolumeSettings(name, paths, profile, groups, watch, compare, brake)
+    return VolumeSettings(name, paths, profile, groups, watch, compare, brake, owners)
 
 
 def _brake(table: Table) -> BrakeSettings | None:
@@ -169,6 +171,28 @@ def _paths(table: Table, members: tuple[str, ...]) -> tuple[tuple[str, str], ...
     if not paths:
         table.complain("path", 'is empty; write path = "/directory", or path.MEMBER = "/directory"')
     return paths
+
+
+def _owners(table: Table, members: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    if not table.is_table("owners"):
+        choice = table.string("owners", settings.DEFAULT_OWNERS)
+        _complain_of_owners(table, "owners", choice)
+        return () if choice == settings.DEFAULT_OWNERS else ((settings.DEFAULT_PATH, choice),)
+    own = table.table("owners")
+    for key in own.names():
+        if key not in members and key != settings.DEFAULT_PATH:
+            own.complain(key, f"no member of this name; there are: {', '.join(members)}, and default for the rest")
+    owners = tuple(sorted((key, own.string(key)) for key in own.names()))
+    for key, choice in owners:
+        _complain_of_owners(own, key, choice)
+    return owners
+
+
+def _complain_of_owners(table: Table, key: str, choice: str) -> None:
+    if not _OWNERS.fullmatch(choice):
+        table.complain(
+            key, f'"{choice}" must be "name", "numeric", or the USER or USER:GROUP who is to have everything there'
+        )
 
 
 def _complain_of_path(table: Table, key: str, path: str) -> None:

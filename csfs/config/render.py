@@ -71,6 +71,10 @@ def _volume(volume: VolumeSettings) -> list[str]:
         lines.append(f"brake = {_string(OFF)}")
     elif volume.brake != DEFAULT_BRAKE:
         lines += [f"brake.share = {volume.brake.share}", f"brake.paths = {volume.brake.paths}"]
+    if [member for member, _ in volume.owners] == [DEFAULT_PATH]:
+        lines.append(f"owners = {_string(volume.owners[0][1])}")
+    else:
+        lines += [f"owners.{written(member)} = {_string(choice)}" for member, choice in volume.owners]
     for group in volume.groups:
         lines += ["", f"[[{key}.groups]]", *_group(group)]
     return lines

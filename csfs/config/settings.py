@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 POLICIES = ("younger", "older", "bigger", "smaller", "first", "left", "right", "none", "merge")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+DEFAULT_OWNERS = "name"
 DEFAULT_COMPARE = "1d"
 NEVER = "never"
 LOCAL_CHANGES = ("refuse", "revert")
@@ -60,6 +61,7 @@ class VolumeSettings:
 
     `watch`: whether changes under the mount are to be noticed at once. `compare`: how often the tree is compared, or `never`.
     `brake`: what peers may take away in one go; None: anything.
+    `owners` holds (member, choice) and (`default`, choice), sorted: `name`, `numeric`, or the USER[:GROUP] who has everything there.
     """
 
     name: str
@@ -69,11 +71,17 @@ class VolumeSettings:
     watch: bool = True
     compare: str = DEFAULT_COMPARE
     brake: BrakeSettings | None = DEFAULT_BRAKE
+    owners: tuple[tuple[str, str], ...] = ()
 
     def path_of(self, member: str) -> str | None:
         """Return the directory at `member`; None where it has none."""
         paths = dict(self.paths)
         return paths.get(member, paths.get(DEFAULT_PATH))
+
+    def owners_at(self, member: str) -> str:
+        """Return how owners are told at `member`."""
+        owners = dict(self.owners)
+        return owners.get(member, owners.get(DEFAULT_PATH, DEFAULT_OWNERS))
 
     @property
     def compare_s(self) -> float:

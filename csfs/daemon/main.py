@@ -45,7 +45,6 @@ class Daemon:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._cluster: Cluster = clusters.load(home, self._settings_changed)
-        self._owners = Owners()
         self._mounts: dict[str, MountedVolume] = {}
         self._workers: dict[str, VolumeWorker] = {}
         self._watcher = Watcher()
@@ -110,7 +109,7 @@ class Daemon:
         rules = self._cluster.settings.rules(name, self._cluster.member)
         extra_file = self._home.extra(name)
         extra = extra_file.read_text().strip() if extra_file.exists() else "keep"
-        volume = Volume(name, index=index, rules=rules, member=self._cluster.member, owners=self._owners, extra=extra)
+        volume = Volume(name, index=index, rules=rules, member=self._cluster.member, owners=Owners(), extra=extra)
         worker = VolumeWorker(volume)
         self._configure(worker)
         self._workers[name] = worker
@@ -127,6 +126,7 @@ class Daemon:
             worker.underneath.configure(watch=volume.watch, interval_s=volume.compare_s)
             brake = volume.brake
             worker.applier.braking.configure(Limits(brake.share / 100, brake.paths) if brake is not None else None)
+            worker.volume.owners.follow(volume.owners_at(self._cluster.member))
 
     def _settings_changed(self) -> None:
         self._reload_wanted.set()

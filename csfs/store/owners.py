@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+NAME, NUMERIC = "name", "numeric"
+"""How owners are told to other hosts: by name, or by number alone."""
 _TABLES = ("/etc/passwd", "/etc/group", "/etc/nsswitch.conf")
 _CHECK_INTERVAL_S = 1.0
 _AGE_S_MAX = 60.0
@@ -54,6 +56,22 @@ class HostAccounts:
             return None
 
 
+class NoAccounts:
+    """No names at all: owners are numbers."""
+
+    def user_name(self, uid: int) -> str | None:
+        return None
+
+    def group_name(self, gid: int) -> str | None:
+        return None
+
+    def user_id(self, name: str) -> int | None:
+        return None
+
+    def group_id(self, name: str) -> int | None:
+        return None
+
+
 class FixedAccounts:
     """Accounts from explicit tables of name to id."""
 
@@ -89,12 +107,30 @@ class Owners:
     """Answers from memory. Safe to use from several threads: at worst two look up the same name."""
 
     def __init__(self, accounts: Accounts | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._accounts = accounts or HostAccounts()
+        self._host = accounts or HostAccounts()
+        self._accounts = self._host
+        self._fixed: tuple[str, str] | None = None
         self._clock = clock
         self._lock = threading.Lock()
         self._stamps = _table_stamps()
         self._checked = self._filled = clock()
         self._memory = _Memory()
+
+    def follow(self, choice: str) -> None:
+        """Do from now on as the configuration's `owners` says: `name`, `numeric`, or USER[:GROUP], who is to have everything here."""
+        with self._lock:
+            self._accounts = NoAccounts() if choice == NUMERIC else self._host
+            user, _, group = choice.partition(":")
+            self._fixed = (user, group) if choice not in (NAME, NUMERIC) else None
+            self._memory = _Memory()
+
+    def unknown(self) -> str:
+        """Return who is to have everything here and is not known to this host; empty for nobody."""
+        user, group = self._fixed or ("", "")
+        memory = self._current()
+        missing = [user] if user and self._user_id(memory, user) is None else []
+        missing += [group] if group and self._group_id(memory, group) is None else []
+        return " and ".join(missing)
 
     def names(self, uid: int, gid: int) -> tuple[str, str]:
         """Return the names of a user and a group, empty where the host knows none."""
@@ -110,12 +146,20 @@ class Owners:
     def ids(self, owner: str, uid: int, group: str, gid: int) -> tuple[int, int]:
         """Return the local ids of an owner and a group by name; the numbers given stand in for unknown or empty names."""
         memory = self._current()
-        if owner not in memory.owner_ids:
-            memory.owner_ids[owner] = self._accounts.user_id(owner)
-        if group not in memory.group_ids:
-            memory.group_ids[group] = self._accounts.group_id(group)
-        local_uid, local_gid = memory.owner_ids[owner], memory.group_ids[group]
+        if self._fixed is not None:
+            owner, group = self._fixed[0] or owner, self._fixed[1] or group
+        local_uid, local_gid = self._user_id(memory, owner), self._group_id(memory, group)
         return (uid if local_uid is None else local_uid), (gid if local_gid is None else local_gid)
+
+    def _user_id(self, memory: _Memory, name: str) -> int | None:
+        if name not in memory.owner_ids:
+            memory.owner_ids[name] = int(name) if name.isdecimal() else self._accounts.user_id(name)
+        return memory.owner_ids[name]
+
+    def _group_id(self, memory: _Memory, name: str) -> int | None:
+        if name not in memory.group_ids:
+            memory.group_ids[name] = int(name) if name.isdecimal() else self._accounts.group_id(name)
+        return memory.group_ids[name]
 
     def _current(self) -> _Memory:
         """Return the memory to use for one question: it may be replaced by another thread while it is used."""

@@ -44,7 +44,13 @@ def volume_settings(draw: st.DrawFn, name: str, members: tuple[str, ...]) -> Vol
         draw(st.sampled_from(["1d", "90", "1.5h", settings.NEVER])),
     )
     brake = draw(st.none() | st.builds(BrakeSettings, st.integers(1, 100), st.integers(1, 10_000)))
-    return VolumeSettings(name, paths, profile, groups, draw(st.booleans()), compare, brake)
+    owners = tuple(
+        sorted(
+            (place, draw(st.sampled_from(["numeric", "www-data", "web:33"])))
+            for place in draw(unique(st.sampled_from(members)))
+        )
+    )
+    return VolumeSettings(name, paths, profile, groups, draw(st.booleans()), compare, brake, owners)
 
 
 @st.composite

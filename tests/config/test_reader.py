@@ -131,6 +131,14 @@ def test_all_complaints_come_at_once_each_with_its_key() -> None:
         ('cluster = "web"\n[members.a]\n[volumes.v]\npath.b = "/x"', "path.b: no member of this name"),
         ('cluster = "web"\n[members.a]\n[volumes.v]\npath = "/"', "root of the system"),
         ('cluster = "web"\n[members.a]\n[volumes.v]\npath = "/x/"', "absolute path without"),
+        (
+            'cluster = "web"\n[members.a]\n[volumes.v]\npath = "/x"\nowners = "a:b:c"',
+            'volumes.v.owners: "a:b:c" must be',
+        ),
+        (
+            'cluster = "web"\n[members.a]\n[volumes.v]\npath = "/x"\nowners.c = "numeric"',
+            "owners.c: no member of this name",
+        ),
         ('cluster = "web"\n[members.a]\n[volumes.v]\npath = "/x"\ngroups = [1]', "must be tables"),
         (
             'cluster = "web"\n[members.a]\n[volumes.v]\npath = "/x"\n[[volumes.v.groups]]\nreceive_only = ["a"]',

@@ -27,6 +27,30 @@ def test_names_win_over_numbers_and_numbers_stand_in_for_unknown_names() -> None
     assert known.ids("nobody here", 7, "", 8) == (7, 8)
 
 
+def test_by_number_no_name_is_told_and_none_is_asked() -> None:
+    known = Owners(FixedAccounts({"alice": 1001}, {"staff": 2001}))
+    known.follow("numeric")
+    assert known.names(1001, 2001) == ("", "")
+    assert known.ids("alice", 7, "staff", 8) == (7, 8)
+    known.follow("name")
+    assert known.ids("alice", 7, "staff", 8) == (1001, 2001)
+
+
+def test_one_user_has_everything_that_arrives() -> None:
+    known = Owners(FixedAccounts({"www": 33}, {"www": 34}))
+    known.follow("www:www")
+    assert known.ids("alice", 7, "staff", 8) == (33, 34)
+    assert known.names(33, 34) == ("www", "www")
+    known.follow("www")
+    assert known.ids("alice", 7, "staff", 8) == (33, 8)
+    known.follow("65000:65001")
+    assert known.ids("alice", 7, "staff", 8) == (65000, 65001)
+    assert known.unknown() == ""
+    known.follow("web:staff")
+    assert known.unknown() == "web and staff"
+    assert known.ids("alice", 7, "root", 8) == (7, 8)
+
+
 def test_the_host_knows_root() -> None:
     assert Owners().names(0, 0) == ("root", "root")
     assert Owners().ids("root", 5, "root", 5) == (0, 0)
