@@ -29,6 +29,7 @@ def volume(settings: Settings, described: VolumeSettings, member: str) -> dict[s
         "compare": described.compare,
         "brake": {"share": described.brake.share, "paths": described.brake.paths} if described.brake else None,
         "owners": described.owners_at(member),
+        "apply": described.apply,
         "groups": [_group(rule) for rule in settings.volume_rules(described.name).rules],
     }
 

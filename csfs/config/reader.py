@@ -122,9 +122,10 @@ def _volume(name: str, table: Table, members: tuple[str, ...], complaints: Compl
     compare = _interval(table, "compare", settings.DEFAULT_COMPARE)
     brake = _brake(table)
     owners = _owners(table, members)
+    apply = table.choice("apply", settings.APPLY_MODES, settings.APPLY_MODES[0])
     groups = tuple(_group(group, members) for group in table.tables("groups"))
     table.finish()
-    return VolumeSettings(name, paths, profile, groups, watch, compare, brake, owners)
+    return VolumeSettings(name, paths, profile, groups, watch, compare, brake, owners, apply)
 
 
 def _brake(table: Table) -> BrakeSettings | None:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable
 
 from csfs.config.settings import (
+    APPLY_MODES,
     DEFAULT_BRAKE,
     DEFAULT_COMPARE,
     DEFAULT_PATH,
@@ -75,6 +76,8 @@ def _volume(volume: VolumeSettings) -> list[str]:
         lines.append(f"owners = {_string(volume.owners[0][1])}")
     else:
         lines += [f"owners.{written(member)} = {_string(choice)}" for member, choice in volume.owners]
+    if volume.apply != APPLY_MODES[0]:
+        lines.append(f"apply = {_string(volume.apply)}")
     for group in volume.groups:
         lines += ["", f"[[{key}.groups]]", *_group(group)]
     return lines

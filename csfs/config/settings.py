@@ -17,6 +17,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_OWNERS = "name"
 DEFAULT_COMPARE = "1d"
 NEVER = "never"
+APPLY_MODES = ("auto", "atomic", "in-place")
+"""How a change of a part of a large file is applied: in place where the file system cannot share blocks, never, wherever possible."""
 LOCAL_CHANGES = ("refuse", "revert")
 """What becomes of changes that programs of a receive-only member make."""
 OFF = "off"
@@ -62,6 +64,7 @@ class VolumeSettings:
     `watch`: whether changes under the mount are to be noticed at once. `compare`: how often the tree is compared, or `never`.
     `brake`: what peers may take away in one go; None: anything.
     `owners` holds (member, choice) and (`default`, choice), sorted: `name`, `numeric`, or the USER[:GROUP] who has everything there.
+    `apply`: one of `APPLY_MODES`.
     """
 
     name: str
@@ -72,6 +75,7 @@ class VolumeSettings:
     compare: str = DEFAULT_COMPARE
     brake: BrakeSettings | None = DEFAULT_BRAKE
     owners: tuple[tuple[str, str], ...] = ()
+    apply: str = APPLY_MODES[0]
 
     def path_of(self, member: str) -> str | None:
         """Return the directory at `member`; None where it has none."""

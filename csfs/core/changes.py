@@ -26,6 +26,9 @@ class ChangeKind(enum.IntEnum):
 Extent = tuple[int, int]
 """Offset and length, in bytes, of what a change wrote."""
 
+Piece = tuple[int, bytes]
+"""Offset of what was written, and the bytes that are there now."""
+
 
 class Change(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """One journalled fact.

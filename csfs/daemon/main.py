@@ -124,6 +124,7 @@ class Daemon:
         with contextlib.suppress(ConfigError):
             volume = self._cluster.settings.volume(worker.volume.name)
             worker.underneath.configure(watch=volume.watch, interval_s=volume.compare_s)
+            worker.volume.apply_mode = volume.apply
             brake = volume.brake
             worker.applier.braking.configure(Limits(brake.share / 100, brake.paths) if brake is not None else None)
             worker.volume.owners.follow(volume.owners_at(self._cluster.member))

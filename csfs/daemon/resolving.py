@@ -10,6 +10,7 @@ from csfs.core.objects import Content, Kind, Meta
 from csfs.core.paths import RelPath
 from csfs.core.records import ContentEntry, MetaEntry
 from csfs.core.rows import Row
+from csfs.core.tables import HASH_SIZE
 from csfs.daemon.deciding import Deciding, Decision, check_may_decide, known_at
 from csfs.daemon.places import Handler, Place, Places
 from csfs.daemon.versions import conflicts_at
@@ -18,7 +19,7 @@ from csfs.engine.settling import meta_for
 from csfs.errors import ConfigError, CsfsError
 from csfs.index.ledger import Cause
 from csfs.replicate.volume import Root
-from csfs.store.hashing import BLOCK_SIZE, HASH_SIZE, block_count, hash_of_block, table_root
+from csfs.store.hashing import BLOCK_SIZE, block_count, hash_of_block, table_root, whole_table
 
 PRIVATE_FILE = Meta(0o600, 0, 0, "root", "root")
 """For a content that comes where no file was."""
@@ -88,7 +89,7 @@ class Resolving:
         if first + len(blocks) >= block_count(size):
             if table:
                 with place.volume.index.transaction():
-                    place.volume.index.ledger.add_table(digest, table)
+                    place.volume.index.tables.add(digest, whole_table(size, table))
             place.mounted.worker.sources.arrived(digest)
 
 

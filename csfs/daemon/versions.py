@@ -20,6 +20,7 @@ from csfs.errors import ConfigError, CsfsError, UnreachableError
 from csfs.index.ledger import KeptVersion
 from csfs.replicate.volume import Root
 from csfs.store import blocks
+from csfs.store.overwriting import BLOCKS_ONLY
 
 READ_SIZE = 4 * 1024 * 1024
 HISTORY_MAX = 10_000
@@ -213,7 +214,7 @@ def _kept(place: Place, version: KeptVersion) -> dict[str, Any]:
 def _is_here(place: Place, version: KeptVersion) -> bool:
     """Return whether the content needs no peer."""
     content, index = of_kept(version)[0], place.volume.index
-    if version.size or not content.size:
+    if version.size or not content.size or version.name.endswith(BLOCKS_ONLY):
         return True
     return bool(index.rows.paths_with_hash(content.hash) or index.ledger.kept_with_hash(content.hash))
 

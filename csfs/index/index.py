@@ -1,4 +1,4 @@
-"""One volume's index on one member: rows for the engine, the ledger for the workers, in one file."""
+"""One volume's index on one member: rows for the engine, the ledger and block tables for the workers, in one file."""
 
 import secrets
 from contextlib import AbstractContextManager, closing
@@ -10,6 +10,7 @@ from csfs.index.facts import Facts
 from csfs.index.ledger import Ledger
 from csfs.index.rows import Rows
 from csfs.index.shown import Shown
+from csfs.index.tables import Tables
 
 
 class Index:
@@ -25,6 +26,7 @@ class Index:
         self.rows = Rows(self._database, self._facts)
         self.ledger = Ledger(self._database, self._facts)
         self.braked = BrakedPaths(self._database)
+        self.tables = Tables(self._database)
         with self.transaction():
             if self._facts.value("index_id") is None:
                 self.ledger.set_pulling(not founding)

@@ -1,4 +1,4 @@
-"""What the daemon's workers remember beside records: cursors, block tables, kept versions, how much is digested."""
+"""What the daemon's workers remember beside records: cursors, kept versions, how much is digested."""
 
 import enum
 import hashlib
@@ -34,8 +34,8 @@ class Cause(enum.StrEnum):
 class KeptVersion(NamedTuple):
     """One displaced object in the kept store.
 
-    `size` is what it takes there: nothing for what was not there, for a version that differs in its attributes alone, and where a
-    program here has written over it: others may have kept that.
+    `size` is what it takes there as a whole: nothing for what was not there, for a version that differs in its attributes alone, where
+    a program here has written over it, which others may have kept, and where only the blocks that were overwritten in place are there.
     `member` is the one whose change displaced it.
     """
 
@@ -152,24 +152,6 @@ class Ledger:
             (peer, index_id, position),
         )
 
-    # ------------------------------------------------------------------------------------------------------ contents
-
-    def table(self, content_hash: bytes) -> bytes:
-        """Return the block hashes of a content, 32 bytes each; empty if they are not known."""
-        found = self._database.execute("SELECT hashes FROM tables WHERE hash = ?", (content_hash,)).fetchone()
-        return found[0] if found else b""
-
-    def add_table(self, content_hash: bytes, hashes: bytes) -> None:
-        """Remember the block hashes of a content."""
-        self._database.write("INSERT OR IGNORE INTO tables VALUES (?, ?)", (content_hash, hashes))
-
-    def prune_tables(self) -> None:
-        """Forget block tables of contents that no path shows and no kept version holds."""
-        self._database.write(
-            "DELETE FROM tables WHERE NOT EXISTS (SELECT 1 FROM rows WHERE rows.hash = tables.hash) "
-            "AND NOT EXISTS (SELECT 1 FROM kept WHERE kept.hash = tables.hash)"
-        )
-
     # -------------------------------------------------------------------------------------------------- kept versions
 
     def add_kept(self, version: KeptVersion) -> None:
@@ -228,6 +210,10 @@ class Ledger:
             WHERE place > ? OR kept_ns < ? OR together > ? OR number > ?"""
         values = count_max, before_ns, bytes_max, rows_max
         return dict(self._database.execute(query, values))
+
+    def is_kept(self, name: bytes) -> bool:
+        """Return whether a version of that name in the kept store is known."""
+        return self._database.execute("SELECT 1 FROM kept WHERE name = ?", (name,)).fetchone() is not None
 
     def kept_bytes(self) -> int:
         """Return how many bytes the kept versions have that retention may let go."""

@@ -1,9 +1,10 @@
 """The index file's tables; this module alone explains columns and sentinels."""
 
-VERSION = 3
+VERSION = 4
 
 UPGRADES: dict[int, str] = {}
-"""By format, what makes the next one of it. What is older is refused: rows did not say which object is where."""
+"""By format, what makes the next one of it. What is older is refused: large contents had other hashes, or rows did
+not say which object is where."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS facts (
@@ -57,8 +58,15 @@ CREATE TABLE IF NOT EXISTS cursors (
 ) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS tables (
-    hash   BLOB PRIMARY KEY,   -- root hash of a content of more than one block
-    hashes BLOB NOT NULL       -- its block hashes, 32 bytes each
+    hash   BLOB NOT NULL,      -- root hash of a content of more than one block
+    number INTEGER NOT NULL,   -- from 0 on
+    page   BLOB NOT NULL,      -- hash of that page of its table
+    PRIMARY KEY (hash, number)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS tables_by_page ON tables (page);
+CREATE TABLE IF NOT EXISTS pages (
+    hash   BLOB PRIMARY KEY,   -- contents that differ in some blocks have most pages in common
+    hashes BLOB NOT NULL       -- hashes of consecutive blocks, 32 bytes each
 ) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS kept (

@@ -22,11 +22,13 @@ from csfs.core.paths import RelPath, checked, name_of, parent_of
 from csfs.mount.capture import Capture, OpenFile
 from csfs.mount.displaced import Displaced
 from csfs.mount.inodes import Inodes, Node
+from csfs.mount.overwriting import Overwriting
 from csfs.mount.recent import Recent
+from csfs.mount.refresh import Refresher
 from csfs.store import attributes, syscalls
 from csfs.store.beneath import open_in_pieces
 from csfs.wire import control
-from csfs.wire.control import Attributes, Commit, CommitResult, Install, Move, Outcome, Remove
+from csfs.wire.control import Attributes, Commit, CommitResult, Install, Move, Outcome, Overwrite, Remove
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +86,8 @@ class Gate:
         self._capture = capture
         self._recent = recent
         self._displaced = Displaced(inodes, capture)
+        self.refresher = Refresher(inodes)
+        self._overwriting = Overwriting(inodes, capture, self.refresher)
         self._threads: frozenset[int] = frozenset()
         self._stale: set[int] = set()
         """Inodes whose attributes were set underneath, and that the kernel has not asked about since."""
@@ -135,6 +139,9 @@ class Gate:
                 refusal = self._refusal(commit, place)
                 if refusal is not None:
                     return refusal
+                if isinstance(commit.action, Overwrite):
+                    _check_flat(commit.action.log)
+                    return self._overwriting.take(commit, commit.action, place.directory, place.name)
                 if isinstance(commit.action, Attributes):
                     return self._set_attributes(commit, commit.action, place)
                 if self._kernel_knows(commit, place):
@@ -155,7 +162,7 @@ class Gate:
         """Return why a commit must not be made now, None when it may."""
         action = commit.action
         found = attributes.stamp_of(place.status) if place.status is not None else None
-        with_below = not isinstance(action, Attributes)
+        with_below = not isinstance(action, Attributes | Overwrite)
         if self._recent.changed(commit.path, commit.digested, with_below):
             return CommitResult(commit.id, Outcome.REFUSED, found, reason="changed here meanwhile")
         if not place.shows(commit.expected):

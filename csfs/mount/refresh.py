@@ -10,6 +10,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pyfuse3
 
@@ -21,8 +22,9 @@ from csfs.wire.control import Stale
 log = logging.getLogger(__name__)
 
 Entry = tuple[int, bytes]
-Job = tuple[list[Entry], list[int], Callable[[], None]]
-"""Names in directories, and inodes, about which the kernel is to ask; and what to call then."""
+
+TOLD_S_MAX = 0.02
+"""How long the loop waits for the kernel to take in a word that hardly ever has to wait."""
 
 _FORGOTTEN = (errno.ENOENT, errno.ESTALE, errno.ENOTDIR)
 
@@ -32,8 +34,11 @@ class Refresher:
 
     def __init__(self, inodes: Inodes) -> None:
         self._inodes = inodes
-        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self.outdated: dict[int, object] = {}
+        """Files whose content in the kernel's memory is not to be believed by whoever opens them."""
+        self._lock = threading.Lock()
 
     def take(self, stale: Sequence[Stale], done: Callable[[], None]) -> list[int]:
         """Have the kernel ask anew about `stale`; `done` is called by the thread when it was told.
@@ -49,14 +54,36 @@ class Refresher:
                     renamed.append(number)
             except (OSError, ValueError) as error:
                 log.info("what was changed underneath cannot be looked at: %s", error)
-        self._begin((list(entries), list(inodes), done))
+        self._begin(partial(_tell, list(entries), list(inodes), done))
         return renamed
 
     def forget(self, inode: int) -> None:
         """Have the kernel ask anew for attributes and content of an object, once the request at hand is answered."""
-        self._begin(([], [inode], _nothing))
+        self._begin(partial(_tell, [], [inode], _nothing))
 
-    def _begin(self, job: Job) -> None:
+    def overwritten(self, inode: int) -> None:
+        """The content of a file that nobody has open was changed underneath, in this step of the loop: nobody may see what it was.
+
+        The kernel has forgotten its size and times on return, or does so in a moment: it may have to wait for something that the loop
+        has to answer. What it has of the content is thrown away, by whoever opens the file if that is sooner.
+        """
+        mark = object()
+        with self._lock:
+            self.outdated[inode] = mark
+        told = threading.Event()
+
+        def job() -> None:
+            _told(pyfuse3.invalidate_inode, inode, True)
+            told.set()
+            _told(pyfuse3.invalidate_inode, inode)
+            with self._lock:
+                if self.outdated.get(inode) is mark:
+                    del self.outdated[inode]
+
+        self._begin(job)
+        told.wait(TOLD_S_MAX)
+
+    def _begin(self, job: Callable[[], None]) -> None:
         self._jobs.put(job)
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="refresh", daemon=True)
@@ -107,12 +134,16 @@ class Refresher:
 
     def _work(self) -> None:
         while True:
-            entries, inodes, done = self._jobs.get()
-            for parent, name in entries:
-                _told(pyfuse3.invalidate_entry, parent, name)
-            for inode in inodes:
-                _told(pyfuse3.invalidate_inode, inode)
-            done()
+            self._jobs.get()()
+
+
+def _tell(entries: list[Entry], inodes: list[int], done: Callable[[], None]) -> None:
+    """Have the kernel ask about names in directories, and inodes; then call `done`."""
+    for parent, name in entries:
+        _told(pyfuse3.invalidate_entry, parent, name)
+    for inode in inodes:
+        _told(pyfuse3.invalidate_inode, inode)
+    done()
 
 
 def _nothing() -> None:

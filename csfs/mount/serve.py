@@ -25,6 +25,9 @@ from csfs.mount.read_only import ReadOnly
 from csfs.mount.recent import Recent
 from csfs.mount.rules import CurrentRules, LoadRules
 from csfs.mount.settings import MountSettings
+from csfs.store import redo
+from csfs.store.beneath import open_in_pieces
+from csfs.wire import control
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class Mount:
         self._rules = rules = CurrentRules(load_rules)
         self.inodes = Inodes(root, submounts.names_below(settings.path))
         self.capture = Capture(self.journal, self.inodes, rules)
+        self._recover(root)
         # Rows from before this start are not in memory: no commit passes that was decided without them.
         self.recent = Recent(self.journal.last)
         self.gate = Gate(self.inodes, self.capture, self.recent)
@@ -67,6 +71,17 @@ class Mount:
         """Do from now on as the rules say that were loaded last."""
         rules = self._rules.loaded
         self.handlers.read_only = ReadOnly(rules, self.inodes) if rules is not None and rules.has_refusals else None
+
+    def _recover(self, root: int) -> None:
+        """Finish what a killed mount was overwriting, before anybody can look."""
+        try:
+            stage = open_in_pieces(root, control.STAGE, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            return  # nothing was ever replicated here
+        try:
+            redo.recover(root, stage, log.warning)
+        finally:
+            os.close(stage)
 
     async def run(self, pulse: int) -> None:
         """Serve until the file system is unmounted, or SIGTERM."""

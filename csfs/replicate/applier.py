@@ -10,7 +10,6 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 import trio
@@ -25,32 +24,21 @@ from csfs.replicate.braking import Braking
 from csfs.replicate.directories import Directories
 from csfs.replicate.gate import COMMITS_MAX, staged_name
 from csfs.replicate.keeping import Keeping
-from csfs.replicate.looking import Reason
-from csfs.replicate.observer import RACY_NS, Observer
+from csfs.replicate.looking import RACY_NS, Reason
+from csfs.replicate.observer import Observer
+from csfs.replicate.overwrites import Overwrites
 from csfs.replicate.sources import Sources, is_at_fault
 from csfs.replicate.volume import Root, Volume
-from csfs.store.stage import FromBytes, Source, Staged
-from csfs.wire.control import Attributes, Commit, CommitResult, Install, Outcome, Remove
+from csfs.replicate.works import Work, build, is_little
+from csfs.store.overwriting import BLOCKS_ONLY
+from csfs.store.patching import FromPatches
+from csfs.wire.control import Attributes, Commit, CommitResult, Install, Outcome, Overwrite, Remove
 
 log = logging.getLogger(__name__)
 
 PLANNED_MAX = COMMITS_MAX
-INLINE_BUILDS_MAX = 2
 RETRY_S_MAX = 60.0
 REFUSED_RETRY_S_MAX = 1.0
-
-
-@dataclass(slots=True)
-class Work:
-    """One plan under way. `staged` is what the stage holds for it, `error` why it could not be built."""
-
-    plan: Plan
-    commit_id: int
-    staged: bytes = b""
-    kept: bytes = b""
-    source: Source | None = None
-    built: Staged | None = None
-    error: OSError | CsfsError | None = None
 
 
 class Applier:
@@ -63,6 +51,7 @@ class Applier:
         self._sources = sources
         self.keeping = Keeping(volume)
         self.braking = Braking(volume)
+        self._overwrites = Overwrites(volume)
         self._tries: dict[RelPath, int] = {}
         self._refused: set[RelPath] = set()
         """Paths that are looked at again in a moment."""
@@ -101,7 +90,7 @@ class Applier:
         gate = volume.gate
         if gate is None:
             raise trio.ClosedResourceError("the mount went away")
-        await volume.with_root(_build, works, inline=_is_little(works))
+        await volume.with_root(build, works, inline=is_little(works))
         ready = [work for work in works if work.error is None and self._is_current(work)]
         for work in works:
             if work.error is not None:
@@ -178,10 +167,16 @@ class Applier:
         row = self._volume.index.rows.row(work.plan.path)
         if (row.applied.observation if row is not None else None) == work.plan.base:
             return True
-        if work.staged:
-            self._sources.discard_later(work.staged)
+        self._discard(work)
         self._volume.apply_soon([work.plan.path])
         return False
+
+    def _discard(self, work: Work) -> None:
+        """What was prepared for a plan is of no use."""
+        if work.overwrites:
+            self._overwrites.not_done(work.plan.path, work.staged, work.kept)
+        elif work.staged:
+            self._sources.discard_later(work.staged)
 
     # -------------------------------------------------------------------------------------------------------- planning
 
@@ -204,12 +199,18 @@ class Applier:
         works = []
         self.keeping.begin(plans)
         for plan in [*others, *reversed(removals)]:
+            if self._overwrites.is_settling(plan.path):
+                continue
             work = Work(plan, volume.next_commit_id())
             if plan.step is Step.INSTALL:
                 work.staged = staged_name(self._observer.digested, work.commit_id)
                 if plan.content.kind is Kind.FILE and not self._find_source(work):
                     continue
             work.kept = self.keeping.name(plan, work.commit_id)
+            promised = plan.path in self.keeping.promises
+            work.overwrites = self._overwrites.is_chosen(plan, work.source, is_promised=promised)
+            if work.overwrites and work.kept:
+                work.kept += BLOCKS_ONLY
             works.append(work)
         return works
 
@@ -223,8 +224,10 @@ class Applier:
 
     def _commit(self, work: Work) -> Commit:
         plan = work.plan
-        action: Install | Remove | Attributes
+        action: Install | Remove | Overwrite | Attributes
         match plan.step:
+            case Step.INSTALL if work.overwrites:
+                action = Overwrite(work.staged)
             case Step.INSTALL:
                 action = Install(work.staged, work.kept)
             case Step.REMOVE:
@@ -275,8 +278,14 @@ class Applier:
         volume, plan = self._volume, work.plan
         observation = self._now_shown(work, stamp)
         racy = observation is not None and time.time_ns() - observation.stamp.ctime_ns < RACY_NS
+        # Of what was patched, most was not read: the next comparison does (R23).
+        racy = racy or isinstance(work.source, FromPatches)
         self.keeping.note(plan, work.kept)
         volume.index.braked.drop(plan.path)
+        if work.overwrites:
+            self._overwrites.done(plan.path, work.staged)
+        else:
+            self._overwrites.replaced(plan.path)
         self._tries.pop(plan.path, None)
         volume.settle_problem(plan.path)
         if plan.step is not Step.ATTRIBUTES:
@@ -285,6 +294,9 @@ class Applier:
             self._directories.mark(plan.path, local=False)
         if work.source is not None:
             self._sources.used(plan.content.hash)
+        table = work.built.table if work.built is not None else None
+        if table is not None and not volume.index.tables.add(plan.content.hash, table):
+            self._observer.look(plan.path, Reason(content=True))  # which reads all of it, and makes the table
         return volume.engine.applied(plan, observation, racy=racy)
 
     def _now_shown(self, work: Work, stamp: Stamp | None) -> Observation | None:
@@ -294,7 +306,7 @@ class Applier:
         assert stamp is not None
         if plan.step is Step.INSTALL:
             assert work.built is not None
-            return msgspec.structs.replace(work.built.observation, stamp=stamp)
+            return msgspec.structs.replace(work.built.observation, stamp=stamp, mtime_ns=stamp.mtime_ns)
         base, set_ = plan.base, self._attributes(plan)
         assert base is not None
         owner, group = self._volume.owners.names(
@@ -326,8 +338,7 @@ class Applier:
 
     def _not_done(self, work: Work, result: CommitResult) -> None:
         path = work.plan.path
-        if work.staged:
-            self._sources.discard_later(work.staged)
+        self._discard(work)
         match result.outcome:
             case Outcome.REFUSED | Outcome.BUSY:
                 # Somebody here was faster: look again, and decide anew.
@@ -358,23 +369,3 @@ def _observed(root: Root, plans: Sequence[Plan]) -> list[Observation | None]:
         except (OSError, CsfsError):
             found.append(plan.base)
     return found
-
-
-def _is_little(works: Sequence[Work]) -> bool:
-    """Return whether building this is a few small writes to memory."""
-    return len(works) <= INLINE_BUILDS_MAX and all(
-        work.source is None or isinstance(work.source, FromBytes) for work in works
-    )
-
-
-def _build(root: Root, works: Sequence[Work]) -> None:
-    """Stage everything that is to be installed; for a thread."""
-    for work in works:
-        if work.plan.step is not Step.INSTALL:
-            continue
-        plan = work.plan
-        assert plan.meta is not None
-        try:
-            work.built = root.stage.build(work.staged, plan.content, plan.meta, plan.mtime_ns, work.source)
-        except (OSError, CsfsError) as error:
-            work.error = error

@@ -5,8 +5,20 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from csfs.store.hashing import HASH_SIZE
-from csfs.wire.messages import TABLE_HASHES_MAX, Blocks, GetBlocks, GetTable, PeerMessage, Table, Unavailable
+from csfs.core.tables import HASH_SIZE
+from csfs.wire.messages import (
+    SUMMARY_HASHES_MAX,
+    Answer,
+    Blocks,
+    GetBlocks,
+    GetPages,
+    GetSummary,
+    Pages,
+    PeerMessage,
+    Question,
+    Summary,
+    Unavailable,
+)
 
 REQUEST_S_MAX = 60.0
 
@@ -16,7 +28,7 @@ class Asking:
 
     def __init__(self, send: Callable[[PeerMessage], Awaitable[None]]) -> None:
         self._send = send
-        self._requests: dict[int, trio.MemorySendChannel[Table | Blocks | None]] = {}
+        self._requests: dict[int, trio.MemorySendChannel[Answer | None]] = {}
         self._request_ids = itertools.count(1)
 
     def close(self) -> None:
@@ -24,33 +36,38 @@ class Asking:
         for slot in self._requests.values():
             slot.close()
 
-    def answered(self, message: Table | Blocks | Unavailable) -> None:
+    def answered(self, message: Answer | Unavailable) -> None:
         """Take in an answer; one that nobody waits for any more is let go."""
         slot = self._requests.pop(message.request, None)
         if slot is not None:
             slot.send_nowait(None if isinstance(message, Unavailable) else message)
 
-    async def table(self, volume: str, content_hash: bytes, count: int) -> bytes | None:
-        """Return the block hashes of a content, None if the peer has it not."""
+    async def summary(self, volume: str, content_hash: bytes, count: int) -> bytes | None:
+        """Return the hashes of the pages of a content's table, None if the peer has it not."""
         hashes = b""
         while len(hashes) < count * HASH_SIZE:
             first = len(hashes) // HASH_SIZE
-            answer = await self._ask(lambda request, at=first: GetTable(volume, request, content_hash, at))  # type: ignore[misc]
-            if not isinstance(answer, Table) or answer.first != first or not answer.hashes:
+            answer = await self._ask(lambda request, at=first: GetSummary(volume, request, content_hash, at))  # type: ignore[misc]
+            if not isinstance(answer, Summary) or answer.first != first or not answer.hashes:
                 return None
-            if len(answer.hashes) > TABLE_HASHES_MAX * HASH_SIZE or answer.count != count:
+            if len(answer.hashes) > SUMMARY_HASHES_MAX * HASH_SIZE or answer.count != count:
                 return None
             hashes += answer.hashes
         return hashes
+
+    async def pages(self, volume: str, content_hash: bytes, numbers: Sequence[int]) -> Sequence[bytes] | None:
+        """Return pages of a content's table, None if the peer has it not."""
+        answer = await self._ask(lambda request: GetPages(volume, request, content_hash, tuple(numbers)))
+        return answer.pages if isinstance(answer, Pages) and len(answer.pages) == len(numbers) else None
 
     async def blocks(self, volume: str, content_hash: bytes, first: int, count: int) -> Sequence[bytes] | None:
         """Return blocks of a content, None if the peer has it not."""
         answer = await self._ask(lambda request: GetBlocks(volume, request, content_hash, first, count))
         return answer.blocks if isinstance(answer, Blocks) and answer.first == first else None
 
-    async def _ask(self, question: Callable[[int], GetTable | GetBlocks]) -> Table | Blocks | None:
+    async def _ask(self, question: Callable[[int], Question]) -> Answer | None:
         request = next(self._request_ids)
-        send, receive = trio.open_memory_channel[Table | Blocks | None](1)
+        send, receive = trio.open_memory_channel[Answer | None](1)
         self._requests[request] = send
         try:
             await self._send(question(request))

@@ -11,11 +11,13 @@ from typing import Protocol
 
 import trio
 
+from csfs.core.patches import Patch
 from csfs.core.paths import RelPath, shown
 from csfs.core.versions import Scope, Vector, joined
 from csfs.engine.ports import Outgoing
 from csfs.errors import RemoteProtocolError
 from csfs.replicate.asking import Asking
+from csfs.replicate.inline import inline_contents, inline_patches
 from csfs.replicate.portions import portions
 from csfs.replicate.serving import Serving
 from csfs.replicate.volume import Arrival, Exchange, Volume
@@ -28,15 +30,18 @@ from csfs.wire.messages import (
     AppliedUpTo,
     Blocks,
     GetBlocks,
-    GetTable,
+    GetPages,
+    GetSummary,
     Goodbye,
     Heartbeat,
     Hello,
+    Pages,
     PeerMessage,
+    Question,
     Records,
     Settings,
     Stored,
-    Table,
+    Summary,
     Unavailable,
     VolumeHello,
 )
@@ -204,6 +209,7 @@ class PeerSession:
                 with trio.move_on_after(MIDSTREAM_S_MAX):
                     await volume.settled.wait_until(lambda: not exchange.midstream)
             outgoing = volume.engine.outgoing(exchange.sent, exchange.knowledge, UPDATES_MAX, self._peer)
+            knowledge = exchange.knowledge.get(outgoing.scope, {})
             if outgoing.mark is not None:
                 self._now_knows(exchange, outgoing.scope, outgoing.mark)
             if outgoing.updates:
@@ -211,12 +217,16 @@ class PeerSession:
                 exchange.waiting_since_ns = exchange.waiting_since_ns or time.time_ns()
             exchange.sent = max(exchange.sent, outgoing.position)
             if outgoing.updates or outgoing.mark is not None:
-                await self._send(worker, exchange, outgoing)
+                await self._send(
+                    worker, exchange, outgoing, inline_patches(volume.patches, outgoing.updates, knowledge)
+                )
             volume.progress.notify()
             if outgoing.done and volume.index.rows.position() <= exchange.sent:
                 await volume.changed.wait()
 
-    async def _send(self, worker: VolumeWorker, exchange: Exchange, outgoing: Outgoing) -> None:
+    async def _send(
+        self, worker: VolumeWorker, exchange: Exchange, outgoing: Outgoing, patches: tuple[Patch, ...]
+    ) -> None:
         """Send one batch; its updates are of one moment, whatever happens while its contents are read."""
         volume = worker.volume
         # Who joins, perhaps with an equal tree of its own, asks for what it lacks until it has applied something.
@@ -226,8 +236,10 @@ class PeerSession:
         for updates in early:
             # Where it could go on after a break is where this batch began.
             await self._link.send(Records(volume.name, outgoing.scope, 0, updates))
-        contents = await worker.inline_contents(outgoing.updates, size_max, exchange.travelled)
-        await self._link.send(Records(volume.name, outgoing.scope, outgoing.position, last, contents, outgoing.mark))
+        contents = await inline_contents(volume, outgoing.updates, size_max, exchange.travelled)
+        await self._link.send(
+            Records(volume.name, outgoing.scope, outgoing.position, last, contents, outgoing.mark, patches)
+        )
 
     def _now_knows(self, exchange: Exchange, scope: Scope, mark: Vector) -> None:
         """Note what it knows: what it says, and what it is told; after a break it says anew what it has stored."""
@@ -263,9 +275,9 @@ class PeerSession:
                     await self._received_records(message)
                 case Stored() | AppliedUpTo():
                     self._received_ack(message)
-                case GetTable() | GetBlocks():
+                case GetSummary() | GetPages() | GetBlocks():
                     nursery.start_soon(self._answer, message)
-                case Table() | Blocks() | Unavailable():
+                case Summary() | Pages() | Blocks() | Unavailable():
                     self._asking.answered(message)
                 case Settings():
                     await self._greeting.settings_received(self._peer, message)
@@ -277,7 +289,7 @@ class PeerSession:
                 case _:
                     raise RemoteProtocolError(f"peer {self._peer}: said {type(message).__name__} after Hello")
 
-    async def _answer(self, question: GetTable | GetBlocks) -> None:
+    async def _answer(self, question: Question) -> None:
         if self._answering >= ANSWERS_MAX:
             raise RemoteProtocolError(f"peer {self._peer}: asks for more than {ANSWERS_MAX} contents at once")
         self._answering += 1
@@ -301,6 +313,10 @@ class PeerSession:
             if block_hash(data) != content_hash:
                 raise RemoteProtocolError(f"peer {self._peer}: sent a content that is not what its hash says")
             volume.contents.put(content_hash, data)
+        for patch in message.patches:
+            if not patch.is_sound:
+                raise RemoteProtocolError(f"peer {self._peer}: sent a patch that fits no content")
+            volume.patches.put(patch)
         position = volume.index.rows.position()
         with volume.index.transaction():
             mark = None if message.scope in exchange.refused else message.mark

@@ -1,6 +1,6 @@
 """Fetches contents from peers: small ones whole, larger ones block by block into a partial file that outlives a crash.
 
-Blocks that the old version of the same path holds are taken from there. Every block is verified before it is written.
+Blocks that are on this host already are taken from there (`assembling`). Every block is verified before it is written.
 """
 
 import contextlib
@@ -12,10 +12,12 @@ from typing import Protocol
 import trio
 
 from csfs.core.rows import Plan
+from csfs.core.tables import HASH_SIZE, BlockTable
 from csfs.errors import ContentMismatchError, CsfsError
+from csfs.replicate.assembling import begun, holders
 from csfs.replicate.volume import Root, Volume
-from csfs.store.hashing import BLOCK_SIZE, HASH_SIZE, ZERO_HASH, block_count, block_hash, hash_of_block, table_root
-from csfs.wire.messages import BLOCKS_PER_REQUEST_MAX
+from csfs.store.hashing import BLOCK_SIZE, block_count, block_hash, hash_of_block, page_count, page_hash, summary_root
+from csfs.wire.messages import BLOCKS_PER_REQUEST_MAX, PAGES_PER_REQUEST_MAX
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +30,12 @@ FAILURES = (trio.ClosedResourceError, CsfsError, OSError)
 class Requester(Protocol):
     """One connected peer, as something to ask for contents."""
 
-    async def table(self, volume: str, content_hash: bytes, count: int) -> bytes | None:
-        """Return the block hashes of a content, None if the peer has it not."""
+    async def summary(self, volume: str, content_hash: bytes, count: int) -> bytes | None:
+        """Return the hashes of the pages of a content's table, None if the peer has it not."""
+        ...
+
+    async def pages(self, volume: str, content_hash: bytes, numbers: Sequence[int]) -> Sequence[bytes] | None:
+        """Return pages of a content's table, None if the peer has it not."""
         ...
 
     async def blocks(self, volume: str, content_hash: bytes, first: int, count: int) -> Sequence[bytes] | None:
@@ -46,8 +52,11 @@ class Fetcher:
         self.bytes_fetched = 0
 
     async def fetch(self, plan: Plan) -> bool:
-        """Get the content of `plan` here; return whether somebody had it."""
-        for peer in self._peers(plan):
+        """Get the content of `plan` here, every block verified; return whether somebody had it."""
+        peers = self._peers(plan)
+        if not peers:
+            return await self._put_together(plan)
+        for peer in peers:
             requester = self.requesters.get(peer)
             if requester is None:
                 continue
@@ -85,35 +94,76 @@ class Fetcher:
         table = await self._table(requester, content.hash, content.size)
         return table is not None and await self._fetch_blocks(requester, plan, table)
 
-    async def _table(self, requester: Requester, content_hash: bytes, size: int) -> bytes | None:
-        known = self._volume.index.ledger.table(content_hash)
-        if known:
-            return known
-        table = await requester.table(self._volume.name, content_hash, block_count(size))
-        if table is None or len(table) != block_count(size) * HASH_SIZE or table_root(size, table) != content_hash:
-            return None
+    async def _table(self, requester: Requester, content_hash: bytes, size: int) -> BlockTable | None:
+        """Return the whole table of a content; only pages that are not here travel."""
+        table = self._known_table(content_hash, size)
+        if table is None:
+            summary = await requester.summary(self._volume.name, content_hash, page_count(size))
+            if summary is None or len(summary) != page_count(size) * HASH_SIZE:
+                return None
+            if summary_root(size, summary) != content_hash:
+                return None
+            table = BlockTable(size, summary, {})
+        tables = self._volume.index.tables
+        lacking = []
+        for number in range(table.page_count):
+            page = table.pages.get(number) or tables.page(table.page_hash(number))
+            if page:
+                table.pages[number] = page
+            else:
+                lacking.append(number)
+        for at in range(0, len(lacking), PAGES_PER_REQUEST_MAX):
+            numbers = lacking[at : at + PAGES_PER_REQUEST_MAX]
+            pages = await requester.pages(self._volume.name, content_hash, numbers)
+            if pages is None or any(page_hash(p) != table.page_hash(n) for n, p in zip(numbers, pages, strict=True)):
+                return None
+            table.pages.update(zip(numbers, pages, strict=True))
         with self._volume.index.transaction():
-            self._volume.index.ledger.add_table(content_hash, table)
+            tables.add(content_hash, table)
         return table
 
-    async def _fetch_blocks(self, requester: Requester, plan: Plan, table: bytes) -> bool:
+    def _known_table(self, content_hash: bytes, size: int) -> BlockTable | None:
+        return self._volume.index.tables.part(content_hash, size, range(page_count(size)))
+
+    async def _put_together(self, plan: Plan) -> bool:
+        """Make the content of what is here alone; return whether that is all of it."""
         content = plan.content
-        base_table = self._volume.index.ledger.table(plan.base.hash) if plan.base is not None else b""
-        present = await self._volume.with_root(_started, plan, table, base_table)
+        table = self._known_table(content.hash, content.size) if content.size > BLOCK_SIZE else None
+        if table is None or len(table.pages) < table.page_count or not holders(self._volume, plan, table):
+            return False
+        try:
+            return await self._fetch_blocks(None, plan, table)
+        except FAILURES as error:
+            log.info("%s: content not put together: %s", self._volume.name, error)
+            return False
+
+    async def _fetch_blocks(self, requester: Requester | None, plan: Plan, block_table: BlockTable) -> bool:
+        """Get all blocks; without anybody to ask, those that are on this host's disk."""
+        content, table = plan.content, block_table.whole()
+        places = holders(self._volume, plan, block_table)
+        present = await self._volume.with_root(begun, content, table, places)
+        if requester is None:
+            return len(present) == block_count(content.size)
+        # Whoever installs it relies on each block having been verified, and does not read them again.
         missing = [number for number in range(block_count(content.size)) if number not in present]
         failures: list[Exception] = []
-        complete = True
+        is_lacking = False
 
         async def worker(receive: trio.MemoryReceiveChannel[tuple[int, int]]) -> None:
-            nonlocal complete
+            nonlocal is_lacking
             async with receive:
                 async for first, count in receive:
                     # One range after another is refused once something failed: nobody would take it from the channel else.
+                    if is_lacking:
+                        continue
                     try:
-                        complete = complete and await self._fetch_range(requester, plan, table, first, count)
+                        if await self._fetch_range(requester, plan, table, first, count):
+                            present.update(range(first, first + count))
+                        else:
+                            is_lacking = True
                     except FAILURES as error:
                         failures.append(error)
-                        complete = False
+                        is_lacking = True
 
         send, receive = trio.open_memory_channel[tuple[int, int]](0)
         async with trio.open_nursery() as nursery:
@@ -125,7 +175,7 @@ class Fetcher:
                     await send.send((first, count))
         if failures:
             raise failures[0]
-        return complete
+        return len(present) == block_count(content.size)
 
     async def _fetch_range(self, requester: Requester, plan: Plan, table: bytes, first: int, count: int) -> bool:
         content = plan.content
@@ -161,29 +211,3 @@ def _write(root: Root, content_hash: bytes, table: bytes, first: int, blocks: Se
 
 def _discard(root: Root, content_hash: bytes) -> None:
     root.stage.partials.discard(content_hash)
-
-
-def _started(root: Root, plan: Plan, table: bytes, base_table: bytes) -> set[int]:
-    """Begin a partial content, or go on with one; return the blocks that are here. For a thread.
-
-    What an earlier try left is verified by reading it. Blocks that the old version of the path has are copied from it.
-    """
-    content, partials = plan.content, root.stage.partials
-    present: set[int] = set()
-    if partials.begin(content.hash, content.size):
-        present = partials.present_blocks(content.hash, table)
-    held = {base_table[at : at + HASH_SIZE]: at // HASH_SIZE for at in range(0, len(base_table), HASH_SIZE)}
-    wanted = [(hash_of_block(content.hash, table, number), number) for number in range(len(table) // HASH_SIZE)]
-    missing = [(digest, number) for digest, number in wanted if number not in present]
-    # A block of zeros stays a hole.
-    partials.check_room(BLOCK_SIZE * sum(digest != ZERO_HASH for digest, _ in missing))
-    pairs = [(held[digest], number) for digest, number in missing if digest in held]
-    if not pairs:
-        return present
-    try:
-        with root.tree.open_file(plan.path) as source:
-            partials.copy_blocks(content.hash, source, pairs)
-    except OSError:
-        return present
-    # The old version may have changed since it was hashed: what was copied counts once it was read again.
-    return partials.present_blocks(content.hash, table)

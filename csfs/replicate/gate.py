@@ -22,6 +22,7 @@ from csfs.wire.control import (
     Commits,
     ControlMessage,
     Outcome,
+    Overwrite,
     Refresh,
     Refreshed,
     Stale,
@@ -119,7 +120,7 @@ class Gate:
     def _likely_through(self, commits: Sequence[Commit]) -> bool:
         """Return whether the mount is going to ask for all these system calls: it did the last time, in the same places."""
         return len(commits) <= UNASKED_MAX and all(
-            not isinstance(commit.action, Attributes) and parent_of(commit.path) in self._through_parents
+            not isinstance(commit.action, Attributes | Overwrite) and parent_of(commit.path) in self._through_parents
             for commit in commits
         )
 

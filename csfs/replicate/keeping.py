@@ -14,6 +14,7 @@ from csfs.index.ledger import Cause, KeptVersion
 from csfs.replicate.gate import kept_name
 from csfs.replicate.looking import look_at_kept
 from csfs.replicate.volume import Volume
+from csfs.store.overwriting import BLOCKS_ONLY
 
 KEPT_ROWS_MAX = 100_000
 """A version without an object costs a row in the index, some 300 bytes."""
@@ -69,7 +70,8 @@ class Keeping:
         noted = row is not None and _may_note(self._volume) and _is_another(row.applied, plan.content, plan.meta)
         if row is None or not (name or promised or noted):
             return
-        size = plan.base.size if name and plan.base is not None else 0
+        is_whole = bool(name) and not name.endswith(BLOCKS_ONLY)
+        size = plan.base.size if is_whole and plan.base is not None else 0
         # Without an object: nothing was there, or its content is elsewhere, or it has none, or it stays and looks otherwise.
         name = name or _unused_name(self._volume)
         if promise is not None and promised:

@@ -1,13 +1,21 @@
 """Why paths are looked at, and looking at them in a thread."""
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from csfs.core.changes import Extent
+from csfs.core.extents import bounded
 from csfs.core.objects import Kind, Observation
+from csfs.core.patches import PATCH_SIZE_MAX
 from csfs.core.paths import RelPath
+from csfs.core.rows import Row
 from csfs.errors import CsfsError
 from csfs.replicate.volume import Root, Volume
+from csfs.store.blocks import touched_pages
+from csfs.store.hashing import BLOCK_SIZE
+from csfs.store.observing import Before, Limits
 from csfs.store.scanning import scan
 from csfs.store.tree import Look
 from csfs.wire.control import KEPT
@@ -15,16 +23,24 @@ from csfs.wire.messages import INLINE_SIZE_MAX
 
 log = logging.getLogger(__name__)
 
+INLINE_LOOKS_MAX = 2
+RACY_NS = 20_000_000
+"""A younger stamp does not prove that nothing was written after it was taken (R23)."""
+EXTENTS_MAX = 4_096
+LIMITS = Limits(INLINE_SIZE_MAX, PATCH_SIZE_MAX)
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
     """Why a path is to be looked at.
 
     `content` True: its bytes may have changed whatever its stamp says; False: they have not, if inode, size and mtime are
-    the same; None: they have not, if the whole stamp is the same. `compared`: nobody says that something changed, a comparison asks.
+    the same; None: they have not, if the whole stamp is the same. `extents` cover all that was written since the last look;
+    None: nobody says. `compared`: nobody says that something changed, a comparison asks.
     """
 
     content: bool | None = None
+    extents: tuple[Extent, ...] | None = None
     moved_from: RelPath | None = None
     moved_to: RelPath | None = None
     joining: bool = False
@@ -33,8 +49,14 @@ class Reason:
     def merged(self, later: "Reason") -> "Reason":
         """Return what covers both."""
         either = (self.content, later.content)
+        extents = None
+        if self.extents is not None and later.extents is not None:
+            extents = later.extents
+            if self.extents:
+                extents = tuple(bounded((*self.extents, *later.extents), EXTENTS_MAX, BLOCK_SIZE))
         return Reason(
             True if True in either else None if None in either else False,
+            extents,
             later.moved_from or self.moved_from,
             later.moved_to or self.moved_to,
             self.joining or later.joining,
@@ -52,16 +74,38 @@ class Reason:
 
 NO_REASON = Reason()
 """Something may have changed, and nobody says what."""
+ATTRIBUTES = Reason(False, ())
+"""What was written is told by others."""
+
+
+def before(volume: Volume, path: RelPath, reason: Reason, *, complete: bool) -> Before:
+    """Return what is known of the object at `path`: of it as it was where it came from, if it was moved.
+
+    `complete`: no rows are missing. Else no extents tell all that was written.
+    """
+    row = volume.index.rows.row(reason.moved_from) if reason.moved_from is not None else None
+    if row is None or row.applied.observation is None:
+        row = volume.index.rows.row(path)
+    previous = row.applied.observation if row is not None else None
+    extents = reason.extents
+    if extents is None or not complete or previous is None or previous.kind is not Kind.FILE:
+        return Before(previous, reason.content)
+    table = None
+    if previous.size > BLOCK_SIZE:
+        # Whatever the size is now: the end may have moved. A page that is not at hand is read whole.
+        pages = touched_pages(previous.size, previous.size + 1, extents)
+        table = volume.index.tables.part(previous.hash, previous.size, pages)
+    return Before(previous, reason.content, table, extents)
 
 
 def look_at(
-    root: Root, batch: Sequence[tuple[RelPath, Reason]], previous: Sequence[Observation | None]
+    root: Root, batch: Sequence[tuple[RelPath, Reason]], known: Sequence[Before]
 ) -> list[tuple[RelPath, Reason, Look | OSError | CsfsError | None]]:
     """Look at a batch of paths; for a thread. One that cannot be read does not hold up the others."""
     found: list[tuple[RelPath, Reason, Look | OSError | CsfsError | None]] = []
-    for (path, reason), before in zip(batch, previous, strict=True):
+    for (path, reason), of_it in zip(batch, known, strict=True):
         try:
-            found.append((path, reason, root.tree.look(path, before, reason.content, content_size_max=INLINE_SIZE_MAX)))
+            found.append((path, reason, root.tree.look_from(path, of_it, LIMITS)))
         except (OSError, CsfsError) as error:
             found.append((path, reason, error))
     return found
@@ -76,20 +120,40 @@ def look_at_kept(root: Root, name: bytes) -> Observation | None:
         return None
 
 
-def remember_content(volume: Volume, look: Look) -> None:
-    """Have the content of a file that was looked at at hand, for those who ask for it and for the message that tells of it."""
-    observation = look.observation
-    if observation.kind is not Kind.FILE:
-        return
-    if look.table:
-        volume.index.ledger.add_table(observation.hash, look.table)
-    # A content that some path shows already need not travel: the peers find it by its hash.
-    if volume.index.rows.paths_with_hash(observation.hash):
-        volume.travelled.add(observation.hash)
-    elif look.content:
-        volume.contents.put(observation.hash, look.content)
-
-
 def paths_below(root: Root, directory: RelPath) -> list[RelPath]:
     """Return every path below `directory` on disk; none if it is not a directory. For a thread."""
     return [path for chunk in scan(root.tree.root, directory) for path in chunk.found]
+
+
+def is_little(volume: Volume, batch: Sequence[tuple[RelPath, Reason]]) -> bool:
+    """Return whether a program has just written this, and little: its bytes are in memory."""
+    root = volume.root
+    if root is None or len(batch) > INLINE_LOOKS_MAX or volume.comparing:
+        return False
+    try:
+        statuses = [root.tree.lstat(path) for path, _ in batch]
+    except (OSError, CsfsError):
+        return False
+    return all(status is None or status.st_size <= INLINE_SIZE_MAX for status in statuses)
+
+
+def is_racy(volume: Volume, look: Look, known: Row | None, reason: Reason) -> bool:
+    """Return whether the stamp does not prove what the content is (R23); `known` is the row of the path.
+
+    Somebody may have written more than rows have told yet when a part was read: were that row lost, nothing else would tell.
+    """
+    is_young = time.time_ns() - look.observation.stamp.ctime_ns < RACY_NS
+    source = volume.index.rows.row(reason.moved_from) if reason.moved_from is not None else None
+    was_racy = not look.is_read and any(row.applied.racy for row in (known, source) if row is not None)
+    return is_young or look.is_partly_read or was_racy
+
+
+def is_directory(look: Look | None) -> bool:
+    """Return whether a directory is there."""
+    return look is not None and look.observation.kind is Kind.DIRECTORY
+
+
+def showed_directory(known: Row | None) -> bool:
+    """Return whether a directory was shown there."""
+    shown_before = known.applied.observation if known is not None else None
+    return shown_before is not None and shown_before.kind is Kind.DIRECTORY

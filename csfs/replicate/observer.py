@@ -8,30 +8,38 @@ import itertools
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import trio
 
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.objects import Kind, Observation
 from csfs.core.paths import RelPath, depth_of, is_below, parent_of, shown
-from csfs.core.rows import Row
 from csfs.errors import CsfsError
 from csfs.replicate.directories import Directories
 from csfs.replicate.keeping import keep_written, note_local
-from csfs.replicate.looking import NO_REASON, Reason, look_at, paths_below, remember_content
+from csfs.replicate.looking import (
+    ATTRIBUTES,
+    NO_REASON,
+    Reason,
+    before,
+    is_directory,
+    is_little,
+    is_racy,
+    look_at,
+    paths_below,
+    showed_directory,
+)
+from csfs.replicate.remembering import remember_content
 from csfs.replicate.signals import Signal
 from csfs.replicate.volume import Volume
 from csfs.store.tree import Look
-from csfs.wire.messages import INLINE_SIZE_MAX
 
 log = logging.getLogger(__name__)
 
-INLINE_LOOKS_MAX = 2
 LOOKS_MAX = 500
 """Paths looked at between two transactions."""
 SORTED_MAX = 10 * LOOKS_MAX
-RACY_NS = 20_000_000
-"""A younger stamp does not prove that nothing was written after it was taken (R23)."""
 UNSTABLE_RETRY_S = 0.1
 UNREADABLE_RETRY_S_MAX = 300.0
 
@@ -95,15 +103,16 @@ class Observer:
         path, target = change.path, change.target
         match change.kind:
             case ChangeKind.CONTENT:
-                self.look(path, Reason(content=True))
+                # What a row without a number says comes from a watch, which sees no extents; nor does an empty row.
+                self.look(path, Reason(True, change.extents or None))
             case ChangeKind.META:
-                self.look(path, Reason(False))
+                self.look(path, ATTRIBUTES)
             case ChangeKind.CREATE | ChangeKind.REMOVE:
                 if self._volume.is_followed(path):
                     self.look(path, Reason(content=True))
                 self._directories.mark(parent_of(path), local=True)
             case ChangeKind.LINK:
-                self.look(path, Reason(False))
+                self.look(path, ATTRIBUTES)
                 self._look_new(target or path)
             case ChangeKind.RENAME | ChangeKind.EXCHANGE if target is not None:
                 there, back = self._looks.get(path), self._looks.get(target)
@@ -128,15 +137,21 @@ class Observer:
         first = written.moved_from if written is not None and written.moved_from is not None else source
         is_back = first == target
         is_written = written is not None and written.content is True
-        self.look(target, Reason(is_written, moved_from=None if is_back else first))
+        extents = written.extents if written is not None else ()
+        if source in self._tries or first in self._tries:
+            is_written, extents = True, None
+        self.look(target, Reason(is_written, extents, moved_from=None if is_back else first))
         for path in {source, first} - {target}:
-            self.look(path, Reason(False, moved_to=target))
+            self.look(path, Reason(False, (), moved_to=target))
         self._spreading.append((source, target, self._taking))
         self._directories.mark(parent_of(source), local=True)
         self._directories.mark(parent_of(target), local=True)
 
     def look(self, path: RelPath, reason: Reason = NO_REASON) -> None:
         """Have a path looked at."""
+        if path in self._tries:
+            # What made the last look fail may have had extents of its own.
+            reason = replace(reason, extents=None)
         earlier = self._looks.get(path)
         self._looks[path] = reason if earlier is None else earlier.merged(reason)
         if self._taking:
@@ -193,11 +208,12 @@ class Observer:
         if self._looks and not batch:
             await self._volume.progress.wait()
             return
-        previous = [self._previous(path, reason) for path, reason in batch]
+        complete = not (self._volume.uncompared or self.compare_wanted)
+        known = [before(self._volume, path, reason, complete=complete) for path, reason in batch]
         shown_before = [self._shown_at(path) for path, _ in batch]
         self._under_way = {path for path, _ in batch}
         try:
-            found = await self._volume.with_root(look_at, batch, previous, inline=self._is_little(batch))
+            found = await self._volume.with_root(look_at, batch, known, inline=is_little(self._volume, batch))
         except trio.ClosedResourceError:
             for path, reason in batch:
                 self.look(path, reason)
@@ -212,17 +228,6 @@ class Observer:
             name, (path, _) = next(iter(self._displaced.items()))
             await keep_written(self._volume, name, path)
             self._displaced.pop(name, None)
-
-    def _is_little(self, batch: Sequence[tuple[RelPath, Reason]]) -> bool:
-        """Return whether a program has just written this, and little: its bytes are in memory."""
-        root = self._volume.root
-        if root is None or len(batch) > INLINE_LOOKS_MAX or self._volume.comparing:
-            return False
-        try:
-            statuses = [root.tree.lstat(path) for path, _ in batch]
-        except (OSError, CsfsError):
-            return False
-        return all(status is None or status.st_size <= INLINE_SIZE_MAX for status in statuses)
 
     def _next_batch(self) -> list[tuple[RelPath, Reason]]:
         """Return the next paths: parents before children, what a move leaves behind after where it went, and directories that are
@@ -267,16 +272,6 @@ class Observer:
         for path in list(self._volume.index.rows.shown_paths(source)):
             self.look(path, Reason(moved_to=RelPath(target + path[len(source) :])))
 
-    def _previous(self, path: RelPath, reason: Reason) -> Observation | None:
-        """Return the observation whose hash the object still has if it is the same object."""
-        rows = self._volume.index.rows
-        if reason.moved_from is not None and not reason.content:
-            source = rows.row(reason.moved_from)
-            if source is not None and source.applied.observation is not None:
-                return source.applied.observation
-        row = rows.row(path)
-        return row.applied.observation if row is not None else None
-
     def _shown_at(self, path: RelPath) -> Observation | None:
         row = self._volume.index.rows.row(path)
         return row.applied.observation if row is not None else None
@@ -292,9 +287,9 @@ class Observer:
         that somebody here made.
         """
         current = []
-        for item, before in zip(found, shown_before, strict=True):
+        for item, earlier in zip(found, shown_before, strict=True):
             path, reason, result = item
-            overtaken = path in self._volume.in_flight or self._shown_at(path) != before
+            overtaken = path in self._volume.in_flight or self._shown_at(path) != earlier
             if overtaken or self._is_left_for_last(path, reason, result):
                 self.look(path, reason)
             else:
@@ -361,8 +356,12 @@ class Observer:
         )
         if look is None and known is None:
             return
-        if look is not None:
-            remember_content(volume, look)
+        if look is not None and not remember_content(
+            volume, look, known.applied.content_dot if known is not None else None
+        ):
+            # What its table was made from is known in part alone by now: it is read whole.
+            self.look(path, Reason(True, moved_from=reason.moved_from))
+            return
         changed = volume.engine.observe(
             path,
             look.observation if look is not None else None,
@@ -371,13 +370,13 @@ class Observer:
             moved_to=reason.moved_to,
             joining=reason.joining,
             extra=volume.extra,
-            racy=look is not None and time.time_ns() - look.observation.stamp.ctime_ns < RACY_NS,
+            racy=look is not None and is_racy(volume, look, known, reason),
         )
         if changed and known is not None:
             note_local(volume, path, known.applied, look.observation if look is not None else None)
         if reason.joining and known is None and look is not None and not changed:
             volume.index.ledger.hold([path])
-        if changed and not reason.joining and _is_directory(look) and not _showed_directory(known):
+        if changed and not reason.joining and is_directory(look) and not showed_directory(known):
             # What was made in it since the look was marked, perhaps, before anybody knew the directory.
             self._directories.mark(path, local=True)
         volume.settle_problem(path)
@@ -389,12 +388,3 @@ class Observer:
         tries = self._tries[path] = self._tries.get(path, 0) + 1
         delay_s = min(UNREADABLE_RETRY_S_MAX, UNSTABLE_RETRY_S * 2 ** min(tries, 16))
         self._volume.later(delay_s, lambda: self.look(path, Reason(content=True)))
-
-
-def _is_directory(look: Look | None) -> bool:
-    return look is not None and look.observation.kind is Kind.DIRECTORY
-
-
-def _showed_directory(known: Row | None) -> bool:
-    shown_before = known.applied.observation if known is not None else None
-    return shown_before is not None and shown_before.kind is Kind.DIRECTORY

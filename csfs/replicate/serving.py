@@ -7,18 +7,22 @@ from functools import partial
 import trio
 
 from csfs.core.paths import RelPath
+from csfs.core.tables import HASH_SIZE
 from csfs.errors import CsfsError, RemoteProtocolError
 from csfs.replicate.volume import Root
 from csfs.replicate.worker import VolumeWorker
-from csfs.store.hashing import HASH_SIZE, block_hash, hash_of_block
+from csfs.store.hashing import block_hash
 from csfs.wire.messages import (
     BLOCKS_PER_REQUEST_MAX,
-    TABLE_HASHES_MAX,
+    SUMMARY_HASHES_MAX,
     Blocks,
     GetBlocks,
-    GetTable,
+    GetPages,
+    GetSummary,
+    Pages,
     PeerMessage,
-    Table,
+    Question,
+    Summary,
     Unavailable,
 )
 
@@ -36,37 +40,47 @@ class Serving:
         group = self._volume.rules.group_of(path)
         return group is not None and group.scope in self._scopes
 
-    async def answer(self, question: GetTable | GetBlocks, send: Callable[[PeerMessage], Awaitable[None]]) -> None:
+    async def answer(self, question: Question, send: Callable[[PeerMessage], Awaitable[None]]) -> None:
         """Answer one question; a link that broke meanwhile needs no answer."""
         answer: PeerMessage
-        if isinstance(question, GetTable):
-            answer = self._table(question)
-        else:
-            answer = await self._blocks(question)
+        match question:
+            case GetSummary():
+                answer = self._summary(question)
+            case GetPages():
+                answer = self._pages(question)
+            case GetBlocks():
+                answer = await self._blocks(question)
         try:
             await send(answer)
         except CsfsError:
             pass
 
-    def _table(self, question: GetTable) -> Table | Unavailable:
-        table = self._volume.index.ledger.table(question.hash)
-        part = table[question.first * HASH_SIZE :][: TABLE_HASHES_MAX * HASH_SIZE]
+    def _summary(self, question: GetSummary) -> Summary | Unavailable:
+        summary = self._volume.index.tables.summary(question.hash)
+        part = summary[max(0, question.first) * HASH_SIZE :][: SUMMARY_HASHES_MAX * HASH_SIZE]
         if not part:
             return Unavailable(question.request)
-        return Table(question.request, question.first, len(table) // HASH_SIZE, part)
+        return Summary(question.request, question.first, len(summary) // HASH_SIZE, part)
+
+    def _pages(self, question: GetPages) -> Pages | Unavailable:
+        # The size is of no concern here: pages are asked for by number.
+        table = self._volume.index.tables.part(question.hash, 0, [n for n in question.numbers if n >= 0])
+        if table is None or not all(number in table.pages for number in question.numbers):
+            return Unavailable(question.request)
+        return Pages(question.request, tuple(table.pages[number] for number in question.numbers))
 
     async def _blocks(self, question: GetBlocks) -> Blocks | Unavailable:
         if not 0 < question.count <= BLOCKS_PER_REQUEST_MAX or question.first < 0:
             raise RemoteProtocolError(f"a request for {question.count} blocks, limit {BLOCKS_PER_REQUEST_MAX}")
         volume = self._volume
-        table = volume.index.ledger.table(question.hash)
+        hashes = volume.index.tables.hashes(question.hash, question.first, question.count)
         paths = [path for path in volume.index.rows.paths_with_hash(question.hash) if self._may_read(path)]
         kept = [name for name, path in volume.index.ledger.kept_with_hash(question.hash) if self._may_read(path)]
         data = volume.contents.get(question.hash)
         if data is not None and paths and question.first == 0 and question.count == 1:
             return Blocks(question.request, 0, (data,))
         try:
-            blocks = await volume.with_root(_read, paths, kept, question, table)
+            blocks = await volume.with_root(_read, paths, kept, question, hashes or question.hash)
         except trio.ClosedResourceError:
             return Unavailable(question.request)
         if blocks is None:
@@ -74,9 +88,11 @@ class Serving:
         return Blocks(question.request, question.first, tuple(blocks))
 
 
-def _read(root: Root, paths: list[RelPath], kept: list[bytes], question: GetBlocks, table: bytes) -> list[bytes] | None:
-    """Return the blocks asked for from the first place that has them; for a thread."""
-    wanted = [hash_of_block(question.hash, table, question.first + at) for at in range(question.count)]
+def _read(
+    root: Root, paths: list[RelPath], kept: list[bytes], question: GetBlocks, hashes: bytes
+) -> list[bytes] | None:
+    """Return the blocks asked for, which have these hashes, from the first place that has them; for a thread."""
+    wanted = [hashes[at : at + HASH_SIZE] for at in range(0, len(hashes), HASH_SIZE)]
     tree, kept_store = root.tree, root.stage.kept
     readers = [partial(tree.read_blocks, path) for path in paths] + [partial(kept_store.read_blocks, n) for n in kept]
     for read in readers:

@@ -12,7 +12,9 @@ from csfs.core.rows import Plan
 from csfs.errors import ContentMismatchError, CsfsError
 from csfs.replicate.fetcher import Fetcher
 from csfs.replicate.volume import Volume
+from csfs.store.blocks import touched_pages
 from csfs.store.hashing import BLOCK_SIZE
+from csfs.store.patching import FromPatches, extents_of
 from csfs.store.stage import FromBytes, FromKept, FromPartial, FromStage, FromTree, Leftover, Source
 
 log = logging.getLogger(__name__)
@@ -32,7 +34,8 @@ class Sources:
         self._volume = volume
         self._fetcher = fetcher
         self.discard_later = discard
-        self._finished: set[bytes] = set()
+        self._finished: dict[bytes, bool] = {}
+        """Contents whose partial file is complete, and whether each of its blocks was verified."""
         self._left: dict[bytes, Leftover] = {}
         self._wrong: set[Source] = set()
         self._fetching: dict[bytes, set[RelPath]] = {}
@@ -49,12 +52,28 @@ class Sources:
         if data is not None:
             return FromBytes(data)
         if content.hash in self._finished:
-            return FromPartial()
+            return FromPartial(self._finished[content.hash])
         if content.hash in self._left:
             return FromStage(self._left[content.hash].name)
         elsewhere: list[Source] = [FromTree(p) for p in self._volume.index.rows.paths_with_hash(content.hash)]
         elsewhere += [FromKept(n) for n, _ in self._volume.index.ledger.kept_with_hash(content.hash)]
-        return next((source for source in elsewhere if source not in self._wrong), None)
+        return next((source for source in elsewhere if source not in self._wrong), None) or self._patched(plan)
+
+    def _patched(self, plan: Plan) -> FromPatches | None:
+        """Return how to make the content of what is shown, if all that was written to that is at hand."""
+        base = plan.base
+        if base is None or base.kind is not Kind.FILE:
+            return None
+        patches = self._volume.patches.chain(base.hash, plan.content.hash)
+        if not patches:
+            return None
+        table = None
+        if base.size > BLOCK_SIZE:
+            pages = touched_pages(base.size, plan.content.size, extents_of(base.size, patches))
+            table = self._volume.index.tables.part(base.hash, base.size, pages)
+            if table is None:
+                return None
+        return FromPatches(plan.path, base, table, patches)
 
     async def obtained(self, plan: Plan) -> bool:
         """Have the content of `plan` fetched if it is not here; return whether it is here then."""
@@ -63,9 +82,9 @@ class Sources:
             await self._volume.progress.wait_until(lambda: plan.content.hash not in self._fetching)
         return self.find(plan) is not None
 
-    def arrived(self, content_hash: bytes) -> None:
-        """All of a content was written to its partial file."""
-        self._finished.add(content_hash)
+    def arrived(self, content_hash: bytes, *, verified: bool = False) -> None:
+        """All of a content was written to its partial file; `verified`: and each block was what its hash says."""
+        self._finished[content_hash] = verified
 
     def adopt(self, left: Sequence[Leftover]) -> None:
         """Take over what an earlier run, or an earlier mount in this one, left in the stage."""
@@ -84,15 +103,18 @@ class Sources:
     def used(self, content_hash: bytes) -> None:
         """The content is on disk now: what was held for it may go."""
         self._volume.contents.drop(content_hash)
-        self._finished.discard(content_hash)
+        self._finished.pop(content_hash, None)
         self._left.pop(content_hash, None)
 
     def failed(self, source: Source, content_hash: bytes) -> None:
         """What was there did not have the content after all."""
-        self._finished.discard(content_hash)
+        self._finished.pop(content_hash, None)
         self._left.pop(content_hash, None)
         self._volume.contents.drop(content_hash)
-        self._wrong.add(source)
+        if isinstance(source, FromPatches):
+            self._volume.patches.drop(content_hash)
+        else:
+            self._wrong.add(source)
 
     def fetch(self, plan: Plan) -> None:
         """Have the content of `plan` fetched, once for all paths that want it; the path is applied when it is here."""
@@ -120,7 +142,7 @@ class Sources:
             self._misses.pop(content.hash, None)
             self._wrong.clear()
             if content.size > BLOCK_SIZE:
-                self.arrived(content.hash)
+                self.arrived(content.hash, verified=True)
             self._volume.apply_soon(paths)
             return
         # Live stays what is shown; the entry stays wanted until somebody who has the content is reachable (R21).
@@ -139,5 +161,5 @@ def is_at_fault(source: Source, error: OSError | CsfsError) -> bool:
     if isinstance(error, ContentMismatchError | FileNotFoundError):
         return True
     # A file of the tree may be anything by now: a directory, a link, below what is a file.
-    is_elsewhere = isinstance(source, FromTree | FromKept)
+    is_elsewhere = isinstance(source, FromTree | FromKept | FromPatches)
     return is_elsewhere and isinstance(error, OSError) and error.errno not in _ROOM

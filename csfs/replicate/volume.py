@@ -17,6 +17,7 @@ from csfs.index.index import Index
 from csfs.replicate.contents import Contents, Hashes
 from csfs.replicate.findings import Findings
 from csfs.replicate.gate import Gate
+from csfs.replicate.patches import Patches
 from csfs.replicate.signals import Signal
 from csfs.store.owners import Owners
 from csfs.store.stage import Stage
@@ -116,6 +117,8 @@ class Volume:
         self.index = index
         self.owners = owners
         self.extra = extra
+        self.apply_mode = "auto"
+        """Whether files are overwritten in place: `auto`, `atomic` for never, `in-place` wherever it is possible."""
         self.authors = index.ledger.authors()
         self.rules = rules
         self.engine = self._new_engine()
@@ -130,6 +133,7 @@ class Volume:
         """When the whole tree was compared last, by the loop's clock."""
         self.contents = Contents()
         self.travelled = Hashes()
+        self.patches = Patches()
         self._heard: set[Scope] = set()
         self.problems: dict[RelPath, Problem] = {}
         self.findings = Findings(name)

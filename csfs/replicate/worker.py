@@ -5,18 +5,17 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
 from csfs.core.groups import Rules
-from csfs.core.objects import Applied, Content, Kind
-from csfs.core.paths import ROOT, RelPath
+from csfs.core.objects import Applied
+from csfs.core.paths import ROOT
 from csfs.errors import CsfsError, UnwritableError
 from csfs.index.ledger import Cause, KeptVersion
 from csfs.replicate.applier import Applier
 from csfs.replicate.compare import compare
-from csfs.replicate.contents import Hashes
 from csfs.replicate.directories import Directories
 from csfs.replicate.fetcher import Fetcher
 from csfs.replicate.gate import Gate
@@ -27,7 +26,6 @@ from csfs.replicate.underneath import Underneath
 from csfs.replicate.volume import Root, Volume
 from csfs.store.stage import Leftover, Stage
 from csfs.store.tree import Tree
-from csfs.wire.messages import INLINE_SIZE_MAX, Update
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +119,9 @@ class VolumeWorker:
         volume.stopped = await self._checked_identity(stage, identity)
         if volume.stopped:
             log.error("%s: %s", volume.name, volume.stopped)
+        # Of what was to be overwritten when the daemon ended, and was not, nobody noted the blocks.
+        blocks = await trio.to_thread.run_sync(stage.settle_overwrites)
+        await trio.to_thread.run_sync(_delete_kept, stage, [n for n in blocks if not volume.index.ledger.is_kept(n)])
         volume.root = Root(descriptor, tree, stage)
         if not volume.stopped:
             volume.apply_soon(volume.index.rows.pending())
@@ -265,7 +266,7 @@ class VolumeWorker:
                                 left.name, ROOT, time.time_ns(), left.size, left.hash, True, UNKNOWN, Cause.FOUND
                             )
                         )
-                    volume.index.ledger.prune_tables()
+                    volume.index.tables.prune()
             self._trimmed = added, trio.current_time()
             if cramped and surplus:
                 volume.apply_soon(volume.index.rows.pending())
@@ -317,53 +318,10 @@ class VolumeWorker:
         together = volume.index.ledger.kept_bytes()
         return min(KEPT_BYTES_MAX, together - shortage) if 0 < shortage <= together else KEPT_BYTES_MAX
 
-    # ------------------------------------------------------------------------------------------------------------ inline
 
-    async def inline_contents(
-        self, updates: Sequence[Update], size_max: int, travelled: Hashes
-    ) -> tuple[tuple[bytes, bytes], ...]:
-        """Return small contents that the receiver of `updates` is likely to lack, at most `size_max` bytes together.
-
-        `travelled` are those that it was sent before; what is returned is added.
-        """
-        contents: dict[bytes, bytes] = {}
-        missing: list[tuple[RelPath, bytes]] = []
-        size = 0
-        for path, value in _small_files(updates):
-            if value.hash in travelled or value.hash in self.volume.travelled:
-                continue
-            if size + value.size > size_max:
-                break
-            size += value.size
-            travelled.add(value.hash)
-            data = self.volume.contents.get(value.hash)
-            if data is not None:
-                contents[value.hash] = data
-            else:
-                missing.append((path, value.hash))
-        if missing and self.volume.root is not None:
-            contents.update(await self.volume.with_root(_read_contents, missing))
-        return tuple(contents.items())
-
-
-def _small_files(updates: Sequence[Update]) -> Iterator[tuple[RelPath, Content]]:
-    for update in updates:
-        for entry in update.content.entries if update.content is not None else ():
-            if entry.value.kind is Kind.FILE and 0 < entry.value.size <= INLINE_SIZE_MAX:
-                yield RelPath(update.path), entry.value
-
-
-def _read_contents(root: Root, wanted: Sequence[tuple[RelPath, bytes]]) -> dict[bytes, bytes]:
-    """Return the contents that are still what they were; for a thread."""
-    found = {}
-    for path, content_hash in wanted:
-        try:
-            look = root.tree.look(path, content_changed=True, content_size_max=INLINE_SIZE_MAX)
-        except (OSError, CsfsError):
-            continue
-        if look is not None and look.content is not None and look.observation.hash == content_hash:
-            found[content_hash] = look.content
-    return found
+def _delete_kept(stage: Stage, names: Sequence[bytes]) -> None:
+    for name in names:
+        stage.kept.delete(name)
 
 
 def _shortage(root: Root, size: int) -> int:

@@ -8,8 +8,18 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from csfs.core.changes import Extent
+from csfs.core.tables import HASH_SIZE, PAGE_HASHES, BlockTable
 from csfs.errors import UnstableError
-from csfs.store.hashing import BLOCK_SIZE, HASH_SIZE, ZERO_HASH, block_count, block_hash, block_size, table_root
+from csfs.store.hashing import (
+    BLOCK_SIZE,
+    ZERO_HASH,
+    block_count,
+    block_hash,
+    block_size,
+    page_count,
+    page_hash,
+    summary_root,
+)
 
 _READ_BLOCKS = 8
 """Blocks read at once: 1 MiB, large enough for a disk, small enough for many threads."""
@@ -35,45 +45,125 @@ def read_exactly(descriptor: int, offset: int, size: int) -> bytes:
     return data
 
 
+class _Draft:
+    """The table of a content of `size` bytes that is being hashed; what is not touched is that of `old`."""
+
+    def __init__(self, size: int, old: BlockTable | None) -> None:
+        self._size = size
+        self._count = block_count(size)
+        self._old = old
+        self._pages: dict[int, bytearray] = {}
+
+    def take(self, number: int) -> bool:
+        """Begin a page with what it was; return False if that is not at hand."""
+        if number in self._pages:
+            return True
+        known = self._old.pages.get(number) if self._old is not None else None
+        if known is None:
+            return False
+        size = self._page_size(number)
+        self._pages[number] = bytearray(known[:size].ljust(size, b"\0"))
+        return True
+
+    def _page_size(self, number: int) -> int:
+        return min(PAGE_HASHES, self._count - number * PAGE_HASHES) * HASH_SIZE
+
+    def put(self, first: int, hashes: bytes) -> None:
+        """Put the hashes of consecutive blocks from `first` on."""
+        while hashes:
+            number, at = divmod(first, PAGE_HASHES)
+            page = self._pages.get(number)
+            if page is None:
+                page = self._pages[number] = bytearray(self._page_size(number))
+            part = hashes[: (PAGE_HASHES - at) * HASH_SIZE]
+            page[at * HASH_SIZE : at * HASH_SIZE + len(part)] = part
+            hashes = hashes[len(part) :]
+            first += len(part) // HASH_SIZE
+
+    def finished(self) -> tuple[bytes, BlockTable]:
+        """Return the root and the table, with the pages that were touched."""
+        size = page_count(self._size) * HASH_SIZE
+        summary = bytearray((self._old.summary if self._old is not None else b"")[:size].ljust(size, b"\0"))
+        for number, page in self._pages.items():
+            summary[number * HASH_SIZE : (number + 1) * HASH_SIZE] = page_hash(page)
+        pages = {number: bytes(page) for number, page in self._pages.items()}
+        return summary_root(self._size, summary), BlockTable(self._size, bytes(summary), pages)
+
+
 def hash_file(descriptor: int, size: int) -> tuple[bytes, bytes]:
-    """Return (root, table) of the first `size` bytes of a file. Moves the descriptor's own position.
+    """Return (root, hashes of all blocks) of the first `size` bytes of a file. Moves the descriptor's own position.
 
     Raises:
         UnstableError: the file is shorter.
     """
-    if size <= BLOCK_SIZE:
-        return block_hash(read_exactly(descriptor, 0, size)), b""
-    table = bytearray(block_count(size) * HASH_SIZE)
-    _hash_range(descriptor, size, table, (0, block_count(size)))
-    return table_root(size, table), bytes(table)
+    root, table = rehash(descriptor, size)
+    return root, table.whole() if table is not None else b""
+
+
+def touched_blocks(old_size: int, size: int, extents: Iterable[Extent]) -> list[BlockRange]:
+    """Return the blocks that may differ between a content and what `extents` made of it, ascending, without overlap.
+
+    `extents` cover everything that may differ but for the ends: a block that was or is the last may have another length now.
+    """
+    count = block_count(size)
+    touched = [(offset // BLOCK_SIZE, block_count(offset + length)) for offset, length in extents if length > 0]
+    if old_size != size:
+        touched += [(max(0, block_count(old_size) - 1), count), (count - 1, count)]
+    return _merged(touched, count)
+
+
+def touched_pages(old_size: int, size: int, extents: Iterable[Extent]) -> set[int]:
+    """Return the numbers of the pages of a table in which the touched blocks are."""
+    touched = touched_blocks(old_size, size, extents)
+    return {number for first, last in touched for number in range(first // PAGE_HASHES, -(-last // PAGE_HASHES))}
 
 
 def rehash(
     descriptor: int,
     size: int,
-    old_table: bytes,
-    extents: Iterable[Extent],
+    old: BlockTable | None = None,
+    extents: Iterable[Extent] = (),
     is_current: Callable[[], bool] = lambda: True,
-) -> tuple[bytes, bytes]:
-    """Return (root, table) of a file that had `old_table` before `extents` were written.
+) -> tuple[bytes, BlockTable | None]:
+    """Return (root, table) of a file that had the table `old` before `extents` were written; no table of one block at most.
 
-    Reads the touched blocks, and those at the old and the new end. `extents` cover everything that may differ: what a
-    truncation took away and a later write extended again is among them. Once the file `is_current` no longer, the rest is not read:
-    one that was removed takes up its room for as long as somebody reads it.
+    Reads the touched blocks, those at the ends if they moved, and every block of a touched page that `old` has not at hand. Without
+    `old`, all. The table returned has the touched pages. `extents` cover everything that may differ: what a truncation took away and
+    a later write extended again is among them. Once the file `is_current` no longer, the rest is not read: one that was removed takes
+    up its room for as long as somebody reads it.
 
     Raises:
         UnstableError: the file is shorter than `size`, or not current.
     """
-    count, old_count = block_count(size), len(old_table) // HASH_SIZE
+    count = block_count(size)
     if count <= 1:
-        return hash_file(descriptor, size)
-    table = bytearray(old_table[: count * HASH_SIZE].ljust(count * HASH_SIZE, b"\0"))
-    # The ends: a block that was or is the last may have another length now, which no extent tells.
-    touched = [(old_count - 1, count), (count - 1, count)]
-    touched += [(offset // BLOCK_SIZE, block_count(offset + length)) for offset, length in extents if length > 0]
-    for touched_range in _merged(touched, count) if old_count else [(0, count)]:
-        _hash_range(descriptor, size, table, touched_range, is_current)
-    return table_root(size, table), bytes(table)
+        return block_hash(read_exactly(descriptor, 0, size)), None
+    draft = _Draft(size, old)
+    reread: list[BlockRange] = []
+    for first, last in touched_blocks(old.size, size, extents) if old is not None else [(0, count)]:
+        for number in range(first // PAGE_HASHES, -(-last // PAGE_HASHES)):
+            within = number * PAGE_HASHES, min((number + 1) * PAGE_HASHES, count)
+            if draft.take(number):
+                within = max(first, within[0]), min(last, within[1])
+            reread.append(within)
+    for within in _merged(reread, count):
+        _hash_range(descriptor, size, draft, within, is_current)
+    return draft.finished()
+
+
+def retabled(old: BlockTable, size: int, hashes: dict[int, bytes]) -> tuple[bytes, BlockTable]:
+    """Return (root, table) of a content of more than one block that differs from the one of `old` in blocks of these hashes.
+
+    Raises:
+        KeyError: `old` has not all their pages at hand.
+    """
+    draft = _Draft(size, old)
+    for number, digest in hashes.items():
+        page = number // PAGE_HASHES
+        if not draft.take(page) and page < old.page_count:
+            raise KeyError(page)
+        draft.put(number, digest)
+    return draft.finished()
 
 
 def read_blocks(descriptor: int, first: int, count: int) -> list[bytes]:
@@ -125,27 +215,25 @@ def data_ranges(descriptor: int, size: int, within: BlockRange) -> Iterator[Bloc
         first = max(first + 1, block_count(end))
 
 
-def _hash_range(
-    descriptor: int, size: int, table: bytearray, within: BlockRange, is_current: Callable[[], bool] = lambda: True
-) -> None:
-    """Put the hashes of the blocks `within` into `table`."""
+def _hash_range(descriptor: int, size: int, draft: _Draft, within: BlockRange, is_current: Callable[[], bool]) -> None:
+    """Put the hashes of the blocks `within` into the draft."""
     first, last = within
-    table[first * HASH_SIZE : last * HASH_SIZE] = ZERO_HASH * (last - first)
+    draft.put(first, ZERO_HASH * (last - first))
     for data_first, data_last in data_ranges(descriptor, size, within):
         for start in range(data_first, data_last, _READ_BLOCKS):
             if not is_current():
                 raise UnstableError("a file changed while it was read")
-            _hash_read(descriptor, size, table, start, min(start + _READ_BLOCKS, data_last))
+            _hash_read(descriptor, size, draft, start, min(start + _READ_BLOCKS, data_last))
     if last == block_count(size) and size % BLOCK_SIZE:
         # A short last block is not the block of zeros that a hole stands for.
-        _hash_read(descriptor, size, table, last - 1, last)
+        _hash_read(descriptor, size, draft, last - 1, last)
 
 
-def _hash_read(descriptor: int, size: int, table: bytearray, first: int, last: int) -> None:
+def _hash_read(descriptor: int, size: int, draft: _Draft, first: int, last: int) -> None:
     start, end = first * BLOCK_SIZE, min(last * BLOCK_SIZE, size)
     view = memoryview(read_exactly(descriptor, start, end - start))
     hashes = [block_hash(view[at : at + BLOCK_SIZE]) for at in range(0, len(view), BLOCK_SIZE)]
-    table[first * HASH_SIZE : last * HASH_SIZE] = b"".join(hashes)
+    draft.put(first, b"".join(hashes))
 
 
 def _merged(ranges: Iterable[BlockRange], count: int) -> list[BlockRange]:

@@ -1,14 +1,17 @@
 """How content is named: BLAKE3 over blocks of a fixed size, so that only the blocks a write touched are hashed again.
 
 A content of at most one block is named by its plain hash. A longer one is named by a hash, in a domain of its own, over its size
-and its *table*: the hashes of its blocks, concatenated. The last block may be short and is hashed as it is.
+and the *summary* of its table. The table has the hashes of its blocks, the last of which may be short and is hashed as it is; it is cut
+into pages, and the summary has their hashes: neither hashing a table again nor passing one on takes more than the pages that differ.
 """
 
 from blake3 import blake3
 
+from csfs.core.tables import HASH_SIZE, PAGE_HASHES, BlockTable, pages_of
+
 BLOCK_SIZE = 131_072
-HASH_SIZE = 32
-_ROOT_CONTEXT = "csfs 2026 content root v1"
+_ROOT_CONTEXT = "csfs 2026 content root v2"
+_PAGE_CONTEXT = "csfs 2026 table page v1"
 
 
 def block_hash(data: bytes | bytearray | memoryview) -> bytes:
@@ -30,18 +33,45 @@ def block_size(index: int, size: int) -> int:
     return max(0, min(BLOCK_SIZE, size - index * BLOCK_SIZE))
 
 
-def table_root(size: int, table: bytes | bytearray) -> bytes:
-    """Return the root hash of a content of more than one block from its table.
+def page_count(size: int) -> int:
+    """Return how many pages the table of a content of `size` bytes has."""
+    return -(-block_count(size) // PAGE_HASHES)
+
+
+def page_hash(page: bytes | bytearray) -> bytes:
+    """Return the hash of one page of a table."""
+    return blake3(page, derive_key_context=_PAGE_CONTEXT).digest()
+
+
+def summary_root(size: int, summary: bytes | bytearray) -> bytes:
+    """Return the root hash of a content of more than one block from the summary of its table.
 
     Raises:
-        ValueError: the table has not one hash for each block of `size` bytes, or there is one block at most.
+        ValueError: the summary has not one hash for each page, or there is one block at most.
+    """
+    if size <= BLOCK_SIZE or len(summary) != page_count(size) * HASH_SIZE:
+        raise ValueError(f"summary of {len(summary)} bytes for a content of {size} bytes")
+    hasher = blake3(derive_key_context=_ROOT_CONTEXT)
+    hasher.update(size.to_bytes(8, "little"))
+    hasher.update(summary)
+    return hasher.digest()
+
+
+def whole_table(size: int, table: bytes | bytearray) -> BlockTable:
+    """Return the table of a content of `size` bytes from the hashes of all its blocks.
+
+    Raises:
+        ValueError: there is not one hash for each block, or there is one block at most.
     """
     if size <= BLOCK_SIZE or len(table) != block_count(size) * HASH_SIZE:
         raise ValueError(f"table of {len(table)} bytes for a content of {size} bytes")
-    hasher = blake3(derive_key_context=_ROOT_CONTEXT)
-    hasher.update(size.to_bytes(8, "little"))
-    hasher.update(table)
-    return hasher.digest()
+    pages = dict(enumerate(pages_of(table)))
+    return BlockTable(size, b"".join(map(page_hash, pages.values())), pages)
+
+
+def table_root(size: int, table: bytes | bytearray) -> bytes:
+    """Return the root hash of a content of more than one block from the hashes of all its blocks. Raises like `whole_table`."""
+    return summary_root(size, whole_table(size, table).summary)
 
 
 def hash_bytes(content: bytes) -> tuple[bytes, bytes]:

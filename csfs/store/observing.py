@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from csfs.core.changes import Extent
+from csfs.core.changes import Extent, Piece
+from csfs.core.extents import merged
 from csfs.core.objects import Kind, Observation
+from csfs.core.tables import BlockTable
 from csfs.errors import UnstableError
 from csfs.store import blocks
 from csfs.store.attributes import kind_of, link_path, read_xattrs, stamp_of
@@ -19,16 +21,28 @@ from csfs.store.owners import Owners
 _DEVICES = (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE)
 
 
+class Limits(msgspec.Struct, frozen=True):
+    """Up to how many bytes the whole of a content, and what was written to a larger one, come along with a look; -1: not at all."""
+
+    content_size: int = -1
+    written_size: int = -1
+
+
 class Look(msgspec.Struct, frozen=True):
     """An object as it was found. `content` is the whole of a small file, if it was asked for and read.
 
-    `table` has the block hashes of a file of more than one block, and is empty for others; None: the content was not read,
-    the hash is the previous one.
+    `table` is that of a file of more than one block, as far as its pages were hashed. `is_read`: the content was; else the hash is the
+    previous one. `is_partly_read`: all but the blocks that extents named is believed from before; `written` are then the bytes in
+    those extents, if they were asked for and are few, and `base` is the hash of what they were written to.
     """
 
     observation: Observation
     content: bytes | None = None
-    table: bytes | None = b""
+    table: BlockTable | None = None
+    is_read: bool = True
+    is_partly_read: bool = False
+    written: tuple[Piece, ...] | None = None
+    base: bytes = b""
 
 
 class Before(msgspec.Struct, frozen=True):
@@ -36,8 +50,8 @@ class Before(msgspec.Struct, frozen=True):
 
     previous: Observation | None = None
     content_changed: bool | None = None
-    table: bytes = b""
-    extents: tuple[Extent, ...] = ()
+    table: BlockTable | None = None
+    extents: tuple[Extent, ...] | None = None
 
     def still_holds(self, status: os.stat_result) -> bool:
         """Return whether the previous hash can be taken without reading."""
@@ -48,10 +62,11 @@ class Before(msgspec.Struct, frozen=True):
             return stamp_of(status) == stamp
         return (stamp.inode, stamp.size, stamp.mtime_ns) == (status.st_ino, status.st_size, status.st_mtime_ns)
 
-    def table_for(self, status: os.stat_result) -> bytes:
-        """Return the block hashes to build on, empty if none are of this inode."""
-        same = self.previous is not None and self.previous.stamp.inode == status.st_ino
-        return self.table if same and self.extents else b""
+    def extents_of(self, status: os.stat_result) -> tuple[Extent, ...] | None:
+        """Return what was written to this very file since `previous`; None if that is not known."""
+        previous = self.previous
+        same = previous is not None and previous.kind is Kind.FILE and previous.stamp.inode == status.st_ino
+        return self.extents if same else None
 
 
 @contextlib.contextmanager
@@ -74,7 +89,7 @@ def reading(handle: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def look_at(handle: int, owners: Owners, before: Before, content_size_max: int) -> Look | None:
+def look_at(handle: int, owners: Owners, before: Before, limits: Limits) -> Look | None:
     """Return what the O_PATH descriptor `handle` names, or None if it changed while it was looked at."""
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode):
@@ -82,34 +97,47 @@ def look_at(handle: int, owners: Owners, before: Before, content_size_max: int) 
     if before.still_holds(status):
         assert before.previous is not None
         xattrs = read_xattrs(link_path(handle))
-        found = Look(observed(status, owners, xattrs, root=before.previous.hash), None, None)
+        found = Look(observed(status, owners, xattrs, root=before.previous.hash), is_read=False)
     else:
         try:
-            found = _look_at_content(handle, status, owners, before, content_size_max)
+            found = _look_at_content(handle, status, owners, before, limits)
         except UnstableError:  # it changed under our hands
             return None
     return found if stamp_of(os.fstat(handle)) == found.observation.stamp else None
 
 
-def _look_at_content(
-    handle: int, status: os.stat_result, owners: Owners, before: Before, content_size_max: int
-) -> Look:
+def _look_at_content(handle: int, status: os.stat_result, owners: Owners, before: Before, limits: Limits) -> Look:
     size = status.st_size
+    extents = before.extents_of(status)
     with reading(handle) as descriptor:
         xattrs = read_xattrs(descriptor)
+        old_size = before.previous.size if before.previous is not None else 0
+        written = _written(descriptor, size, old_size, extents, limits)
+        base = before.previous.hash if before.previous is not None and written is not None else b""
         if size > BLOCK_SIZE:
             stamp = stamp_of(status)
+            known = before.table if extents is not None else None
             root, table = blocks.rehash(
-                descriptor,
-                size,
-                before.table_for(status),
-                before.extents,
-                lambda: stamp_of(os.fstat(descriptor)) == stamp,
+                descriptor, size, known, extents or (), lambda: stamp_of(os.fstat(descriptor)) == stamp
             )
-            return Look(observed(status, owners, xattrs, root=root), None, table)
+            found = observed(status, owners, xattrs, root=root)
+            return Look(found, table=table, is_partly_read=known is not None, written=written, base=base)
         content = blocks.read_exactly(descriptor, 0, size) if size else b""
     found = observed(status, owners, xattrs, root=block_hash(content))
-    return Look(found, content if size <= content_size_max else None)
+    return Look(found, content if size <= limits.content_size else None, written=written, base=base)
+
+
+def _written(
+    descriptor: int, size: int, old_size: int, extents: tuple[Extent, ...] | None, limits: Limits
+) -> tuple[Piece, ...] | None:
+    """Return what is in the extents now, as far as the file reaches; None if they are not known, or too many."""
+    if extents is None or size <= limits.content_size:
+        return None
+    grown = [(old_size, size - old_size)] if old_size < size else []
+    pieces = [(offset, min(length, size - offset)) for offset, length in merged([*extents, *grown]) if offset < size]
+    if sum(length for _, length in pieces) > limits.written_size:
+        return None
+    return tuple((offset, blocks.read_exactly(descriptor, offset, length)) for offset, length in pieces)
 
 
 def _look_at_other(handle: int, owners: Owners) -> Look:

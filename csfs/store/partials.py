@@ -4,10 +4,11 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 
+from csfs.core.tables import HASH_SIZE
 from csfs.errors import ContentMismatchError
 from csfs.store import blocks
 from csfs.store.copying import copy_content, copy_range, write_block
-from csfs.store.hashing import BLOCK_SIZE, HASH_SIZE, ZERO_HASH, block_hash, block_size, hash_of_block
+from csfs.store.hashing import BLOCK_SIZE, ZERO_HASH, block_hash, block_size, hash_of_block
 from csfs.store.reserved import create, remove
 from csfs.store.room import check_room
 

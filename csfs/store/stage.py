@@ -12,15 +12,18 @@ import msgspec
 from csfs.core.objects import Kind, Observation, Xattrs
 from csfs.core.paths import RelPath
 from csfs.core.records import Content, Meta
+from csfs.core.tables import BlockTable
 from csfs.errors import ContentMismatchError
-from csfs.store import blocks, syscalls
+from csfs.store import blocks, overwriting, redo, syscalls
 from csfs.store.attributes import kind_of, link_path, object_at, read_xattrs, replace_xattrs
 from csfs.store.copying import copy_content
 from csfs.store.dressing import dress
 from csfs.store.hashing import hash_bytes
 from csfs.store.kept import Kept
 from csfs.store.observing import observed
+from csfs.store.overwriting import BLOCKS_ONLY
 from csfs.store.partials import Partials, partial_name
+from csfs.store.patching import FromPatches, patch_copy
 from csfs.store.reserved import Reserved, checked_name, opened, remove, write_all
 from csfs.store.room import shortage
 from csfs.store.tree import Tree
@@ -53,7 +56,9 @@ class FromKept(msgspec.Struct, frozen=True):
 
 
 class FromPartial(msgspec.Struct, frozen=True):
-    """The content has arrived block by block; its partial file becomes the staged one."""
+    """The content has arrived block by block; its partial file becomes the staged one. `verified`: each block was, in this run."""
+
+    verified: bool = False
 
 
 class FromStage(msgspec.Struct, frozen=True):
@@ -62,14 +67,15 @@ class FromStage(msgspec.Struct, frozen=True):
     name: bytes
 
 
-Source = FromBytes | FromTree | FromKept | FromPartial | FromStage
+Source = FromBytes | FromTree | FromKept | FromPartial | FromStage | FromPatches
 
 
 class Staged(msgspec.Struct, frozen=True):
-    """A staged object: how it is represented on disk, and what of it could not be."""
+    """A staged object: how it is represented on disk, what of it could not be, and its table as far as that was made anew."""
 
     observation: Observation
     problems: tuple[str, ...] = ()
+    table: BlockTable | None = None
 
 
 class Leftover(msgspec.Struct, frozen=True):
@@ -94,6 +100,17 @@ class Stage:
         self._directory = self._reserved.stage
         self.partials = Partials(self._reserved.partial)
         self.kept = Kept(self._reserved.kept)
+        self.can_clone = self._tried_clone()
+        """Whether the file system can have files share blocks."""
+
+    def _tried_clone(self) -> bool:
+        try:
+            with Unborn(self._directory, b"clone.1") as source, Unborn(self._directory, b"clone.2") as target:
+                write_all(source.descriptor, b"clone")
+                syscalls.clone(source.descriptor, target.descriptor)
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         """Let go of all descriptors."""
@@ -128,12 +145,46 @@ class Stage:
             FileNotFoundError: the source is gone.
             OSError: ENOSPC and the like, or the kind cannot be made at all; nothing is left in the stage.
         """
-        if content.kind is Kind.FILE:
+        table = None
+        if isinstance(source, FromPatches):
+            problems, xattrs, table = self._build_patched(checked_name(name), content, meta, mtime_ns, source)
+        elif content.kind is Kind.FILE:
             problems, xattrs = self._build_file(checked_name(name), content, meta, mtime_ns, source)
         else:
             problems, xattrs = self._build_other(checked_name(name), content, meta, mtime_ns)
         status = os.lstat(name, dir_fd=self._directory)
-        return Staged(observed(status, self._tree.owners, xattrs, content.hash, content.target), problems)
+        return Staged(observed(status, self._tree.owners, xattrs, content.hash, content.target), problems, table)
+
+    def prepare_overwrite(
+        self, log: bytes, kept: bytes, content: Content, mtime_ns: int, source: FromPatches
+    ) -> Staged:
+        """Prepare to overwrite the live file where it is. See `overwriting.prepare`."""
+        directories = overwriting.Directories(self._directory, self._reserved.kept)
+        with self._tree.open_file(source.path) as existing:
+            shown, table = overwriting.prepare(existing, directories, log, kept, content, mtime_ns, source)
+        return Staged(shown, (), table)
+
+    def drop_overwrite(self, log: bytes, kept: bytes) -> None:
+        """Forget what was prepared and not carried out."""
+        remove(self._directory, redo.PREPARED + log)
+        if kept:
+            remove(self._reserved.kept, kept)
+
+    def settle_overwrite(self, log: bytes) -> None:
+        """What was overwritten is made durable: its log is of no more use."""
+        redo.settle(self._tree.root, self._directory, log)
+
+    def settle_overwrites(self) -> list[bytes]:
+        """See to what an earlier run was overwriting; return the names of kept blocks. For start-up.
+
+        What was prepared is forgotten, and what was done is made durable. What was begun is for the next mount process to finish.
+        """
+        for name in redo.logs(self._directory):
+            if name.startswith(redo.PREPARED):
+                remove(self._directory, name)
+            elif name.startswith(redo.DONE):
+                self.settle_overwrite(name[len(redo.DONE) :])
+        return [name for name in map(os.fsencode, os.listdir(self._reserved.kept)) if name.endswith(BLOCKS_ONLY)]
 
     def link(self, name: bytes, existing: bytes) -> None:
         """Give a staged object a second staged name: the names of one hard-linked inode are staged together."""
@@ -156,6 +207,8 @@ class Stage:
             if name.startswith(BUILDING):
                 remove(self._directory, name)
                 continue
+            if name.startswith(redo.LOGS):
+                continue
             status = os.lstat(name, dir_fd=self._directory)
             kind = kind_of(status.st_mode)
             root = self._hash(name, status.st_size) if kind is Kind.FILE else b""
@@ -175,11 +228,17 @@ class Stage:
             return blocks.hash_file(descriptor, size)[0]
 
     def _build_file(
-        self, name: bytes, content: Content, meta: Meta, mtime_ns: int | None, source: Source | None
+        self,
+        name: bytes,
+        content: Content,
+        meta: Meta,
+        mtime_ns: int | None,
+        source: FromBytes | FromTree | FromKept | FromPartial | FromStage | None,
     ) -> tuple[tuple[str, ...], Xattrs]:
         match source:
-            case FromPartial():
-                return self._adopt(self._reserved.partial, partial_name(content.hash), name, content, meta, mtime_ns)
+            case FromPartial(verified):
+                partial, old_name = self._reserved.partial, partial_name(content.hash)
+                return self._adopt(partial, old_name, name, content, meta, mtime_ns, verified=verified)
             case FromStage(left):
                 return self._adopt(self._directory, checked_name(left), name, content, meta, mtime_ns)
         with Unborn(self._directory, name) as file:
@@ -188,6 +247,17 @@ class Stage:
             xattrs = read_xattrs(file.descriptor) if meta.xattrs else ()
             file.appear()
         return problems, xattrs
+
+    def _build_patched(
+        self, name: bytes, content: Content, meta: Meta, mtime_ns: int | None, source: FromPatches
+    ) -> tuple[tuple[str, ...], Xattrs, BlockTable | None]:
+        with Unborn(self._directory, name) as file:
+            with self._tree.open_file(source.path) as existing:
+                table = patch_copy(existing, file.descriptor, content, source)
+            problems = dress(file.descriptor, Kind.FILE, meta, mtime_ns, self._tree.owners)
+            xattrs = read_xattrs(file.descriptor) if meta.xattrs else ()
+            file.appear()
+        return problems, xattrs, table
 
     def _fill(self, descriptor: int, content: Content, source: FromBytes | FromTree | FromKept | None) -> None:
         """Put the content into an empty file and make sure that it is the one wanted."""
@@ -205,13 +275,25 @@ class Stage:
                 write_all(descriptor, data)
 
     def _adopt(
-        self, directory: int, old_name: bytes, name: bytes, content: Content, meta: Meta, mtime_ns: int | None
+        self,
+        directory: int,
+        old_name: bytes,
+        name: bytes,
+        content: Content,
+        meta: Meta,
+        mtime_ns: int | None,
+        *,
+        verified: bool = False,
     ) -> tuple[tuple[str, ...], Xattrs]:
         """Make a complete file of a reserved directory the staged one; it stays there if it is not what it should be."""
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(old_name, flags, dir_fd=directory)
         try:
-            if not blocks.verify(descriptor, content.size, content.hash):
+            if verified:
+                is_whole = os.fstat(descriptor).st_size == content.size
+            else:
+                is_whole = blocks.verify(descriptor, content.size, content.hash)
+            if not is_whole:
                 raise _mismatch(content)
             replace_xattrs(descriptor, ())
             problems = dress(descriptor, Kind.FILE, meta, mtime_ns, self._tree.owners)

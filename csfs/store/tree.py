@@ -6,21 +6,23 @@ O_PATH first, so that a device is never opened and all that is said of it is sai
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from csfs.core.changes import Extent
 from csfs.core.objects import Observation, Stamp
 from csfs.core.paths import ROOT, RelPath, name_of, parent_of, shown
+from csfs.core.tables import BlockTable
 from csfs.errors import UnstableError
 from csfs.store import blocks
 from csfs.store.attributes import stamp_of
 from csfs.store.beneath import ABSENT, open_beneath
-from csfs.store.observing import Before, look_at, reading
+from csfs.store.observing import Before, Limits, look_at, reading
 from csfs.store.observing import Look as Look
 from csfs.store.owners import Owners
 from csfs.store.scanning import Chunk, scan
 
 _READS_MAX = 3
+NO_CONTENT = Limits()
 
 
 class Tree:
@@ -105,23 +107,26 @@ class Tree:
         previous: Observation | None = None,
         content_changed: bool | None = None,
         *,
-        table: bytes = b"",
-        extents: Iterable[Extent] = (),
-        content_size_max: int = -1,
+        table: BlockTable | None = None,
+        extents: tuple[Extent, ...] | None = None,
+        limits: Limits = NO_CONTENT,
     ) -> Look | None:
         """Return what is at `path` now, complete, or None for nothing.
 
         A file's content is read and hashed unless the hash of `previous` can be taken: with `content_changed` None if the
         whole stamp is the same; with False if inode, size and mtime are; with True never, for stamps are racy (R23). With
-        `table`, the block hashes of `previous`, and `extents`, which cover all that was written since, only
-        those blocks are read. A content that is read and has at most `content_size_max` bytes is returned.
+        `table`, that of `previous`, and `extents`, which cover all that was written since (None: not known), only
+        those blocks are read. `limits` say how much of the content is returned.
 
         Raises:
             UnstableError: the file changed each time it was read.
             ForeignError: it, or a directory above it, is a mount of something else.
             OSError: it is there and cannot be read.
         """
-        before = Before(previous, content_changed, table, tuple(extents))
+        return self.look_from(path, Before(previous, content_changed, table, extents), limits)
+
+    def look_from(self, path: RelPath, before: Before, limits: Limits = NO_CONTENT) -> Look | None:
+        """Return what is at `path` now, with all that is known from before. See `look`."""
         for _ in range(_READS_MAX):
             try:
                 handle = open_beneath(self.root, path, os.O_PATH)
@@ -130,7 +135,7 @@ class Tree:
                     return None
                 raise
             try:
-                found = look_at(handle, self.owners, before, content_size_max)
+                found = look_at(handle, self.owners, before, limits)
             finally:
                 os.close(handle)
             if found is not None:

@@ -129,6 +129,12 @@ class Remove(msgspec.Struct, frozen=True, array_like=True, tag=True):
     kept: bytes = b""
 
 
+class Overwrite(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Carry out the redo log of that name in the stage: parts of the file are overwritten where it is, if nobody has it open."""
+
+    log: bytes
+
+
 class Attributes(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Set attributes in place, all in one step. None leaves a field alone; `xattrs` is the complete set wanted."""
 
@@ -146,7 +152,7 @@ class Move(msgspec.Struct, frozen=True, array_like=True, tag=True):
     source_expected: Stamp
 
 
-Action = Install | Remove | Attributes | Move
+Action = Install | Remove | Overwrite | Attributes | Move
 
 
 class Commit(msgspec.Struct, frozen=True, array_like=True):

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 
+from csfs.core.patches import Patch
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry
 from csfs.core.versions import Scope, Vector
 from csfs.wire.control import Tagged
@@ -22,8 +23,12 @@ INLINE_SIZE_MAX = 32 * 1024
 INLINE_BATCH_SIZE_MAX = 1024 * 1024
 """Inline contents of one `Records` together; beyond it the rest is asked for."""
 BLOCKS_PER_REQUEST_MAX = 8
-TABLE_HASHES_MAX = 65_536
-"""Block hashes in one `Table`."""
+SUMMARY_HASHES_MAX = 65_536
+"""Hashes in one `Summary`."""
+PAGES_PER_REQUEST_MAX = 64
+"""Pages of a table in one `Pages`: half a MiB."""
+PATCHES_SIZE_MAX = 512 * 1024
+"""Patches in one `Records` together; who lacks another one asks for blocks."""
 
 
 class VolumeHello(msgspec.Struct, frozen=True, array_like=True):
@@ -67,7 +72,8 @@ class Update(msgspec.Struct, frozen=True, array_like=True):
 class Records(Tagged, frozen=True):
     """Updates of one scope, in the sender's order, and the position that they reach.
 
-    `contents` are whole small contents by their hash. `mark`, when the sender has caught up with itself, is its
+    `contents` are whole small contents by their hash. `patches` make contents of others that the receiver is likely to have.
+    `mark`, when the sender has caught up with itself, is its
     knowledge of the scope: the receiver's knowledge advances only then (R10).
     """
 
@@ -77,6 +83,7 @@ class Records(Tagged, frozen=True):
     updates: Annotated[tuple[Update, ...], msgspec.Meta(max_length=UPDATES_MAX)]
     contents: tuple[tuple[bytes, bytes], ...] = ()
     mark: Vector | None = None
+    patches: tuple[Patch, ...] = ()
 
 
 class Stored(Tagged, frozen=True):
@@ -95,8 +102,8 @@ class AppliedUpTo(Tagged, frozen=True):
     problems: int = 0
 
 
-class GetTable(Tagged, frozen=True):
-    """Ask for the block hashes of a content of more than one block."""
+class GetSummary(Tagged, frozen=True):
+    """Ask for the hashes of the pages of a content's table, from page `first` on; the content has more than one block."""
 
     volume: str
     request: int
@@ -104,13 +111,29 @@ class GetTable(Tagged, frozen=True):
     first: int = 0
 
 
-class Table(Tagged, frozen=True):
-    """Block hashes from `first` on, 32 bytes each, concatenated; `count` is how many the content has."""
+class Summary(Tagged, frozen=True):
+    """Hashes of pages from `first` on, 32 bytes each, concatenated; `count` is how many the table has."""
 
     request: int
     first: int
     count: int
     hashes: bytes
+
+
+class GetPages(Tagged, frozen=True):
+    """Ask for pages of a content's table, by their numbers."""
+
+    volume: str
+    request: int
+    hash: bytes
+    numbers: Annotated[tuple[int, ...], msgspec.Meta(max_length=PAGES_PER_REQUEST_MAX)]
+
+
+class Pages(Tagged, frozen=True):
+    """The pages asked for, in that order: the hashes of their blocks, 32 bytes each, concatenated."""
+
+    request: int
+    pages: tuple[bytes, ...]
 
 
 class GetBlocks(Tagged, frozen=True):
@@ -182,13 +205,18 @@ class Goodbye(Tagged, frozen=True):
     reason: str
 
 
+Question = GetSummary | GetPages | GetBlocks
+Answer = Summary | Pages | Blocks
+
 PeerMessage = (
     Hello
     | Records
     | Stored
     | AppliedUpTo
-    | GetTable
-    | Table
+    | GetSummary
+    | Summary
+    | GetPages
+    | Pages
     | GetBlocks
     | Blocks
     | Unavailable

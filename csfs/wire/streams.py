@@ -8,10 +8,10 @@ from collections import deque
 from typing import Final
 
 from csfs.wire.codec import FrameCodec
-from csfs.wire.messages import FRAME_SIZE_MAX, Blocks, PeerMessage, Table
+from csfs.wire.messages import FRAME_SIZE_MAX, Blocks, Pages, PeerMessage, Summary
 from csfs.wire.packets import PAYLOAD_SIZE_MAX, Channel, PacketReader, PacketWriter
 
-BULK: Final = (Blocks, Table)
+BULK: Final = (Blocks, Summary, Pages)
 """Messages of the bulk channel."""
 
 

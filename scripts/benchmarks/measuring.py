@@ -50,15 +50,19 @@ def percentile(values: list[float], share: float) -> float:
 
 
 @contextlib.contextmanager
-def fresh_filesystem(size_mib: int = 4096, bytes_per_inode: int = 16384) -> Iterator[Path]:
-    """Give a directory on an ext4 file system made for this run: one in use makes new files slowly after many deletes."""
+def fresh_filesystem(size_mib: int = 4096, bytes_per_inode: int = 16384, kind: str = "ext4") -> Iterator[Path]:
+    """Give a directory on a file system made for this run (`ext4` or `xfs`): one in use makes new files slowly after many deletes."""
     with tempfile.TemporaryDirectory(prefix="csfs-bench-") as directory:
         image, mounted = Path(directory, "image"), Path(directory, "mounted")
         mounted.mkdir()
         with image.open("wb") as file:
             file.truncate(size_mib * 1024 * 1024)
-        whole = ("-E", "lazy_itable_init=0,lazy_journal_init=0")  # nothing is left for the kernel to do meanwhile
-        subprocess.run(["mkfs.ext4", "-q", "-i", str(bytes_per_inode), *whole, str(image)], check=True)
+        if kind == "xfs":
+            make = ["mkfs.xfs", "-q", "-m", "reflink=1"]
+        else:  # nothing is left for the kernel to do meanwhile
+            whole = "lazy_itable_init=0,lazy_journal_init=0"
+            make = ["mkfs.ext4", "-q", "-i", str(bytes_per_inode), "-E", whole]
+        subprocess.run([*make, str(image)], check=True)
         subprocess.run(["mount", "-o", "loop", str(image), str(mounted)], check=True)
         try:
             yield mounted

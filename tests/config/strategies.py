@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from csfs.config import settings
 from csfs.config.addresses import Address
 from csfs.config.profiles import PROFILES
-from csfs.config.settings import BrakeSettings, GroupSettings, MemberSettings, Settings, VolumeSettings
+from csfs.config.settings import APPLY_MODES, BrakeSettings, GroupSettings, MemberSettings, Settings, VolumeSettings
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True).filter(
     lambda name: name != settings.DEFAULT_PATH
@@ -50,7 +50,9 @@ def volume_settings(draw: st.DrawFn, name: str, members: tuple[str, ...]) -> Vol
             for place in draw(unique(st.sampled_from(members)))
         )
     )
-    return VolumeSettings(name, paths, profile, groups, draw(st.booleans()), compare, brake, owners)
+    return VolumeSettings(
+        name, paths, profile, groups, draw(st.booleans()), compare, brake, owners, draw(st.sampled_from(APPLY_MODES))
+    )
 
 
 @st.composite

@@ -11,17 +11,19 @@ from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from csfs.core.records import Content
 from csfs.core.rows import Plan, Step
+from csfs.core.tables import HASH_SIZE
 from csfs.errors import UnreachableError
 from csfs.index.index import Index
 from csfs.replicate.fetcher import Fetcher
 from csfs.replicate.volume import Root, Volume
-from csfs.store.hashing import BLOCK_SIZE, HASH_SIZE, hash_bytes
+from csfs.store.hashing import BLOCK_SIZE, hash_bytes, whole_table
 from csfs.store.owners import FixedAccounts, Owners
 from csfs.store.stage import Stage
 from csfs.store.tree import Tree
 from tests.replicate.test_exchange import rules_of
 
 DATA = os.urandom(40 * BLOCK_SIZE)
+TABLE = whole_table(len(DATA), hash_bytes(DATA)[1])
 
 
 class Peer:
@@ -29,12 +31,23 @@ class Peer:
 
     def __init__(self, failure: Exception | None) -> None:
         self._failure = failure
+        self.asked: list[int] = []
+        self.lacking = -1
+        """The first block of a range that it has no more; it is quick to say so, and takes its time for the others."""
 
-    async def table(self, volume: str, content_hash: bytes, count: int) -> bytes | None:
-        return hash_bytes(DATA)[1]
+    async def summary(self, volume: str, content_hash: bytes, count: int) -> bytes | None:
+        return TABLE.summary
+
+    async def pages(self, volume: str, content_hash: bytes, numbers: Sequence[int]) -> Sequence[bytes] | None:
+        self.asked += numbers
+        return [TABLE.pages[number] for number in numbers]
 
     async def blocks(self, volume: str, content_hash: bytes, first: int, count: int) -> Sequence[bytes] | None:
         await trio.lowlevel.checkpoint()
+        if first == self.lacking:
+            return None
+        if self.lacking >= 0:
+            await trio.sleep(0.05)
         if self._failure is not None and first <= 8 < first + count:
             raise self._failure
         return [DATA[at * BLOCK_SIZE : (at + 1) * BLOCK_SIZE] for at in range(first, first + count)]
@@ -105,3 +118,25 @@ async def test_what_does_not_fit_gives_back_what_it_took(tmp_path: Path) -> None
     fetcher.requesters = {"beta": Peer(OSError(28, "No space left on device"))}
     assert not await fetcher.fetch(plan())
     assert volume.root.stage.partials.hashes() == []
+
+
+async def test_a_range_that_the_peer_has_no_more_is_not_forgotten_over_others(tmp_path: Path) -> None:
+    fetcher = Fetcher(made_volume(tmp_path))
+    peer = Peer(None)
+    peer.lacking = 8
+    fetcher.requesters = {"beta": peer}
+    assert not await fetcher.fetch(plan())
+    peer.lacking = -1
+    assert await fetcher.fetch(plan())
+
+
+async def test_pages_of_a_table_that_are_here_are_not_asked_for(tmp_path: Path) -> None:
+    volume = made_volume(tmp_path)
+    fetcher = Fetcher(volume)
+    peer = Peer(None)
+    fetcher.requesters = {"beta": peer}
+    assert await fetcher.fetch(plan())
+    assert peer.asked == list(TABLE.pages)
+    with volume.index.transaction():
+        volume.index.tables.prune()  # nothing shows it yet
+    assert not volume.index.tables.summary(plan().content.hash)

@@ -15,6 +15,7 @@ from csfs.core.paths import RelPath
 from csfs.core.records import Content, Meta
 from csfs.store.commits import commit_install
 from csfs.store.hashing import block_hash
+from csfs.store.observing import Limits
 from csfs.store.stage import FromBytes, Stage
 from csfs.store.tree import Tree
 
@@ -34,7 +35,7 @@ def main(directory: str | None) -> None:
         names = [b"%d" % number for number in range(COUNT)]
         timed("build", lambda: [stage.build(name, CONTENT, META, MTIME_NS, FromBytes(DATA)) for name in names])
         timed("commit", lambda: install(stage_directory, live, names))
-        timed("look", lambda: [tree.look(RelPath(name), content_size_max=32768) for name in names])
+        timed("look", lambda: [tree.look(RelPath(name), limits=Limits(32768)) for name in names])
         known = [tree.observe(RelPath(name)) for name in names]
         timed("observe known", lambda: [tree.observe(RelPath(n), k) for n, k in zip(names, known, strict=True)])
         timed("scan", lambda: list(tree.scan()))

@@ -9,14 +9,19 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from csfs.core.tables import PAGE_HASHES, BlockTable
 from csfs.errors import UnstableError
 from csfs.store import blocks, hashing
-from csfs.store.hashing import BLOCK_SIZE, HASH_SIZE
+from csfs.store.hashing import BLOCK_SIZE, whole_table
 
 sizes = st.one_of(
     st.integers(0, 5 * BLOCK_SIZE),
     st.integers(0, 5).flatmap(lambda n: st.integers(-1, 1).map(lambda d: max(0, n * BLOCK_SIZE + d))),
 )
+
+
+PAGE = BLOCK_SIZE * PAGE_HASHES
+"""Bytes that one page of a table stands for."""
 
 
 def content_of(size: int, seed: int) -> bytes:
@@ -35,9 +40,10 @@ def test_a_content_of_one_block_is_named_by_its_plain_hash() -> None:
 def test_a_longer_content_is_named_by_size_and_table_in_a_domain_of_its_own() -> None:
     root, table = hashing.hash_bytes(bytes(BLOCK_SIZE + 1))
     assert table == hashing.ZERO_HASH + blake3(b"\0").digest()
-    hasher = blake3(derive_key_context="csfs 2026 content root v1")
-    assert root == hasher.update((BLOCK_SIZE + 1).to_bytes(8, "little") + table).digest()
-    assert root != blake3((BLOCK_SIZE + 1).to_bytes(8, "little") + table).digest()
+    page = blake3(table, derive_key_context="csfs 2026 table page v1").digest()
+    hasher = blake3(derive_key_context="csfs 2026 content root v2")
+    assert root == hasher.update((BLOCK_SIZE + 1).to_bytes(8, "little") + page).digest()
+    assert root != blake3((BLOCK_SIZE + 1).to_bytes(8, "little") + page).digest()
 
 
 @pytest.mark.parametrize(("size", "table"), [(10, bytes(32)), (BLOCK_SIZE * 2, bytes(32)), (BLOCK_SIZE + 1, bytes(65))])
@@ -65,26 +71,65 @@ def test_hashing_the_touched_blocks_again_equals_hashing_all(
     with tempfile.TemporaryFile() as file:
         descriptor = file.fileno()
         os.pwrite(descriptor, content_of(size, seed), 0)
-        _, table = blocks.hash_file(descriptor, size)
+        _, table = blocks.rehash(descriptor, size)
         for number, (offset, length) in enumerate(writes):
             os.pwrite(descriptor, content_of(length, seed + number + 1), offset)
         written_size = os.fstat(descriptor).st_size
         os.ftruncate(descriptor, end)
         # A truncation takes away everything behind it, also where the file grows again later.
         extents = [*writes, (min(end, written_size), abs(end - written_size))]
-        assert blocks.rehash(descriptor, end, table, extents) == blocks.hash_file(descriptor, end)
+        if table is not None:  # of what is not touched nothing but the summary is at hand
+            touched = blocks.touched_pages(size, size, extents)
+            pages = {number: page for number, page in table.pages.items() if number in touched}
+            table = BlockTable(size, table.summary, pages)
+        again, partly = blocks.rehash(descriptor, end, table, extents)
+        root, whole = blocks.rehash(descriptor, end)
+        assert again == root
+        if whole is not None:
+            assert partly is not None
+            assert partly.summary == whole.summary
+            assert partly.pages.items() <= whole.pages.items()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 3 * PAGE),
+    st.lists(st.tuples(st.integers(0, 3 * PAGE), st.binary(min_size=1, max_size=9)), max_size=4),
+    st.integers(1, 3 * PAGE),
+)
+def test_pages_of_a_table_that_nothing_touched_need_not_be_at_hand(
+    size: int, writes: list[tuple[int, bytes]], end: int
+) -> None:
+    with tempfile.TemporaryFile() as file:
+        descriptor = file.fileno()
+        os.ftruncate(descriptor, size)
+        for number in range(0, size, PAGE // 2):
+            os.pwrite(descriptor, b"%d" % number, number)
+        size = os.fstat(descriptor).st_size
+        _, table = blocks.rehash(descriptor, size)
+        extents = [(offset, len(data)) for offset, data in writes]
+        for offset, data in writes:
+            os.pwrite(descriptor, data, offset)
+        written_size = os.fstat(descriptor).st_size
+        os.ftruncate(descriptor, end)
+        extents.append((min(end, written_size), abs(end - written_size)))
+        if table is not None:
+            touched = sorted(blocks.touched_pages(size, size, extents))
+            table = BlockTable(size, table.summary, {n: table.pages[n] for n in touched[1:] if n in table.pages})
+        assert blocks.rehash(descriptor, end, table, extents)[0] == blocks.rehash(descriptor, end)[0]
 
 
 def test_hashing_again_reads_the_touched_blocks_alone() -> None:
     with tempfile.TemporaryFile() as file:
         descriptor = file.fileno()
         os.pwrite(descriptor, content_of(20 * BLOCK_SIZE, 1), 0)
-        _, table = blocks.hash_file(descriptor, 20 * BLOCK_SIZE)
+        _, table = blocks.rehash(descriptor, 20 * BLOCK_SIZE)
         os.pwrite(descriptor, b"changed, and no extent tells it", 3 * BLOCK_SIZE)
         os.pwrite(descriptor, b"changed", 7 * BLOCK_SIZE)
         _, again = blocks.rehash(descriptor, 20 * BLOCK_SIZE, table, [(7 * BLOCK_SIZE, 7)])
-        differing = {at // HASH_SIZE for at in range(len(table)) if again[at] != table[at]}
-        assert differing == {7}
+        assert table is not None
+        assert again is not None
+        assert {number for number in range(20) if again.hash_of(number) != table.hash_of(number)} == {7}
 
 
 def test_a_hole_of_gigabytes_is_not_read() -> None:
@@ -121,8 +166,8 @@ def test_blocks_are_read_up_to_the_end() -> None:
         assert blocks.read_blocks(file.fileno(), 3, 1) == []
 
 
-@pytest.mark.parametrize("table", [b"", bytes(32) * 100], ids=["anew", "again"])
-def test_of_a_file_that_is_not_what_it_was_the_rest_is_not_read(tmp_path: Path, table: bytes) -> None:
+@pytest.mark.parametrize("table", [None, whole_table(100 * BLOCK_SIZE, bytes(3200))], ids=["anew", "again"])
+def test_of_a_file_that_is_not_what_it_was_the_rest_is_not_read(tmp_path: Path, table: BlockTable | None) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(1) * 100 * BLOCK_SIZE)
     looks = 0

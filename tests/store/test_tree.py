@@ -13,6 +13,7 @@ from csfs.core.paths import ROOT, RelPath
 from csfs.errors import ForeignError, UnstableError
 from csfs.store import observing
 from csfs.store.hashing import BLOCK_SIZE, block_hash, hash_bytes
+from csfs.store.observing import Limits
 from csfs.store.tree import Tree
 
 from .conftest import CAPABILITY, access_acl
@@ -172,17 +173,18 @@ def test_a_small_content_comes_along_and_a_large_one_brings_its_table(tree: Tree
     (volume / "small").write_bytes(b"12345")
     large = os.urandom(3 * BLOCK_SIZE)
     (volume / "large").write_bytes(large)
-    small = tree.look(RelPath(b"small"), content_size_max=5)
+    small = tree.look(RelPath(b"small"), limits=Limits(5))
     assert small is not None
-    assert (small.content, small.table) == (b"12345", b"")
-    assert (tree.look(RelPath(b"small"), content_size_max=4) or small).content is None
-    found = tree.look(RelPath(b"large"), content_size_max=5)
+    assert (small.content, small.table) == (b"12345", None)
+    assert (tree.look(RelPath(b"small"), limits=Limits(4)) or small).content is None
+    found = tree.look(RelPath(b"large"), limits=Limits(5))
     assert found is not None
     assert found.content is None
-    assert (found.observation.hash, found.table) == hash_bytes(large)
+    assert found.table is not None
+    assert (found.observation.hash, found.table.whole()) == hash_bytes(large)
     known = tree.look(RelPath(b"large"), found.observation)
     assert known is not None
-    assert known.table is None
+    assert not known.is_read
 
 
 def test_extents_build_on_the_table_of_the_same_inode_alone(tree: Tree, volume: Path) -> None:
@@ -196,14 +198,20 @@ def test_extents_build_on_the_table_of_the_same_inode_alone(tree: Tree, volume: 
         file.seek(BLOCK_SIZE)
         file.write(b"patched")
     data[BLOCK_SIZE : BLOCK_SIZE + 7] = b"patched"
-    after = tree.look(path, before.observation, True, table=before.table, extents=[(BLOCK_SIZE, 7)])
+    after = tree.look(
+        path, before.observation, True, table=before.table, extents=((BLOCK_SIZE, 7),), limits=Limits(0, 10)
+    )
     assert after is not None
-    assert (after.observation.hash, after.table) == hash_bytes(bytes(data))
+    assert after.table is not None
+    assert (after.observation.hash, after.table.whole()) == hash_bytes(bytes(data))
+    assert after.is_partly_read
+    assert (after.written, after.base) == (((BLOCK_SIZE, b"patched"),), before.observation.hash)
     os.rename(volume / "f", volume / "old")
     fresh = os.urandom(3 * BLOCK_SIZE)
     (volume / "f").write_bytes(fresh)
-    replaced = tree.look(path, before.observation, True, table=before.table, extents=[(0, 7)])
+    replaced = tree.look(path, before.observation, True, table=before.table, extents=((0, 7),))
     assert replaced is not None
+    assert not replaced.is_partly_read
     assert replaced.observation.hash == hash_bytes(fresh)[0]
 
 

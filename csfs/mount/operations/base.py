@@ -13,7 +13,6 @@ from csfs.mount.capture import Capture
 from csfs.mount.gate import Gate
 from csfs.mount.inodes import ROOT_INODE, Inodes, Node
 from csfs.mount.read_only import ReadOnly
-from csfs.mount.refresh import Refresher
 from csfs.mount.writers import Caller, Programs, Writer
 
 CACHE_S = 6 * 3600.0
@@ -34,7 +33,7 @@ class Base:
         self.inodes = inodes
         self.capture = capture
         self.gate = gate
-        self.refresher = Refresher(inodes)
+        self.refresher = gate.refresher
         self.read_only: ReadOnly | None = None
         """Keeps programs from changing some paths; None where there are none such."""
         self._programs = Programs()

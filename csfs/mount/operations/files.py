@@ -73,7 +73,7 @@ class Files(Directories):
             except BaseException:
                 self._close(handle)  # the kernel never hears of it, so it will not release it
                 raise
-        return handle, not node.foreign
+        return handle, not (node.foreign or node.inode in self.refresher.outdated)
 
     def _opened(self, node: Node, flags: int) -> int:
         # O_TRUNC is done after the open, when the old size is known

@@ -1,0 +1,59 @@
+"""Commits that overwrite a live file in place: for a large file of which little changes, where the file system cannot share blocks.
+
+All is written in one step of the mount's loop, and only while nobody has the file open, so no program sees a part of it: whoever opens
+it next reads it anew. Should the process be killed in the middle, the next one finishes it before it serves (`store/redo`).
+"""
+
+import os
+import stat
+
+from csfs.core.objects import Stamp
+from csfs.mount.capture import Capture
+from csfs.mount.inodes import Inodes
+from csfs.mount.refresh import Refresher
+from csfs.store import redo
+from csfs.store.attributes import stamp_of
+from csfs.store.beneath import open_in_pieces
+from csfs.wire import control
+from csfs.wire.control import Commit, CommitResult, Outcome, Overwrite
+
+
+class Overwriting:
+    """Carries out the redo logs that the daemon has prepared."""
+
+    def __init__(self, inodes: Inodes, capture: Capture, refresher: Refresher) -> None:
+        self._inodes = inodes
+        self._capture = capture
+        self._refresher = refresher
+
+    def take(self, commit: Commit, action: Overwrite, directory: int, name: bytes) -> CommitResult:
+        """Overwrite the file `name` in `directory`, which shows what the daemon expects.
+
+        Raises:
+            OSError: nothing has changed.
+        """
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        node = self._inodes.known(status)
+        file = self._capture.files.get(node.inode) if node is not None else None
+        is_open = file is not None and file.node is node and bool(file.handles)
+        if is_open or not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            return CommitResult(commit.id, Outcome.BUSY, stamp_of(status), reason="open, or has other names")
+        stage = open_in_pieces(self._inodes.root, control.STAGE, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            log = redo.read(stage, redo.PREPARED + action.log)
+            if log.path != commit.path or log.expected != commit.expected:
+                raise ValueError("the redo log is another commit's")
+            stamp = self._overwritten(stage, action.log, log, directory, name)
+        finally:
+            os.close(stage)
+        if node is not None:
+            self._refresher.overwritten(node.inode)
+        return CommitResult(commit.id, Outcome.DONE, stamp, refresh=node is not None)
+
+    def _overwritten(self, stage: int, name: bytes, log: redo.Redo, directory: int, target_name: bytes) -> Stamp:
+        target = os.open(target_name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            redo.carry_out(stage, name, target, log)
+            return stamp_of(os.fstat(target))
+        finally:
+            os.close(target)

@@ -1,0 +1,27 @@
+"""What is held of a content that was just read here, for peers that will want it: its table, its bytes, or what was written."""
+
+from csfs.core.objects import Kind
+from csfs.core.patches import Patch
+from csfs.core.versions import Dot
+from csfs.replicate.volume import Volume
+from csfs.store.tree import Look
+
+
+def remember_content(volume: Volume, look: Look, shown_dot: Dot | None) -> bool:
+    """Hold what a look has read; return False if its table cannot be held whole. In a transaction.
+
+    `shown_dot` is the change that made live what the path showed before.
+    """
+    observation = look.observation
+    if observation.kind is not Kind.FILE:
+        return True
+    if look.table is not None and not volume.index.tables.add(observation.hash, look.table):
+        return False
+    # A content that some path shows already need not travel: the peers find it by its hash.
+    if volume.index.rows.paths_with_hash(observation.hash):
+        volume.travelled.add(observation.hash)
+    elif look.content:
+        volume.contents.put(observation.hash, look.content)
+    elif look.written is not None and shown_dot is not None and look.base != observation.hash:
+        volume.patches.put(Patch(observation.hash, observation.size, look.base, shown_dot, look.written))
+    return True
