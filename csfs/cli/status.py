@@ -78,6 +78,13 @@ def _volumes(volumes: list[dict[str, Any]]) -> list[RenderableType]:
             problems.append(Text(f"{volume['name']}: {problem['path']}: {problem['reason']}"))
         lines = underneath.changes(volume["underneath"]) + underneath.passing(volume["underneath"])
         problems += [Text(f"{volume['name']}: {line}") for line in lines]
+        for directory in volume.get("living_on", ()):
+            gone = f"moved to {directory['moved_to']}" if directory["moved_to"] else "removed"
+            problems.append(
+                Text(
+                    f"{volume['name']}: {directory['path']} was {gone}, and lives on with what was made in it meanwhile"
+                )
+            )
         if volume.get("held"):
             problems.append(
                 Text(f"{volume['name']}: {volume['held']} paths that this host had when it joined stay here alone")

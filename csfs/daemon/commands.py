@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 import csfs
-from csfs.core.paths import shown
+from csfs.core.paths import RelPath, shown
 from csfs.daemon.approving import Approving
 from csfs.daemon.cluster import Cluster
 from csfs.daemon.mounts import MountedVolume
@@ -109,6 +109,7 @@ class Commands:
             "conflicts": sum(1 for _ in volume.engine.conflicts(volume.index.rows.contested())),
             "held": len(volume.index.ledger.held()),
             "problems": [{"path": shown(problem.path), "reason": problem.reason} for problem in problems],
+            "living_on": [_living_on(path, volume) for path in volume.index.rows.living_on(PROBLEMS_SHOWN_MAX)],
             "alarms": mounted.alarms,
             "journal_backlog": max(0, mounted.worker.observer.last - mounted.worker.observer.digested),
             "bytes_fetched": mounted.worker.fetcher.bytes_fetched,
@@ -232,6 +233,18 @@ def _found(finding: Finding) -> dict[str, Any]:
         "pid": finding.culprit.pid or None,
         "program": finding.culprit.program,
     }
+
+
+def _living_on(path: RelPath, volume: Volume) -> dict[str, str]:
+    """Describe a directory that was removed or moved elsewhere, and is there for what was made in it meanwhile."""
+    row = volume.index.rows.row(path)
+    gone = (
+        max(row.record.content.entries, key=lambda entry: (entry.hlc, entry.dot), default=None)
+        if row is not None
+        else None
+    )
+    target = next((move.target for move in gone.moves if move.object == gone.birth), None) if gone is not None else None
+    return {"path": shown(path), "moved_to": shown(target) if target is not None else ""}
 
 
 def _state_of(volume: Volume) -> tuple[str, str]:

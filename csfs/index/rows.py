@@ -206,6 +206,12 @@ class Rows:
         self._flush_rows()
         return [path for (path,) in self._database.execute("SELECT path FROM rows WHERE contested")]
 
+    def living_on(self, limit: int) -> list[RelPath]:
+        """Return paths that are shown though their own versions say that they are gone: directories with something in them."""
+        self._flush_rows()
+        query = "SELECT path FROM rows WHERE stamp IS NOT NULL AND NOT live AND NOT pending LIMIT ?"
+        return [path for (path,) in self._database.execute(query, (limit,))]
+
     def paths_with_hash(self, file_hash: bytes) -> list[RelPath]:
         """Return paths where a regular file with this content is shown, at most ten; fewer if some of ten are dirty."""
         # Without a flush: this is asked of each file that is looked at, and would have each row written by itself.

@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS rows (
 CREATE INDEX IF NOT EXISTS rows_by_position ON rows (position) WHERE position > 0;
 CREATE INDEX IF NOT EXISTS rows_pending ON rows (path) WHERE pending;
 CREATE INDEX IF NOT EXISTS rows_contested ON rows (path) WHERE contested;
+CREATE INDEX IF NOT EXISTS rows_living_on ON rows (path) WHERE stamp IS NOT NULL AND NOT live;
 CREATE INDEX IF NOT EXISTS rows_by_hash ON rows (hash) WHERE hash IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS totals (

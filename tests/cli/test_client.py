@@ -30,6 +30,7 @@ STATUS: dict[str, Any] = {
             "pending": 5,
             "conflicts": 1,
             "problems": [{"path": "[bold]x", "reason": "immutable"}],
+            "living_on": [{"path": "d", "moved_to": "e"}, {"path": "gone", "moved_to": ""}],
             "alarms": [],
             "underneath": {
                 "watched": False,
@@ -162,6 +163,8 @@ def test_status_shows_volumes_peers_and_problems(host: Host) -> None:
         "stopped: another root",
         "1234",
         "etc: [bold]x: immutable",
+        "etc: d was moved to e, and lives on with what was made in it meanwhile",
+        "etc: gone was removed, and lives on with what was made in it meanwhile",
         "etc: changes under the mount are found by comparing alone: not permitted here",
         "etc: changed under the mount: /y: written, by vi (12)",
         "etc: 7 changes under the mount in all",

@@ -46,6 +46,12 @@ class Side:
     index: MemoryIndex
     engine: VolumeEngine
     heard: dict[str, int] = field(default_factory=dict)
+    unseen: set[RelPath] = field(default_factory=set)
+    """Paths that somebody has changed, and nobody looked at yet."""
+
+    def is_unseen(self, path: RelPath) -> bool:
+        """Return whether somebody here has changed a path that nobody has looked at yet."""
+        return path in self.unseen
 
     def sees(self, path: bytes, observation: Observation | None, **options: object) -> bool:
         """A look at the disk finds this."""
@@ -60,6 +66,7 @@ class Side:
             received = Received(())
             if out.updates or out.mark is not None:
                 received = self.engine.receive(other.name, out.scope, out.updates, out.mark, NOW_NS)
+                self.engine.follow(received.touched, NOW_NS, self.is_unseen)
             if out.done:
                 self.heard[other.name] = position
                 return received

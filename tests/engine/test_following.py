@@ -1,0 +1,227 @@
+"""What a member made of an object without having seen that it was moved goes where the object is, and nothing else does (R15)."""
+
+from csfs.core.groups import Group
+from csfs.core.objects import Kind
+from csfs.core.paths import RelPath
+from csfs.core.versions import Incarnation, Scope
+from csfs.engine.memory import MemoryIndex
+from csfs.engine.ports import Step
+from csfs.engine.volume import VolumeEngine
+from tests.engine.members import NOW_NS, SCOPE, Side, found, sides
+
+A, B, C = (RelPath(name) for name in (b"a", b"b", b"c"))
+OTHER = Scope(b"scope-02")
+
+
+def together(*names: str, policy: tuple[str, ...] = ("younger",), receive_only: tuple[str, ...] = ()) -> list[Side]:
+    """Return members that all show one file at `a`."""
+    made = sides(*names, policy=policy, receive_only=receive_only)
+    first, *others = made
+    first.sees(A, found(b"one"))
+    for other in others:
+        other.hears(first)
+        other.shows(A, found(b"one"))
+    return made
+
+
+def renames(side: Side, source: RelPath, target: RelPath, data: bytes = b"one", inode: int = 1) -> None:
+    """Rename a file, and look at both names."""
+    side.sees(target, found(data, inode=inode), moved_from=source)
+    side.sees(source, None, moved_to=target)
+    side.engine.follow((source, target), NOW_NS, side.is_unseen)
+
+
+def live(side: Side, path: RelPath) -> bytes | None:
+    """Return the hash of what is to be at a path, None for nothing."""
+    known = side.engine.live(path)
+    return None if known is None or known.content.kind is Kind.ABSENT else known.content.hash
+
+
+def is_at(side: Side, path: RelPath, data: bytes | None) -> bool:
+    """Return whether this is what is to be at a path."""
+    return live(side, path) == (None if data is None else found(data).hash)
+
+
+def edits(side: Side, path: RelPath, data: bytes = b"edited", inode: int = 1) -> None:
+    """Write into a file, and look at it."""
+    side.sees(path, found(data, mtime_ns=5, inode=inode))
+    side.engine.follow((path,), NOW_NS, side.is_unseen)
+
+
+def test_an_edit_that_was_made_after_all_was_known_and_nothing_applied_follows_at_once() -> None:
+    alpha, beta = together("alpha", "beta")
+    renames(alpha, A, B)
+    beta.hears(alpha)
+    edits(beta, A)
+    assert is_at(beta, A, None)
+    assert is_at(beta, B, b"edited")
+    alpha.hears(beta)
+    assert is_at(alpha, A, None)
+    assert is_at(alpha, B, b"edited")
+
+
+def test_an_edit_whose_member_does_not_come_back_lives_under_the_old_name() -> None:
+    alpha, beta, gamma = together("alpha", "beta", "gamma")
+    edits(beta, A)
+    gamma.hears(beta)
+    renames(alpha, A, B)
+    gamma.hears(alpha)
+    alpha.hears(gamma)
+    assert (gamma.counter(), is_at(gamma, A, b"edited"), is_at(gamma, B, b"one")) == (0, True, True)
+    assert is_at(alpha, A, b"edited")
+    beta.hears(gamma)
+    gamma.hears(beta)
+    assert is_at(gamma, A, None)
+    assert is_at(gamma, B, b"edited")
+
+
+def test_an_edit_that_has_followed_goes_on_by_a_move_that_comes_to_be_known_later() -> None:
+    alpha, beta, gamma = together("alpha", "beta", "gamma")
+    edits(beta, A)
+    renames(alpha, A, B)
+    gamma.hears(alpha)
+    gamma.shows(B, found(b"one", inode=2))
+    gamma.shows(A, None)
+    beta.hears(alpha)
+    assert is_at(beta, B, b"edited")
+    renames(gamma, B, C, inode=2)
+    gamma.hears(beta)
+    assert is_at(gamma, B, b"edited")
+    beta.hears(gamma)
+    assert is_at(beta, B, None)
+    assert is_at(beta, C, b"edited")
+    made = beta.counter()
+    gamma.hears(beta)
+    beta.hears(gamma)
+    assert is_at(gamma, C, b"edited")
+    assert beta.counter() == made
+
+
+def test_an_edit_waits_until_the_object_is_known_at_its_new_name() -> None:
+    alpha, beta = together("alpha", "beta")
+    edits(beta, A)
+    renames(alpha, A, B)
+    out = alpha.engine.outgoing(0, beta.engine.knowledge(), 100, "beta")
+    first = [update for update in out.updates if update.path == A]
+    rest = [update for update in out.updates if update.path != A]
+    beta.engine.receive("alpha", SCOPE, first, None, NOW_NS)
+    assert beta.engine.follow((A,), NOW_NS) == ()
+    assert is_at(beta, A, b"edited")
+    beta.engine.receive("alpha", SCOPE, rest, out.mark, NOW_NS)
+    assert set(beta.engine.follow((B,), NOW_NS)) == {A, B}
+    assert is_at(beta, B, b"edited")
+
+
+def test_an_edit_waits_while_something_is_still_to_be_looked_at() -> None:
+    alpha, beta = together("alpha", "beta")
+    edits(beta, A)
+    renames(alpha, A, B)
+    beta.unseen.add(B)
+    beta.hears(alpha)
+    assert is_at(beta, A, b"edited")
+    beta.unseen.clear()
+    beta.engine.follow((B,), NOW_NS, beta.is_unseen)
+    assert is_at(beta, B, b"edited")
+
+
+def test_who_starts_anew_takes_along_what_is_contested() -> None:
+    alpha, beta = together("alpha", "beta")
+    edits(beta, A)
+    renames(alpha, A, B)
+    beta.unseen.add(A)
+    beta.hears(alpha)
+    authors = {Incarnation(1): "alpha", Incarnation(2): "beta", Incarnation(9): "beta"}
+    engine = VolumeEngine(beta.index, beta.engine._rules, "beta", Incarnation(9), authors)
+    assert set(engine.follow((A,), NOW_NS)) == {A, B}
+
+
+def test_what_comes_from_a_member_that_only_receives_follows_nothing() -> None:
+    alpha, beta = together("alpha", "beta", receive_only=("beta",))
+    renames(alpha, A, B)
+    beta.hears(alpha)
+    edits(beta, A)
+    assert beta.counter() == 0
+    assert is_at(beta, B, b"one")
+
+
+def test_an_edit_that_has_seen_the_move_stays() -> None:
+    alpha, beta, gamma = together("alpha", "beta", "gamma")
+    edits(beta, A)
+    renames(alpha, A, B)
+    gamma.hears(beta)
+    gamma.hears(alpha)
+    gamma.shows(A, found(b"edited", mtime_ns=5))
+    edits(gamma, A, b"again")
+    beta.hears(gamma)
+    assert is_at(beta, A, b"again")
+    assert is_at(beta, B, b"one")
+
+
+def test_what_would_replace_another_version_of_our_own_stays() -> None:
+    alpha, beta = together("alpha", "beta")
+    edits(beta, A)
+    beta.sees(B, found(b"ours", inode=7))
+    renames(alpha, A, B)
+    beta.hears(alpha)
+    assert is_at(beta, A, b"edited")
+    beta.sees(B, None)
+    beta.engine.follow((B,), NOW_NS)
+    assert is_at(beta, A, None)
+    assert is_at(beta, B, b"edited")
+
+
+def test_nothing_goes_from_the_old_name_until_it_is_shown_at_the_new_one() -> None:
+    alpha, beta = together("alpha", "beta")
+    edits(beta, A)
+    renames(alpha, A, B)
+    beta.hears(alpha)
+    assert beta.plans(A) is None
+    freed = beta.shows(B, found(b"edited", mtime_ns=5, inode=3))
+    assert A in freed
+    plan = beta.plans(A)
+    assert plan is not None
+    assert (plan.step, plan.keep) == (Step.REMOVE, False)
+
+
+def test_an_edit_that_loses_at_the_new_name_is_kept_where_it_was_shown() -> None:
+    alpha, beta = together("alpha", "beta", policy=("left",))
+    edits(beta, A)
+    renames(alpha, A, B)
+    alpha.sees(B, found(b"ours", mtime_ns=9))
+    beta.hears(alpha)
+    assert is_at(beta, B, b"ours")
+    plan = beta.plans(A)
+    assert plan is not None
+    assert (plan.step, plan.keep) == (Step.REMOVE, True)
+
+
+class TwoGroups:
+    """Rules with one group for `c`, and one for everything else."""
+
+    def __init__(self, *members: str) -> None:
+        self.groups = (
+            Group(members, frozenset(), ("younger",), SCOPE),
+            Group(members, frozenset(), ("younger",), OTHER),
+        )
+
+    def group_of(self, path: RelPath) -> Group | None:
+        return self.groups[path == C]
+
+
+def test_nothing_follows_into_another_group() -> None:
+    rules = TwoGroups("alpha", "beta")
+    authors = {Incarnation(1): "alpha", Incarnation(2): "beta"}
+    made = []
+    for incarnation, name in authors.items():
+        index = MemoryIndex()
+        made.append(Side(name, index, VolumeEngine(index, rules, name, incarnation, authors)))
+    alpha, beta = made
+    alpha.sees(A, found(b"one"))
+    beta.hears(alpha)
+    beta.shows(A, found(b"one"))
+    edits(beta, A)
+    renames(alpha, A, C)
+    assert all(entry.moves == () for entry in alpha.row(A).record.content.entries)
+    beta.hears(alpha)
+    assert is_at(beta, A, b"edited")
+    assert is_at(beta, C, b"one")
