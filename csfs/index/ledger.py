@@ -2,6 +2,7 @@
 
 import enum
 import hashlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -254,6 +255,18 @@ class Ledger:
         """Return the intents that a stop left behind."""
         found = self._database.execute("SELECT plan FROM intents")
         return [msgspec.msgpack.decode(plan, type=Plan) for (plan,) in found]
+
+    def disturb(self, directories: Iterable[RelPath]) -> None:
+        """Remember directories in which commits are about to change names: the time that they show then is nobody's wish."""
+        self._database.write_many("INSERT OR IGNORE INTO disturbed VALUES (?)", [(path,) for path in directories])
+
+    def calm(self, directories: Iterable[RelPath]) -> None:
+        """What disturbed directories show now is taken into account."""
+        self._database.write_many("DELETE FROM disturbed WHERE path = ?", [(path,) for path in directories])
+
+    def disturbed(self) -> list[RelPath]:
+        """Return the directories that a stop left disturbed."""
+        return [path for (path,) in self._database.execute("SELECT path FROM disturbed")]
 
 
 _AT_OR_BELOW = "(path = ? OR (path > ? AND path < ?))"

@@ -104,4 +104,8 @@ CREATE TABLE IF NOT EXISTS braked (
     approved    INTEGER NOT NULL   -- 1: a person has let it through
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS braked_by_member ON braked (member);
+
+CREATE TABLE IF NOT EXISTS disturbed (
+    path BLOB PRIMARY KEY      -- a directory whose time commits here have changed, or are about to, and nobody has looked since
+) WITHOUT ROWID;
 """

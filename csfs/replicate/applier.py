@@ -96,11 +96,13 @@ class Applier:
             if work.error is not None:
                 self._not_built(work, work.error)
         if ready:
-            commits = [self._commit(work) for work in ready]
+            commits, plans = [self._commit(work) for work in ready], [work.plan for work in ready]
+            disturbed = _disturbed_by(plans)
             with volume.index.transaction():
-                volume.index.ledger.add_intents([work.plan for work in ready])
+                volume.index.ledger.add_intents(plans)
+                volume.index.ledger.disturb(disturbed)
             # Cancelled here, what is under way stays in flight: nobody knows what became of it.
-            volume.in_flight = {work.plan.path for work in ready}
+            volume.in_flight, volume.disturbed = {plan.path for plan in plans}, disturbed
             try:
                 results = await gate.commit(commits)
                 self._record(ready, results)
@@ -111,7 +113,7 @@ class Applier:
                 volume.stock_due = True
                 volume.ready.notify()
                 raise
-            volume.in_flight = set()
+            volume.in_flight, volume.disturbed = set(), set()
 
     async def take_stock_when_due(self) -> None:
         """Take stock of the batch in whose middle the mount or the daemon went away, for ever.
@@ -126,7 +128,7 @@ class Applier:
                 await self._take_stock(volume.index.ledger.intents())
             except trio.ClosedResourceError:
                 continue  # unmounted again
-            volume.in_flight = set()
+            volume.in_flight, volume.disturbed = set(), set()
             volume.stock_due = False
             volume.apply_soon(volume.index.rows.pending())
             volume.ready.notify()
@@ -155,9 +157,10 @@ class Applier:
 
     def _carried_out(self, plan: Plan, observation: Observation | None) -> None:
         self._volume.apply_soon(self._volume.engine.applied(plan, observation, racy=True))
-        self._directories.mark(parent_of(plan.path), local=False)
-        if observation is not None and observation.kind is Kind.DIRECTORY:
-            self._directories.mark(plan.path, local=False)
+        disturbed = _disturbed_by([plan])
+        self._volume.index.ledger.disturb(disturbed)
+        for directory in disturbed:
+            self._directories.mark(directory, local=False)
 
     def _is_current(self, work: Work) -> bool:
         """Return whether the index still shows what the plan was made on; else it is planned anew.
@@ -267,6 +270,10 @@ class Applier:
                 w.plan.path for w, result in zip(works, results, strict=True) if result.outcome is not Outcome.FAILED
             ]
             volume.index.ledger.drop_intents(whole)
+            untouched = _disturbed_by(
+                [w.plan for w, result in zip(works, results, strict=True) if result.outcome is not Outcome.DONE]
+            )
+            volume.index.ledger.calm(path for path in untouched if not self._directories.is_marked(path))
         for work, result in zip(works, results, strict=True):
             if result.outcome is not Outcome.DONE:
                 self._not_done(work, result)
@@ -288,10 +295,8 @@ class Applier:
             self._overwrites.replaced(plan.path)
         self._tries.pop(plan.path, None)
         volume.settle_problem(plan.path)
-        if plan.step is not Step.ATTRIBUTES:
-            self._directories.mark(parent_of(plan.path), local=False)
-        if plan.step is Step.INSTALL and plan.content.kind is Kind.DIRECTORY:
-            self._directories.mark(plan.path, local=False)
+        for directory in _disturbed_by([plan]):
+            self._directories.mark(directory, local=False)
         if work.source is not None:
             self._sources.used(plan.content.hash)
         table = work.built.table if work.built is not None else None
@@ -369,3 +374,10 @@ def _observed(root: Root, plans: Sequence[Plan]) -> list[Observation | None]:
         except (OSError, CsfsError):
             found.append(plan.base)
     return found
+
+
+def _disturbed_by(plans: Sequence[Plan]) -> set[RelPath]:
+    """Return the directories whose times change with the names in them, and those that come."""
+    plans = [plan for plan in plans if plan.step is not Step.ATTRIBUTES]
+    come = {p.path for p in plans if p.step is Step.INSTALL and p.content.kind is Kind.DIRECTORY}
+    return come | {parent_of(plan.path) for plan in plans}

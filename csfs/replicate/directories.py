@@ -24,13 +24,15 @@ class Directories:
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
-        self._marked: dict[RelPath, bool] = {}
+        # What commits of a daemon that was killed have made of times, and nobody has looked at.
+        self._marked: dict[RelPath, bool] = dict.fromkeys(volume.index.ledger.disturbed(), False)
+        self._settling: dict[RelPath, bool] = {}
         self._wanted = Signal()
         self._hurried = Signal()
         self._last_mark = 0.0
         self._hurry = False
-        self.marks = 0
-        """How many times `mark` was called."""
+        self.marks = len(self._marked)
+        """How many times a directory was marked."""
         self.settled = 0
         """Every mark up to this one is settled, but for attributes that the applier is still to set."""
 
@@ -40,6 +42,10 @@ class Directories:
         self._last_mark = trio.current_time()
         self.marks += 1
         self._wanted.notify()
+
+    def is_marked(self, directory: RelPath) -> bool:
+        """Return whether its time is still to be settled: whoever looks at it meanwhile has nothing to conclude from it."""
+        return directory in self._marked or directory in self._settling
 
     @property
     def idle(self) -> bool:
@@ -61,13 +67,14 @@ class Directories:
             self._hurry = False
             # What is marked meanwhile waits for the next round: who waits for these marks need not wait for it.
             marks, marked = self.marks, self._marked
-            self._marked = {}
+            self._marked, self._settling = {}, marked
             try:
                 while marked:
                     await self._settle(marked)
             except trio.ClosedResourceError:  # unmounted in the middle
                 for directory, local in marked.items():
                     self._marked[directory] = self._marked.get(directory, False) or local
+                self._settling = {}
                 continue
             self.settled = marks
             volume.progress.notify()
@@ -99,6 +106,8 @@ class Directories:
                 volume.engine.disturbed(directory, stamp, stamp.mtime_ns)
                 if local:
                     volume.engine.touched(directory, stamp.mtime_ns, time.time_ns())
+            # What is marked anew, or being changed, is disturbed once more.
+            volume.index.ledger.calm(set(settled) - self._marked.keys() - volume.disturbed)
         for directory in settled:
             del marked[directory]
         volume.apply_soon(settled)

@@ -150,6 +150,8 @@ class Volume:
         self.to_apply: set[RelPath] = set(index.rows.pending())
         self.in_flight: set[RelPath] = {plan.path for plan in index.ledger.intents()}
         """Paths to which something is being committed: what is seen there now means nothing."""
+        self.disturbed: set[RelPath] = set()
+        """Directories whose times these commits change."""
         self.stock_due = bool(self.in_flight)
         """Whether nobody recorded what became of what is in flight: it is still to be looked at."""
         self.apply_wanted = Signal()

@@ -224,8 +224,10 @@ class VolumeWorker:
 
     @property
     def is_compared(self) -> bool:
-        """Whether no comparison is under way or about to begin."""
-        return not (self.volume.comparing or (self._comparison_due() and not self.volume.stopped))
+        """Whether no comparison is under way or about to begin, nor is stock being taken before it."""
+        volume = self.volume
+        is_due = self._comparison_due() or (volume.stock_due and volume.mounted)
+        return not (volume.comparing or (is_due and not volume.stopped))
 
     def _comparison_due(self) -> bool:
         volume = self.volume
