@@ -1,17 +1,21 @@
 """From what is on disk to new versions: a change builds on what was applied, and is then joined with what is known (R3)."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from csfs.core.objects import NO_LINEAGE, Applied, Kind, Observation, Stamp
 from csfs.core.paths import RelPath
+from csfs.core.privileges import SET_ID
 from csfs.core.records import DirectoryTime
 from csfs.engine.live import difference, stands_for_time
 from csfs.engine.minting import Change, Circumstances, Minting
 from csfs.engine.ports import Plan, Row
 from csfs.engine.rules import GroupRules
 from csfs.engine.state import new_row
+
+
+PERMISSIONS: Final = 0o777
 
 
 class Local(Minting):
@@ -158,7 +162,9 @@ def _fields_set(plan: Plan, base: Observation, found: Observation) -> dict[str, 
         fields["mtime_ns"] = found.mtime_ns
     if wanted is None:
         return fields
-    if found.mode == wanted.mode:
+    # Permissions go before the owner changes, which takes privileges away; the mode that is wanted comes last.
+    narrowed = base.mode & wanted.mode & PERMISSIONS
+    if found.mode in (wanted.mode, narrowed, base.mode & ~SET_ID):
         fields["mode"] = found.mode
     if found.owner == wanted.owner or found.uid == wanted.uid:
         fields.update(uid=found.uid, owner=found.owner)

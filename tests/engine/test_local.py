@@ -320,6 +320,20 @@ def test_attributes_half_set_by_a_kill_are_nobodys_change() -> None:
     assert (plan.base, plan.meta and plan.meta.mode) == (half, 0o600)
 
 
+def test_a_mode_that_is_shown_between_two_steps_of_a_change_is_nobodys() -> None:
+    eve = {"uid": 1002, "owner": "eve"}
+    for mode, owner in ((0o640, {}), (0o754, eve), (0o640, eve)):
+        alpha, beta = sides("alpha", "beta")
+        alpha.sees(b"f", found(b"one", mode=0o4754))
+        beta.hears(alpha)
+        beta.shows(b"f", found(b"one", mode=0o4754))
+        alpha.sees(b"f", found(b"one", mode=0o2640, **eve))
+        beta.hears(alpha)
+        half = found(b"one", mode=mode, **owner)
+        assert interrupted(beta, half)
+        assert not beta.sees(b"f", half)
+
+
 def test_what_somebody_wrote_after_attributes_were_half_set_is_his_and_no_more() -> None:
     beta = half_set_pair()
     written = found(b"written since", mtime_ns=5, uid=1002, owner="eve")
