@@ -158,7 +158,9 @@ class Commands:
         """Return when the connected (or the named) members have applied all that was written before."""
         volume, worker = mounted.worker.volume, mounted.worker
         sequence = await mounted.flush()
-        # What was written while nothing was mounted is found by comparing.
+        # What was written while nothing was mounted, or told by nobody any more, is found by comparing.
+        if sequence is None:
+            await volume.progress.wait_until(lambda: not mounted.is_coming_back)
         await volume.progress.wait_until(lambda: worker.is_compared)
         if sequence is not None:
             await volume.progress.wait_until(lambda: worker.observer.digested >= sequence and worker.observer.idle)

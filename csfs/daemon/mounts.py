@@ -79,6 +79,7 @@ class MountedVolume:
             await self._listen_to_parent(connection)
         finally:
             self._parents -= 1
+            self.worker.volume.progress.notify()
         # It was killed, and the mount serves on: nobody else is going to tell when the host unmounts it.
         while self._clone >= 0 and not self._parents:
             await trio.sleep(ORPHAN_LOOK_S)
@@ -264,6 +265,11 @@ class MountedVolume:
         finally:
             del self._flushes[token]
         return self._flushed.pop(token, None)
+
+    @property
+    def is_coming_back(self) -> bool:
+        """Whether a mount process is gone that its parent is about to replace: what it had not told is found by comparing then."""
+        return self._parents > 0 and not self.mounted
 
     def _welcome(self, digested: int) -> MountWelcome:
         return MountWelcome(digested, (self._thread.thread_id,))
