@@ -1,0 +1,1 @@
+"""Real members that are killed before every single step in turn: `scripts/crash`, and the tests beside it."""

@@ -1,0 +1,236 @@
+"""What two members do while one of them is killed. Each scenario prepares, yields, acts, and returns what is to be seen in the end."""
+
+import os
+import shutil
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from csfs.errors import ConfigError
+from csfs.store.hashing import BLOCK_SIZE
+from scripts.crashing.members import Pair
+from scripts.support.members import Member
+
+DIRECTORY = None
+"""What `Seen` says of a directory."""
+ABSENT = b"<nothing>"
+LARGE_SIZE = 5 * BLOCK_SIZE + 17
+
+Seen = Mapping[str, bytes | None]
+"""By name, the content that a file must have, `DIRECTORY`, or `ABSENT`."""
+Course = Generator[None, None, Seen]
+
+
+@dataclass
+class Scene:
+    """One run's own directory `name`, at the member who acts and at the other. `size` is how many bytes of contents it has made.
+
+    `both`: both members make versions. `displaced` are contents of which some member has to have a kept version in the end.
+    """
+
+    pair: Pair
+    name: str
+    actor: Member
+    size: int = 0
+    both: bool = False
+    displaced: list[bytes] = field(default_factory=list)
+
+    @property
+    def other(self) -> Member:
+        """The member who does not act."""
+        return next(member for member in self.pair.members if member is not self.actor)
+
+    @property
+    def here(self) -> Path:
+        """The directory at the member who acts."""
+        return self.actor.tree / self.name
+
+    @property
+    def there(self) -> Path:
+        """The directory at the other one."""
+        return self.other.tree / self.name
+
+    def do(self, act: Callable[..., object], *arguments: object) -> None:
+        """Have a program do something."""
+        self.pair.do(lambda: act(*arguments))
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Have a program write a file in place."""
+        self.size += len(data)
+        self.do(path.write_bytes, data)
+
+    def ask(self, command: str, **arguments: object) -> None:
+        """Have a command carried out, again if its daemon died of it; what was decided already is as good."""
+
+        def asked() -> None:
+            try:
+                self.actor.ask(command, dry_run=False, **arguments)
+            except ConfigError as error:
+                if not (self.pair.deaths and "no conflict" in str(error)):
+                    raise
+
+        self.do(asked)
+
+
+def creates(scene: Scene) -> Course:
+    """A small file is made."""
+    yield
+    scene.write(scene.here / "f", b"new")
+    return {"f": b"new"}
+
+
+def edits(scene: Scene) -> Course:
+    """A small file is written anew."""
+    scene.write(scene.here / "f", b"old")
+    yield
+    scene.write(scene.here / "f", b"new and longer")
+    return {"f": b"new and longer"}
+
+
+def creates_large(scene: Scene) -> Course:
+    """A file of several blocks is made."""
+    data = os.urandom(LARGE_SIZE)
+    yield
+    scene.write(scene.here / "f", data)
+    return {"f": data}
+
+
+def edits_large(scene: Scene) -> Course:
+    """Two blocks of a file are written."""
+    data = bytearray(os.urandom(LARGE_SIZE))
+    scene.write(scene.here / "f", bytes(data))
+    yield
+    data[BLOCK_SIZE - 3 : BLOCK_SIZE + 3] = b"middle"
+    scene.do(_overwrite, scene.here / "f", BLOCK_SIZE - 3, b"middle")
+    return {"f": bytes(data)}
+
+
+def _overwrite(path: Path, offset: int, data: bytes) -> None:
+    with path.open("r+b", buffering=0) as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def gives(scene: Scene) -> Course:
+    """A file gets another owner, another mode, an attribute and a time, one after the other."""
+    scene.write(scene.here / "f", b"given")
+    yield
+    for act, arguments in (
+        (os.chown, (4711, 4712)),
+        (os.chmod, (0o2640,)),
+        (os.setxattr, ("user.crash", b"value")),
+    ):
+        scene.do(act, scene.here / "f", *arguments)
+    scene.do(lambda: os.utime(scene.here / "f", ns=(1, 1_234_567_890_123_456_789)))
+    return {"f": b"given"}
+
+
+def renames(scene: Scene) -> Course:
+    """A file is renamed, and a directory with one in it."""
+    scene.write(scene.here / "f", b"moved")
+    os.mkdir(scene.here / "d")
+    scene.write(scene.here / "d/x", b"along")
+    yield
+    scene.do(os.rename, scene.here / "f", scene.here / "g")
+    scene.do(os.rename, scene.here / "d", scene.here / "e")
+    return {"f": ABSENT, "g": b"moved", "d": ABSENT, "e/x": b"along"}
+
+
+def removes(scene: Scene) -> Course:
+    """A file is removed, and a directory with one in it."""
+    scene.write(scene.here / "f", b"removed")
+    os.mkdir(scene.here / "d")
+    scene.write(scene.here / "d/x", b"removed, too")
+    scene.displaced += [b"removed", b"removed, too"]
+    yield
+    scene.do(os.unlink, scene.here / "f")
+    scene.do(lambda: shutil.rmtree(scene.here / "d"))
+    return {"f": ABSENT, "d": ABSENT}
+
+
+def installs(scene: Scene) -> Course:
+    """A directory is made, with objects of other kinds in it."""
+    yield
+    scene.do(os.mkdir, scene.here / "d", 0o750)
+    scene.write(scene.here / "d/x", b"inside")
+    scene.do(os.symlink, "x", scene.here / "d/link")
+    scene.do(os.mkfifo, scene.here / "d/fifo")
+    return {"d": DIRECTORY, "d/x": b"inside"}
+
+
+def turns(scene: Scene) -> Course:
+    """A directory comes where a file was, and a file where a directory was."""
+    scene.write(scene.here / "f", b"a file")
+    scene.displaced.append(b"a file")
+    os.mkdir(scene.here / "d")
+    yield
+    scene.do(os.unlink, scene.here / "f")
+    scene.do(os.mkdir, scene.here / "f")
+    scene.write(scene.here / "f/x", b"inside")
+    scene.do(os.rmdir, scene.here / "d")
+    scene.write(scene.here / "d", b"now a file")
+    return {"f": DIRECTORY, "f/x": b"inside", "d": b"now a file"}
+
+
+def disputes(scene: Scene) -> Course:
+    """Both write a file without having seen the other's; the one who acts does so later."""
+    scene.both = True
+    scene.write(scene.here / "f", b"before")
+    yield
+    with scene.pair.apart():
+        _dispute(scene)
+    scene.displaced.append(b"the earlier one")
+    return {"f": b"the later one"}
+
+
+def _dispute(scene: Scene) -> None:
+    scene.write(scene.there / "f", b"the earlier one")
+    scene.write(scene.here / "f", b"the later one")
+    scene.do(lambda: os.utime(scene.there / "f", ns=(1, 1_000_000_000_000_000_000)))
+
+
+def resolves(scene: Scene) -> Course:
+    """A conflict is settled in favour of the earlier version, which the other member made."""
+    scene.write(scene.here / "f", b"before")
+    scene.pair.settle()
+    with scene.pair.apart():
+        _dispute(scene)
+    scene.pair.settle()
+    yield
+    path = os.fsencode(scene.here / "f")
+    scene.ask("resolve", paths=[path], member=scene.other.name, lenient=False, new=None)
+    scene.displaced.append(b"the later one")
+    return {"f": b"the earlier one"}
+
+
+def restores(scene: Scene) -> Course:
+    """What the other member replaced is brought back."""
+    scene.write(scene.here / "f", b"worth having")
+    scene.pair.settle()
+    scene.write(scene.there / "f", b"a mistake")
+    scene.pair.settle()
+    path = os.fsencode(scene.here / "f")
+    (version,) = (one for one in scene.actor.ask("history", path=path)["versions"] if one["kept_ns"])
+    yield
+    scene.ask("restore", path=path, version=version["version"], to=None)
+    scene.displaced.append(b"a mistake")
+    return {"f": b"worth having"}
+
+
+SCENARIOS: dict[str, Callable[[Scene], Course]] = {
+    one.__name__: one
+    for one in (
+        creates,
+        edits,
+        creates_large,
+        edits_large,
+        gives,
+        renames,
+        removes,
+        installs,
+        turns,
+        disputes,
+        resolves,
+        restores,
+    )
+}
