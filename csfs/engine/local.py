@@ -14,7 +14,6 @@ from csfs.engine.ports import Plan, Row
 from csfs.engine.rules import GroupRules
 from csfs.engine.state import new_row
 
-
 PERMISSIONS: Final = 0o777
 
 

@@ -5,6 +5,7 @@ import itertools
 import os
 import queue
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ BALLAST_SIZE = 4 << 20
 """What lies there and is touched by nobody: whoever reads it again after a kill reads everything again."""
 UNKILLED_MAX = 2
 """A scenario is done after so many runs in a row that ended before their step came: what goes together differs from run to run."""
+PATIENCE_S = 2.0
+"""What is right so much later was said to be settled too early."""
 IN_FLIGHT_SIZE = 6 * BLOCK_SIZE
 
 
@@ -92,9 +95,12 @@ class Judge:
         finally:
             label = pair.armed.label
             pair.disarm()
-        complaints = tuple(self._complaints(scene, seen, made))
+        complaints = list(self._complaints(scene, seen, made))
+        if complaints:
+            time.sleep(PATIENCE_S)
+            complaints += [] if any(self._complaints(scene, seen, made)) else ["right a moment later"]
         shutil.rmtree(scene.here)
-        return Verdict(step, label, complaints)
+        return Verdict(step, label, tuple(complaints))
 
     def _complaints(self, scene: Scene, seen: Seen, made: dict[str, int]) -> Iterator[str]:
         pair = self._pair
