@@ -1,11 +1,14 @@
 """An index in memory, with transactions: for tests and the simulator."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator
 
-from csfs.core.paths import RelPath, is_below
+from csfs.core.paths import RelPath
 from csfs.core.versions import Hlc, Scope, Vector
 from csfs.engine.ports import Row
+
+AFTER_SLASH = b"0"
+"""The character after `/`: where what lies in a directory ends, in the order of paths."""
 
 
 class MemoryIndex:
@@ -13,6 +16,8 @@ class MemoryIndex:
 
     def __init__(self) -> None:
         self._rows: dict[RelPath, Row] = {}
+        self._paths: list[RelPath] = []
+        """The paths of all rows, ascending."""
         self._order: dict[int, RelPath] = {}
         self._positions: list[int] = []
         self._position = 0
@@ -67,6 +72,10 @@ class MemoryIndex:
         old = self._rows.pop(path, None)
         if old is not None:
             self._order.pop(position_of(old), None)
+            if row is None:
+                del self._paths[bisect_left(self._paths, path)]
+        elif row is not None:
+            insort(self._paths, path)
         if row is None:
             return
         self._rows[path] = row
@@ -78,17 +87,24 @@ class MemoryIndex:
 
     def rows_below(self, path: RelPath) -> Iterator[tuple[RelPath, Row]]:
         """Yield all rows strictly below `path`, ascending."""
-        for found in sorted(self._rows):
-            if is_below(found, path):
+        for found in self._below(path):
+            if found in self._rows:
                 yield found, self._rows[found]
+
+    def _below(self, path: RelPath) -> list[RelPath]:
+        """Return the paths of rows strictly below `path`, which lie side by side."""
+        if not path:
+            return self._paths[bisect_right(self._paths, path) :]
+        first = bisect_left(self._paths, path + b"/")
+        return self._paths[first : bisect_left(self._paths, path + AFTER_SLASH, lo=first)]
 
     def has_live_below(self, path: RelPath) -> bool:
         """Return whether any row strictly below `path` is live."""
-        return any(row.live and is_below(found, path) for found, row in self._rows.items())
+        return any(self._rows[found].live for found in self._below(path))
 
     def has_shown_below(self, path: RelPath) -> bool:
         """Return whether the disk shows anything strictly below `path`."""
-        return any(row.applied.observation is not None and is_below(found, path) for found, row in self._rows.items())
+        return any(self._rows[found].applied.observation is not None for found in self._below(path))
 
     def updated_since(self, position: int, limit: int) -> list[tuple[RelPath, Row]]:
         """Return rows whose greatest position is above `position`, ascending by it, at most `limit`."""
