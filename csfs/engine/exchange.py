@@ -54,6 +54,13 @@ class Exchange(State):
             self._told.setdefault(peer, {})[scope] = mark
         return Outgoing(scope, tuple(updates), max(reached, self._index.position()), mark, not owed)
 
+    def is_hearsay(self, outgoing: Outgoing) -> bool:
+        """Return whether a batch has something to say, and nothing of it was made here."""
+        halves = [half for update in outgoing.updates for half in (update.content, update.meta) if half is not None]
+        dots = [entry.dot for half in halves for entry in half.entries]
+        dots += [update.time.dot for update in outgoing.updates if update.time is not None]
+        return bool(dots) and all(self._authors.get(dot.incarnation) != self._member for dot in dots)
+
     def _sendable(self, peer: str) -> Iterator[GroupRules]:
         """Yield the groups in which we may speak and the peer listens."""
         return (g for g in self._rules.groups if peer in g.members and self._member in g.members and self._may_write(g))

@@ -18,6 +18,7 @@ class MemoryIndex:
         self._rows: dict[RelPath, Row] = {}
         self._paths: list[RelPath] = []
         """The paths of all rows, ascending."""
+        self._pending: set[RelPath] = set()
         self._order: dict[int, RelPath] = {}
         self._positions: list[int] = []
         self._position = 0
@@ -46,7 +47,7 @@ class MemoryIndex:
 
     def pending(self) -> list[RelPath]:
         """Return every path whose known state is not yet shown, ascending."""
-        return sorted(path for path, row in self._rows.items() if row.pending)
+        return sorted(self._pending)
 
     def rows(self) -> dict[RelPath, Row]:
         """Return all rows."""
@@ -76,9 +77,12 @@ class MemoryIndex:
                 del self._paths[bisect_left(self._paths, path)]
         elif row is not None:
             insort(self._paths, path)
+        self._pending.discard(path)
         if row is None:
             return
         self._rows[path] = row
+        if row.pending:
+            self._pending.add(path)
         position = position_of(row)
         if position:
             self._order[position] = path

@@ -53,6 +53,8 @@ MIDSTREAM_S_MAX = 1.0
 ANSWERS_MAX = 64
 """Questions of one peer under way; a member asks for some thirty at most."""
 ACKNOWLEDGE_S = 0.005
+FORWARD_S = 0.2
+"""How long a peer may take to hear from others, and to say so, before it is told what others made."""
 
 
 class LinkPort(Protocol):
@@ -84,6 +86,8 @@ class PeerSession:
         self._workers = workers
         self._greeting = greeting
         self._theirs: dict[str, VolumeHello] = {}
+        self._told: dict[str, dict[Scope, Vector]] = {}
+        """By volume, what our greeting said that we know."""
         self._asking = Asking(link.send)
         self._answering = 0
 
@@ -120,12 +124,13 @@ class PeerSession:
         for name, worker in self._workers.items():
             volume = worker.volume
             cursor_index, cursor = volume.index.ledger.cursor(self._peer)
+            self._told[name] = dict(volume.engine.knowledge())
             incarnations.update({int(i): member for i, member in volume.authors.items()})
             volumes.append(
                 VolumeHello(
                     name,
                     volume.index.ledger.index_id,
-                    dict(volume.engine.knowledge()),
+                    self._told[name],
                     cursor_index,
                     cursor,
                     volume.index.ledger.pulling,
@@ -175,6 +180,7 @@ class PeerSession:
                 sent=theirs.cursor_position if resumed else 0,
                 # Who pulls has to hear a mark again, even if it knows all that there is.
                 knowledge={} if theirs.pulling else dict(theirs.knowledge),
+                told=self._told[theirs.name],
                 last_records=theirs.cursor_position if resumed else 0,
                 stored=theirs.cursor_position if resumed else 0,
             )
@@ -203,12 +209,20 @@ class PeerSession:
     async def _send_records(self, worker: VolumeWorker) -> None:
         volume = worker.volume
         exchange = volume.exchanges[self._peer]
+        patient = True
         while True:
             # What it is in the middle of telling us must not be told back.
             if exchange.midstream:
                 with trio.move_on_after(MIDSTREAM_S_MAX):
                     await volume.settled.wait_until(lambda: not exchange.midstream)
-            outgoing = volume.engine.outgoing(exchange.sent, exchange.knowledge, UPDATES_MAX, self._peer)
+            outgoing = self._outgoing(volume, exchange)
+            if patient and volume.engine.is_hearsay(outgoing):
+                # Whoever made it is likely to tell it himself: it is forwarded if it is not known after a while.
+                with trio.move_on_after(FORWARD_S):
+                    while volume.engine.is_hearsay(self._outgoing(volume, exchange)):
+                        await volume.changed.wait()
+                patient = False
+                continue
             knowledge = exchange.knowledge.get(outgoing.scope, {})
             if outgoing.mark is not None:
                 self._now_knows(exchange, outgoing.scope, outgoing.mark)
@@ -222,7 +236,11 @@ class PeerSession:
                 )
             volume.progress.notify()
             if outgoing.done and volume.index.rows.position() <= exchange.sent:
+                patient = True
                 await volume.changed.wait()
+
+    def _outgoing(self, volume: Volume, exchange: Exchange) -> Outgoing:
+        return volume.engine.outgoing(exchange.sent, exchange.knowledge, UPDATES_MAX, self._peer)
 
     async def _send(
         self, worker: VolumeWorker, exchange: Exchange, outgoing: Outgoing, patches: tuple[Patch, ...]
@@ -245,6 +263,15 @@ class PeerSession:
         """Note what it knows: what it says, and what it is told; after a break it says anew what it has stored."""
         exchange.knowledge[scope] = joined(exchange.knowledge.get(scope, {}), mark)
 
+    def _has_learnt(self, volume: Volume, exchange: Exchange) -> bool:
+        """Return whether we know something of others that the peer has not been told that we know; else it would tell us."""
+        ours = volume.index.incarnation
+        return any(
+            incarnation != ours and exchange.told.get(scope, {}).get(incarnation, 0) < counter
+            for scope, knowledge in volume.engine.knowledge().items()
+            for incarnation, counter in knowledge.items()
+        )
+
     async def _acknowledge(self, worker: VolumeWorker) -> None:
         volume = worker.volume
         exchange = volume.exchanges[self._peer]
@@ -253,9 +280,9 @@ class PeerSession:
             while exchange.arrived and is_applied(worker, exchange.arrived[0]):
                 position = max(position, exchange.arrived.popleft().position)
             is_news = received > exchange.acknowledged or position > exchange.reported
-            if received > exchange.acknowledged:
-                exchange.acknowledged = received
-                await self._link.send(Stored(volume.name, received, dict(volume.engine.knowledge())))
+            if received > exchange.acknowledged or self._has_learnt(volume, exchange):
+                exchange.acknowledged, exchange.told = received, dict(volume.engine.knowledge())
+                await self._link.send(Stored(volume.name, received, exchange.told))
             if position > exchange.reported:
                 exchange.reported = position
                 await self._link.send(AppliedUpTo(volume.name, position, len(volume.problems)))
@@ -350,6 +377,11 @@ class PeerSession:
         exchange = volume.exchanges[self._peer]
         if isinstance(message, Stored):
             exchange.stored = max(exchange.stored, message.position)
+            # Who pulls has to hear a mark of each of us.
+            if not self._theirs[message.volume].pulling:
+                for scope in message.knowledge.keys() & volume.scopes(self._peer):
+                    self._now_knows(exchange, scope, message.knowledge[scope])
+                volume.changed.notify()
         else:
             exchange.applied = max(exchange.applied, message.position)
             exchange.problems = message.problems

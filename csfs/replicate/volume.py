@@ -71,6 +71,8 @@ class Exchange:
     """Position up to which it has, or was sent, everything."""
     knowledge: dict[Scope, Vector]
     """What it has said that it knows."""
+    told: dict[Scope, Vector] = field(default_factory=dict)
+    """What we have said that we know."""
     last_records: int = 0
     """Position of the last message of records that it was sent."""
     applied: int = 0

@@ -8,18 +8,24 @@ from pathlib import Path
 
 import msgspec
 
+from scripts.simulation import scale
 from scripts.simulation.faults import FAULTS, FOUND_WITHIN, planted
-from scripts.simulation.plan import OFF, Act, Plan, made
+from scripts.simulation.plan import NAMES, OFF, Act, Plan, made
 from scripts.simulation.running import Failure, failure_of
 from scripts.simulation.shrinking import Shrinker
 
 STEPS = 200
+MEMBERS = 6
 EVERY_S = 10
 
 
 def main() -> int:
     """Run what the command line asks for; 0: nothing failed, 1: something did."""
     options = parsed()
+    if options.scale:
+        scale.report(options.members or scale.MEMBERS, options.paths, options.changes)
+        return 0
+    options.members = options.members or MEMBERS
     if options.plant is not None and options.replay is None:
         return planted_all(options) if options.plant == "all" else planted_one(options)
     if options.replay is not None:
@@ -36,7 +42,10 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1_000, metavar="N", help="how many runs (default: %(default)s)")
     parser.add_argument("--first", type=int, default=0, metavar="X", help="the first seed (default: %(default)s)")
     parser.add_argument(
-        "--members", type=int, default=5, metavar="M", help="2 to M members each (default: %(default)s)"
+        "--members",
+        type=int,
+        metavar="M",
+        help=f"2 to M members each (default: {MEMBERS}; M with --scale: {scale.MEMBERS})",
     )
     parser.add_argument(
         "--steps", type=int, default=STEPS, metavar="K", help="things that happen in each (%(default)s)"
@@ -49,9 +58,15 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run a plan that was written down; `-`: its text")
     parser.add_argument("--go-on", action="store_true", help="count what fails instead of stopping at the first")
+    parser.add_argument("--scale", action="store_true", help="say what changes cost many members with many paths")
+    parser.add_argument("--paths", type=int, default=20_000, metavar="P", help="of --scale (default: %(default)s)")
+    parser.add_argument("--changes", type=int, default=50, metavar="C", help="of --scale (default: %(default)s)")
     options = parser.parse_args()
-    if not 2 <= options.members <= 26 or options.seeds < 1 or options.steps < 1:
-        parser.error("--members is 2 to 26, --seeds and --steps at least 1")
+    members_max = scale.MEMBERS_MAX if options.scale else len(NAMES)
+    if not 2 <= (options.members or MEMBERS) <= members_max or options.seeds < 1 or options.steps < 1:
+        parser.error(f"--members is 2 to {members_max}, --seeds and --steps at least 1")
+    if options.paths < 1 or options.changes < 1:
+        parser.error("--paths and --changes are at least 1")
     return options
 
 

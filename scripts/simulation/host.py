@@ -126,7 +126,7 @@ class Host:
         """Return a backup of everything."""
         index = copy(self.index)
         for name, value in vars(self.index).items():
-            if isinstance(value, dict | list):
+            if isinstance(value, dict | list | set):
                 setattr(index, name, value.copy())
         tree = copy(self.tree)
         tree.nodes = {path: copy(node) for path, node in self.tree.nodes.items()}

@@ -1,12 +1,12 @@
 """`scripts/simulate --scale`: many members with many paths, each connected to every other, and what changes cost them.
 
 The engines are those of production, the messages are encoded and compressed as links do it; trees are not simulated, what is planned is
-taken for done. Everybody who has something to say says it at the same moment, which is the worst that can happen.
+taken for done. Everybody who has something to say says it at the same moment, which is the worst that can happen; what others
+made is forwarded, as sessions do, once everybody has said what he knows.
 """
 
 import copy
 import resource
-import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -21,11 +21,13 @@ from csfs.engine.memory import MemoryIndex
 from csfs.engine.ports import Plan
 from csfs.engine.volume import VolumeEngine
 from csfs.replicate.portions import portions
-from csfs.wire.messages import UPDATES_MAX, Records
+from csfs.wire.messages import UPDATES_MAX, PeerMessage, Records, Stored
 from csfs.wire.streams import MessageWriter
 from scripts.simulation.rules import VOLUME
 from scripts.simulation.tree import hash_of
 
+MEMBERS = 50
+MEMBERS_MAX = 100
 DIRECTORY_SIZE = 100
 """Files in one directory."""
 NOW_NS = 1_700_000_000_000_000_000
@@ -46,16 +48,26 @@ class Direction:
     writer: MessageWriter
     position: int
     knowledge: dict[Scope, Vector]
+    told: dict[Scope, Vector]
+    """What the source has said that it knows."""
     flying: list[Records] = field(default_factory=list)
 
 
 @dataclass
 class Counts:
-    """What was said: messages of records, their bytes on the wire, and copies of records that came."""
+    """What was said: messages of records, and of what is known; their bytes on the wire, and copies of records that came."""
 
     messages: int = 0
+    words: int = 0
     size: int = 0
     copies: int = 0
+
+    def add(self, other: "Counts") -> None:
+        """Count what another one has counted, too."""
+        self.messages += other.messages
+        self.words += other.words
+        self.size += other.size
+        self.copies += other.copies
 
 
 class Member:
@@ -97,7 +109,7 @@ class Cluster:
         known = {member.number: dict(member.engine.knowledge()) for member in self.members}
         self.directions = {
             (one.number, other.number): Direction(
-                MessageWriter(other.name), one.index.position(), dict(known[other.number])
+                MessageWriter(other.name), one.index.position(), dict(known[other.number]), dict(known[one.number])
             )
             for one in self.members
             for other in self.members
@@ -133,20 +145,42 @@ class Cluster:
 
     def settle(self) -> Counts:
         """Have everybody say what he has to say until nobody has; return what it took."""
-        counts = Counts()
+        counts, patient = Counts(), True
         while True:
-            said = [pair for pair in self.directions if self._say(pair, counts)]
-            if not said:
-                return counts
+            said = [pair for pair in self.directions if self._say(pair, counts, patient)]
             for one, other in said:
                 self._hear(one, other)
             for member in self.members:
                 member.apply()
+            told = [pair for pair in self.directions if self._tell_knowledge(pair, counts)]
+            if not (said or told or patient):
+                return counts
+            patient = bool(said or told)
 
-    def _say(self, pair: tuple[int, int], counts: Counts) -> bool:
+    def _tell_knowledge(self, pair: tuple[int, int], counts: Counts) -> bool:
+        """Say what is known if the other has not been told all of it but what was made here."""
+        direction, source = self.directions[pair], self.members[pair[0]]
+        knowledge = dict(source.engine.knowledge())
+        ours = Incarnation(source.number + 1)
+        if all(
+            incarnation == ours or direction.told.get(scope, {}).get(incarnation, 0) >= counter
+            for scope, vector in knowledge.items()
+            for incarnation, counter in vector.items()
+        ):
+            return False
+        direction.told = knowledge
+        counts.words += 1
+        counts.size += _written(direction.writer, Stored(VOLUME, direction.position, knowledge))
+        for scope, vector in knowledge.items():
+            _tell(self.directions[pair[1], pair[0]], scope, vector)
+        return True
+
+    def _say(self, pair: tuple[int, int], counts: Counts, patient: bool) -> bool:
         source, target = self.members[pair[0]], self.members[pair[1]]
         direction = self.directions[pair]
         out = source.engine.outgoing(direction.position, direction.knowledge, UPDATES_MAX, target.name)
+        if patient and source.engine.is_hearsay(out):
+            return False
         direction.position = max(direction.position, out.position)
         if not out.updates and out.mark is None:
             return False
@@ -189,14 +223,12 @@ def report(members: int, paths: int, changes: int) -> None:
     begun = time.monotonic()
     for number in range(changes):
         cluster.change(random, number)
-        counts = cluster.settle()
-        total.messages += counts.messages
-        total.size += counts.size
-        total.copies += counts.copies
+        total.add(cluster.settle())
     each = changes * (members - 1)
     print(
         f"{changes} changes, one after the other, in {time.monotonic() - begun:.0f} s; for each change and receiver: "
-        f"{total.messages / each:.2f} messages, {total.size / each:.0f} bytes, {total.copies / each:.2f} copies of the record"
+        f"{total.messages / each:.2f} messages of records with {total.copies / each:.2f} copies of the record, "
+        f"{total.words / each:.2f} of what is known, {total.size / each:.0f} bytes in all"
     )
     lengths = cluster.vectors()
     mean = sum(length * count for length, count in lengths.items()) / sum(lengths.values())
@@ -216,7 +248,7 @@ def _tell(direction: Direction, scope: Scope, mark: Vector) -> None:
     direction.knowledge[scope] = versions.joined(direction.knowledge.get(scope, {}), mark)
 
 
-def _written(writer: MessageWriter, message: Records) -> int:
+def _written(writer: MessageWriter, message: PeerMessage) -> int:
     writer.put(message)
     size = 0
     while data := writer.next_write():
@@ -227,7 +259,7 @@ def _written(writer: MessageWriter, message: Records) -> int:
 def _copied(index: MemoryIndex) -> MemoryIndex:
     other = copy.copy(index)
     for name, value in vars(index).items():
-        if isinstance(value, dict | list):
+        if isinstance(value, dict | list | set):
             setattr(other, name, value.copy())
     return other
 
@@ -271,12 +303,3 @@ def _memory() -> int:
     """Return the resident bytes of this process."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
-
-
-def main() -> None:
-    """`python -m scripts.simulation.scale MEMBERS PATHS CHANGES`."""
-    report(*map(int, sys.argv[1:]))
-
-
-if __name__ == "__main__":
-    main()

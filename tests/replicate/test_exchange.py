@@ -15,7 +15,7 @@ from csfs.replicate.exchange import PeerSession
 from csfs.replicate.volume import Volume
 from csfs.replicate.worker import VolumeWorker
 from csfs.store.owners import FixedAccounts, Owners
-from csfs.wire.messages import PROTOCOL, Hello, PeerMessage, Settings, VolumeHello
+from csfs.wire.messages import PROTOCOL, Hello, PeerMessage, Records, Settings, VolumeHello
 
 VOLUME = "files"
 
@@ -33,8 +33,12 @@ class Pipe:
 
     def __init__(self, send: trio.MemorySendChannel[PeerMessage], receive: trio.MemoryReceiveChannel[PeerMessage]):
         self._send, self._receive = send, receive
+        self.said: list[bytes] = []
+        """Paths of which records were sent."""
 
     async def send(self, message: PeerMessage) -> None:
+        if isinstance(message, Records):
+            self.said += [update.path for update in message.updates]
         await self._send.send(message)
 
     async def receive(self) -> PeerMessage:
@@ -95,14 +99,15 @@ def rules_of(member: str, *members: str) -> Rules:
 
 
 @asynccontextmanager
-async def linked(first: Side, second: Side) -> AsyncIterator[None]:
+async def linked(first: Side, second: Side) -> AsyncIterator[tuple[Pipe, Pipe]]:
     """Have two members converse."""
     there, here = trio.open_memory_channel[PeerMessage](100), trio.open_memory_channel[PeerMessage](100)
+    pipes = Pipe(there[0], here[1]), Pipe(here[0], there[1])
     async with trio.open_nursery() as nursery:
-        for side, other, pipe in ((first, second, Pipe(there[0], here[1])), (second, first, Pipe(here[0], there[1]))):
+        for side, other, pipe in ((first, second, pipes[0]), (second, first, pipes[1])):
             session = PeerSession(other.name, pipe, {VOLUME: side.worker}, Greeting(side.name))
             nursery.start_soon(session.run)
-        yield
+        yield pipes
         nursery.cancel_scope.cancel()
 
 
@@ -130,3 +135,35 @@ async def test_a_mark_says_nothing_after_something_was_refused_on_the_same_link(
             await beta.volume.progress.wait_until(lambda: beta.knows(b"g"))
         async with linked(alpha, beta):
             await beta.volume.progress.wait_until(lambda: beta.knows(b"f"))
+
+
+def three(directory: Path) -> list[Side]:
+    """Return three members of one group."""
+    names = ("alpha", "beta", "gamma")
+    return [Side(directory, name, *names) for name in names]
+
+
+async def test_what_a_member_hears_from_its_author_nobody_else_tells_it(tmp_path: Path, autojump_clock: object) -> None:
+    alpha, beta, gamma = three(tmp_path)
+    async with linked(alpha, beta) as ab, linked(alpha, gamma) as ac, linked(beta, gamma) as bc:
+        for number, side in enumerate((alpha, beta, gamma, beta, alpha)):
+            side.sees(b"%d" % number)
+            side.volume.records_changed()
+            await trio.sleep(1)
+        assert all(side.knows(b"%d" % number) for side in (alpha, beta, gamma) for number in range(5))
+    said = sorted(path for pipe in (*ab, *ac, *bc) for path in pipe.said)
+    assert said == sorted([b"0", b"1", b"2", b"3", b"4"] * 2)
+
+
+async def test_what_a_member_hears_from_nobody_else_is_forwarded(tmp_path: Path, autojump_clock: object) -> None:
+    alpha, beta, gamma = three(tmp_path)
+    async with linked(alpha, beta), linked(beta, gamma) as bc:
+        alpha.sees(b"f")
+        alpha.volume.records_changed()
+        await trio.sleep(1)
+        assert gamma.knows(b"f")
+        beta.sees(b"g")
+        beta.volume.records_changed()
+        await trio.sleep(0.05)
+        assert gamma.knows(b"g"), "what a member made itself waits for nothing"
+    assert [pipe.said for pipe in bc] == [[b"f", b"g"], []]
