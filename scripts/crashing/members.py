@@ -14,7 +14,7 @@ from pathlib import Path
 
 from csfs.errors import CsfsError
 from scripts.crashing.page import Slot, slots
-from scripts.support.members import Member, free_port, until
+from scripts.support.members import VOLUME, Member, free_port, until
 
 SETTLED_S_MAX = 60.0
 WAIT_S = 5.0
@@ -58,6 +58,9 @@ class Pair:
     def begin(self) -> None:
         """Make the cluster and mount both volumes."""
         self.alpha.found()
+        # What hundreds of runs make and take away is nobody's mistake.
+        settings = self.alpha.home.settings_file
+        settings.write_text(settings.read_text().replace(f"[volumes.{VOLUME}]", f'[volumes.{VOLUME}]\nbrake = "off"'))
         self.beta.join(self.alpha)
         for member in self.members:
             member.stop_daemon()

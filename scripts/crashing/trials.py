@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csfs.store.hashing import BLOCK_SIZE
-from scripts.crashing.members import ROLES, Pair
+from scripts.crashing.members import DAEMON, MOUNT, ROLES, Pair
 from scripts.crashing.scenarios import ABSENT, SCENARIOS, Scene, Seen
 from scripts.support.members import Member
 from tests.trees import differences
@@ -21,6 +21,8 @@ BALLAST_SIZE = 4 << 20
 """What lies there and is touched by nobody: whoever reads it again after a kill reads everything again."""
 UNKILLED_MAX = 2
 """A scenario is done after so many runs in a row that ended before their step came: what goes together differs from run to run."""
+OF_MOUNTS = ("creates", "edits", "gives", "removes", "installs", "disputes")
+"""What a mount process has steps of its own in: rows, and each kind of commit."""
 PATIENCE_S = 2.0
 """What is right so much later was said to be settled too early."""
 IN_FLIGHT_SIZE = 6 * BLOCK_SIZE
@@ -185,7 +187,6 @@ def run(trials: Sequence[Trial], base: Path, lanes: int, told: Told, again: int 
 
 def all_trials(chosen: Callable[[Trial], bool] = lambda trial: True) -> list[Trial]:
     """Return every trial."""
-    trials = (
-        Trial(name, role, actor) for role in range(len(ROLES)) for name in SCENARIOS for actor in ("alpha", "beta")
-    )
+    names = {DAEMON: tuple(SCENARIOS), MOUNT: OF_MOUNTS}
+    trials = (Trial(name, role, actor) for role in names for name in names[role] for actor in ("alpha", "beta"))
     return [trial for trial in trials if chosen(trial)]
