@@ -16,6 +16,7 @@ from csfs.core.paths import RelPath, shown
 from csfs.core.versions import Scope, Vector, joined
 from csfs.engine.ports import Outgoing
 from csfs.errors import RemoteProtocolError
+from csfs.replicate.arriving import is_applied
 from csfs.replicate.asking import Asking
 from csfs.replicate.inline import inline_contents, inline_patches
 from csfs.replicate.portions import portions
@@ -388,18 +389,3 @@ class PeerSession:
             if exchange.applied >= exchange.last_records:
                 exchange.waiting_since_ns = 0
         volume.progress.notify()
-
-
-def is_applied(worker: VolumeWorker, arrival: Arrival) -> bool:
-    """Return whether all that came with one message is on disk, the times of the directories that it touched included."""
-    if arrival.marks < 0:
-        if arrival.waits_for is not None and not worker.volume.is_settled(arrival.waits_for):
-            return False
-        arrival.paths = {path for path in arrival.paths if not worker.volume.is_settled(path)}
-        arrival.waits_for = next(iter(arrival.paths), None)
-        if arrival.paths:
-            return False
-        arrival.marks = worker.directories.marks
-    if worker.directories.settled < arrival.marks:
-        return False
-    return worker.applier.idle

@@ -11,8 +11,8 @@ from csfs.core.paths import RelPath
 from csfs.errors import UnwritableError
 from csfs.index.index import Index
 from csfs.index.ledger import Cause, KeptVersion
+from csfs.replicate.arriving import is_applied
 from csfs.replicate.commit_thread import CommitThread
-from csfs.replicate.exchange import is_applied
 from csfs.replicate.gate import Gate
 from csfs.replicate.volume import Arrival, Volume
 from csfs.replicate.worker import UNKNOWN, VolumeWorker
