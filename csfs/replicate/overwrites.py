@@ -5,10 +5,9 @@ from collections.abc import Callable
 
 import trio
 
-from csfs.core.objects import Kind
+from csfs.core.objects import Kind, Observation
 from csfs.core.paths import RelPath, shown
 from csfs.core.rows import Plan
-from csfs.engine.live import is_same_meta, meta_of
 from csfs.errors import CsfsError
 from csfs.replicate.volume import Root, Volume
 from csfs.store.overwriting import can_overwrite
@@ -44,9 +43,17 @@ class Overwrites:
             return False
         # The kernel takes a capability away from what is written to.
         has_capability = any(name == _CAPABILITY for name, _ in base.xattrs)
-        if has_capability or plan.meta is None or plan.mtime_ns is None or not is_same_meta(meta_of(base), plan.meta):
+        if has_capability or plan.mtime_ns is None or not self._is_dressed(plan, base):
             return False
         return can_overwrite(plan.content, source)
+
+    def _is_dressed(self, plan: Plan, base: Observation) -> bool:
+        """Return whether the file has the attributes that are wanted already, as this host shows them."""
+        meta = plan.meta
+        if meta is None:
+            return False
+        ids = self._volume.owners.ids(meta.owner, meta.uid, meta.group, meta.gid)
+        return ids == (base.uid, base.gid) and (meta.mode, meta.xattrs) == (base.mode, base.xattrs)
 
     def is_settling(self, path: RelPath) -> bool:
         """Return whether nothing may be done at a path yet; it is applied later."""
