@@ -2,7 +2,7 @@
 
 Before any policy: an edit beats a delete, anything beats an empty directory, and bytes lose to what was made from them. Then the
 policies in order, each a preorder that leaves its best candidates to the next; the hybrid logical clock and the dot decide
-what is left. `merge` leaves everything to the next policy here.
+what is left. `merge` leaves everything to the next policy: what it makes is an entry that has seen the others.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +17,7 @@ Ranks = Mapping[Incarnation, int]
 """Per incarnation, its author's place in the group; authors that were removed are missing."""
 
 NONE: Final = "none"
+MERGE: Final = "merge"
 FALLBACK: Final = ("younger",)
 
 PARENTS_MAX: Final = 8
@@ -47,7 +48,7 @@ def content_winner(
     """
     if len(entries) < 2:
         return entries[0] if entries else None
-    candidates = _contenders(entries)
+    candidates = contenders(entries)
     if not is_content_conflict(candidates) or len({entry.value.kind for entry in candidates}) > 1:
         policy = [name for name in policy if name != NONE] or FALLBACK
     return _decided(candidates, policy, ranks, shown, _content_measures)
@@ -123,7 +124,12 @@ def parents_with(parents: tuple[Dot, ...], last: Dot | None) -> tuple[Dot, ...]:
     return tuple(dot for dot in chain if dot in stay)[-PARENTS_MAX:]
 
 
-def _contenders(entries: Sequence[ContentEntry]) -> Sequence[ContentEntry]:
+def merges(policy: tuple[str, ...]) -> bool:
+    """Return whether files that several members changed are to be put together."""
+    return policy[:1] == (MERGE,)
+
+
+def contenders(entries: Sequence[ContentEntry]) -> Sequence[ContentEntry]:
     """Return what a policy has to choose from: not what loses whatever the policy is."""
     living = [entry for entry in entries if entry.value.kind is not Kind.ABSENT] or entries
     # Whoever asks has found out whether the directory has live children; here it is an empty one.

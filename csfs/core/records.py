@@ -24,6 +24,14 @@ class Move(NamedTuple):
     target: RelPath
 
 
+class Ancestor(NamedTuple):
+    """A content that another one came from. `number` grows from each version of a path to what was made of it."""
+
+    number: int
+    hash: bytes
+    size: int
+
+
 class ContentEntry(msgspec.Struct, frozen=True, array_like=True):
     """The content half at one version.
 
@@ -32,7 +40,9 @@ class ContentEntry(msgspec.Struct, frozen=True, array_like=True):
     this entry, or one that it replaced, took away from the path. The last ones are last in both. `write` is shared by all names of
     one inode that one write changed (R17). `origin` is the dot of the entry that first held these bytes, None for this one (R6).
     `overruled` are entries that a policy had decided against when this one replaced them: a member that shows one of them keeps
-    it. `carried`: the object was moved here as it was, so that this is nobody's edit (R15).
+    it. `carried`: the object was moved here as it was, so that this is nobody's edit (R15). `merged` are entries that it was put
+    together from: while it is not live itself, what they hold is kept, too. `ancestors` are what it came from at this path, the
+    newest first, in groups that merge.
     """
 
     dot: Dot
@@ -46,6 +56,8 @@ class ContentEntry(msgspec.Struct, frozen=True, array_like=True):
     origin: Dot | None = None
     overruled: tuple[Dot, ...] = ()
     carried: bool = False
+    merged: tuple[Dot, ...] = ()
+    ancestors: tuple[Ancestor, ...] = ()
 
 
 class MetaEntry(msgspec.Struct, frozen=True, array_like=True):

@@ -44,6 +44,7 @@ class Exchange(State):
                     scope = row.scope
                     updates.append(update)
             reached = max(row.content_position, row.meta_position, row.time_position)
+            self._told_up_to = max(self._told_up_to, reached)
         if len(rows) == limit:
             return Outgoing(scope, tuple(updates), reached, None, False)
         owed = [one for one in self._owed(peer, scopes, peer_knowledge) if one != scope]

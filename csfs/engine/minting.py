@@ -5,10 +5,11 @@ import msgspec
 from csfs.core import versions
 from csfs.core.objects import Applied, Content, Kind, Meta, Observation, Xattrs
 from csfs.core.paths import RelPath, parent_of
-from csfs.core.policies import origin_of, parents_with
+from csfs.core.policies import merges, parents_with
 from csfs.core.privileges import has_privileges
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Move, Record, halves_joined
-from csfs.core.versions import Dot, Hlc, Incarnation, Vector
+from csfs.core.versions import Dot, Hlc, Vector
+from csfs.engine.ancestry import line_of_change, overruled_by_change
 from csfs.engine.live import (
     NO_META,
     Live,
@@ -26,8 +27,7 @@ from csfs.engine.moving import Moving, moves_after
 from csfs.engine.ports import Row
 from csfs.engine.rules import GroupRules
 
-OVERRULED_MAX = 16
-"""Overruled entries that an entry names; older ones were replaced that many conflicts ago."""
+OVERTAKEN_MAX = 1_024
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -186,11 +186,22 @@ class Minting(Moving):
             seen = versions.joined(seen, self._index.knowledge(sight.group.scope))
         seen = versions.with_dot(seen, dot)
         joined = halves_joined(half, Half((self._entry(sight, dot),), seen))
+        self._notice_overtaken(sight.path, row)
         sight.record = Record(joined, sight.record.meta, sight.record.time)
         sight.content = (dot, seen)
         return True
 
+    def _notice_overtaken(self, path: RelPath, row: Row) -> None:
+        """Remember the merge of ours that a change replaces unseen, because no vector can leave out an earlier dot of its own."""
+        for entry in row.record.content.entries:
+            is_unseen = not versions.covers(row.applied.content_seen, entry.dot)
+            if entry.merged and entry.dot.incarnation == self._incarnation and is_unseen:
+                self._overtaken[path] = entry
+                if len(self._overtaken) > OVERTAKEN_MAX:
+                    del self._overtaken[next(iter(self._overtaken))]
+
     def _entry(self, sight: _Sight, dot: Dot) -> ContentEntry:
+        merging = merges(sight.group.policy)
         applied, moved = sight.row.applied, sight.moved_here
         content, meta = sight.values
         before, lineage = applied.observation, applied.lineage
@@ -213,8 +224,9 @@ class Minting(Moving):
             parents if same_bytes else parents_with(parents, origin),
             moves_after(sight.row, self._incarnation, None if content.kind is Kind.ABSENT else birth, sight.moved_away),
             origin=origin if same_bytes else None,
-            overruled=_overruled(sight.row, content, self._incarnation),
+            overruled=overruled_by_change(sight.row, content, self._incarnation),
             carried=moved is not None and same_bytes,
+            ancestors=line_of_change(sight.row, self._incarnation, self._told_up_to) if merging else (),
         )
 
     def _meta_removed(self, sight: _Sight, minted: bool) -> None:
@@ -309,23 +321,6 @@ def _stands_for(applied: Applied, meta: Meta) -> bool:
     """Return whether what is applied stands for this meta, whatever the numbers of owners are here."""
     shown = applied.observation
     return shown is not None and is_same_meta(applied.meta or meta_of(shown), meta)
-
-
-def _overruled(row: Row, content: Content, incarnation: Incarnation) -> tuple[Dot, ...]:
-    """Return the losers of decided conflicts that a change replaces, with those that led to what it replaces.
-
-    What this member has decided and not applied yet is among them: no vector can leave out an earlier dot of its own.
-    """
-    applied, found = row.applied, dict[Dot, None]()
-    for entry in row.record.content.entries:
-        if versions.covers(applied.content_seen, entry.dot):
-            found.update(dict.fromkeys(entry.overruled))
-            is_bytes = entry.value.kind not in (Kind.ABSENT, Kind.DIRECTORY)
-            if is_bytes and entry.dot != applied.content_dot and entry.value != content:
-                found[entry.dot] = None
-        elif entry.dot.incarnation == incarnation and entry.value != content:
-            found.update(dict.fromkeys((*entry.overruled, entry.dot, origin_of(entry))))
-    return tuple(found)[-OVERRULED_MAX:]
 
 
 def _carried_content(applied: Applied, observation: Observation | None) -> Content:

@@ -209,4 +209,5 @@ def _must_keep(row: Row, live: Live) -> bool:
     # The bytes shown may be an entry's that is not adopted yet, having come after the one that is applied.
     losers = [entry for entry in row.record.content.entries if entry.dot != live.content_dot]
     is_loser = any(entry.dot == dot or holds(shown, entry.value) for entry in losers)
-    return is_loser or any(dot in entry.overruled for entry in row.record.content.entries)
+    is_in_loser = any(dot in entry.merged for entry in losers)
+    return is_loser or is_in_loser or any(dot in entry.overruled for entry in row.record.content.entries)

@@ -9,10 +9,11 @@ import msgspec
 from csfs.core import versions
 from csfs.core.objects import Applied, Content, Kind, Meta
 from csfs.core.paths import ROOT, RelPath, ancestors_of
-from csfs.core.policies import origin_of, parents_with
+from csfs.core.policies import merges, origin_of, parents_with
 from csfs.core.privileges import without_privileges
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Record
 from csfs.core.versions import Dot, Hlc
+from csfs.engine.ancestry import line_of_all, overruled_by_decision
 from csfs.engine.live import (
     DIRECTORY,
     NO_META,
@@ -24,7 +25,6 @@ from csfs.engine.live import (
     removed_meta,
     shown_mtime_ns,
 )
-from csfs.engine.minting import OVERRULED_MAX
 from csfs.engine.moving import merged_moves
 from csfs.engine.ports import Row
 from csfs.engine.rules import GroupRules
@@ -90,7 +90,7 @@ class Settling(State):
                 # Where a tombstone may have been dropped, the new object has seen all that this member knows (R12).
                 seen = versions.joined(seen, self._index.knowledge(group.scope))
             snapshot = live.meta if value.kind is Kind.ABSENT else meta if meta is not None else live.meta
-            entry = _entry(dot, hlc, row, live, content, snapshot)
+            entry = _entry(dot, hlc, row, live, content, snapshot, merging=merges(group.policy))
             record = Record(Half((entry,), seen), record.meta, record.time)
             if _shows(applied, content):
                 applied = msgspec.structs.replace(
@@ -116,7 +116,9 @@ def _shows(applied: Applied, content: Content) -> bool:
     return found is not None and holds(found, content) and (not is_timed or shown_mtime_ns(applied) == content.mtime_ns)
 
 
-def _entry(dot: Dot, hlc: Hlc, row: Row, live: Live, content: Content, snapshot: Meta | None) -> ContentEntry:
+def _entry(
+    dot: Dot, hlc: Hlc, row: Row, live: Live, content: Content, snapshot: Meta | None, *, merging: bool
+) -> ContentEntry:
     entries = row.record.content.entries
     same = next((entry for entry in entries if entry.value == content), None)
     before = same or live.entry
@@ -135,22 +137,9 @@ def _entry(dot: Dot, hlc: Hlc, row: Row, live: Live, content: Content, snapshot:
         else (),
         merged_moves(list(entries), birth),
         origin=origin_of(same) if same is not None else None,
-        overruled=_overruled(entries, live, content),
+        overruled=overruled_by_decision(entries, live, content),
+        ancestors=line_of_all(entries) if merging else (),
     )
-
-
-def _overruled(entries: tuple[ContentEntry, ...], live: Live, content: Content) -> tuple[Dot, ...]:
-    """Return the entries that are decided against beside the live one, with those that were before, and those decided for.
-
-    Who shows one of the latter does nothing now; whoever replaces this entry before it has come has not seen them.
-    """
-    found = dict[Dot, None]()
-    for entry in entries:
-        found.update(dict.fromkeys(entry.overruled))
-        is_bytes = entry.value.kind not in (Kind.ABSENT, Kind.DIRECTORY)
-        if is_bytes and (entry.dot != live.content_dot or entry.value == content):
-            found[entry.dot] = None
-    return tuple(found)[-OVERRULED_MAX:]
 
 
 def meta_for(entry: MetaEntry, content: Content) -> Meta:

@@ -9,7 +9,7 @@ from csfs.core import versions
 from csfs.core.objects import Applied, Kind
 from csfs.core.paths import ROOT, RelPath, ancestors_of
 from csfs.core.policies import Ranks
-from csfs.core.records import NOTHING_KNOWN, Record
+from csfs.core.records import NOTHING_KNOWN, ContentEntry, Record
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope, Vector
 from csfs.engine.live import (
     NOTHING_APPLIED,
@@ -61,6 +61,10 @@ class State:
         """By path, those from which an edit would follow a move if the object were there, which may be on its way."""
         self._left: dict[RelPath, Applied] = {}
         """By path, what was shown before what is shown now."""
+        self._overtaken: dict[RelPath, ContentEntry] = {}
+        """Merges of ours that a change made here replaced without having seen them: they are to be merged with it."""
+        self._told_up_to = index.position()
+        """The position up to which others may have heard."""
         self._tainted: set[tuple[str, Scope]] = set()
         """Whose marks count for nothing on this connection: something that it sent was refused (R10)."""
 

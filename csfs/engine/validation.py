@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import Final
 
+from csfs.core.merging import MERGED_SIZE_MAX
 from csfs.core.objects import Content, Kind, Meta, Xattrs
 from csfs.core.paths import ROOT, checked
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Move
@@ -14,6 +15,7 @@ INCARNATIONS_MAX: Final = 4_096
 OVERRULED_MAX: Final = 64
 MOVES_MAX: Final = 64
 PARENTS_MAX: Final = 64
+ANCESTORS_MAX: Final = 64
 TARGET_SIZE_MAX: Final = 4_095
 """PATH_MAX without its NUL: symlink(2)."""
 HASH_SIZE: Final = 32
@@ -109,8 +111,13 @@ def _check_content_entry(entry: ContentEntry, path: bytes) -> None:
         _check_dot(dot)
     _check_moves(entry.moves)
     _require(len(entry.overruled) <= OVERRULED_MAX, f"more than {OVERRULED_MAX} overruled entries")
-    for dot in entry.overruled:
+    _require(len(entry.merged) <= OVERRULED_MAX, f"more than {OVERRULED_MAX} merged entries")
+    for dot in (*entry.overruled, *entry.merged):
         _check_dot(dot)
+    _require(len(entry.ancestors) <= ANCESTORS_MAX, f"more than {ANCESTORS_MAX} ancestors")
+    for ancestor in entry.ancestors:
+        is_sized = 0 <= ancestor.size <= MERGED_SIZE_MAX and len(ancestor.hash) == HASH_SIZE
+        _require(is_sized and 0 < ancestor.number <= COUNTER_MAX, "an ancestor out of range")
 
 
 def _check_moves(moves: tuple[Move, ...]) -> None:

@@ -17,6 +17,7 @@ from csfs.engine.brake import Weighing
 from csfs.engine.exchange import Exchange
 from csfs.engine.following import Following
 from csfs.engine.local import Local
+from csfs.engine.merging import Merging
 from csfs.engine.plans import Plans
 from csfs.engine.ports import Conflict, Row
 from csfs.engine.remote import Remote
@@ -25,7 +26,7 @@ from csfs.engine.rules import Rules as Rules
 from csfs.engine.settling import Settling
 
 
-class VolumeEngine(Local, Remote, Following, Settling, Plans, Weighing, Exchange):
+class VolumeEngine(Local, Remote, Following, Settling, Merging, Plans, Weighing, Exchange):
     """One volume on one member as a state machine; the caller's transactions make its steps stand or fall together."""
 
     def conflicts(self, paths: Iterable[RelPath]) -> Iterator[Conflict]:

@@ -137,8 +137,8 @@ def check_nothing_granted(cluster: Cluster) -> None:
         granted = host.tree.grants - ledger.granted
         assert not granted, f"{host.name} made {sorted(granted)} setuid"
         for path, node in host.tree.nodes.items():
-            if node.data in ledger.secrets:
-                extra = node.mode & 0o077 & ~ledger.allowed(node.data, path)
+            for secret in ledger.origins(node.data) & ledger.secrets.keys():
+                extra = node.mode & 0o077 & ~ledger.allowed(secret, path)
                 assert not extra, f"{host.name} shows {path!r}, {node.data!r}, to others: {node.mode:o}"
 
 
@@ -236,6 +236,9 @@ def check_quiet(cluster: Cluster) -> None:
     """Nobody makes versions by himself, and nobody has anything left to say."""
     late = cluster.minted() - cluster.minted_following() - cluster.minted_by_users
     assert late <= LATE_MINTS_MAX, f"{late} versions were made after the last user's change"
+    for path, count in cluster.merged().items():
+        merges = count - cluster.merged_before[path]
+        assert merges <= len(cluster.hosts), f"{merges} merges of {path!r} were made after the last user's change"
     for link in cluster.links.values():
         if not link.up:
             continue

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from csfs.core.paths import depth_of
+from csfs.core.paths import RelPath, depth_of
 from scripts.simulation import persons
 from scripts.simulation.dice import Dice
 from scripts.simulation.host import Host
@@ -42,6 +42,7 @@ class Cluster:
         self.apart: set[frozenset[int]] = set()
         self.saves: dict[int, Saved] = {}
         self.minted_by_users = 0
+        self.merged_before: dict[RelPath, int] = {}
         self.messages = 0
         self.changed_rules = False
 
@@ -61,7 +62,8 @@ class Cluster:
             return found
         reachable = [other for other in self.hosts if other is host or self._are_linked(host, other)]
         for other in reachable:
-            for data in (*(node.data for node in other.tree.nodes.values()), *other.kept):
+            bases = (data for held in other.bases.values() for data in held.values())
+            for data in (*(node.data for node in other.tree.nodes.values()), *other.kept, *bases):
                 if hash_of(data) == content_hash:
                     return data
         return None
@@ -108,7 +110,10 @@ class Cluster:
             self.messages += link.send(1 + dice.below(5))
 
     def _deliver(self, action: Action, host: Host, dice: Dice) -> None:
-        self._arrive(self.links[action.member, action.other])
+        link = self.links[action.member, action.other]
+        self._arrive(link)
+        if dice.one_in(2):
+            link.target.merge_all(self.now(link.target))
 
     def _arrive(self, link: Link) -> bool:
         back = self.links[link.target.number, link.source.number]
@@ -124,6 +129,8 @@ class Cluster:
         if dice.one_in(2):
             for path in sorted(link.target.index.pending(), key=depth_of):
                 link.target.apply(path, self.now(link.target))
+        if dice.one_in(2):
+            link.target.merge_all(self.now(link.target))
 
     def _repeat(self, action: Action, host: Host, dice: Dice) -> None:
         link = self.links[action.member, action.other]
@@ -244,6 +251,7 @@ class Cluster:
                 host.adopt(self.shape.compiled(host.name))
             host.digest(self.now(host))
         self.minted_by_users = self.minted() - self.minted_following()
+        self.merged_before = self.merged()
         for one, other in self.links:
             if one < other:
                 self._greet(self.hosts[one], self.hosts[other])
@@ -266,13 +274,18 @@ class Cluster:
                 busy = host.apply(path, self.now(host)) or busy
             for path in sorted(host.index.pending(), key=depth_of, reverse=True):
                 busy = host.apply(path, self.now(host)) or busy
+            busy = host.merge_all(self.now(host)) or busy
             busy = bool(host.programs.looks) or (host.pulling and host in self.members) or busy
             host.digest(self.now(host))
         return busy
 
     def minted(self) -> int:
-        """Return how many versions all members made, but for what they brought along when they joined."""
-        return sum(host.index.minted - host.joining_minted for host in self.hosts)
+        """Return how many versions all members made, but for merges, and what they brought along when they joined."""
+        return sum(host.index.minted - host.unasked_minted for host in self.hosts)
+
+    def merged(self) -> dict[RelPath, int]:
+        """Return how many merges were made of each path."""
+        return {path: sum(host.merged.get(path, 0) for host in self.hosts) for path in PATHS}
 
     def minted_following(self) -> int:
         """Return how many versions all members made to have edits follow moves."""

@@ -10,12 +10,13 @@ from unittest.mock import patch
 
 import msgspec
 
-from csfs.core import policies, versions
+from csfs.core import merging, policies, versions
 from csfs.core.objects import Applied, Kind, Meta, Observation
 from csfs.core.paths import RelPath, parent_of
 from csfs.core.records import ContentEntry, E, Half, MetaEntry
 from csfs.core.versions import Dot, Scope, Vector
 from csfs.engine import following, minting, plans, remote
+from csfs.engine import merging as engine_merging
 from csfs.engine.brake import Brake, Verdict
 from csfs.engine.live import meta_of
 from csfs.engine.memory import MemoryIndex
@@ -207,7 +208,11 @@ FAULTS: dict[str, Fault] = {
     "outcome-forgotten": Fault("a commit cut short is not looked for", host, "is_carried_out", _not_carried_out),
     "no-join": Fault("one entry is kept, with the merged vector", remote, "halves_joined", _latest),
     "keep-forgotten": Fault("losers are displaced like anything else", plans, "_must_keep", _nothing(False)),
-    "overruled-forgotten": Fault("an entry names no losers", minting, "_overruled", _nothing(())),
+    "overruled-forgotten": Fault("an entry names no losers", minting, "overruled_by_change", _nothing(())),
+    "merged-forgotten": Fault("a merge does not say what it is made of", engine_merging, "_last", _nothing(())),
+    "one-side-merged": Fault(
+        "a merge takes what one side says", merging, "merged", lambda name, base, ours, theirs: ours
+    ),
     "replaced-forgotten": Fault("an equal version is adopted", minting, "_known_entry", _known_though_replaced),
     "privileges-kept": Fault("setuid stays with other bytes", policies, "without_privileges", lambda meta: meta),
     "permissions-not-limited": Fault("one of several modes counts", policies, "limited", lambda meta, others: meta),
@@ -236,5 +241,7 @@ SEEDS = {
     "brake-forgotten": 464,
     "follow-without-identity": 1,
     "edit-left-behind": 99,
+    "merged-forgotten": 467,
+    "one-side-merged": 11,
 }
 """By fault, the run that found it when plans were last made in another way; 0 for the others. For tests, which look there first."""

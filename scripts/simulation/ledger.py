@@ -8,6 +8,16 @@ from csfs.core.paths import RelPath
 from csfs.core.versions import Dot
 
 
+def slots_of(text: bytes) -> list[bytes]:
+    """Return the parts of a text that users edit, each below a heading of its own; none for what is no such text."""
+    return text.split(b"\n")[1::2]
+
+
+def text_of(slots: list[bytes]) -> bytes:
+    """Return a text with these parts."""
+    return b"\n".join(b"[%d]\n%s" % (number, slot) for number, slot in enumerate(slots))
+
+
 class Grant(NamedTuple):
     """When, by a user of which member, and what group and others may do."""
 
@@ -46,11 +56,18 @@ class Ledger:
     """At which paths each member's users made something, or moved something to."""
     moves: Counter[Dot] = field(default_factory=Counter)
     """How often users moved each object, as members found out."""
+    writers: dict[bytes, str] = field(default_factory=dict)
+    """By content, the member whose user wrote it."""
+    merges: dict[tuple[object, ...], bytes] = field(default_factory=dict)
+    """By what was merged on what, the result."""
+    sources: dict[bytes, set[bytes]] = field(default_factory=dict)
+    """By result of a merge, what it was made of."""
     steps: int = 0
 
-    def wrote(self, path: RelPath, data: bytes) -> None:
+    def wrote(self, path: RelPath, data: bytes, member: str = "") -> None:
         """A user wrote a new content, into a new file."""
         self.written[data] = path
+        self.writers[data] = member
         self.objects[data] = len(self.objects)
 
     def edited(self, before: bytes, after: bytes, *, aware: bool) -> None:
@@ -64,6 +81,32 @@ class Ledger:
         """A user moved the file with this content."""
         if data in self.objects:
             self.travels.setdefault(self.objects[data], []).append((source, target))
+
+    def merged(self, path: RelPath, versions: tuple[bytes, ...], bases: tuple[bytes, ...], result: bytes) -> None:
+        """A member put versions together: every member makes the same of them, and what each side did alone is there."""
+        before = self.merges.setdefault((path, versions, bases), result)
+        assert before == result, f"merges of {versions} differ: {before!r} and {result!r}"
+        if len(versions) == 2:
+            for ours, theirs in (versions, reversed(versions)):
+                for base, our, their, slot in zip(*map(slots_of, (bases[0], ours, theirs, result)), strict=False):
+                    assert slot == our or their != base, f"{result!r} lacks {our!r} of {versions}"
+        self.sources.setdefault(result, set()).update(versions)
+
+    def installed(self, path: RelPath, data: bytes) -> None:
+        """A member shows a content: if it is the result of a merge, what that was made of is seen by it from now on."""
+        if data in self.sources:
+            self.written.setdefault(data, path)
+            self.replaced |= self.origins(data) - {data}
+
+    def origins(self, data: bytes) -> set[bytes]:
+        """Return a content and all that it was put together from."""
+        found, left = set[bytes](), [data]
+        while left:
+            one = left.pop()
+            if one not in found:
+                found.add(one)
+                left += self.sources.get(one, ())
+        return found
 
     def gave(self, path: RelPath, member: str, mode: int) -> None:
         """A user gave something at a path its mode."""

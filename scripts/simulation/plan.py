@@ -10,6 +10,7 @@ from random import Random
 
 import msgspec
 
+from csfs.core.policies import MERGE
 from scripts.simulation.rules import REVISIONS
 
 SECOND_NS = 1_000_000_000
@@ -20,13 +21,13 @@ PRIVATE = (5, 6)
 """Those of them that a private group has."""
 NAMES = "abcdefghijklmnopqrstuvwxyz"
 POLICIES = (
-    ("younger",),
+    ("merge", "younger"),
     ("older",),
     ("left",),
     ("right",),
-    ("bigger", "first"),
-    ("merge", "smaller"),
-    ("first",),
+    ("merge", "bigger", "first"),
+    ("younger",),
+    ("smaller", "first"),
 )
 
 
@@ -171,6 +172,7 @@ GENTLE = ("write", "save", "mode", "owner", "touch", "directory", "symlink", "se
 """Operations that take nothing away."""
 ATTRIBUTES = ("write", "save", "mode", "owner", "give", "touch", "secret")
 """Operations that change what a file may, and whose it is."""
+BESIDE_EDITS = ("save", "mode", "touch", "remove", "rename")
 MOVES = ("save", "symlink", "owner", "rename", "exchange", "remove", "directory", "turn")
 """Operations that change what is where."""
 FOLLOWED = (
@@ -234,6 +236,10 @@ def made(seed: int, members: int, steps: int) -> Plan:
     operations = random.sample(allowed, random.randint(3, len(allowed))) if allowed is not FOLLOWED else FOLLOWED
     acts, chances = list(weights), list(weights.values())
     names = random.choices(operations, [OPERATIONS[name] for name in operations], k=steps)
+    if setup.policy[0] == MERGE and seed % 4:
+        # Edits of few files alone have something in common often enough to be put together.
+        setup = msgspec.structs.replace(setup, paths=setup.paths[:2])
+        names = [name if name in BESIDE_EDITS else "write" for name in names]
     happening = random.choices(acts, chances, k=steps)
     if allowed is FOLLOWED:
         setup = msgspec.structs.replace(setup, paths=random.choice(NEAR))

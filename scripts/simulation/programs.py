@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath, is_below, parent_of
 from scripts.simulation.dice import Dice
-from scripts.simulation.ledger import Grant, Ledger
+from scripts.simulation.ledger import Grant, Ledger, slots_of, text_of
 from scripts.simulation.tree import FakeTree, Node
 
 PATHS = [RelPath(path) for path in (b"a", b"b", b"d", b"d/a", b"d/b", b"d/e", b"d/e/a")]
 USERS = (0, 1000, 1001, 1002)
+SLOTS = 16
 MODES = (0o600, 0o640, 0o755, 0o4755)
 
 
@@ -38,6 +39,8 @@ class Programs:
     full: bool = False
     speaks: Callable[[RelPath], bool] = lambda path: True
     is_old: Callable[[RelPath], bool] = lambda path: False
+    merges: Callable[[RelPath], bool] = lambda path: False
+    """Whether texts at a path are put together: then users edit parts of them."""
     paths: Sequence[RelPath] = tuple(PATHS)
     dice: Dice = field(default_factory=lambda: Dice(0))
     looks: dict[RelPath, Look] = field(default_factory=dict)
@@ -101,8 +104,18 @@ class Programs:
 
     def _content(self, path: RelPath) -> bytes:
         data = b"%s.%d" % (self.name.encode(), len(self.ledger.written)) + b"+" * self.dice.below(3)
-        self.ledger.wrote(path, data)
+        if self.merges(path) and not self.dice.one_in(5):
+            data = self._edited(self.tree.nodes.get(path), data)
+        self.ledger.wrote(path, data, self.name)
         return data
+
+    def _edited(self, node: Node | None, data: bytes) -> bytes:
+        """Return a text with one part replaced: that of a file, if it is one, or a new one."""
+        slots = slots_of(node.data) if node is not None else []
+        if len(slots) != SLOTS:
+            slots = [b"-"] * SLOTS
+        slots[self.dice.below(SLOTS)] = data
+        return text_of(slots)
 
     def _lose(self, path: RelPath, node: Node | None) -> None:
         """A user replaces what is shown, on purpose."""
@@ -110,7 +123,7 @@ class Programs:
             return
         if self.speaks(path):
             self.ledger.taken.add(path)
-        if node.kind is Kind.FILE and (self.speaks(path) or node.data.startswith(self.name.encode() + b".")):
+        if node.kind is Kind.FILE and (self.speaks(path) or self.ledger.writers.get(node.data) == self.name):
             self.ledger.replaced.add(node.data)
         else:
             self.unheard[node.data] = path

@@ -25,3 +25,4 @@ class Saved(NamedTuple):
     authors: dict[Incarnation, str]
     touched: set[RelPath]
     waiting: dict[RelPath, Waiting]
+    bases: dict[RelPath, dict[bytes, bytes]]

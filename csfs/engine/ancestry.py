@@ -1,0 +1,121 @@
+"""What an entry remembers of those before it: the versions that it came from, and those that were decided against.
+
+Where a group merges, the newest version that two entries both came from is the base of their merge. A lineage names
+all of the latest ones, then every fourth, every sixteenth: who was away for long finds one, though perhaps an older one, and
+what both sides have in common since then is no contradiction. Which are left out goes by their number, the same at every member.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from csfs.core import versions
+from csfs.core.merging import MERGED_SIZE_MAX
+from csfs.core.objects import Content, Kind
+from csfs.core.policies import origin_of
+from csfs.core.records import Ancestor, ContentEntry
+from csfs.core.versions import Dot, Incarnation
+from csfs.engine.live import Live, content_entry
+from csfs.engine.ports import Row
+
+OVERRULED_MAX: Final = 16
+"""Overruled entries that an entry names; older ones were replaced that many conflicts ago."""
+ANCESTORS_MAX: Final = 16
+ALIKE_MAX: Final = 4
+"""Ancestors at the same distance from each other; the next ones are farther apart by the same number."""
+
+
+def may_be_merged(content: Content) -> bool:
+    """Return whether this is a file small enough to be put together with others."""
+    return content.kind is Kind.FILE and content.size <= MERGED_SIZE_MAX
+
+
+def line_of(entry: ContentEntry) -> tuple[Ancestor, ...]:
+    """Return what a successor of `entry` comes from: its content, and what that came from."""
+    if not may_be_merged(entry.value):
+        return entry.ancestors
+    number = entry.ancestors[0].number + 1 if entry.ancestors else 1
+    return _thinned((Ancestor(number, entry.value.hash, entry.value.size), *entry.ancestors))
+
+
+def line_of_all(entries: Iterable[ContentEntry]) -> tuple[Ancestor, ...]:
+    """Return what an entry comes from that has seen all of `entries`."""
+    return _thinned(ancestor for entry in entries for ancestor in line_of(entry))
+
+
+def line_of_change(row: Row, incarnation: Incarnation, told: int) -> tuple[Ancestor, ...]:
+    """Return what a local change comes from: what is shown. `told`: the position up to which others may have heard.
+
+    A version that nobody else has heard of is nobody's ancestor: who works alone for a day adds nothing.
+    """
+    applied, entries = row.applied, row.record.content.entries
+    base = content_entry(row.record, applied.content_dot)
+    if base is not None:
+        is_own = base.dot.incarnation == incarnation and row.content_position > told
+        return base.ancestors if is_own else line_of(base)
+    shown = applied.observation
+    if shown is None or shown.kind is not Kind.FILE or shown.size > MERGED_SIZE_MAX:
+        return ()
+    # What replaced it is known already, and may say where it stands.
+    for entry in entries:
+        for at, ancestor in enumerate(entry.ancestors):
+            if ancestor.hash == shown.hash:
+                return entry.ancestors[at:]
+    return (Ancestor(1, shown.hash, shown.size),)
+
+
+def common_ancestor(ours: Sequence[Ancestor], theirs: Sequence[Ancestor]) -> Ancestor | None:
+    """Return the newest content that both lines have, None if there is none."""
+    known = {ancestor.hash for ancestor in ours}
+    shared = known.intersection(ancestor.hash for ancestor in theirs)
+    return max((ancestor for ancestor in (*ours, *theirs) if ancestor.hash in shared), default=None)
+
+
+def _thinned(ancestors: Iterable[Ancestor]) -> tuple[Ancestor, ...]:
+    kept: dict[bytes, Ancestor] = {}
+    step, room = 1, ALIKE_MAX
+    for ancestor in sorted(ancestors, reverse=True):
+        if ancestor.number % step or ancestor.hash in kept:
+            continue
+        kept[ancestor.hash] = ancestor
+        room -= 1
+        if not room:
+            step, room = step * ALIKE_MAX, ALIKE_MAX
+        if len(kept) == ANCESTORS_MAX:
+            break
+    return tuple(kept.values())
+
+
+# -------------------------------------------------------------------------------------------------------- decided against
+
+
+def overruled_by_change(row: Row, content: Content, incarnation: Incarnation) -> tuple[Dot, ...]:
+    """Return the losers of decided conflicts that a change replaces, with those that led to what it replaces.
+
+    What this member has decided and not applied yet is among them: no vector can leave out an earlier dot of its own.
+    """
+    applied, found = row.applied, dict[Dot, None]()
+    for entry in row.record.content.entries:
+        if versions.covers(applied.content_seen, entry.dot):
+            found.update(dict.fromkeys(entry.overruled))
+            if _is_bytes(entry) and entry.dot != applied.content_dot and entry.value != content:
+                found.update(dict.fromkeys((*entry.merged, entry.dot)))
+        elif entry.dot.incarnation == incarnation and entry.value != content:
+            found.update(dict.fromkeys((*entry.overruled, *entry.merged, entry.dot, origin_of(entry))))
+    return tuple(found)[-OVERRULED_MAX:]
+
+
+def overruled_by_decision(entries: Sequence[ContentEntry], live: Live, content: Content) -> tuple[Dot, ...]:
+    """Return the entries that are decided against beside the live one, with those that were before, and those decided for.
+
+    Who shows one of the latter does nothing now; whoever replaces this entry before it has come has not seen them.
+    """
+    found = dict[Dot, None]()
+    for entry in entries:
+        found.update(dict.fromkeys(entry.overruled))
+        if _is_bytes(entry) and (entry.dot != live.content_dot or entry.value == content):
+            found.update(dict.fromkeys((*entry.merged, entry.dot)))
+    return tuple(found)[-OVERRULED_MAX:]
+
+
+def _is_bytes(entry: ContentEntry) -> bool:
+    return entry.value.kind not in (Kind.ABSENT, Kind.DIRECTORY)

@@ -1,0 +1,151 @@
+"""The policy `merge` (R7): files that several members changed become one, made by one of them.
+
+The merge is a change that has seen all that is known, and a pure function of the entries and the contents that they came
+from: two members that both make it make the same. Until it is there the next policy decides, and for good where there is none.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from csfs.core import merging, policies, versions
+from csfs.core.objects import Content, Kind, Meta
+from csfs.core.paths import RelPath
+from csfs.core.privileges import limited
+from csfs.core.records import Ancestor, ContentEntry, Half, Record
+from csfs.core.versions import Dot
+from csfs.engine.ancestry import OVERRULED_MAX, common_ancestor, line_of, line_of_all, may_be_merged
+from csfs.engine.moving import merged_moves
+from csfs.engine.ports import Row
+from csfs.engine.rules import GroupRules
+from csfs.engine.state import State
+
+
+class Merge(msgspec.Struct, frozen=True):
+    """A merge that is to be made here: versions by dot, each put together with those before it on what both came from."""
+
+    path: RelPath
+    versions: tuple[ContentEntry, ...]
+    bases: tuple[Ancestor, ...]
+
+    def needed(self) -> dict[bytes, int]:
+        """Return the sizes of the contents that it takes, by hash."""
+        return {entry.value.hash: entry.value.size for entry in self.versions} | {
+            base.hash: base.size for base in self.bases
+        }
+
+    def made(self, content_of: Callable[[bytes], bytes]) -> bytes | None:
+        """Return what becomes of it, None if the versions contradict each other. May take a second: for a thread."""
+        name = self.path.rpartition(b"/")[2]
+        result: bytes | None = content_of(self.versions[0].value.hash)
+        for entry, base in zip(self.versions[1:], self.bases, strict=True):
+            if result is None:
+                return None
+            result = merging.merged(name, content_of(base.hash), result, content_of(entry.value.hash))
+        return result
+
+
+class Merging(State):
+    """Says what is to be merged, and takes in what came of it."""
+
+    def merge_due(self, path: RelPath) -> Merge | None:
+        """Return the merge that this member has to make at a path, None if there is none, or another member has to make it."""
+        group, row = self._followed(path), self._index.row(path)
+        if group is None or row is None or self.pulling or not policies.merges(group.policy):
+            return None
+        entries, overtaken = row.record.content.entries, self._overtaken.get(path)
+        if overtaken is None and (len(entries) < 2 or self._designated(row, group) != self._member):
+            return None
+        if self._live(path, row.record, row.applied, group).content.kind not in (Kind.FILE, Kind.ABSENT):
+            return None
+        return _merge(path, policies.contenders(entries if overtaken is None else (*entries, overtaken)), overtaken)
+
+    def merge(self, due: Merge, content_hash: bytes, size: int, now_ns: int) -> bool:
+        """Have what came of a merge, which is here, replace what it was made of; return whether it is still asked for."""
+        path = due.path
+        if self.merge_due(path) != due:
+            return False
+        group, row = self._followed(path), self._index.row(path)
+        assert group is not None, "a merge of what is not followed"
+        assert row is not None, "a merge of nothing"
+        half = row.record.content
+        hlc, dot = self._tick(now_ns, row.record), self._mint(group.scope, row.record)
+        # Later than all of them: who goes by times alone has to see that it is something new.
+        mtime_ns = max(entry.value.mtime_ns for entry in due.versions) + 1
+        value = Content(Kind.FILE, size, content_hash, mtime_ns)
+        seen = {entry.dot: entry for entry in (*half.entries, *due.versions)}.values()
+        same = next((entry for entry in due.versions if entry.value.hash == content_hash), None)
+        entry = ContentEntry(
+            dot,
+            hlc,
+            value,
+            _snapshot(due.versions),
+            due.versions[0].birth,
+            _parents(due.versions),
+            merged_moves(list(seen), due.versions[0].birth),
+            origin=policies.origin_of(same) if same is not None else None,
+            overruled=_last(entry.overruled for entry in seen),
+            merged=_last((*entry.merged, entry.dot) for entry in seen),
+            ancestors=line_of_all(seen),
+        )
+        self._overtaken.pop(path, None)
+        record = Record(Half((entry,), versions.with_dot(half.seen, dot)), row.record.meta, row.record.time)
+        # Also where the disk shows it already: a plan finds that, and adopts it.
+        self._store(path, row, record, row.applied, group, True)
+        return True
+
+    def held(self, path: RelPath) -> frozenset[bytes]:
+        """Return the hashes of contents that may become the base of a merge at a path, or are the result of one."""
+        group, row = self._followed(path), self._index.row(path)
+        if group is None or row is None or not policies.merges(group.policy):
+            return frozenset()
+        shown, entries = row.applied.observation, row.record.content.entries
+        found = {entry.value.hash for entry in entries if may_be_merged(entry.value)}
+        found.update(ancestor.hash for entry in entries for ancestor in entry.ancestors)
+        if path in self._overtaken:
+            found.add(self._overtaken[path].value.hash)
+        if shown is not None and shown.kind is Kind.FILE and shown.size <= merging.MERGED_SIZE_MAX:
+            found.add(shown.hash)
+        return frozenset(found)
+
+    def _designated(self, row: Row, group: GroupRules) -> str | None:
+        """Return who has to merge: of those that made the versions, and may change the path, the first of the group."""
+        authors = {self._authors.get(entry.dot.incarnation) for entry in row.record.content.entries}
+        return next(
+            (member for member in group.members if member in authors and member not in group.receive_only), None
+        )
+
+
+def _merge(path: RelPath, entries: Sequence[ContentEntry], overtaken: ContentEntry | None) -> Merge | None:
+    """Return the merge of all these; None if there is nothing to merge, or two of them came from nothing in common."""
+    if not all(may_be_merged(entry.value) for entry in entries):
+        return None
+    distinct = {entry.value.hash: entry for entry in sorted(entries, key=lambda entry: entry.dot, reverse=True)}
+    ordered = tuple(sorted(distinct.values(), key=lambda entry: entry.dot))
+    bases: list[Ancestor] = []
+    for count, entry in enumerate(ordered[1:], 1):
+        base = common_ancestor(line_of_all(ordered[:count]), line_of(entry))
+        if base is None:
+            return None
+        bases.append(base)
+    # A merge that a removal overtook lives as an edit would.
+    return Merge(path, ordered, tuple(bases)) if bases or ordered == (overtaken,) else None
+
+
+def _snapshot(entries: Sequence[ContentEntry]) -> Meta | None:
+    """Return the meta of the latest, as far as group and others are concerned limited to what all allow."""
+    found = [entry.snapshot for entry in sorted(entries, key=lambda entry: (entry.hlc, entry.dot)) if entry.snapshot]
+    return limited(found[-1], found) if found else None
+
+
+def _parents(entries: Sequence[ContentEntry]) -> tuple[Dot, ...]:
+    """Return what something was made from that was put together from all of these."""
+    parents = tuple(dict.fromkeys(dot for entry in entries for dot in entry.parents))
+    for entry in entries:
+        parents = policies.parents_with(parents, policies.origin_of(entry))
+    return parents
+
+
+def _last(dots: Iterable[Iterable[Dot]]) -> tuple[Dot, ...]:
+    found = dict.fromkeys(dot for group in dots for dot in group)
+    return tuple(found)[-OVERRULED_MAX:]
