@@ -85,6 +85,10 @@ def _volumes(volumes: list[dict[str, Any]]) -> list[RenderableType]:
                     f"{volume['name']}: {directory['path']} was {gone}, and lives on with what was made in it meanwhile"
                 )
             )
+        for one in volume.get("unvalidated", ()):
+            problems.append(
+                Text(f"{volume['name']}: {one['command']} is not installed: {', '.join(one['paths'])} is not validated")
+            )
         if volume.get("held"):
             problems.append(
                 Text(f"{volume['name']}: {volume['held']} paths that this host had when it joined stay here alone")

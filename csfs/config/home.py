@@ -72,6 +72,10 @@ class Home:
         """Return the file that says what becomes of files that only this host had when it joined: `add` or `keep`."""
         return self.volume_dir(volume) / "extra"
 
+    def validating(self, volume: str) -> Path:
+        """Return the directory for copies that validators look at."""
+        return self.run / f"validating-{volume}"
+
     def mount_log(self, volume: str) -> Path:
         return self.volume_dir(volume) / "mount.log"
 

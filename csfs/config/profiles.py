@@ -114,6 +114,14 @@ PROFILES: Final[dict[str, dict[str, str]]] = {
 }
 """Per profile: pattern to reason."""
 
+VALIDATORS: Final[dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]]] = {
+    "etc": (
+        (("/sudoers", "/sudoers.d"), ("visudo", "-c", "-q", "-f", "{file}")),
+        (("/ssh/sshd_config",), ("sshd", "-t", "-f", "{file}")),
+    ),
+}
+"""Per profile: paths, and the command that says whether a file there may become live, where a host has it."""
+
 
 def excludes_of(profile: str, include: tuple[str, ...]) -> tuple[str, ...]:
     """Return what `profile` leaves out of a group with these includes; an empty name is no profile."""

@@ -9,9 +9,19 @@ from typing import Any
 
 from csfs.config import addresses, durations, settings
 from csfs.config.profiles import PROFILES
-from csfs.config.settings import BrakeSettings, GroupSettings, HostSettings, MemberSettings, Settings, VolumeSettings
+from csfs.config.settings import (
+    FILE_PLACEHOLDER,
+    BrakeSettings,
+    GroupSettings,
+    HostSettings,
+    MemberSettings,
+    Settings,
+    ValidatorSettings,
+    VolumeSettings,
+)
 from csfs.config.tables import Complaints, Table
 from csfs.core.groups import DEFAULT_POLICY, Pattern, compiled_include
+from csfs.core.policies import MERGE
 from csfs.errors import ConfigError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -124,8 +134,9 @@ def _volume(name: str, table: Table, members: tuple[str, ...], complaints: Compl
     owners = _owners(table, members)
     apply = table.choice("apply", settings.APPLY_MODES, settings.APPLY_MODES[0])
     groups = tuple(_group(group, members) for group in table.tables("groups"))
+    validators = tuple(_validator(validator) for validator in table.tables("validators"))
     table.finish()
-    return VolumeSettings(name, paths, profile, groups, watch, compare, brake, owners, apply)
+    return VolumeSettings(name, paths, profile, groups, watch, compare, brake, owners, apply, validators)
 
 
 def _brake(table: Table) -> BrakeSettings | None:
@@ -143,6 +154,21 @@ def _brake(table: Table) -> BrakeSettings | None:
         )
     own.finish()
     return BrakeSettings(share, paths)
+
+
+def _validator(table: Table) -> ValidatorSettings:
+    paths = table.parsed("paths", (), _pattern(Pattern.compiled))
+    if not paths:
+        table.complain("paths", 'is missing; write the patterns of the files that it is for, such as ["/sudoers"]')
+    command = table.arguments("command")
+    if command and not any(FILE_PLACEHOLDER in argument for argument in command[1:]):
+        table.complain("command", f'has no "{FILE_PLACEHOLDER}", which stands for the file that is to be checked')
+    if command and "/" in command[0] and not command[0].startswith("/"):
+        table.complain(
+            "command", f'"{command[0]}" must be a bare name, found in the usual directories, or a whole path'
+        )
+    table.finish()
+    return ValidatorSettings(paths, command)
 
 
 def _interval(table: Table, key: str, default: str) -> str:
@@ -209,6 +235,8 @@ def _group(table: Table, cluster: tuple[str, ...]) -> GroupSettings:
     include = table.parsed("include", ("/",), _pattern(compiled_include))
     exclude = table.parsed("exclude", (), _pattern(Pattern.compiled))
     policy = table.parsed("policy", DEFAULT_POLICY, _one_of("policy", settings.POLICIES))
+    if MERGE in policy[1:]:
+        table.complain("policy", f'"{MERGE}" must come first: it is tried before anything is decided')
     on_local_change = table.choice("on_local_change", settings.LOCAL_CHANGES, settings.LOCAL_CHANGES[0])
     sync = table.choice("sync", SYNC_MODES, "async")
     table.finish()

@@ -80,6 +80,9 @@ def _volume(volume: VolumeSettings) -> list[str]:
         lines.append(f"apply = {_string(volume.apply)}")
     for group in volume.groups:
         lines += ["", f"[[{key}.groups]]", *_group(group)]
+    for validator in volume.validators:
+        lines += ["", f"[[{key}.validators]]", f"paths = {_list(validator.paths)}"]
+        lines.append(f"command = {_list(validator.command)}")
     return lines
 
 

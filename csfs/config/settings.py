@@ -19,6 +19,8 @@ DEFAULT_COMPARE = "1d"
 NEVER = "never"
 APPLY_MODES = ("auto", "atomic", "in-place")
 """How a change of a part of a large file is applied: in place where the file system cannot share blocks, never, wherever possible."""
+FILE_PLACEHOLDER = "{file}"
+"""Stands for the file in a validator's command."""
 LOCAL_CHANGES = ("refuse", "revert")
 """What becomes of changes that programs of a receive-only member make."""
 OFF = "off"
@@ -58,6 +60,18 @@ DEFAULT_BRAKE = BrakeSettings()
 
 
 @dataclass(frozen=True, slots=True)
+class ValidatorSettings:
+    """A command that says whether a file at one of `paths` may become live: exit code 0, it may.
+
+    `command` is an argument list, in which `{file}` stands for the file. `optional`: where the command is missing, nobody minds.
+    """
+
+    paths: tuple[str, ...]
+    command: tuple[str, ...]
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class VolumeSettings:
     """A volume as written. `paths` holds (member, path) and (`default`, path), sorted; no `groups` means one for all.
 
@@ -76,6 +90,7 @@ class VolumeSettings:
     brake: BrakeSettings | None = DEFAULT_BRAKE
     owners: tuple[tuple[str, str], ...] = ()
     apply: str = APPLY_MODES[0]
+    validators: tuple[ValidatorSettings, ...] = ()
 
     def path_of(self, member: str) -> str | None:
         """Return the directory at `member`; None where it has none."""
@@ -143,6 +158,12 @@ class Settings:
         volume = self.volume(name)
         groups = volume.groups or (GroupSettings(),)
         return VolumeRules(name, tuple(self._rule(volume, group) for group in groups))
+
+    def validators(self, name: str) -> tuple[ValidatorSettings, ...]:
+        """Return a volume's validators, those of its profile last."""
+        volume = self.volume(name)
+        usual = profiles.VALIDATORS.get(volume.profile, ())
+        return volume.validators + tuple(ValidatorSettings(paths, command, True) for paths, command in usual)
 
     def rules(self, volume: str, member: str) -> Rules:
         """Return the compiled rules of a volume as `member` sees them."""

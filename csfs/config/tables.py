@@ -79,6 +79,16 @@ class Table:
             self.complain(key, f"names {', '.join(doubles)} twice; once is enough")
         return tuple(value)
 
+    def arguments(self, key: str) -> tuple[str, ...]:
+        """Return a command with its arguments, which must be there; the same argument may come twice."""
+        value = self._value(key, list, 'a list of strings, such as ["command", "argument"]', None)
+        if value is None:
+            return ()
+        if not value or not all(isinstance(part, str) and part and "\0" not in part for part in value):
+            self.complain(key, 'must be a list of strings, none of them empty, such as ["command", "argument"]')
+            return ()
+        return tuple(value)
+
     def parsed(self, key: str, default: tuple[str, ...], parse: Callable[[str], T]) -> tuple[T, ...]:
         """Return a list of strings, each put through `parse`; its ValueErrors become complaints."""
         results = []

@@ -221,6 +221,15 @@ class _Compiled:
         return self.covers(path) or self.leads(path)
 
 
+def compiled_any(patterns: Sequence[str]) -> re.Pattern[bytes]:
+    """Return what matches the paths that any of these patterns covers.
+
+    Raises:
+        ValueError: one of them is not a pattern.
+    """
+    return _any_of([Pattern.compiled(text).covers for text in patterns])
+
+
 def _any_of(expressions: list[str]) -> re.Pattern[bytes]:
     """Return one expression for all; for none, one that matches nothing."""
     text = "|".join(f"(?:{expression})" for expression in expressions) or "(?!)"

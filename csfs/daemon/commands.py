@@ -108,8 +108,13 @@ class Commands:
             "pending": pending,
             "conflicts": sum(1 for _ in volume.engine.conflicts(volume.index.rows.contested())),
             "held": len(volume.index.ledger.held()),
-            "problems": [{"path": shown(problem.path), "reason": problem.reason} for problem in problems],
+            "problems": [{"path": shown(problem.path), "reason": problem.reason} for problem in problems]
+            + _refused_elsewhere(volume),
             "living_on": [_living_on(path, volume) for path in volume.index.rows.living_on(PROBLEMS_SHOWN_MAX)],
+            "unvalidated": [
+                {"command": validator.command[0], "paths": list(validator.paths)}
+                for validator in mounted.worker.validation.missing()
+            ],
             "alarms": mounted.alarms,
             "journal_backlog": max(0, mounted.worker.observer.last - mounted.worker.observer.digested),
             "bytes_fetched": mounted.worker.fetcher.bytes_fetched,
@@ -225,6 +230,18 @@ def _underneath(worker: VolumeWorker, passing: Iterable[Passing]) -> dict[str, A
         "changes": [_found(finding) for finding in findings.recent],
         "passing": [one._asdict() for one in passing],
     }
+
+
+def _refused_elsewhere(volume: Volume) -> list[dict[str, Any]]:
+    """Return what validators of other members keep out of what this one made."""
+    return [
+        {
+            "path": shown(refusal.path),
+            "reason": f"not applied at {peer}: {refusal.reason}; correct it, and it is tried again",
+        }
+        for peer, exchange in volume.exchanges.items()
+        for refusal in exchange.refusals
+    ]
 
 
 def _found(finding: Finding) -> dict[str, Any]:

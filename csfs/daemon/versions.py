@@ -11,13 +11,14 @@ import trio
 from csfs.core.objects import Applied, Content, Kind, Meta
 from csfs.core.paths import ROOT, RelPath, is_below, shown
 from csfs.core.records import ContentEntry, MetaEntry
-from csfs.core.rows import Plan, Row, Step
+from csfs.core.rows import Row
 from csfs.core.versions import Dot
 from csfs.daemon.places import Handler, Place, Places
 from csfs.engine.live import content_of, meta_of
 from csfs.engine.ports import Conflict
 from csfs.errors import ConfigError, CsfsError, UnreachableError
 from csfs.index.ledger import KeptVersion
+from csfs.replicate.sources import wanting
 from csfs.replicate.volume import Root
 from csfs.store import blocks
 from csfs.store.overwriting import BLOCKS_ONLY
@@ -113,20 +114,8 @@ async def obtain(place: Place, path: RelPath, content: Content, author: Dot | No
         UnreachableError: nobody reachable has it.
     """
     row = place.volume.index.rows.row(path)
-    wanted = Plan(
-        path=path,
-        step=Step.INSTALL,
-        expected=None,
-        base=row.applied.observation if row is not None else None,
-        content=content,
-        meta=None,
-        mtime_ns=None,
-        keep=False,
-        content_dot=author,
-        content_seen={},
-        meta_dot=None,
-        meta_seen={},
-    )
+    base = row.applied.observation if row is not None else None
+    wanted = wanting(path, content, author, base)
     if not await place.mounted.worker.sources.obtained(wanted):
         member = _author(place, author)
         raise UnreachableError(f"nobody reachable has its content; is {member or 'the member that has it'} connected?")

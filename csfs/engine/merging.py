@@ -10,7 +10,7 @@ import msgspec
 
 from csfs.core import merging, policies, versions
 from csfs.core.objects import Content, Kind, Meta
-from csfs.core.paths import RelPath
+from csfs.core.paths import RelPath, name_of
 from csfs.core.privileges import limited
 from csfs.core.records import Ancestor, ContentEntry, Half, Record
 from csfs.core.versions import Dot
@@ -36,7 +36,7 @@ class Merge(msgspec.Struct, frozen=True):
 
     def made(self, content_of: Callable[[bytes], bytes]) -> bytes | None:
         """Return what becomes of it, None if the versions contradict each other. May take a second: for a thread."""
-        name = self.path.rpartition(b"/")[2]
+        name = name_of(self.path)
         result: bytes | None = content_of(self.versions[0].value.hash)
         for entry, base in zip(self.versions[1:], self.bases, strict=True):
             if result is None:

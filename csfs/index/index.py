@@ -4,6 +4,7 @@ import secrets
 from contextlib import AbstractContextManager, closing
 
 from csfs.core.versions import Incarnation
+from csfs.index.bases import Bases
 from csfs.index.braked import BrakedPaths
 from csfs.index.database import Database
 from csfs.index.facts import Facts
@@ -27,6 +28,7 @@ class Index:
         self.ledger = Ledger(self._database, self._facts)
         self.braked = BrakedPaths(self._database)
         self.tables = Tables(self._database)
+        self.bases = Bases(self._database)
         with self.transaction():
             if self._facts.value("index_id") is None:
                 self.ledger.set_pulling(not founding)

@@ -85,6 +85,15 @@ CREATE INDEX IF NOT EXISTS kept_by_path ON kept (path, kept_ns);
 CREATE INDEX IF NOT EXISTS kept_by_hash ON kept (hash);
 CREATE INDEX IF NOT EXISTS kept_by_time ON kept (kept_ns);
 
+CREATE TABLE IF NOT EXISTS bases (
+    id   INTEGER PRIMARY KEY,  -- ascending with age
+    path BLOB NOT NULL,
+    hash BLOB NOT NULL,
+    data BLOB NOT NULL,        -- a small content that the path shows or came from; empty: it cannot be merged
+    UNIQUE (path, hash)
+);
+CREATE INDEX IF NOT EXISTS bases_by_hash ON bases (hash);
+
 CREATE TABLE IF NOT EXISTS held (
     path BLOB PRIMARY KEY      -- found here alone when this member joined, and to stay here alone
 ) WITHOUT ROWID;

@@ -28,6 +28,7 @@ from csfs.replicate.looking import RACY_NS, Reason
 from csfs.replicate.observer import Observer
 from csfs.replicate.overwrites import Overwrites
 from csfs.replicate.sources import Sources, is_at_fault
+from csfs.replicate.validating import Validation
 from csfs.replicate.volume import Root, Volume
 from csfs.replicate.works import Work, build, is_little
 from csfs.store.overwriting import BLOCKS_ONLY
@@ -44,8 +45,11 @@ REFUSED_RETRY_S_MAX = 1.0
 class Applier:
     """Applies one volume's pending paths."""
 
-    def __init__(self, volume: Volume, directories: Directories, observer: Observer, sources: Sources) -> None:
+    def __init__(
+        self, volume: Volume, directories: Directories, observer: Observer, sources: Sources, validation: Validation
+    ) -> None:
         self._volume = volume
+        self._validation = validation
         self._directories = directories
         self._observer = observer
         self._sources = sources
@@ -207,7 +211,7 @@ class Applier:
             work = Work(plan, volume.next_commit_id())
             if plan.step is Step.INSTALL:
                 work.staged = staged_name(self._observer.digested, work.commit_id)
-                if plan.content.kind is Kind.FILE and not self._find_source(work):
+                if plan.content.kind is Kind.FILE and not (self._find_source(work) and self._is_allowed(work)):
                     continue
             work.kept = self.keeping.name(plan, work.commit_id)
             promised = plan.path in self.keeping.promises
@@ -224,6 +228,14 @@ class Applier:
             self._tries.setdefault(work.plan.path, 0)
             self._sources.fetch(work.plan)
         return work.source is not None
+
+    def _is_allowed(self, work: Work) -> bool:
+        """Return whether no validator has anything against it; the path is planned anew once all were asked."""
+        assert work.source is not None
+        if self._validation.allows(work.plan, work.source):
+            return True
+        self._tries.setdefault(work.plan.path, 0)
+        return False
 
     def _commit(self, work: Work) -> Commit:
         plan = work.plan
@@ -302,6 +314,7 @@ class Applier:
         table = work.built.table if work.built is not None else None
         if table is not None and not volume.index.tables.add(plan.content.hash, table):
             self._observer.look(plan.path, Reason(content=True))  # which reads all of it, and makes the table
+        volume.merge_soon([plan.path])
         return volume.engine.applied(plan, observation, racy=racy)
 
     def _now_shown(self, work: Work, stamp: Stamp | None) -> Observation | None:

@@ -27,6 +27,7 @@ from csfs.store.hashing import block_hash
 from csfs.wire.messages import (
     INLINE_BATCH_SIZE_MAX,
     PROTOCOL,
+    REFUSALS_MAX,
     UPDATES_MAX,
     AppliedUpTo,
     Blocks,
@@ -40,6 +41,8 @@ from csfs.wire.messages import (
     PeerMessage,
     Question,
     Records,
+    Refusal,
+    Refusals,
     Settings,
     Stored,
     Summary,
@@ -113,6 +116,7 @@ class PeerSession:
                 for worker in shared:
                     nursery.start_soon(self._send_records, worker)
                     nursery.start_soon(self._acknowledge, worker)
+                    nursery.start_soon(self._tell_refusals, worker.volume)
                 newer = self._greeting.settings_for(message)
                 if newer is not None:
                     await self._link.send(newer)
@@ -189,6 +193,8 @@ class PeerSession:
             volume.exchanges[self._peer] = exchange
             worker.fetcher.requesters[self._peer] = self._asking
             volume.apply_soon(volume.index.rows.pending())
+            # What could not be merged before, for want of a content or of an author, perhaps can now.
+            volume.merge_soon(volume.index.rows.contested() if volume.merges else ())
             shared.append(worker)
         return shared
 
@@ -293,6 +299,21 @@ class PeerSession:
             # What arrived goes to disk first: nobody waits for these words so much.
             await trio.sleep(ACKNOWLEDGE_S)
 
+    async def _tell_refusals(self, volume: Volume) -> None:
+        """Tell the peer what validators here keep out of what it made, whenever that changes."""
+        told: tuple[Refusal, ...] = ()
+        while True:
+            now = tuple(
+                Refusal(path, refusal.reason)
+                for path, refusal in volume.refusals.items()
+                if refusal.dot is not None and volume.authors.get(refusal.dot.incarnation) == self._peer
+            )[:REFUSALS_MAX]
+            if now != told:
+                told = now
+                await self._link.send(Refusals(volume.name, now))
+                continue
+            await volume.refusals_changed.wait()
+
     # ------------------------------------------------------------------------------------------------------- receiving
 
     async def _receive(self, nursery: trio.Nursery) -> None:
@@ -307,6 +328,10 @@ class PeerSession:
                     nursery.start_soon(self._answer, message)
                 case Summary() | Pages() | Blocks() | Unavailable():
                     self._asking.answered(message)
+                case Refusals(volume=name, refusals=refusals):
+                    volume = self._worker(name).volume
+                    volume.exchanges[self._peer].refusals = refusals
+                    volume.progress.notify()
                 case Settings():
                     await self._greeting.settings_received(self._peer, message)
                 case Goodbye(reason=reason):
@@ -367,6 +392,7 @@ class PeerSession:
                 volume.heard(message.scope)
         exchange.arrives(message.position or exchange.received, touched)
         volume.apply_soon(touched)
+        volume.merge_soon(touched)
         if volume.index.rows.position() != position:
             volume.changed.notify()
         exchange.received = message.position or exchange.received

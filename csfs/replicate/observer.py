@@ -318,6 +318,7 @@ class Observer:
         volume.apply_soon(
             [*(path for path, _, _ in found if volume.is_pending(path)), *volume.engine.woken(), *followed]
         )
+        volume.merge_soon([*(path for path, _, _ in found), *followed])
         if volume.index.rows.position() != position:
             volume.changed.notify()
         volume.progress.notify()

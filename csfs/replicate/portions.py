@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from csfs.wire.messages import Update
 
 PORTION_SIZE_MAX = 2 * 1024 * 1024
+ANCESTOR_SIZE, DOT_SIZE = 50, 20
 UPDATE_SIZE = 200
 """What the fixed parts of an entry and the vectors of a few members take."""
 
@@ -29,6 +30,7 @@ def _weight(update: Update) -> int:
     weight = UPDATE_SIZE + len(update.path)
     for entry in update.content.entries if update.content is not None else ():
         weight += UPDATE_SIZE + len(entry.value.target) + sum(len(move.target) for move in entry.moves)
+        weight += ANCESTOR_SIZE * len(entry.ancestors) + DOT_SIZE * (len(entry.overruled) + len(entry.merged))
         if entry.snapshot is not None:
             metas.append(entry.snapshot)
     return weight + sum(UPDATE_SIZE + sum(len(name) + len(value) + 8 for name, value in meta.xattrs) for meta in metas)

@@ -83,9 +83,17 @@ class Serving:
             blocks = await volume.with_root(_read, paths, kept, question, hashes or question.hash)
         except trio.ClosedResourceError:
             return Unavailable(question.request)
+        if blocks is None and question.first == 0 and question.count == 1:
+            blocks = self._held(question.hash)
         if blocks is None:
             return Unavailable(question.request)
         return Blocks(question.request, question.first, tuple(blocks))
+
+    def _held(self, content_hash: bytes) -> list[bytes] | None:
+        """Return what is held for a merge, which is one block."""
+        bases = self._volume.index.bases
+        data = bases.content(content_hash) if any(map(self._may_read, bases.paths(content_hash))) else None
+        return [data] if data is not None else None
 
 
 def _read(

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from csfs.core.objects import Kind
+from csfs.core.objects import Content, Kind, Observation
 from csfs.core.paths import RelPath, shown
-from csfs.core.rows import Plan
+from csfs.core.rows import Plan, Step
+from csfs.core.versions import Dot
 from csfs.errors import ContentMismatchError, CsfsError
 from csfs.replicate.fetcher import Fetcher
 from csfs.replicate.volume import Volume
@@ -57,7 +58,13 @@ class Sources:
             return FromStage(self._left[content.hash].name)
         elsewhere: list[Source] = [FromTree(p) for p in self._volume.index.rows.paths_with_hash(content.hash)]
         elsewhere += [FromKept(n) for n, _ in self._volume.index.ledger.kept_with_hash(content.hash)]
-        return next((source for source in elsewhere if source not in self._wrong), None) or self._patched(plan)
+        found = next((source for source in elsewhere if source not in self._wrong), None)
+        return found or self._held(content.hash) or self._patched(plan)
+
+    def _held(self, content_hash: bytes) -> FromBytes | None:
+        """Return what is held for merges."""
+        data = self._volume.index.bases.content(content_hash)
+        return FromBytes(data) if data is not None else None
 
     def _patched(self, plan: Plan) -> FromPatches | None:
         """Return how to make the content of what is shown, if all that was written to that is at hand."""
@@ -154,6 +161,24 @@ class Sources:
         if self._fetcher.requesters:  # else whoever connects next has all that is pending applied
             delay_s = min(REFETCH_S_MAX, REFETCH_S_MIN * 2 ** min(misses - 1, 8))
             self._volume.later(delay_s, lambda: self._volume.apply_soon(paths))
+
+
+def wanting(path: RelPath, content: Content, author: Dot | None, base: Observation | None = None) -> Plan:
+    """Return a plan that stands for a content that is wanted here, whatever becomes of it; `author` is asked for it first."""
+    return Plan(
+        path=path,
+        step=Step.INSTALL,
+        expected=None,
+        base=base,
+        content=content,
+        meta=None,
+        mtime_ns=None,
+        keep=False,
+        content_dot=author,
+        content_seen={},
+        meta_dot=None,
+        meta_seen={},
+    )
 
 
 def is_at_fault(source: Source, error: OSError | CsfsError) -> bool:

@@ -9,9 +9,10 @@ from typing import TypeVar, TypeVarTuple
 
 import trio
 
+from csfs.core import policies
 from csfs.core.groups import Rules
 from csfs.core.paths import RelPath
-from csfs.core.versions import Scope, Vector
+from csfs.core.versions import Dot, Scope, Vector
 from csfs.engine.volume import VolumeEngine
 from csfs.index.index import Index
 from csfs.replicate.contents import Contents, Hashes
@@ -22,6 +23,7 @@ from csfs.replicate.signals import Signal
 from csfs.store.owners import Owners
 from csfs.store.stage import Stage
 from csfs.store.tree import Tree
+from csfs.wire import messages as wire
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -36,6 +38,14 @@ class Problem:
     """Trouble with one path; the others go on."""
 
     path: RelPath
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a validator of this member refuses: the version, and what it said."""
+
+    dot: Dot | None
     reason: str
 
 
@@ -85,6 +95,8 @@ class Exchange:
     waiting_since_ns: int = 0
     """When the oldest message of records left that it has not applied yet; 0: none."""
     problems: int = 0
+    refusals: tuple[wire.Refusal, ...] = ()
+    """What its validators refuse of what this member made."""
     refused: set[Scope] = field(default_factory=set)
     """Of which something that it sent was refused on this link: its marks count for nothing, and our cursor stands still."""
     arrived: deque[Arrival] = field(default_factory=deque)
@@ -138,6 +150,9 @@ class Volume:
         self.patches = Patches()
         self._heard: set[Scope] = set()
         self.problems: dict[RelPath, Problem] = {}
+        self.refusals: dict[RelPath, Refusal] = {}
+        """What validators keep out, a problem each."""
+        self.refusals_changed = Signal()
         self.findings = Findings(name)
         """What was changed without the mount."""
         self.exchanges: dict[str, Exchange] = {}
@@ -157,6 +172,9 @@ class Volume:
         self.stock_due = bool(self.in_flight)
         """Whether nobody recorded what became of what is in flight: it is still to be looked at."""
         self.apply_wanted = Signal()
+        self.to_merge: set[RelPath] = set()
+        """Paths of groups that merge at which something has changed."""
+        self.merge_wanted = Signal()
         self.room_wanted = 0
         """Bytes of the largest content that did not fit on the disk since room was last made."""
         self.cramped = Signal()
@@ -172,6 +190,11 @@ class Volume:
         """Whether what is known may be made live: mounted, whole, and compared with what is here."""
         unsure = self.stock_due or self.comparing or self.uncompared or self.index.ledger.pulling
         return self.mounted and not (self.stopped or unsure)
+
+    @property
+    def merges(self) -> bool:
+        """Whether any group of this member puts together what several members changed."""
+        return any(policies.merges(group.policy) and self.member in group.members for group in self.rules.groups)
 
     def is_followed(self, path: RelPath) -> bool:
         """Whether a group of this member covers `path`."""
@@ -237,6 +260,12 @@ class Volume:
         if self.to_apply:
             self.apply_wanted.notify()
 
+    def merge_soon(self, paths: Iterable[RelPath]) -> None:
+        """Have what merges may need held at these paths, and merges made that are due."""
+        if self.merges:
+            self.to_merge.update(paths)
+            self.merge_wanted.notify()
+
     def records_changed(self) -> None:
         """Tell the senders that the index has moved on."""
         self.changed.notify()
@@ -248,9 +277,20 @@ class Volume:
         self.progress.notify()
         self.settled.notify()
 
+    def refuse(self, path: RelPath, refusal: Refusal) -> None:
+        """A validator keeps a version out; who made it is told."""
+        self.set_problem(
+            path, f"not applied: {refusal.reason}; a newer version is tried, or this one at csfs config reload"
+        )
+        if self.refusals.get(path) != refusal:
+            self.refusals[path] = refusal
+            self.refusals_changed.notify()
+
     def settle_problem(self, path: RelPath) -> None:
         """The path is all right (again)."""
         self.problems.pop(path, None)
+        if self.refusals.pop(path, None) is not None:
+            self.refusals_changed.notify()
 
     def want_room(self, size: int) -> None:
         """A content of `size` bytes does not fit on the disk: kept versions may have to go before their time."""

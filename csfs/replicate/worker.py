@@ -20,9 +20,11 @@ from csfs.replicate.directories import Directories
 from csfs.replicate.fetcher import Fetcher
 from csfs.replicate.gate import Gate
 from csfs.replicate.keeping import KEPT_ROWS_MAX
+from csfs.replicate.merging import Merger
 from csfs.replicate.observer import Observer
 from csfs.replicate.sources import Sources
 from csfs.replicate.underneath import Underneath
+from csfs.replicate.validating import Validation
 from csfs.replicate.volume import Root, Volume
 from csfs.store.stage import Leftover, Stage
 from csfs.store.tree import Tree
@@ -49,7 +51,9 @@ class VolumeWorker:
         self.observer = Observer(volume, self.directories)
         self.fetcher = Fetcher(volume)
         self.sources = Sources(volume, self.fetcher, self._discard_later)
-        self.applier = Applier(volume, self.directories, self.observer, self.sources)
+        self.validation = Validation(volume)
+        self.applier = Applier(volume, self.directories, self.observer, self.sources, self.validation)
+        self.merger = Merger(volume, self.sources, self.validation)
         self.underneath = Underneath(volume, self.observer)
         self._discarded: list[bytes] = []
         self._trimmed = -1, 0.0
@@ -85,6 +89,7 @@ class VolumeWorker:
                 self.directories.run,
                 self.applier.run,
                 self.applier.take_stock_when_due,
+                self.merger.run,
                 self._compare,
                 self._maintain,
                 self._keep_index,
@@ -185,6 +190,7 @@ class VolumeWorker:
         """Follow other rules from now on; return whether scopes differ. What they newly cover is found by comparing."""
         differ = self.volume.set_rules(rules)
         if differ:
+            self.merger.begin()
             self.compare_all()
         return differ
 

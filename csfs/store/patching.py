@@ -61,6 +61,17 @@ def patch_copy(existing: int, descriptor: int, content: Content, source: FromPat
     return table
 
 
+def patched(data: bytes, patches: tuple[Patch, ...]) -> bytes:
+    """Return a content with patches applied to it in order."""
+    content = bytearray(data)
+    for patch in patches:
+        content += bytes(max(0, patch.size - len(content)))
+        for offset, piece in patch.pieces:
+            content[offset : offset + len(piece)] = piece
+        del content[patch.size :]
+    return bytes(content)
+
+
 def write_at(descriptor: int, offset: int, data: bytes) -> None:
     """Write all of `data` at its place."""
     written = 0

@@ -6,6 +6,7 @@ name is either complete or was displaced by a commit that could not finish: neve
 
 import os
 import stat
+from contextlib import AbstractContextManager
 
 import msgspec
 
@@ -23,12 +24,14 @@ from csfs.store.kept import Kept
 from csfs.store.observing import observed
 from csfs.store.overwriting import BLOCKS_ONLY
 from csfs.store.partials import Partials, partial_name
-from csfs.store.patching import FromPatches, patch_copy
+from csfs.store.patching import FromPatches, patch_copy, patched
 from csfs.store.reserved import Reserved, checked_name, opened, remove, write_all
 from csfs.store.room import shortage
 from csfs.store.tree import Tree
 from csfs.store.unborn import BUILDING, Unborn
 
+PATCHED_SIZE_MAX = 64 << 20
+"""A content that is patched in memory."""
 _NODES = {
     Kind.FIFO: stat.S_IFIFO,
     Kind.SOCKET: stat.S_IFSOCK,
@@ -185,6 +188,40 @@ class Stage:
             elif name.startswith(redo.DONE):
                 self.settle_overwrite(name[len(redo.DONE) :])
         return [name for name in map(os.fsencode, os.listdir(self._reserved.kept)) if name.endswith(BLOCKS_ONLY)]
+
+    def read(self, content: Content, source: Source) -> bytes:
+        """Return a content, which has to fit into memory.
+
+        Raises:
+            ContentMismatchError: the source is not that content.
+            FileNotFoundError: the source is gone.
+        """
+        if isinstance(source, FromBytes):
+            data = source.data
+        elif isinstance(source, FromPatches):
+            if max(source.base.size, *(patch.size for patch in source.patches)) > PATCHED_SIZE_MAX:
+                raise _mismatch(content)
+            with self._tree.open_file(source.path) as descriptor:
+                data = patched(blocks.read_exactly(descriptor, 0, source.base.size), source.patches)
+        else:
+            with self._opened(content, source) as descriptor:
+                data = blocks.read_exactly(descriptor, 0, content.size)
+        if len(data) != content.size or hash_bytes(data)[0] != content.hash:
+            raise _mismatch(content)
+        return data
+
+    def _opened(
+        self, content: Content, source: FromTree | FromKept | FromPartial | FromStage
+    ) -> AbstractContextManager[int]:
+        match source:
+            case FromTree(path):
+                return self._tree.open_file(path)
+            case FromKept(kept):
+                return self.kept.open_file(kept)
+            case FromPartial():
+                return self.partials.opened(content.hash)
+            case FromStage(left):
+                return opened(self._directory, checked_name(left))
 
     def link(self, name: bytes, existing: bytes) -> None:
         """Give a staged object a second staged name: the names of one hard-linked inode are staged together."""

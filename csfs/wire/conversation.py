@@ -41,6 +41,7 @@ _REPLICATING: tuple[type[PeerMessage], ...] = (
     messages.GetBlocks,
     messages.Blocks,
     messages.Unavailable,
+    messages.Refusals,
     messages.Heartbeat,
     messages.Settings,
 )

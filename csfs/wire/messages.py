@@ -29,6 +29,7 @@ PAGES_PER_REQUEST_MAX = 64
 """Pages of a table in one `Pages`: half a MiB."""
 PATCHES_SIZE_MAX = 512 * 1024
 """Patches in one `Records` together; who lacks another one asks for blocks."""
+REFUSALS_MAX = 100
 
 
 class VolumeHello(msgspec.Struct, frozen=True, array_like=True):
@@ -160,6 +161,20 @@ class Unavailable(Tagged, frozen=True):
     request: int
 
 
+class Refusal(msgspec.Struct, frozen=True, array_like=True):
+    """One path whose version, made by the receiver of this, a validator keeps out, and what it said."""
+
+    path: bytes
+    reason: str
+
+
+class Refusals(Tagged, frozen=True):
+    """Everything that the sender's validators keep out of what the receiver made, as it is now."""
+
+    volume: str
+    refusals: Annotated[tuple[Refusal, ...], msgspec.Meta(max_length=REFUSALS_MAX)]
+
+
 class Heartbeat(Tagged, frozen=True):
     """Sent when nothing else was for a while; answered by nothing. `time_ns` is the sender's clock."""
 
@@ -220,6 +235,7 @@ PeerMessage = (
     | GetBlocks
     | Blocks
     | Unavailable
+    | Refusals
     | Heartbeat
     | Settings
     | Join

@@ -49,11 +49,11 @@ class Member:
         """Ask this member's daemon what the command line would ask, without starting a process."""
         return client.ask(self.home, command, dict(arguments), timeout_s=timeout_s)
 
-    def found(self) -> None:
-        """Make a cluster of one, with the tree as its volume."""
+    def found(self, *options: str) -> None:
+        """Make a cluster of one, with the tree as its volume; `options` are those of `csfs volume add`."""
         self._prepare()
         self.csfs("init", "--member", self.name, "--listen", self.address)
-        self.csfs("volume", "add", VOLUME, str(self.tree))
+        self.csfs("volume", "add", VOLUME, str(self.tree), *options)
 
     def join(self, other: "Member", *options: str) -> None:
         """Become a member of the cluster of `other`."""
@@ -208,12 +208,17 @@ def until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> 
 
 @contextlib.contextmanager
 def two_members(
-    base: Path, source: Path | None = None, *, mounted: bool = True, names: tuple[str, str] = ("alpha", "beta")
+    base: Path,
+    source: Path | None = None,
+    *,
+    mounted: bool = True,
+    names: tuple[str, str] = ("alpha", "beta"),
+    options: tuple[str, ...] = (),
 ) -> Iterator[tuple[Member, Member]]:
     """Give two members that replicate copies of `source` (or an empty directory); end both at the end."""
     first, second = (Member(base, name, free_port()) for name in names)
     try:
-        with cluster_of(first, second, source, mounted=mounted):
+        with cluster_of(first, second, source, mounted=mounted, options=options):
             yield first, second
     finally:
         shutil.rmtree(base, ignore_errors=True)
@@ -221,15 +226,24 @@ def two_members(
 
 @contextlib.contextmanager
 def cluster_of(
-    first: Member, second: Member, source: Path | None = None, *, mounted: bool = True, clear: bool = True
+    first: Member,
+    second: Member,
+    source: Path | None = None,
+    *,
+    mounted: bool = True,
+    clear: bool = True,
+    options: tuple[str, ...] = (),
 ) -> Iterator[None]:
-    """Make a cluster of two members with copies of `source`; end both, and with `clear` remove what was theirs, at the end."""
+    """Make a cluster of two members with copies of `source`; end both, and with `clear` remove what was theirs, at the end.
+
+    `options` are those of `csfs volume add`.
+    """
     try:
         for member in (first, second):
             member.directory.mkdir(parents=True, exist_ok=True)
             if source is not None:
                 subprocess.run(["cp", "-a", str(source), str(member.tree)], check=True)
-        first.found()
+        first.found(*options)
         second.join(first)
         if mounted:
             first.mount()

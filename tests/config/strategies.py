@@ -5,7 +5,16 @@ from hypothesis import strategies as st
 from csfs.config import settings
 from csfs.config.addresses import Address
 from csfs.config.profiles import PROFILES
-from csfs.config.settings import APPLY_MODES, BrakeSettings, GroupSettings, MemberSettings, Settings, VolumeSettings
+from csfs.config.settings import (
+    APPLY_MODES,
+    BrakeSettings,
+    GroupSettings,
+    MemberSettings,
+    Settings,
+    ValidatorSettings,
+    VolumeSettings,
+)
+from csfs.core.policies import MERGE
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True).filter(
     lambda name: name != settings.DEFAULT_PATH
@@ -14,6 +23,9 @@ hosts = st.sampled_from(["alpha.example.net", "192.0.2.7", "2001:db8::2", "fe80:
 addresses = st.builds(Address, hosts, st.integers(1, 65535))
 includes = st.sampled_from(["/", "/network", "/a b", '/"quoted"', "/caf\u00e9", "/*/x", "/del\x7f", "/new\nline"])
 excludes = st.sampled_from(["*.bak", "/x", "**/cache/tmp", "\\\\", "[a-z]", "#*#"])
+commands = st.sampled_from(
+    [("visudo", "-cf", "{file}"), ("/bin/sh", "-c", 'test -s "$1"', "sh", "{file}"), ("x", "a", "a={file}")]
+)
 
 
 def unique(elements: st.SearchStrategy[str], least: int = 0) -> st.SearchStrategy[tuple[str, ...]]:
@@ -29,7 +41,7 @@ def group_settings(draw: st.DrawFn, members: tuple[str, ...]) -> GroupSettings:
         receive_only,
         draw(unique(includes, 1)),
         draw(unique(excludes)),
-        draw(unique(st.sampled_from(settings.POLICIES), 1)),
+        tuple(sorted(draw(unique(st.sampled_from(settings.POLICIES), 1)), key=lambda name: name != MERGE)),
         draw(st.sampled_from(settings.LOCAL_CHANGES)),
     )
 
@@ -50,9 +62,9 @@ def volume_settings(draw: st.DrawFn, name: str, members: tuple[str, ...]) -> Vol
             for place in draw(unique(st.sampled_from(members)))
         )
     )
-    return VolumeSettings(
-        name, paths, profile, groups, draw(st.booleans()), compare, brake, owners, draw(st.sampled_from(APPLY_MODES))
-    )
+    validators = tuple(draw(st.lists(st.builds(ValidatorSettings, unique(excludes, 1), commands), max_size=2)))
+    watch, apply = draw(st.booleans()), draw(st.sampled_from(APPLY_MODES))
+    return VolumeSettings(name, paths, profile, groups, watch, compare, brake, owners, apply, validators)
 
 
 @st.composite

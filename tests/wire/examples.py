@@ -2,7 +2,7 @@
 
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
-from csfs.core.records import Content, ContentEntry, DirectoryTime, Half, Meta, MetaEntry, Move
+from csfs.core.records import Ancestor, Content, ContentEntry, DirectoryTime, Half, Meta, MetaEntry, Move
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope
 from csfs.wire import messages
 from csfs.wire.messages import PeerMessage
@@ -21,6 +21,8 @@ CONTENT = ContentEntry(
     ONE,
     (TWO,),
     True,
+    (ONE,),
+    (Ancestor(3, b"a" * 32, 9),),
 )
 UPDATE = messages.Update(
     b"a/\xff\n",
@@ -52,6 +54,7 @@ EXAMPLES: tuple[PeerMessage, ...] = (
     messages.GetBlocks("etc", 2, b"h" * 32, 1, 8),
     messages.Blocks(2, 1, (b"", bytes(200_000), b"x")),
     messages.Unavailable(2),
+    messages.Refusals("etc", (messages.Refusal(b"sudoers", "visudo refuses it"),)),
     messages.Heartbeat(2**62),
     messages.Settings(3, "cluster = 'web'\n", b"s"),
     messages.Join(1, "beta", "00", b"PEM", ("h:1",), {"etc": "/etc"}),
