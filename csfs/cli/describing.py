@@ -30,6 +30,10 @@ def volume(settings: Settings, described: VolumeSettings, member: str) -> dict[s
         "brake": {"share": described.brake.share, "paths": described.brake.paths} if described.brake else None,
         "owners": described.owners_at(member),
         "apply": described.apply,
+        "validators": [
+            {"paths": list(one.paths), "command": list(one.command), "optional": one.optional}
+            for one in settings.validators(described.name)
+        ],
         "groups": [_group(rule) for rule in settings.volume_rules(described.name).rules],
     }
 

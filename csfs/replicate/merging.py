@@ -6,7 +6,7 @@ not be one that nobody has.
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
@@ -35,8 +35,11 @@ REMEMBERED_MAX = 1_000
 class Merger:
     """Makes one volume's merges."""
 
-    def __init__(self, volume: Volume, sources: Sources, validation: Validation) -> None:
+    def __init__(
+        self, volume: Volume, sources: Sources, validation: Validation, is_unseen: Callable[[RelPath], bool]
+    ) -> None:
         self._volume = volume
+        self._is_unseen = is_unseen
         self._sources = sources
         self._validation = validation
         self._limiter = trio.Semaphore(MERGES_MAX)
@@ -158,8 +161,11 @@ class Merger:
             if not volume.engine.merge(due, digest, len(result), time.time_ns()):
                 return False
             volume.index.bases.hold(path, digest, result)
+            # What was merged under a name from which others had moved it goes where it is.
+            followed = volume.engine.follow([path], time.time_ns(), self._is_unseen)
         volume.contents.put(digest, result)
-        volume.apply_soon([path])
+        volume.apply_soon([path, *followed])
+        volume.merge_soon(followed)
         volume.records_changed()
         log.info("%s: %s: %d versions merged", volume.name, shown(path), len(due.versions))
         return True

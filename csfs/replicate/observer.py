@@ -315,10 +315,9 @@ class Observer:
             if digested > self.digested and self._journal:
                 volume.index.ledger.set_digested(self._journal, digested)
         self.digested = max(self.digested, digested)
-        volume.apply_soon(
-            [*(path for path, _, _ in found if volume.is_pending(path)), *volume.engine.woken(), *followed]
-        )
-        volume.merge_soon([*(path for path, _, _ in found), *followed])
+        paths = [path for path, _, _ in found]
+        volume.apply_soon([*filter(volume.is_pending, paths), *volume.engine.woken(), *followed])
+        volume.merge_soon([*paths, *followed])
         if volume.index.rows.position() != position:
             volume.changed.notify()
         volume.progress.notify()

@@ -53,7 +53,7 @@ class VolumeWorker:
         self.sources = Sources(volume, self.fetcher, self._discard_later)
         self.validation = Validation(volume)
         self.applier = Applier(volume, self.directories, self.observer, self.sources, self.validation)
-        self.merger = Merger(volume, self.sources, self.validation)
+        self.merger = Merger(volume, self.sources, self.validation, self.observer.is_unseen)
         self.underneath = Underneath(volume, self.observer)
         self._discarded: list[bytes] = []
         self._trimmed = -1, 0.0

@@ -439,6 +439,7 @@ class Host:
         assert self.engine.merge(due, hash_of(result), len(result), now_ns), "nothing happened meanwhile"
         self.unasked_minted += self.index.minted - minted
         self.merged[path] = self.merged.get(path, 0) + 1
+        self.engine.follow([path], now_ns)
         self.hold(path)
         self.index.commit()
         return True

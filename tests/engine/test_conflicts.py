@@ -1,5 +1,6 @@
 """docs/conflicts.md, cell by cell: two members do what a row says without having seen each other, and then they meet."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from scripts.simulation.plan import SECOND_NS, Plan, Setup
 TABLE = Path(__file__).parent.parent.parent / "docs" / "conflicts.md"
 F, G, H, N = (RelPath(name) for name in (b"f", b"g", b"h", b"n"))
 ONWARD = RelPath(b"i")
+T, PASSWD = RelPath(b"t"), RelPath(b"passwd")
+LINES = [b"first", b"second", b"third", b"fourth", b"last"]
+ROOT_USER = b"root:x:0:0:root:/root:/bin/sh\n"
 D, E, P, Q = (RelPath(name) for name in (b"d", b"e", b"p", b"q"))
 
 
@@ -98,7 +102,40 @@ def edits_twice(actor: Actor) -> None:
     actor.puts(F, data_of(actor, "edit"))
 
 
+def edits_line(number: int) -> Callable[[Actor], None]:
+    """Edit one line of the text."""
+
+    def act(actor: Actor) -> None:
+        lines = list(LINES)
+        lines[number] = data_of(actor, "line")
+        actor.puts(T, b"\n".join(lines))
+
+    return act
+
+
+def closes_and_edits(actor: Actor) -> None:
+    actor.sets(T, mode=0o600)
+    edits_line(0)(actor)
+
+
+def adds_user(number: int | None) -> Callable[[Actor], None]:
+    """Add a user with this number, None for one of the member's own."""
+
+    def act(actor: Actor) -> None:
+        own = number or 1000 + actor.host.number
+        name = b"%s:x:%d:%d:%s:/:/bin/sh\n" % (actor.host.name.encode(), own, own, data_of(actor, "user"))
+        actor.puts(PASSWD, ROOT_USER + name)
+
+    return act
+
+
 ACTS: dict[str, Callable[[Actor], None]] = {
+    "edits the first line of t": edits_line(0),
+    "edits the last line of t": edits_line(-1),
+    "closes t and edits its first line": closes_and_edits,
+    "deletes t": lambda actor: actor.programs.remove(T),
+    "adds a user to passwd": adds_user(None),
+    "adds a user of the same number": adds_user(1000),
     "edits f": lambda actor: actor.puts(F, data_of(actor, "edit")),
     "deletes f": lambda actor: actor.programs.remove(F),
     "chmods f": chmods,
@@ -147,6 +184,8 @@ def met(a_does: str, b_does: str, policy: str) -> Cluster:
     founder.puts(F, b"f before")
     founder.puts(RelPath(b"d/x"), b"x before")
     founder.puts(G, b"g before, which is longer")
+    founder.puts(T, b"\n".join(LINES))
+    founder.puts(PASSWD, ROOT_USER)
     founder.sets(G, mtime_ns=founder.programs.now_ns - SECOND_NS)
     cluster.heal()
     for link in cluster.links.values():
@@ -179,6 +218,24 @@ def check_whose(cluster: Cluster, path: RelPath, whose: str) -> None:
     if whose != "own":
         loser = b if whose == "a" else a
         assert any(f"by {loser.name}".encode() in data for data in loser.kept)
+
+
+def check_merged(path: RelPath) -> Callable[[Cluster, str], None]:
+    """The versions at a path are put together where they can be."""
+
+    def check(cluster: Cluster, whose: str) -> None:
+        if whose != "both":
+            check_whose(cluster, path, whose)
+            return
+        for host in cluster.hosts:
+            assert {b"by a", b"by b"} <= set(re.findall(b"by [ab]", files(host)[path]))
+
+    return check
+
+
+def check_closed(cluster: Cluster, whose: str) -> None:
+    check_merged(T)(cluster, whose)
+    assert {host.tree.nodes[T].mode for host in cluster.hosts} == {0o600}
 
 
 def check_edits(cluster: Cluster, whose: str) -> None:
@@ -317,6 +374,14 @@ CHECKS: dict[tuple[str, str], Callable[[Cluster, str], None]] = {
     ("makes the file n", "makes the directory n"): shows(n="file by a, at length"),
     ("makes the file n", "makes the directory n with n/in"): shows(n="directory", n__in="inside"),
     ("makes the file n", "makes the symlink n"): check_symlink,
+    ("edits the first line of t", "edits the last line of t"): check_merged(T),
+    ("edits the first line of t", "edits the first line of t"): check_merged(T),
+    ("closes t and edits its first line", "edits the last line of t"): check_closed,
+    ("adds a user to passwd", "adds a user to passwd"): check_merged(PASSWD),
+    ("adds a user to passwd", "adds a user of the same number"): check_merged(PASSWD),
+    ("edits the first line of t", "deletes t"): shows(
+        t="\n".join(["line by a, at length", "second", "third", "fourth", "last"])
+    ),
     ("writes the same to f", "writes the same to f"): shows(f="same"),
 }
 
