@@ -20,6 +20,7 @@ from csfs.replicate.arriving import is_applied
 from csfs.replicate.asking import Asking
 from csfs.replicate.inline import inline_contents, inline_patches
 from csfs.replicate.portions import portions
+from csfs.replicate.refusals import tell_refusals
 from csfs.replicate.serving import Serving
 from csfs.replicate.volume import Arrival, Exchange, Volume
 from csfs.replicate.worker import VolumeWorker
@@ -27,7 +28,6 @@ from csfs.store.hashing import block_hash
 from csfs.wire.messages import (
     INLINE_BATCH_SIZE_MAX,
     PROTOCOL,
-    REFUSALS_MAX,
     UPDATES_MAX,
     AppliedUpTo,
     Blocks,
@@ -41,7 +41,6 @@ from csfs.wire.messages import (
     PeerMessage,
     Question,
     Records,
-    Refusal,
     Refusals,
     Settings,
     Stored,
@@ -116,7 +115,7 @@ class PeerSession:
                 for worker in shared:
                     nursery.start_soon(self._send_records, worker)
                     nursery.start_soon(self._acknowledge, worker)
-                    nursery.start_soon(self._tell_refusals, worker.volume)
+                    nursery.start_soon(tell_refusals, worker.volume, self._peer, self._link.send)
                 newer = self._greeting.settings_for(message)
                 if newer is not None:
                     await self._link.send(newer)
@@ -298,21 +297,6 @@ class PeerSession:
                 await volume.settled.wait()
             # What arrived goes to disk first: nobody waits for these words so much.
             await trio.sleep(ACKNOWLEDGE_S)
-
-    async def _tell_refusals(self, volume: Volume) -> None:
-        """Tell the peer what validators here keep out of what it made, whenever that changes."""
-        told: tuple[Refusal, ...] = ()
-        while True:
-            now = tuple(
-                Refusal(path, refusal.reason)
-                for path, refusal in volume.refusals.items()
-                if refusal.dot is not None and volume.authors.get(refusal.dot.incarnation) == self._peer
-            )[:REFUSALS_MAX]
-            if now != told:
-                told = now
-                await self._link.send(Refusals(volume.name, now))
-                continue
-            await volume.refusals_changed.wait()
 
     # ------------------------------------------------------------------------------------------------------- receiving
 
