@@ -20,7 +20,6 @@ from csfs.replicate.arriving import is_applied
 from csfs.replicate.asking import Asking
 from csfs.replicate.inline import inline_contents, inline_patches
 from csfs.replicate.portions import portions
-from csfs.replicate.refusals import tell_refusals
 from csfs.replicate.serving import Serving
 from csfs.replicate.volume import Arrival, Exchange, Volume
 from csfs.replicate.worker import VolumeWorker
@@ -115,7 +114,7 @@ class PeerSession:
                 for worker in shared:
                     nursery.start_soon(self._send_records, worker)
                     nursery.start_soon(self._acknowledge, worker)
-                    nursery.start_soon(tell_refusals, worker.volume, self._peer, self._link.send)
+                    nursery.start_soon(worker.volume.tell_refusals, self._peer, self._link.send)
                 newer = self._greeting.settings_for(message)
                 if newer is not None:
                     await self._link.send(newer)
@@ -313,9 +312,7 @@ class PeerSession:
                 case Summary() | Pages() | Blocks() | Unavailable():
                     self._asking.answered(message)
                 case Refusals(volume=name, refusals=refusals):
-                    volume = self._worker(name).volume
-                    volume.exchanges[self._peer].refusals = refusals
-                    volume.progress.notify()
+                    self._worker(name).volume.exchanges[self._peer].refusals = refusals
                 case Settings():
                     await self._greeting.settings_received(self._peer, message)
                 case Goodbye(reason=reason):

@@ -23,7 +23,8 @@ from csfs.core.objects import Content, Kind
 from csfs.core.paths import RelPath, name_of, shown
 from csfs.core.rows import Plan
 from csfs.errors import CsfsError
-from csfs.replicate.volume import Refusal, Root, Volume
+from csfs.replicate.refusals import Refusal
+from csfs.replicate.volume import Root, Volume
 from csfs.store.stage import Source
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar, TypeVarTuple
 
@@ -12,13 +12,14 @@ import trio
 from csfs.core import policies
 from csfs.core.groups import Rules
 from csfs.core.paths import RelPath
-from csfs.core.versions import Dot, Scope, Vector
+from csfs.core.versions import Scope, Vector
 from csfs.engine.volume import VolumeEngine
 from csfs.index.index import Index
 from csfs.replicate.contents import Contents, Hashes
 from csfs.replicate.findings import Findings
 from csfs.replicate.gate import Gate
 from csfs.replicate.patches import Patches
+from csfs.replicate.refusals import KeptOut, Refusal
 from csfs.replicate.signals import Signal
 from csfs.store.owners import Owners
 from csfs.store.stage import Stage
@@ -38,14 +39,6 @@ class Problem:
     """Trouble with one path; the others go on."""
 
     path: RelPath
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """What a validator of this member refuses: the version, and what it said."""
-
-    dot: Dot | None
     reason: str
 
 
@@ -150,9 +143,7 @@ class Volume:
         self.patches = Patches()
         self._heard: set[Scope] = set()
         self.problems: dict[RelPath, Problem] = {}
-        self.refusals: dict[RelPath, Refusal] = {}
-        """What validators keep out, a problem each."""
-        self.refusals_changed = Signal()
+        self.kept_out = KeptOut()
         self.findings = Findings(name)
         """What was changed without the mount."""
         self.exchanges: dict[str, Exchange] = {}
@@ -282,15 +273,16 @@ class Volume:
         self.set_problem(
             path, f"not applied: {refusal.reason}; a newer version is tried, or this one at csfs config reload"
         )
-        if self.refusals.get(path) != refusal:
-            self.refusals[path] = refusal
-            self.refusals_changed.notify()
+        self.kept_out.put(path, refusal)
+
+    async def tell_refusals(self, peer: str, send: Callable[[wire.PeerMessage], Awaitable[None]]) -> None:
+        """Tell a peer what validators here keep out of what it made, for ever."""
+        await self.kept_out.tell(self.name, peer, self.authors, send)
 
     def settle_problem(self, path: RelPath) -> None:
         """The path is all right (again)."""
         self.problems.pop(path, None)
-        if self.refusals.pop(path, None) is not None:
-            self.refusals_changed.notify()
+        self.kept_out.drop(path)
 
     def want_room(self, size: int) -> None:
         """A content of `size` bytes does not fit on the disk: kept versions may have to go before their time."""
