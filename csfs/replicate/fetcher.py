@@ -13,7 +13,7 @@ import trio
 
 from csfs.core.rows import Plan
 from csfs.core.tables import HASH_SIZE, BlockTable
-from csfs.errors import ContentMismatchError, CsfsError
+from csfs.errors import ContentMismatchError, CsfsError, RemoteProtocolError
 from csfs.replicate.assembling import begun, holders
 from csfs.replicate.volume import Root, Volume
 from csfs.store.hashing import BLOCK_SIZE, block_count, block_hash, hash_of_block, page_count, page_hash, summary_root
@@ -21,6 +21,8 @@ from csfs.wire.messages import BLOCKS_PER_REQUEST_MAX, PAGES_PER_REQUEST_MAX
 
 log = logging.getLogger(__name__)
 
+PAGES_MAX = 1 << 19
+"""Pages of a table, of 16 TiB: the largest file of ext4."""
 REQUESTS_IN_FLIGHT_MAX = 4
 """Requests under way for one content: enough to keep a link busy, few enough to bound memory."""
 FAILURES = (trio.ClosedResourceError, CsfsError, OSError)
@@ -96,6 +98,8 @@ class Fetcher:
 
     async def _table(self, requester: Requester, content_hash: bytes, size: int) -> BlockTable | None:
         """Return the whole table of a content; only pages that are not here travel."""
+        if page_count(size) > PAGES_MAX:
+            raise RemoteProtocolError(f"a content of {size} bytes: no file is that large")
         table = self._known_table(content_hash, size)
         if table is None:
             summary = await requester.summary(self._volume.name, content_hash, page_count(size))
@@ -123,7 +127,11 @@ class Fetcher:
         return table
 
     def _known_table(self, content_hash: bytes, size: int) -> BlockTable | None:
-        return self._volume.index.tables.part(content_hash, size, range(page_count(size)))
+        """Return the table of a content with the pages that are here; None if nothing of it is, or the size is not that of the hash."""
+        tables = self._volume.index.tables
+        if len(tables.summary(content_hash)) != page_count(size) * HASH_SIZE:
+            return None
+        return tables.part(content_hash, size, range(page_count(size)))
 
     async def _put_together(self, plan: Plan) -> bool:
         """Make the content of what is here alone; return whether that is all of it."""

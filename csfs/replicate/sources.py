@@ -13,7 +13,7 @@ from csfs.core.versions import Dot
 from csfs.errors import ContentMismatchError, CsfsError
 from csfs.replicate.fetcher import Fetcher
 from csfs.replicate.volume import Volume
-from csfs.store.blocks import touched_pages
+from csfs.store.blocks import touched_blocks, touched_pages
 from csfs.store.hashing import BLOCK_SIZE
 from csfs.store.patching import FromPatches, extents_of
 from csfs.store.stage import FromBytes, FromKept, FromPartial, FromStage, FromTree, Leftover, Source
@@ -25,6 +25,8 @@ REFETCH_S_MIN = 0.25
 REFETCH_S_MAX = 5.0
 """Who has just connected may not be mounted yet; who has a content no more is not to be asked all the time."""
 MISSES_MAX = 10_000
+TOUCHED_MAX = 8_192
+"""Blocks that a patch may touch: a peer may say that a file has become larger than there is memory for its table."""
 _ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -72,11 +74,14 @@ class Sources:
         if base is None or base.kind is not Kind.FILE:
             return None
         patches = self._volume.patches.chain(base.hash, plan.content.hash)
-        if not patches:
+        if not patches or patches[-1].size != plan.content.size:
+            return None
+        extents = extents_of(base.size, patches)
+        if sum(last - first for first, last in touched_blocks(base.size, plan.content.size, extents)) > TOUCHED_MAX:
             return None
         table = None
         if base.size > BLOCK_SIZE:
-            pages = touched_pages(base.size, plan.content.size, extents_of(base.size, patches))
+            pages = touched_pages(base.size, plan.content.size, extents)
             table = self._volume.index.tables.part(base.hash, base.size, pages)
             if table is None:
                 return None

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
@@ -140,3 +141,14 @@ async def test_pages_of_a_table_that_are_here_are_not_asked_for(tmp_path: Path) 
     with volume.index.transaction():
         volume.index.tables.prune()  # nothing shows it yet
     assert not volume.index.tables.summary(plan().content.hash)
+
+
+async def test_a_size_that_is_not_the_contents_is_believed_of_nobody(tmp_path: Path) -> None:
+    volume = made_volume(tmp_path)
+    fetcher = Fetcher(volume)
+    fetcher.requesters = {"beta": Peer(None)}
+    assert await fetcher.fetch(plan())
+    for size in (len(DATA) + BLOCK_SIZE, len(DATA) + 300 * BLOCK_SIZE, 1 << 62):
+        lie = msgspec.structs.replace(plan().content, size=size)
+        with trio.fail_after(1):
+            assert not await fetcher.fetch(msgspec.structs.replace(plan(), content=lie))

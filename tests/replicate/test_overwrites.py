@@ -100,6 +100,15 @@ def test_a_patch_that_leads_elsewhere_is_tried_once(volume: Volume) -> None:
     assert sources.find(plan(volume)) is None
 
 
+@pytest.mark.parametrize("size", [len(NEW) + 1, 1 << 62])
+def test_a_patch_to_another_size_is_none(volume: Volume, size: int) -> None:
+    for told in (len(NEW), size):
+        volume.patches.put(msgspec.structs.replace(PATCH, size=told))
+        content = msgspec.structs.replace(plan(volume).content, size=size)
+        found = sources_of(volume).find(plan(volume, content=content))
+        assert found is None or (isinstance(found, FromPatches) and told == size < 1 << 40)
+
+
 def test_without_the_table_of_what_is_shown_no_patch_can_be_verified(volume: Volume) -> None:
     with volume.index.transaction():
         volume.index.tables.prune()
