@@ -15,6 +15,7 @@ from csfs.store.blocks import retabled, touched_blocks
 from csfs.store.hashing import BLOCK_SIZE, block_hash
 from csfs.store.patching import FromPatches, extents_of, write_at
 from csfs.store.redo import Image, Redo, Written
+from csfs.store.reserved import write_all
 from csfs.store.unborn import Unborn
 
 WRITTEN_SIZE_MAX = 1024 * 1024
@@ -82,9 +83,19 @@ def prepare(
             displaced.appear()
     blocks = tuple(hashes.items())
     boot, expected = redo.boot_id(), base.stamp
-    redo.write(directories.stage, log, Redo(source.path, boot, expected, steps, mtime_ns, BLOCK_SIZE, blocks))
+    write_log(directories.stage, log, Redo(source.path, boot, expected, steps, mtime_ns, BLOCK_SIZE, blocks))
     shown = msgspec.structs.replace(base, size=content.size, hash=content.hash, mtime_ns=mtime_ns)
     return shown, table
+
+
+def write_log(stage: int, name: bytes, log: Redo) -> None:
+    """Write a log under `redo.PREPARED` and `name`, durable on return."""
+    with Unborn(stage, redo.PREPARED + name) as file:
+        write_all(file.descriptor, msgspec.msgpack.encode(log))
+        file.appear()
+        # Of its name first, so that one flush of the disk does for both: half a log is none, and nothing begins before this returns.
+        os.fsync(file.descriptor)
+    os.fsync(stage)
 
 
 def _numbers(ranges: list[tuple[int, int]]) -> list[int]:

@@ -18,7 +18,6 @@ from csfs.core.objects import Stamp
 from csfs.core.paths import RelPath, shown
 from csfs.store import syscalls
 from csfs.store.beneath import open_in_pieces
-from csfs.store.unborn import Unborn
 
 PREPARED, BEGUN, DONE = b"redo.", b"begun.", b"done."
 LOGS = (PREPARED, BEGUN, DONE)
@@ -53,19 +52,6 @@ def boot_id() -> bytes:
     """Return what tells this boot of the kernel from every other one."""
     with open("/proc/sys/kernel/random/boot_id", "rb") as file:
         return file.read().strip()
-
-
-def write(stage: int, name: bytes, redo: Redo) -> None:
-    """Write a log under `PREPARED` and `name`, durable on return."""
-    with Unborn(stage, PREPARED + name) as file:
-        data = msgspec.msgpack.encode(redo)
-        written = 0
-        while written < len(data):
-            written += os.write(file.descriptor, memoryview(data)[written:])
-        file.appear()
-        # Of its name first, so that one flush of the disk does for both: half a log is none, and nothing begins before this returns.
-        os.fsync(file.descriptor)
-    os.fsync(stage)
 
 
 def read(stage: int, name: bytes) -> Redo:

@@ -10,6 +10,7 @@ from csfs.core.objects import Stamp
 from csfs.core.paths import RelPath
 from csfs.store import redo
 from csfs.store.hashing import BLOCK_SIZE, block_hash
+from csfs.store.overwriting import write_log
 from csfs.wire.control import STAGE, CommitResult, Outcome, Overwrite
 from scripts.support.members import until
 from tests.mount.fake_daemon import FakeDaemon
@@ -35,7 +36,7 @@ def prepared(daemon: FakeDaemon, path: bytes = b"file", expected: Stamp | None =
     stage = os.open(STAGE, os.O_RDONLY | os.O_DIRECTORY, dir_fd=daemon.root)
     try:
         log = redo.Redo(RelPath(path), redo.boot_id(), stamp, steps, MTIME_NS, BLOCK_SIZE, blocks)
-        redo.write(stage, b"1.1", log)
+        write_log(stage, b"1.1", log)
     finally:
         os.close(stage)
     return stamp
