@@ -3,6 +3,7 @@
 from csfs.config import render
 from csfs.config.settings import HostSettings, Settings, VolumeSettings
 from csfs.core.groups import GroupRule
+from csfs.core.synchrony import Mode, Synchrony
 
 
 def configuration(settings: Settings, host: HostSettings) -> dict[str, object]:
@@ -46,4 +47,11 @@ def _group(rule: GroupRule) -> dict[str, object]:
         "exclude": list(rule.exclude),
         "policy": list(rule.policy),
         "on_local_change": "refuse" if rule.refuses else "revert",
+        "sync": _sync(rule.synchrony),
+        "sync_timeout_s": rule.synchrony.timeout_s,
+        "on_sync_timeout": "fail" if rule.synchrony.fails else "report",
     }
+
+
+def _sync(synchrony: Synchrony) -> str:
+    return f"durable({synchrony.others})" if synchrony.mode is Mode.DURABLE else synchrony.mode.value

@@ -64,6 +64,7 @@ def _why(version: dict[str, Any]) -> str:
         "resolved": "csfs resolve",
         "restored": "csfs restore",
         "written": "written to after it was displaced",
+        "stored": "stored for a peer whose program waited for that",
         "found": "left by a crash",
     }
     elsewhere = "" if version.get("here", True) else "; its content is at a peer"

@@ -20,13 +20,13 @@ from csfs.config.settings import (
     VolumeSettings,
 )
 from csfs.config.tables import Complaints, Table
+from csfs.core import synchrony
 from csfs.core.groups import DEFAULT_POLICY, Pattern, compiled_include
 from csfs.core.policies import MERGE
 from csfs.errors import ConfigError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _OWNERS = re.compile(r"[^\s:/]+(:[^\s:/]+)?")
-SYNC_MODES = ("async",)
 
 
 def checked_name(text: str) -> str:
@@ -129,7 +129,7 @@ def _volume(name: str, table: Table, members: tuple[str, ...], complaints: Compl
     paths = _paths(table, members)
     profile = table.choice("profile", tuple(PROFILES), "")
     watch = table.boolean("watch", True)
-    compare = _interval(table, "compare", settings.DEFAULT_COMPARE)
+    compare = _duration(table, "compare", settings.DEFAULT_COMPARE, settings.NEVER)
     brake = _brake(table)
     owners = _owners(table, members)
     apply = table.choice("apply", settings.APPLY_MODES, settings.APPLY_MODES[0])
@@ -171,13 +171,14 @@ def _validator(table: Table) -> ValidatorSettings:
     return ValidatorSettings(paths, command)
 
 
-def _interval(table: Table, key: str, default: str) -> str:
+def _duration(table: Table, key: str, default: str, besides: str = "") -> str:
+    """Return a duration as it is written; `besides` is what may stand there, too."""
     text = table.string(key, default)
-    if text != settings.NEVER:
+    if not besides or text != besides:
         try:
             durations.parsed(text)
         except ValueError as error:
-            table.complain(key, f"{error}, or {settings.NEVER}")
+            table.complain(key, f"{error}, or {besides}" if besides else str(error))
             return default
     return text
 
@@ -238,14 +239,30 @@ def _group(table: Table, cluster: tuple[str, ...]) -> GroupSettings:
     if MERGE in policy[1:]:
         table.complain("policy", f'"{MERGE}" must come first: it is tried before anything is decided')
     on_local_change = table.choice("on_local_change", settings.LOCAL_CHANGES, settings.LOCAL_CHANGES[0])
-    sync = table.choice("sync", SYNC_MODES, "async")
+    sync = _sync(table)
+    sync_timeout = _duration(table, "sync_timeout", settings.DEFAULT_SYNC_TIMEOUT)
+    on_sync_timeout = table.choice("on_sync_timeout", settings.SYNC_TIMEOUTS, settings.SYNC_TIMEOUTS[0])
     table.finish()
     for name in set(members) & set(receive_only):
         table.complain("receive_only", f"{name} is among members too; name it in one of them")
     if not set(members or cluster) - set(receive_only):
         table.complain("receive_only", "leaves nobody who may write; take one out")
-    assert sync == "async", "no other way is built yet"
-    return GroupSettings(members, receive_only, include, exclude, policy, on_local_change)
+    waiting = (sync, sync_timeout, on_sync_timeout)
+    group = GroupSettings(members, receive_only, include, exclude, policy, on_local_change, *waiting)
+    complaint = settings.lacking(group, cluster)
+    if complaint:
+        table.complain("sync", complaint)
+    return group
+
+
+def _sync(table: Table) -> str:
+    text = table.string("sync", settings.DEFAULT_SYNC)
+    try:
+        synchrony.parsed(text)
+    except ValueError as error:
+        table.complain("sync", str(error))
+        return settings.DEFAULT_SYNC
+    return text
 
 
 def _one_of(what: str, known: tuple[str, ...]) -> Callable[[str], str]:

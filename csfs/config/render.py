@@ -93,8 +93,10 @@ def _group(group: GroupSettings) -> list[str]:
         value: tuple[str, ...] = getattr(group, key)
         if value != getattr(usual, key):
             lines.append(f"{key} = {_list(value)}")
-    if group.on_local_change != usual.on_local_change:
-        lines.append(f"on_local_change = {_string(group.on_local_change)}")
+    for key in ("on_local_change", "sync", "sync_timeout", "on_sync_timeout"):
+        text: str = getattr(group, key)
+        if text != getattr(usual, key):
+            lines.append(f"{key} = {_string(text)}")
     return lines
 
 

@@ -7,7 +7,9 @@ from typing import TypeVar
 
 from csfs.config import durations, profiles
 from csfs.config.addresses import Address
+from csfs.core import synchrony
 from csfs.core.groups import DEFAULT_POLICY, GroupRule, Rules
+from csfs.core.synchrony import Synchrony
 from csfs.errors import ConfigError
 
 T = TypeVar("T")
@@ -21,6 +23,10 @@ APPLY_MODES = ("auto", "atomic", "in-place")
 """How a change of a part of a large file is applied: in place where the file system cannot share blocks, never, wherever possible."""
 FILE_PLACEHOLDER = "{file}"
 """Stands for the file in a validator's command."""
+DEFAULT_SYNC = "async"
+DEFAULT_SYNC_TIMEOUT = "10s"
+SYNC_TIMEOUTS = ("report", "fail")
+"""What comes of a call when what it changed is not where it is to be in time."""
 LOCAL_CHANGES = ("refuse", "revert")
 """What becomes of changes that programs of a receive-only member make."""
 OFF = "off"
@@ -46,6 +52,15 @@ class GroupSettings:
     exclude: tuple[str, ...] = ()
     policy: tuple[str, ...] = DEFAULT_POLICY
     on_local_change: str = LOCAL_CHANGES[0]
+    sync: str = DEFAULT_SYNC
+    sync_timeout: str = DEFAULT_SYNC_TIMEOUT
+    on_sync_timeout: str = SYNC_TIMEOUTS[0]
+
+    @property
+    def synchrony(self) -> Synchrony:
+        """What programs wait for that change something."""
+        mode, others = synchrony.parsed(self.sync)
+        return Synchrony(mode, others, durations.parsed(self.sync_timeout), self.on_sync_timeout == "fail")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +189,8 @@ class Settings:
         exclude = group.exclude + profiles.excludes_of(volume.profile, group.include)
         members = group.members or everybody
         refuses = group.on_local_change == "refuse"
-        return GroupRule(members, group.receive_only, group.include, exclude, group.policy, refuses)
+        rest = (group.policy, refuses, group.synchrony)
+        return GroupRule(members, group.receive_only, group.include, exclude, *rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +265,23 @@ def without_member(settings: Settings, name: str) -> Settings:
     settings.member(name)
     members = tuple(member for member in settings.members if member.name != name)
     volumes = tuple(_volume_without(volume, name) for volume in settings.volumes)
+    for volume in volumes:
+        for group in volume.groups:
+            complaint = lacking(group, tuple(member.name for member in members))
+            if complaint:
+                raise ConfigError(f"volume {volume.name}: without {name}, {complaint}; change that first")
     return _changed(settings, members=members, volumes=volumes)
+
+
+def lacking(group: GroupSettings, cluster: tuple[str, ...]) -> str:
+    """Return why there can never be enough members for what a group waits for, empty if there can."""
+    members = len({*(group.members or cluster), *group.receive_only})
+    needed = group.synchrony.needed(members) if group.synchrony.waits else 0
+    return (
+        f'sync = "{group.sync}" waits for {needed} other members, and there are {members - 1}'
+        if needed >= members
+        else ""
+    )
 
 
 def _volume_without(volume: VolumeSettings, name: str) -> VolumeSettings:

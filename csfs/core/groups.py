@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from csfs.core.paths import RESERVED, RelPath
+from csfs.core.synchrony import ASYNC, Mode, Synchrony
 from csfs.core.versions import Scope
 
 SCOPE_SIZE = 8
@@ -45,6 +46,7 @@ class GroupRule:
     exclude: tuple[str, ...] = ()
     policy: tuple[str, ...] = DEFAULT_POLICY
     refuses: bool = True
+    synchrony: Synchrony = ASYNC
 
 
 class VolumeRules(Protocol):
@@ -61,7 +63,8 @@ class VolumeRules(Protocol):
 class Group:
     """One revision of one group: whoever may read is in `members`, whoever may not write also in `receive_only`.
 
-    `refuses`: what programs change at a receive-only member fails; else it is put back, and kept. It is no part of `scope`.
+    `refuses`: what programs change at a receive-only member fails; else it is put back, and kept. Neither this nor `synchrony` is
+    part of what `scope` names.
     """
 
     members: tuple[str, ...]
@@ -69,6 +72,7 @@ class Group:
     policy: tuple[str, ...]
     scope: Scope
     refuses: bool = True
+    synchrony: Synchrony = ASYNC
 
     def may_send(self, member: str) -> bool:
         """Return whether `member` may change paths of this group."""
@@ -217,9 +221,6 @@ class _Compiled:
     def leads(self, path: bytes) -> bool:
         return self.leads_to.fullmatch(path) is not None and self.exclude.fullmatch(path) is None
 
-    def may_cover_below(self, path: bytes) -> bool:
-        return self.covers(path) or self.leads(path)
-
 
 def compiled_any(patterns: Sequence[str]) -> re.Pattern[bytes]:
     """Return what matches the paths that any of these patterns covers.
@@ -240,7 +241,14 @@ def _compiled(volume: str, rule: GroupRule, rules: Sequence[GroupRule]) -> _Comp
     includes = [compiled_include(text) for text in rule.include]
     members = rule.members + tuple(name for name in rule.receive_only if name not in rule.members)
     return _Compiled(
-        Group(members, frozenset(rule.receive_only), rule.policy, scope_of(volume, rule, rules), rule.refuses),
+        Group(
+            members,
+            frozenset(rule.receive_only),
+            rule.policy,
+            scope_of(volume, rule, rules),
+            rule.refuses,
+            rule.synchrony,
+        ),
         _any_of([pattern.covers for pattern in includes]),
         _any_of([pattern.leads_to for pattern in includes if pattern.leads_to is not None]),
         _any_of([Pattern.compiled(text).covers for text in rule.exclude]),
@@ -282,22 +290,22 @@ class Rules:
         group = self.group_of(path)
         return group is not None and self.member in group.members
 
-    def refuses(self, path: RelPath) -> bool:
-        """Return whether this member's programs cannot change `path`."""
-        group = self.group_of(path)
-        return group is not None and self._is_refusing(group)
-
-    def may_refuse_below(self, path: RelPath) -> bool:
-        """Return whether there may be paths below `path` that programs cannot change; False is certain."""
-        return any(self._is_refusing(one.group) and one.may_cover_below(path) for one in self._compiled)
-
-    @property
-    def has_refusals(self) -> bool:
-        """Return whether there are paths that this member's programs cannot change."""
-        return any(self._is_refusing(group) for group in self.groups)
-
-    def _is_refusing(self, group: Group) -> bool:
+    def is_refusing(self, group: Group) -> bool:
+        """Return whether this member's programs cannot change what it receives of the group."""
         return group.refuses and self.member in group.receive_only
+
+    def synchrony_of(self, path: RelPath) -> Synchrony:
+        """Return what a program here waits for that has changed `path`."""
+        group = self.group_of(path)
+        return group.synchrony if group is not None and group.may_send(self.member) else ASYNC
+
+    def with_quorum(self) -> tuple[Group, ...]:
+        """Return the groups in which this member may write only while it reaches most of the members."""
+        return tuple(g for g in self.groups if g.may_send(self.member) and g.synchrony.mode is Mode.QUORUM)
+
+    def groups_below(self, path: RelPath) -> tuple[Group, ...]:
+        """Return the groups that may have paths below `path`; no other has."""
+        return tuple(one.group for one in self._compiled if one.covers(path) or one.leads(path))
 
     def group_with(self, scope: Scope) -> Group | None:
         """Return the group whose present revision `scope` names."""

@@ -70,6 +70,11 @@ def is_below(path: RelPath, directory: RelPath) -> bool:
     return path != directory and (not directory or path.startswith(directory + b"/"))
 
 
+def concern(one: RelPath, other: RelPath) -> bool:
+    """Return whether one path is the other, above it, or below it."""
+    return one == other or is_below(one, other) or is_below(other, one)
+
+
 def depth_of(path: RelPath) -> int:
     """Return the number of parts; 0 for the root."""
     return path.count(b"/") + 1 if path else 0

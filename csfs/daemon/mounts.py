@@ -6,6 +6,7 @@ import os
 import trio
 
 from csfs.daemon.connection import ControlConnection
+from csfs.daemon.securing import Securing
 from csfs.errors import CorruptDatabaseError, CsfsError
 from csfs.journal.journal import JournalReader
 from csfs.mount import bypass
@@ -29,6 +30,7 @@ from csfs.wire.control import (
     ParentWelcome,
     Refreshed,
     Rows,
+    Secure,
     Unmounted,
 )
 
@@ -39,6 +41,7 @@ DIGESTED_EVERY_S = 1.0
 LET_GO_S_MAX = 5.0
 ORPHAN_LOOK_S = 1.0
 PASSING_FRESH_S = 30.0
+UNKNOWN_LAYOUT = "this libfuse is not of a layout that csfs knows"
 
 
 class MountedVolume:
@@ -68,6 +71,7 @@ class MountedVolume:
         self.journal_trouble = ""
         """Why the mount cannot write its journal, empty if it can."""
         self._parents = 0
+        self.securing = Securing(worker)
 
     # ------------------------------------------------------------------------------------------------------ the parent
 
@@ -170,7 +174,8 @@ class MountedVolume:
             await self._read_journal(digested, hello.last)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tell_digested, connection)
-                await self._receive(connection)
+                nursery.start_soon(self.securing.keep_leases, connection.send)
+                await self._receive(connection, nursery)
                 nursery.cancel_scope.cancel()
         finally:
             if self._connection is connection:
@@ -194,9 +199,10 @@ class MountedVolume:
         if self._clone < 0 or self._connection is None or self._hello is None or self._gate is not None:
             return
         self._gate = Gate(self._connection.send, self._clone, self._thread)
+        self._gate.asks_first = self._waits
         self.worker.attach_gate(self._gate, mount=_life_of(self._hello.pid), clean=self._clean)
 
-    async def _receive(self, connection: ControlConnection) -> None:
+    async def _receive(self, connection: ControlConnection, nursery: trio.Nursery) -> None:
         while (message := await connection.receive()) is not None:
             match message:
                 case Rows(changes=changes):
@@ -210,6 +216,8 @@ class MountedVolume:
                 case CommitResults() | Refreshed():
                     if self._gate is not None:
                         self._gate.receive(message)
+                case Secure():
+                    nursery.start_soon(self.securing.answer, message, connection.send)
                 case Flushed(token=token, sequence=sequence):
                     self._flushed[token] = sequence
                     if token in self._flushes:
@@ -274,8 +282,15 @@ class MountedVolume:
     def _welcome(self, digested: int) -> MountWelcome:
         return MountWelcome(digested, (self._thread.thread_id,))
 
+    @property
+    def _waits(self) -> bool:
+        return any(group.synchrony.waits for group in self.worker.volume.rules.groups)
+
     async def tell_changed(self) -> None:
         """Have the mount, if one is connected, read anew what it is to note."""
+        self.securing.rules_changed.notify()
+        if self._gate is not None:
+            self._gate.asks_first = self._waits
         if self._connection is not None:
             try:
                 await self._connection.send(self._welcome(self.worker.observer.digested))
@@ -288,7 +303,14 @@ class MountedVolume:
         path = os.fsdecode(self.path)
         orphaned = f"{path} has lost the process that would mount it again; csfs umount {path}, then csfs mount {path}"
         is_orphan = self._clone >= 0 and not self._parents and self._connection is not None
-        alarms = (self.journal_trouble, self.worker.volume.index.trouble, orphaned if is_orphan else "")
+        cannot_wait = self._waits and self._hello is not None and not self._hello.can_wait
+        alarms = (
+            self.journal_trouble,
+            self.worker.volume.index.trouble,
+            orphaned if is_orphan else "",
+            self.securing.alarm,
+            f"programs on {path} do not wait for other members: {UNKNOWN_LAYOUT}" if cannot_wait else "",
+        )
         braked = [braking.alarm(one) for one in self.worker.volume.index.braked.summary()]
         return [*(alarm for alarm in alarms if alarm), *braked]
 

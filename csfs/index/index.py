@@ -81,6 +81,10 @@ class Index:
         """Move SQLite's log into the file; for a thread."""
         self._database.checkpoint()
 
+    def sync(self) -> None:
+        """Make all transactions so far survive a power cut; for a thread."""
+        self._database.sync()
+
     def close(self) -> None:
         """Close the file."""
         self._database.close()

@@ -28,6 +28,8 @@ class Cause(enum.StrEnum):
     RESTORED = "restored"
     WRITTEN = "written"
     """Somebody who had it open has written to it after it was displaced."""
+    STORED = "stored"
+    """Its author's program waited until it was stored here, and it could not be shown yet, or lost a conflict."""
     FOUND = "found"
     """A crash left it in the stage; where it was live is not known."""
 

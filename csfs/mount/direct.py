@@ -8,24 +8,22 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Callable
 
 import pyfuse3
 
 from csfs.mount import protocol as p
+from csfs.mount.held import Handler, Held, NotHeldError, Reply
 from csfs.mount.inodes import ROOT_INODE
 from csfs.mount.operations.attributes import Wanted
 from csfs.mount.operations.base import CACHE_S, Answer
 from csfs.mount.operations.passthrough import Handlers
 from csfs.mount.operations.xattrs import CAPABILITY
+from csfs.mount.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
 _CACHE_S = int(CACHE_S)
 _EVERY_SET = p.SET_ATIME | p.SET_MTIME | p.SET_ATIME_NOW | p.SET_MTIME_NOW
-
-Reply = bytes | memoryview | None
-"""A whole message; None where the kernel wants none."""
 
 
 class Asking:
@@ -47,7 +45,7 @@ class Direct:
         self._read = bytearray(p.STATUS_ONLY.size + p.SIZE_MAX)
         self._read_view = memoryview(self._read)
         self._caller = Asking()
-        self._handlers: dict[int, Callable[[int, int, int], Reply]] = {
+        self._handlers: dict[int, Handler] = {
             p.LOOKUP: self._lookup,
             p.FORGET: self._forget,
             p.BATCH_FORGET: self._batch_forget,
@@ -67,7 +65,18 @@ class Direct:
             p.RELEASE: self._release,
             p.OPENDIR: self._opendir,
             p.RELEASEDIR: self._releasedir,
+            p.FLUSH: self._flush,
+            p.MKNOD: self._mknod,
+            p.SYMLINK: self._symlink,
+            p.LINK: self._link,
+            p.SETXATTR: self._setxattr,
+            p.REMOVEXATTR: self._removexattr,
         }
+        self._plain = self._handlers
+
+    def follow(self, waiting: Waiting | None) -> None:
+        """Have programs wait for others from now on, or never: then nothing here costs anything."""
+        self._handlers = self._plain if waiting is None else Held(waiting, self._do, self._buffer).over(self._plain)
 
     def answered(self, descriptor: int) -> bool:
         """Handle the request in the buffer and write the reply; False if it is for libfuse."""
@@ -79,6 +88,8 @@ class Direct:
         caller.uid, caller.gid, caller.pid = uid, gid, pid
         try:
             reply = handler(unique, inode, length)
+        except NotHeldError:
+            return False
         except pyfuse3.FUSEError as error:
             reply = p.failed(unique, error.errno)
         except OSError as error:  # the directory underneath refused: its errno is the answer
@@ -206,6 +217,16 @@ class Direct:
         names = self._do.listxattr(inode, self._caller)
         return self._value(unique, size, b"".join(name + b"\0" for name in names))
 
+    def _setxattr(self, unique: int, inode: int, length: int) -> Reply:
+        size, flags = p.SETXATTR_IN.unpack_from(self._buffer, p.BODY)
+        name, _, _ = self._view[p.BODY + p.SETXATTR_IN.size : length - size].tobytes().partition(b"\0")
+        self._do.setxattr(inode, name, self._view[length - size : length].tobytes(), self._caller, flags)
+        return p.done(unique)
+
+    def _removexattr(self, unique: int, inode: int, length: int) -> Reply:
+        self._do.removexattr(inode, self._name(p.BODY, length), self._caller)
+        return p.done(unique)
+
     def _value(self, unique: int, size: int, value: bytes) -> bytes:
         """Return the reply to a question with room for `size` bytes, 0 if only their number is wanted."""
         if not size:
@@ -220,6 +241,21 @@ class Direct:
         mode, self._caller.umask = p.MKDIR_IN.unpack_from(self._buffer, p.BODY)
         name = self._name(p.BODY + p.MKDIR_IN.size, length)
         return self._entry(unique, self._do.mkdir(inode, name, mode, self._caller))
+
+    def _mknod(self, unique: int, inode: int, length: int) -> Reply:
+        mode, device, self._caller.umask = p.MKNOD_IN.unpack_from(self._buffer, p.BODY)
+        name = self._name(p.BODY + p.MKNOD_IN.size, length)
+        return self._entry(unique, self._do.mknod(inode, name, mode, device, self._caller))
+
+    def _symlink(self, unique: int, inode: int, length: int) -> Reply:
+        name, _, target = self._name(p.BODY, length).partition(b"\0")
+        return self._entry(unique, self._do.symlink(inode, name, target, self._caller))
+
+    def _link(self, unique: int, inode: int, length: int) -> Reply:
+        (linked,) = p.LINK_IN.unpack_from(self._buffer, p.BODY)
+        return self._entry(
+            unique, self._do.link(linked, inode, self._name(p.BODY + p.LINK_IN.size, length), self._caller)
+        )
 
     def _unlink(self, unique: int, inode: int, length: int) -> Reply:
         self._do.unlink(inode, self._name(p.BODY, length), self._caller)
@@ -250,14 +286,14 @@ class Direct:
 
     def _open(self, unique: int, inode: int, length: int) -> Reply:
         flags, more = p.OPEN_IN.unpack_from(self._buffer, p.BODY)
-        handle, keeps = self._do.open(inode, flags, self._caller, self._kills(more))
-        return p.OPENED.pack(p.OPENED.size, 0, unique, handle, p.FILE_KEEPS_CACHE if keeps else 0)
+        handle, how = self._do.open(inode, flags, self._caller, self._kills(more))
+        return p.OPENED.pack(p.OPENED.size, 0, unique, handle, how)
 
     def _create(self, unique: int, inode: int, length: int) -> Reply:
         flags, mode, self._caller.umask, more = p.CREATE_IN.unpack_from(self._buffer, p.BODY)
         name = self._name(p.BODY + p.CREATE_IN.size, length)
-        (handle, keeps), answer = self._do.create(inode, name, mode, flags, self._caller, self._kills(more))
-        tail = p.OPENED_TAIL.pack(handle, p.FILE_KEEPS_CACHE if keeps else 0)
+        (handle, how), answer = self._do.create(inode, name, mode, flags, self._caller, self._kills(more))
+        tail = p.OPENED_TAIL.pack(handle, how)
         return self._entry(unique, answer, p.ENTRY.size + p.OPENED_TAIL.size) + tail
 
     def _read_file(self, unique: int, inode: int, length: int) -> Reply:
@@ -274,6 +310,10 @@ class Direct:
         appends = bool(flags & os.O_APPEND) and not how & p.WRITE_FROM_CACHE
         written = self._do.write_from(handle, offset, self._view[start : start + size], killer, appends=appends)
         return p.WRITTEN.pack(p.WRITTEN.size, 0, unique, written)
+
+    def _flush(self, unique: int, inode: int, length: int) -> Reply:
+        self._do.flush(p.FLUSH_IN.unpack_from(self._buffer, p.BODY)[0])
+        return p.done(unique)
 
     def _release(self, unique: int, inode: int, length: int) -> Reply:
         self._do.release(p.RELEASE_IN.unpack_from(self._buffer, p.BODY)[0])

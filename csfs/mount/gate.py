@@ -81,10 +81,14 @@ class Place:
 class Gate:
     """Takes commits from the daemon, one at a time, and the system calls that it makes for those it was told to make through."""
 
-    def __init__(self, inodes: Inodes, capture: Capture, recent: Recent) -> None:
+    def __init__(
+        self, inodes: Inodes, capture: Capture, recent: Recent, is_held: Callable[[RelPath], bool] = lambda path: False
+    ) -> None:
+        """`is_held` says of a path that a call which waits for other members has its directory in the kernel."""
         self._inodes = inodes
         self._capture = capture
         self._recent = recent
+        self._is_held = is_held
         self._displaced = Displaced(inodes, capture)
         self.refresher = Refresher(inodes)
         self._overwriting = Overwriting(inodes, capture, self.refresher)
@@ -145,6 +149,8 @@ class Gate:
                 if isinstance(commit.action, Attributes):
                     return self._set_attributes(commit, commit.action, place)
                 if self._kernel_knows(commit, place):
+                    if self._is_held(commit.path):
+                        return CommitResult(commit.id, Outcome.BUSY, reason="somebody waits for other members there")
                     self._pending[commit.path] = commit
                     return CommitResult(commit.id, Outcome.THROUGH)
                 return self._done(commit, place)

@@ -15,6 +15,7 @@ from csfs.mount import protocol as p
 from csfs.mount.direct import Direct
 from csfs.mount.hooks import Slot
 from csfs.mount.operations.passthrough import Handlers
+from csfs.mount.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,9 @@ _TRY_AGAIN = (errno.EAGAIN, errno.EINTR, errno.ENOENT)
 class Intake:
     """The one reader of a session; to be kept as long as the session is."""
 
-    def __init__(self, handlers: Handlers) -> None:
+    def __init__(self, handlers: Handlers, waiting: Waiting) -> None:
         self._handlers = handlers
+        self._waiting_for = waiting
         self._buffer = bytearray(BUFFER_SIZE)
         self._buffers = [self._buffer]
         self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._buffer))
@@ -38,6 +40,12 @@ class Intake:
         self._kept: list[object] = []
         self._blocking = True
         self.is_active = False
+
+    def follow(self, waits: bool) -> None:
+        """Have programs wait for other members from now on where the rules say so, or never. Where libfuse reads, none ever does."""
+        waiting = self._waiting_for if waits and self.is_active else None
+        self._handlers.waiting_for = waiting
+        self._direct.follow(waiting)
 
     @property
     def caller(self) -> int:
@@ -58,7 +66,7 @@ class Intake:
         slot = Slot(library, b"fuse_session_receive_buf")
         self._receive_before = libfuse.RECEIVE(("fuse_session_receive_buf", library))
         slot.redirect(self._kept_address(libfuse.RECEIVE(self._receive)))
-        self.is_active = True
+        self.is_active = self._waiting_for.is_possible = True
         try:
             self._writev_slot = Slot(libfuse.itself(), b"writev")
         except OSError as error:
@@ -75,6 +83,7 @@ class Intake:
         if self._blocking:
             os.set_blocking(descriptor, False)
             self._blocking = False
+            self._waiting_for.descriptor = descriptor
         try:
             size = os.readv(descriptor, self._buffers)
         except OSError as error:

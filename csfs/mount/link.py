@@ -13,6 +13,7 @@ import trio
 
 from csfs.core.changes import Change
 from csfs.core.paths import RelPath
+from csfs.core.versions import Scope
 from csfs.errors import RemoteProtocolError
 from csfs.mount.capture import Capture
 from csfs.mount.gate import Gate
@@ -20,6 +21,7 @@ from csfs.mount.outbox import Outbox
 from csfs.mount.recent import Recent
 from csfs.mount.refresh import Refresher
 from csfs.mount.rules import CurrentRules
+from csfs.mount.waiting import Waiting
 from csfs.wire.codec import CONTROL_FRAME_SIZE_MAX, FrameCodec
 from csfs.wire.control import (
     CommitResult,
@@ -30,10 +32,12 @@ from csfs.wire.control import (
     Flush,
     Flushed,
     JournalTrouble,
+    Leases,
     MountHello,
     MountWelcome,
     Refresh,
     Refreshed,
+    Secured,
 )
 
 log = logging.getLogger(__name__)
@@ -62,6 +66,8 @@ class Link:
         rules: CurrentRules,
         refresher: Refresher,
         follow_rules: Callable[[], None],
+        waiting: Waiting,
+        leases: dict[Scope, float],
     ) -> None:
         """`follow_rules` is called in the loop when `rules` were loaded anew."""
         self._volume = volume
@@ -73,6 +79,8 @@ class Link:
         self._rules = rules
         self._refresher = refresher
         self._follow_rules = follow_rules
+        self._waiting = waiting
+        self._leases = leases
         self._outbox = Outbox()
         self._wake = trio.Event()
         self._lazy = trio.Event()
@@ -107,7 +115,8 @@ class Link:
             else:
                 self._send_now()
 
-    def _send(self, message: ControlMessage) -> None:
+    def send(self, message: ControlMessage) -> None:
+        """Say something to the daemon, if it is there."""
         if self._connected:
             self._outbox.add(message)
             self._send_now()
@@ -164,10 +173,13 @@ class Link:
         # What the hello counts must be in the file, where the daemon reads it; what is not there yet goes live, as what comes after.
         unwritten = self._journal.unwritten
         last = unwritten[0].sequence - 1 if unwritten else self._journal.last
-        hello = MountHello(self._volume, os.getpid(), self._journal.id, self._journal.first, last, self._journal.clean)
+        counted = (self._journal.id, self._journal.first, last, self._journal.clean)
+        hello = MountHello(self._volume, os.getpid(), *counted, self._waiting.is_possible)
         for change in unwritten:
             self._outbox.add_row(change)
         self._tell_trouble(self._journal.trouble)
+        for question in self._waiting.open_questions():
+            self._outbox.add(question)
         self._wake.set()
         self._connected = True
         await stream.send_all(codec.encoded(hello))
@@ -229,7 +241,7 @@ class Link:
                     if number % COMMITS_PER_STEP == COMMITS_PER_STEP - 1:
                         await trio.lowlevel.checkpoint()
                     results.append(self._gate.take(commit))
-                self._send(CommitResults(tuple(results)))
+                self.send(CommitResults(tuple(results)))
             case MountWelcome(digested, threads):
                 await trio.to_thread.run_sync(self._rules.reload)
                 self._follow_rules()
@@ -241,20 +253,25 @@ class Link:
     def _received_now(self, message: ControlMessage) -> None:
         match message:
             case Commits(commits):
-                self._send(CommitResults(tuple(self._gate.take(commit) for commit in commits)))
+                self.send(CommitResults(tuple(self._gate.take(commit) for commit in commits)))
             case Digested(sequence):
                 self._digested(sequence)
             case Flush(token):
                 self._capture.tell_all()
-                self._send(Flushed(token, self._journal.last))
+                self.send(Flushed(token, self._journal.last))
             case Refresh():
                 self._refresh(message)
+            case Secured(token):
+                self._waiting.secured(token)
+            case Leases(until_s):
+                self._leases.clear()
+                self._leases.update(until_s)
             case _:
                 raise RemoteProtocolError(f"daemon: {type(message).__name__} is not for a mount")
 
     def _tell_trouble(self, reason: str) -> None:
         if self._connected:
-            self._send(JournalTrouble(reason))
+            self.send(JournalTrouble(reason))
         elif reason:
             self._outbox.add(JournalTrouble(reason))
 
@@ -263,7 +280,7 @@ class Link:
 
         def done() -> None:
             with contextlib.suppress(trio.RunFinishedError):
-                loop.run_sync_soon(lambda: self._send(Refreshed(message.token, tuple(renamed))))
+                loop.run_sync_soon(lambda: self.send(Refreshed(message.token, tuple(renamed))))
 
         renamed += self._refresher.take(message.stale, done)
 
@@ -272,7 +289,7 @@ class Link:
         self._recent.digested(sequence)
 
     def _report(self, result: CommitResult) -> None:
-        self._send(CommitResults((result,)))
+        self.send(CommitResults((result,)))
 
 
 def _nothing() -> None:

@@ -9,10 +9,10 @@ import mmap
 import struct
 
 LOOKUP, FORGET, GETATTR, SETATTR = 1, 2, 3, 4
-MKDIR, UNLINK, RMDIR, RENAME = 9, 10, 11, 12
-OPEN, READ, WRITE, RELEASE = 14, 15, 16, 18
-GETXATTR, LISTXATTR, INIT, OPENDIR, RELEASEDIR = 22, 23, 26, 27, 29
-CREATE, BATCH_FORGET, RENAME2 = 35, 42, 45
+SYMLINK, MKNOD, MKDIR, UNLINK, RMDIR, RENAME, LINK = 6, 8, 9, 10, 11, 12, 13
+OPEN, READ, WRITE, RELEASE, FSYNC = 14, 15, 16, 18, 20
+SETXATTR, GETXATTR, LISTXATTR, REMOVEXATTR, FLUSH, INIT, OPENDIR, RELEASEDIR = 21, 22, 23, 24, 25, 26, 27, 29
+CREATE, INTERRUPT, BATCH_FORGET, RENAME2 = 35, 36, 42, 45
 
 REQUEST = struct.Struct("=IIQQIII4x")
 """struct fuse_in_header: length, opcode, unique, inode, uid, gid, pid."""
@@ -25,6 +25,8 @@ FORGET_ONE = struct.Struct("=QQ")
 SETATTR_IN = struct.Struct("=I4xQQ8xqqqIIII4xII4x")
 """struct fuse_setattr_in: valid, fh, size, atime, mtime, ctime, their nanoseconds, mode, uid, gid."""
 MKDIR_IN = struct.Struct("=II")
+MKNOD_IN = struct.Struct("=III4x")
+LINK_IN = struct.Struct("=Q")
 RENAME_IN = struct.Struct("=Q")
 RENAME2_IN = struct.Struct("=QI4x")
 OPEN_IN = struct.Struct("=iI")
@@ -33,6 +35,11 @@ READ_IN = struct.Struct("=QQI")
 WRITE_IN = struct.Struct("=QQII8xI4x")
 """struct fuse_write_in: fh, offset, size, write_flags, flags (of the open file, as fcntl(2) has left them); the data follow."""
 RELEASE_IN = struct.Struct("=Q")
+FLUSH_IN = struct.Struct("=Q16x")
+FSYNC_IN = struct.Struct("=QI4x")
+INTERRUPT_IN = struct.Struct("=Q")
+SETXATTR_IN = struct.Struct("=II")
+"""As it was before FUSE_SETXATTR_EXT, which libfuse does not ask for: size, flags."""
 GETXATTR_IN = struct.Struct("=I4x")
 INIT_IN = struct.Struct("=IIII")
 """The beginning of struct fuse_init_in: major, minor, max_readahead, flags."""
@@ -48,10 +55,13 @@ SET_ATIME_NOW, SET_MTIME_NOW = 1 << 7, 1 << 8
 SETATTR_KILLS_PRIVILEGES = 1 << 11
 OPEN_KILLS_PRIVILEGES = 1 << 0
 WRITE_FROM_CACHE, WRITE_KILLS_PRIVILEGES = 1 << 0, 1 << 2
+FSYNC_DATA_ALONE = 1 << 0
 INIT_HANDLE_KILLPRIV_V2 = 1 << 28
 
 FILE_KEEPS_CACHE = 1 << 1
 DIRECTORY_CACHED = 1 << 3
+FILE_NOT_FLUSHED = 1 << 5
+"""Closing the file asks nothing; Linux 5.16 and later."""
 
 _HEADER = "=IiQ"
 _ATTRIBUTES = "QQQqqqIIIIIIIIII"
@@ -83,6 +93,11 @@ def done(unique: int) -> bytes:
 def failed(unique: int, error: int) -> bytes:
     """Return the reply that something failed; `error` is an errno."""
     return STATUS_ONLY.pack(STATUS_ONLY.size, -tellable(error), unique)
+
+
+def unique_of(reply: bytes) -> int:
+    """Return the number of the request that a reply is to."""
+    return int(STATUS_ONLY.unpack_from(reply)[2])
 
 
 def tellable(error: int | None) -> int:

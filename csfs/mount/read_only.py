@@ -1,13 +1,18 @@
 """Keeps programs from changing what they must not: as a read-only file system would, but path by path.
 
-Whoever has a file open for writing from before keeps it: what is written there is for the daemon to put back.
+That is what this member only receives, and what belongs to a group with a quorum while the daemon has not said lately that most
+members can be reached. Whoever has a file open for writing from before keeps it: what is written to a file that is only received
+is for the daemon to put back, and where most members are not there, closing it takes as long as the group says.
 """
 
 import errno
 import os
+import time
+from collections.abc import Mapping
 
-from csfs.core.groups import Rules
+from csfs.core.groups import Group, Rules
 from csfs.core.paths import RelPath
+from csfs.core.versions import Scope
 from csfs.mount.inodes import Inodes, Name, Node
 
 NAMES_LOOKED_AT_MAX = 10_000
@@ -15,11 +20,31 @@ NAMES_LOOKED_AT_MAX = 10_000
 
 
 class ReadOnly:
-    """What the rules refuse. Nothing of it is asked where they refuse nothing."""
+    """What is refused at the moment. Nothing of it is asked where rules refuse nothing."""
 
-    def __init__(self, rules: Rules, inodes: Inodes) -> None:
+    def __init__(self, rules: Rules, inodes: Inodes, leases: Mapping[Scope, float]) -> None:
+        """`leases` says up to when, by time.monotonic, a group with a quorum may be written."""
         self._rules = rules
         self._inodes = inodes
+        self._leases = leases
+        self._with_quorum = rules.with_quorum()
+
+    @staticmethod
+    def is_wanted(rules: Rules) -> bool:
+        """Return whether the rules refuse anything to programs of this member."""
+        return bool(rules.with_quorum()) or any(map(rules.is_refusing, rules.groups))
+
+    def _refused(self, group: Group) -> bool:
+        if self._rules.is_refusing(group):
+            return True
+        return group in self._with_quorum and self._leases.get(group.scope, 0.0) < time.monotonic()
+
+    def _refuses(self, path: RelPath) -> bool:
+        group = self._rules.group_of(path)
+        return group is not None and self._refused(group)
+
+    def _may_refuse_below(self, path: RelPath) -> bool:
+        return any(map(self._refused, self._rules.groups_below(path)))
 
     def check_name(self, name: Name) -> None:
         """Let a name be made, removed or given to something else.
@@ -28,7 +53,7 @@ class ReadOnly:
             OSError: EROFS.
         """
         path = self._inodes.path_at(name)
-        if path is not None and self._rules.refuses(path):
+        if path is not None and self._refuses(path):
             _refuse()
 
     def check_object(self, node: Node) -> None:
@@ -40,7 +65,7 @@ class ReadOnly:
         if node.hidden or node.foreign:
             return
         paths = self._inodes.paths_of(node) or (self._inodes.path_of(node),)
-        if any(path is not None and self._rules.refuses(path) for path in paths):
+        if any(path is not None and self._refuses(path) for path in paths):
             _refuse()
 
     def check_move(self, source: Name, target: Name) -> None:
@@ -50,7 +75,7 @@ class ReadOnly:
             OSError: EROFS; EXDEV where there is too much in it to be looked through.
         """
         before, after = self._inodes.path_at(source), self._inodes.path_at(target)
-        paths = [path for path in (before, after) if path is not None and self._rules.may_refuse_below(path)]
+        paths = [path for path in (before, after) if path is not None and self._may_refuse_below(path)]
         if not paths:
             return
         directory, top = self._inodes.descriptor(self._inodes.node(source[0])), source[1]
@@ -58,7 +83,7 @@ class ReadOnly:
         for above, directories, files, _ in os.fwalk(top, dir_fd=directory):
             for name in (*directories, *files):
                 below = above[len(top) :] + b"/" + name
-                if any(self._rules.refuses(RelPath(path + below)) for path in paths):
+                if any(self._refuses(RelPath(path + below)) for path in paths):
                     _refuse()
             count += len(directories) + len(files)
             if count > NAMES_LOOKED_AT_MAX:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pyfuse3
 import trio
 
+from csfs.core.versions import Scope
 from csfs.journal.journal import Journal, open_or_replace
 from csfs.mount import logs, loop, memory, mountinfo, submounts, syscalls
 from csfs.mount.capture import Capture
@@ -25,6 +26,7 @@ from csfs.mount.read_only import ReadOnly
 from csfs.mount.recent import Recent
 from csfs.mount.rules import CurrentRules, LoadRules
 from csfs.mount.settings import MountSettings
+from csfs.mount.waiting import Waiting
 from csfs.store import redo
 from csfs.store.beneath import open_in_pieces
 from csfs.wire import control
@@ -44,15 +46,20 @@ class Mount:
         self.settings = settings
         self.journal: Journal = open_or_replace(settings.journal, time.time_ns)
         self._rules = rules = CurrentRules(load_rules)
+        self._leases: dict[Scope, float] = {}
+        self._is_listening = False
         self.inodes = Inodes(root, submounts.names_below(settings.path))
         self.capture = Capture(self.journal, self.inodes, rules)
         self._recover(root)
         # Rows from before this start are not in memory: no commit passes that was decided without them.
         self.recent = Recent(self.journal.last)
-        self.gate = Gate(self.inodes, self.capture, self.recent)
+        self.gate = Gate(self.inodes, self.capture, self.recent, lambda path: self.waiting.holds(path))
         self.handlers = Handlers(self.inodes, self.capture, self.gate)
         self.operations = PassThrough(self.handlers, ready)
-        self.intake = Intake(self.handlers)
+        self.waiting = Waiting(
+            self.inodes, lambda: self.journal.last, lambda said: self.link.send(said), self._count_waiting
+        )
+        self.intake = Intake(self.handlers, self.waiting)
         self.extension = Extension(self.handlers, self.intake)
         self.reader = loop.Reader(self.intake, lambda: self.link.descriptor)
         self.link = Link(
@@ -63,14 +70,26 @@ class Mount:
             self.recent,
             rules,
             self.handlers.refresher,
-            self._follow_rules,
+            self.follow_rules,
+            self.waiting,
+            self._leases,
         )
-        self._follow_rules()
 
-    def _follow_rules(self) -> None:
+    def _count_waiting(self, more: int) -> None:
+        self.handlers.waiting += more
+
+    def follow_rules(self) -> None:
         """Do from now on as the rules say that were loaded last."""
         rules = self._rules.loaded
-        self.handlers.read_only = ReadOnly(rules, self.inodes) if rules is not None and rules.has_refusals else None
+        is_wanted = rules is not None and ReadOnly.is_wanted(rules)
+        self.handlers.read_only = (
+            ReadOnly(rules, self.inodes, self._leases) if rules is not None and is_wanted else None
+        )
+        waits = self.waiting.follow(rules)
+        if waits and not self._is_listening:
+            self._is_listening = True
+            self.capture.listen(self.waiting.note)
+        self.intake.follow(waits)
 
     def _recover(self, root: int) -> None:
         """Finish what a killed mount was overwriting, before anybody can look."""
@@ -86,7 +105,7 @@ class Mount:
     async def run(self, pulse: int) -> None:
         """Serve until the file system is unmounted, or SIGTERM."""
         async with trio.open_nursery() as nursery:
-            for task in (self.link.run, self.capture.noting.run, self._housekeeping):
+            for task in (self.link.run, self.capture.noting.run, self.waiting.run, self._housekeeping):
                 nursery.start_soon(_kept_running, task)
             nursery.start_soon(self._signals)
             nursery.start_soon(_beating, pulse)
@@ -151,6 +170,7 @@ def serve(
     os.umask(0)  # the kernel has applied the caller's
     mount.reader.install()
     mount.extension.install()
+    mount.follow_rules()
     pyfuse3.init(mount.operations, settings.path, options_of(settings.volume, options))
     _leave_namespace(settings.path)
     try:

@@ -1,4 +1,4 @@
-"""Asking a peer for contents: numbered requests, and the answers that come back in any order."""
+"""Asking a peer for contents, and what it has: numbered requests, and the answers that come back in any order."""
 
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
@@ -7,9 +7,11 @@ import trio
 
 from csfs.core.tables import HASH_SIZE
 from csfs.wire.messages import (
+    CLAIMS_MAX,
     SUMMARY_HASHES_MAX,
     Answer,
     Blocks,
+    Claim,
     GetBlocks,
     GetPages,
     GetSummary,
@@ -18,9 +20,13 @@ from csfs.wire.messages import (
     Question,
     Summary,
     Unavailable,
+    Vouch,
+    Vouched,
 )
 
 REQUEST_S_MAX = 60.0
+VOUCH_S_MAX = 15.0
+"""So long a peer remembers that it is to say when it has something; who still wants to know asks again."""
 
 
 class Asking:
@@ -28,7 +34,7 @@ class Asking:
 
     def __init__(self, send: Callable[[PeerMessage], Awaitable[None]]) -> None:
         self._send = send
-        self._requests: dict[int, trio.MemorySendChannel[Answer | None]] = {}
+        self._requests: dict[int, trio.MemorySendChannel[Answer | Vouched | None]] = {}
         self._request_ids = itertools.count(1)
 
     def close(self) -> None:
@@ -36,7 +42,7 @@ class Asking:
         for slot in self._requests.values():
             slot.close()
 
-    def answered(self, message: Answer | Unavailable) -> None:
+    def answered(self, message: Answer | Vouched | Unavailable) -> None:
         """Take in an answer; one that nobody waits for any more is let go."""
         slot = self._requests.pop(message.request, None)
         if slot is not None:
@@ -65,9 +71,19 @@ class Asking:
         answer = await self._ask(lambda request: GetBlocks(volume, request, content_hash, first, count))
         return answer.blocks if isinstance(answer, Blocks) and answer.first == first else None
 
-    async def _ask(self, question: Callable[[int], Question]) -> Answer | None:
+    async def vouched(self, volume: str, claims: Sequence[Claim], *, durable: bool) -> bool:
+        """Return True when the peer has what is claimed; False when it is gone, or does not say so for a long time."""
+        for first in range(0, max(1, len(claims)), CLAIMS_MAX):
+            portion = tuple(claims[first : first + CLAIMS_MAX])
+            with trio.move_on_after(VOUCH_S_MAX) as scope:
+                answer = await self._ask(lambda request, part=portion: Vouch(volume, request, part, durable))  # type: ignore[misc]
+            if scope.cancelled_caught or answer is None:
+                return False
+        return True
+
+    async def _ask(self, question: Callable[[int], Question | Vouch]) -> Answer | Vouched | None:
         request = next(self._request_ids)
-        send, receive = trio.open_memory_channel[Answer | None](1)
+        send, receive = trio.open_memory_channel[Answer | Vouched | None](1)
         self._requests[request] = send
         try:
             await self._send(question(request))

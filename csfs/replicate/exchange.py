@@ -7,7 +7,6 @@ peer does not know yet, the newest version of each path alone.
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import trio
 
@@ -20,8 +19,10 @@ from csfs.replicate.arriving import is_applied
 from csfs.replicate.asking import Asking
 from csfs.replicate.inline import inline_contents, inline_patches
 from csfs.replicate.portions import portions
+from csfs.replicate.ports import Greeting, LinkPort
 from csfs.replicate.serving import Serving
 from csfs.replicate.volume import Arrival, Exchange, Volume
+from csfs.replicate.vouching import Vouchers
 from csfs.replicate.worker import VolumeWorker
 from csfs.store.hashing import block_hash
 from csfs.wire.messages import (
@@ -37,7 +38,6 @@ from csfs.wire.messages import (
     Heartbeat,
     Hello,
     Pages,
-    PeerMessage,
     Question,
     Records,
     Refusals,
@@ -46,6 +46,8 @@ from csfs.wire.messages import (
     Summary,
     Unavailable,
     VolumeHello,
+    Vouch,
+    Vouched,
 )
 
 log = logging.getLogger(__name__)
@@ -57,26 +59,6 @@ ANSWERS_MAX = 64
 ACKNOWLEDGE_S = 0.005
 FORWARD_S = 0.2
 """How long a peer may take to hear from others, and to say so, before it is told what others made."""
-
-
-class LinkPort(Protocol):
-    """What an exchange needs of a link."""
-
-    async def send(self, message: PeerMessage) -> None: ...
-
-    async def receive(self) -> PeerMessage: ...
-
-
-class Greeting(Protocol):
-    """What the daemon says of this member as a whole."""
-
-    def hello(self, volumes: tuple[VolumeHello, ...], incarnations: dict[int, str]) -> Hello: ...
-
-    async def settings_received(self, peer: str, message: Settings) -> None: ...
-
-    def settings_for(self, hello: Hello) -> Settings | None: ...
-
-    def skew(self, peer: str, skew_ns: int) -> None: ...
 
 
 class PeerSession:
@@ -92,6 +74,7 @@ class PeerSession:
         """By volume, what our greeting said that we know."""
         self._asking = Asking(link.send)
         self._answering = 0
+        self._vouchers = Vouchers(peer, link.send)
 
     # ------------------------------------------------------------------------------------------------------- greeting
 
@@ -188,6 +171,7 @@ class PeerSession:
                 stored=theirs.cursor_position if resumed else 0,
             )
             self._await_pending(volume, exchange)
+            exchange.asking = self._asking
             volume.exchanges[self._peer] = exchange
             worker.fetcher.requesters[self._peer] = self._asking
             volume.apply_soon(volume.index.rows.pending())
@@ -309,10 +293,12 @@ class PeerSession:
                     self._received_ack(message)
                 case GetSummary() | GetPages() | GetBlocks():
                     nursery.start_soon(self._answer, message)
-                case Summary() | Pages() | Blocks() | Unavailable():
+                case Summary() | Pages() | Blocks() | Unavailable() | Vouched():
                     self._asking.answered(message)
                 case Refusals(volume=name, refusals=refusals):
                     self._worker(name).volume.exchanges[self._peer].refusals = refusals
+                case Vouch():
+                    nursery.start_soon(self._vouchers.answer, self._worker(message.volume), message)
                 case Settings():
                     await self._greeting.settings_received(self._peer, message)
                 case Goodbye(reason=reason):

@@ -60,6 +60,8 @@ class Gate:
         self._arrived = Signal()
         self._turn = trio.Lock()
         self.closed = False
+        self.asks_first = False
+        """Whether programs may hold directories for long: a system call that the mount has not asked for could hang there."""
 
     def receive(self, message: CommitResults | Refreshed) -> None:
         """Take in what the mount answers."""
@@ -119,9 +121,14 @@ class Gate:
 
     def _likely_through(self, commits: Sequence[Commit]) -> bool:
         """Return whether the mount is going to ask for all these system calls: it did the last time, in the same places."""
-        return len(commits) <= UNASKED_MAX and all(
-            not isinstance(commit.action, Attributes | Overwrite) and parent_of(commit.path) in self._through_parents
-            for commit in commits
+        return (
+            not self.asks_first
+            and len(commits) <= UNASKED_MAX
+            and all(
+                not isinstance(commit.action, Attributes | Overwrite)
+                and parent_of(commit.path) in self._through_parents
+                for commit in commits
+            )
         )
 
     async def _make(self, commits: Sequence[Commit]) -> dict[int, int]:

@@ -14,7 +14,7 @@ import trio
 
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.objects import Kind, Observation
-from csfs.core.paths import RelPath, depth_of, is_below, parent_of, shown
+from csfs.core.paths import RelPath, concern, depth_of, is_below, parent_of, shown
 from csfs.errors import CsfsError
 from csfs.replicate.directories import Directories
 from csfs.replicate.keeping import keep_written, note_local
@@ -178,6 +178,17 @@ class Observer:
         """Whether everything taken in is digested."""
         return not self.looks and self.digested >= self._last
 
+    def has_looked(self, paths: Sequence[RelPath], sequence: int, *, below: bool) -> bool:
+        """Return whether rows up to `sequence` are versions at `paths`; with `below`, whatever they say of what is below, too."""
+        volume = self._volume
+        if self._last < sequence or volume.uncompared or volume.stopped or volume.index.ledger.pulling:
+            return False
+        if not below:
+            return not any(path in self._tries or self.is_unseen(path) for path in paths)
+        busy = {*self._looks, *self._under_way, *self._tries, *self.compare_wanted}
+        busy.update(one for *moved, _ in self._spreading for one in moved)
+        return not (volume.comparing or any(concern(one, path) for one in busy for path in paths))
+
     # ---------------------------------------------------------------------------------------------------- looking
 
     async def run(self) -> None:
@@ -252,9 +263,9 @@ class Observer:
         While something below it is taken for live, the directory would be, too: it would be made again.
         """
         self._emptied.discard(path)
-        is_directory = isinstance(result, Look) and result.observation.kind is Kind.DIRECTORY
+        is_there = isinstance(result, Look) and result.observation.kind is Kind.DIRECTORY
         before = self._shown_at(path)
-        if is_directory or isinstance(result, Exception) or before is None or before.kind is not Kind.DIRECTORY:
+        if is_there or isinstance(result, Exception) or before is None or before.kind is not Kind.DIRECTORY:
             return False
         below = list(self._volume.index.rows.shown_paths(path))
         for child in below:
@@ -348,17 +359,15 @@ class Observer:
     def _observe(self, path: RelPath, reason: Reason, look: Look | None) -> None:
         volume = self._volume
         known = volume.index.rows.row(path)
-        volume.findings.looked(
-            path,
-            known.applied.observation if known is not None else None,
-            look.observation if look is not None else None,
-            compared=reason.compared,
-        )
+        found = look.observation if look is not None else None
+        shown_before = known.applied.observation if known is not None else None
+        volume.findings.looked(path, shown_before, found, compared=reason.compared)
+        volume.settle_problem(path)
+        self._tries.pop(path, None)
         if look is None and known is None:
             return
-        if look is not None and not remember_content(
-            volume, look, known.applied.content_dot if known is not None else None
-        ):
+        content_dot = known.applied.content_dot if known is not None else None
+        if look is not None and not remember_content(volume, look, content_dot):
             # What its table was made from is known in part alone by now: it is read whole.
             self.look(path, Reason(True, moved_from=reason.moved_from))
             return
@@ -367,7 +376,7 @@ class Observer:
             volume.engine.disturbed(path, look.observation.stamp, look.observation.mtime_ns)
         changed = volume.engine.observe(
             path,
-            look.observation if look is not None else None,
+            found,
             time.time_ns(),
             moved_from=reason.moved_from,
             moved_to=reason.moved_to,
@@ -376,14 +385,12 @@ class Observer:
             racy=look is not None and is_racy(volume, look, known, reason),
         )
         if changed and known is not None:
-            note_local(volume, path, known.applied, look.observation if look is not None else None)
+            note_local(volume, path, known.applied, found)
         if reason.joining and known is None and look is not None and not changed:
             volume.index.ledger.hold([path])
         if changed and not reason.joining and is_directory(look) and not showed_directory(known):
             # What was made in it since the look was marked, perhaps, before anybody knew the directory.
             self._directories.mark(path, local=True)
-        volume.settle_problem(path)
-        self._tries.pop(path, None)
 
     def _not_seen(self, path: RelPath, error: OSError | CsfsError) -> None:
         log.info("%s: %s not read: %s", self._volume.name, shown(path), error)

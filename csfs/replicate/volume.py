@@ -15,6 +15,7 @@ from csfs.core.paths import RelPath
 from csfs.core.versions import Scope, Vector
 from csfs.engine.volume import VolumeEngine
 from csfs.index.index import Index
+from csfs.replicate.asking import Asking
 from csfs.replicate.contents import Contents, Hashes
 from csfs.replicate.findings import Findings
 from csfs.replicate.gate import Gate
@@ -81,6 +82,8 @@ class Exchange:
     applied: int = 0
     """Position up to which it has said that it applied."""
     stored: int = 0
+    asking: Asking | None = None
+    """Whom to ask what it has; None in tests without a link."""
     travelled: Hashes = field(default_factory=Hashes)
     """Contents that it was sent with their records."""
     midstream: bool = False

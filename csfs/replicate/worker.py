@@ -17,6 +17,7 @@ from csfs.index.ledger import Cause, KeptVersion
 from csfs.replicate.applier import Applier
 from csfs.replicate.compare import compare
 from csfs.replicate.directories import Directories
+from csfs.replicate.durability import Durability
 from csfs.replicate.fetcher import Fetcher
 from csfs.replicate.gate import Gate
 from csfs.replicate.keeping import KEPT_ROWS_MAX
@@ -55,6 +56,7 @@ class VolumeWorker:
         self.applier = Applier(volume, self.directories, self.observer, self.sources, self.validation)
         self.merger = Merger(volume, self.sources, self.validation, self.observer.is_unseen)
         self.underneath = Underneath(volume, self.observer)
+        self.durability = Durability(volume)
         self._discarded: list[bytes] = []
         self._trimmed = -1, 0.0
         """How many versions had been kept when surplus was last asked for, and when that was."""
@@ -294,9 +296,9 @@ class VolumeWorker:
         return [name for name, content_hash in found.items() if content_hash not in awaited]
 
     async def _awaited(self) -> set[bytes]:
-        """Return the hashes of contents that pending paths may show."""
+        """Return the hashes of contents that paths may show: those that are pending, and those with several versions."""
         rows, awaited = self.volume.index.rows, set[bytes]()
-        for path in rows.pending():
+        for path in {*rows.pending(), *rows.contested()}:
             row = rows.row(path)
             if row is not None:
                 awaited.update(entry.value.hash for entry in row.record.content.entries)

@@ -12,6 +12,7 @@ import msgspec
 from csfs.core.changes import Change
 from csfs.core.objects import Stamp, Xattrs
 from csfs.core.paths import RelPath
+from csfs.core.versions import Scope
 
 STAGE = b".csfs/stage"
 KEPT = b".csfs/kept"
@@ -57,7 +58,10 @@ class LetGo(Tagged, frozen=True):
 
 
 class MountHello(Tagged, frozen=True):
-    """A mount process: what its journal holds. `clean` is False when rows may be missing: compare the whole volume."""
+    """A mount process: what its journal holds. `clean` is False when rows may be missing: compare the whole volume.
+
+    `can_wait`: it can have programs wait for other members.
+    """
 
     volume: str
     pid: int
@@ -65,6 +69,7 @@ class MountHello(Tagged, frozen=True):
     first: int
     last: int
     clean: bool
+    can_wait: bool = True
 
 
 class MountWelcome(Tagged, frozen=True):
@@ -235,6 +240,30 @@ class Refreshed(Tagged, frozen=True):
     renamed: tuple[int, ...]
 
 
+class Secure(Tagged, frozen=True):
+    """A program waits until enough members have what it changed at `paths`, by rows up to `sequence`; answered by `Secured`.
+
+    `moved`: names were given to other objects, so what is below the paths counts as well. Sent again on each connection until it is
+    answered. `overdue`: the program does not wait any longer.
+    """
+
+    token: int
+    sequence: int
+    paths: tuple[RelPath, ...]
+    moved: bool
+    overdue: bool
+
+
+class Secured(Tagged, frozen=True):
+    token: int
+
+
+class Leases(Tagged, frozen=True):
+    """Up to when groups with a quorum may be written here, by the host's monotonic clock in seconds; others must not be."""
+
+    until_s: dict[Scope, float]
+
+
 # ------------------------------------------------------------------------------------------------ command line → daemon
 
 
@@ -276,6 +305,9 @@ ControlMessage = (
     | CommitResults
     | Refresh
     | Refreshed
+    | Secure
+    | Secured
+    | Leases
     | Request
     | Reply
     | Progress

@@ -42,6 +42,8 @@ _REPLICATING: tuple[type[PeerMessage], ...] = (
     messages.Blocks,
     messages.Unavailable,
     messages.Refusals,
+    messages.Vouch,
+    messages.Vouched,
     messages.Heartbeat,
     messages.Settings,
 )

@@ -10,7 +10,7 @@ import msgspec
 
 from csfs.core.patches import Patch
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry
-from csfs.core.versions import Scope, Vector
+from csfs.core.versions import Dot, Scope, Vector
 from csfs.wire.control import Tagged
 
 PROTOCOL = 1
@@ -30,6 +30,8 @@ PAGES_PER_REQUEST_MAX = 64
 PATCHES_SIZE_MAX = 512 * 1024
 """Patches in one `Records` together; who lacks another one asks for blocks."""
 REFUSALS_MAX = 100
+CLAIMS_MAX = 50
+"""Claims in one `Vouch`: with the longest of paths they fill a frame."""
 
 
 class VolumeHello(msgspec.Struct, frozen=True, array_like=True):
@@ -175,6 +177,32 @@ class Refusals(Tagged, frozen=True):
     refusals: Annotated[tuple[Refusal, ...], msgspec.Meta(max_length=REFUSALS_MAX)]
 
 
+class Claim(msgspec.Struct, frozen=True, array_like=True):
+    """Versions of one path that somebody is to have; None for a half that nothing is claimed of."""
+
+    path: bytes
+    content: Dot | None
+    meta: Dot | None
+
+
+class Vouch(Tagged, frozen=True):
+    """Ask the receiver to say when it has these versions, or what superseded them, with contents; answered by `Vouched`, or never.
+
+    `durable`: on its disk, so that they survive a power cut there. Without claims: when its volume is mounted.
+    """
+
+    volume: str
+    request: int
+    claims: Annotated[tuple[Claim, ...], msgspec.Meta(max_length=CLAIMS_MAX)]
+    durable: bool
+
+
+class Vouched(Tagged, frozen=True):
+    """The sender has what was claimed."""
+
+    request: int
+
+
 class Heartbeat(Tagged, frozen=True):
     """Sent when nothing else was for a while; answered by nothing. `time_ns` is the sender's clock."""
 
@@ -236,6 +264,8 @@ PeerMessage = (
     | Blocks
     | Unavailable
     | Refusals
+    | Vouch
+    | Vouched
     | Heartbeat
     | Settings
     | Join

@@ -1,4 +1,4 @@
-"""Two network namespaces joined by a cable that can be cut: hosts that have nothing but each other."""
+"""Network namespaces joined by cables that can be cut: hosts that have nothing but each other."""
 
 import contextlib
 import os
@@ -55,6 +55,54 @@ class Network:
 
     def _set(self, end: int, state: str) -> None:
         _ip("-n", self._names[end], "link", "set", self._cables[end], state)
+
+
+class Switch:
+    """A network of several hosts, each with a cable to the switch between them. `prefixes` and `addresses` as of `Network`."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self._middle = f"{name}-0"
+        self._names = tuple(f"{name}-{number + 1}" for number in range(count))
+        self.addresses = tuple(f"192.0.2.{number + 1}" for number in range(count))
+        self.prefixes = tuple(("nsenter", f"--net=/run/netns/{one}") for one in self._names)
+
+    def build(self) -> None:
+        """Make all namespaces, the switch and the cables."""
+        _ip("netns", "add", self._middle)
+        _ip("-n", self._middle, "link", "add", "switch", "type", "bridge")
+        _ip("-n", self._middle, "link", "set", "switch", "up")
+        for number, (name, address) in enumerate(zip(self._names, self.addresses, strict=True)):
+            port = f"port{number}"
+            _ip("netns", "add", name)
+            _ip("link", "add", "cable", "netns", name, "type", "veth", "peer", "name", port, "netns", self._middle)
+            _ip("-n", self._middle, "link", "set", port, "master", "switch", "up")
+            _ip("-n", name, "link", "set", "lo", "up")
+            _ip("-n", name, "address", "add", f"{address}/{PREFIX_LENGTH}", "dev", "cable")
+            self.heal(number)
+
+    def remove(self) -> None:
+        """Remove what `build` made, or got to make."""
+        for name in (*self._names, self._middle):
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+    def cut(self, number: int) -> None:
+        """Nothing leaves or reaches this host any more, and nobody is told."""
+        _ip("-n", self._names[number], "link", "set", "cable", "down")
+
+    def heal(self, number: int) -> None:
+        """Its cable is whole again."""
+        _ip("-n", self._names[number], "link", "set", "cable", "up")
+
+
+@contextlib.contextmanager
+def switched(count: int) -> Iterator[Switch]:
+    """Give a network of several."""
+    made = Switch(f"csfs{os.getpid()}s", count)
+    try:
+        made.build()
+        yield made
+    finally:
+        made.remove()
 
 
 @contextlib.contextmanager

@@ -36,13 +36,18 @@ def unique(elements: st.SearchStrategy[str], least: int = 0) -> st.SearchStrateg
 def group_settings(draw: st.DrawFn, members: tuple[str, ...]) -> GroupSettings:
     receive_only = draw(unique(st.sampled_from(members)))[: len(members) - 1]
     writers = [name for name in members if name not in receive_only]
+    chosen = draw(unique(st.sampled_from(writers)))
+    alone = len({*(chosen or writers), *receive_only}) < 2
     return GroupSettings(
-        draw(unique(st.sampled_from(writers))),
+        chosen,
         receive_only,
         draw(unique(includes, 1)),
         draw(unique(excludes)),
         tuple(sorted(draw(unique(st.sampled_from(settings.POLICIES), 1)), key=lambda name: name != MERGE)),
         draw(st.sampled_from(settings.LOCAL_CHANGES)),
+        draw(st.just("async") if alone else st.sampled_from(["async", "received", "durable(1)", "quorum"])),
+        draw(st.sampled_from(["10s", "1.5", "2m"])),
+        draw(st.sampled_from(settings.SYNC_TIMEOUTS)),
     )
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from hypothesis import given
 
-from csfs.config import reader, render
+from csfs.config import reader, render, settings
 from csfs.config.addresses import Address
 from csfs.config.settings import GroupSettings, HostSettings, Settings
 from csfs.core.paths import RelPath
@@ -91,7 +91,7 @@ def test_all_complaints_come_at_once_each_with_its_key() -> None:
     lines = complaints_of(
         'clustre = "web"\nrevision = 0\n[members.al_pha]\naddres = ["x:1"]\n[members.beta]\naddress = ["x:99999", "::"]\n'
         '[volumes.etc]\npath = "etc"\nprofile = "ect"\n[[volumes.etc.groups]]\nmembers = ["delta"]\ninclude = ["*.c"]\n'
-        'exclude = ["a/b"]\npolicy = ["jounger"]\nsync = "quorum"\n'
+        'exclude = ["a/b"]\npolicy = ["jounger"]\nsync = "durable(0)"\n'
     )
     text = "\n".join(lines)
     assert lines[0].startswith("csfs.toml: 13 complaints")
@@ -107,7 +107,7 @@ def test_all_complaints_come_at_once_each_with_its_key() -> None:
         '  volumes.etc.groups[0].include[0]: include "*.c" matches at any depth',
         '  volumes.etc.groups[0].exclude[0]: pattern "a/b" has a slash but no start',
         "  volumes.etc.groups[0].policy[0]: no policy jounger",
-        '  volumes.etc.groups[0].sync: "quorum" is not known',
+        '  volumes.etc.groups[0].sync: "durable(0)" is not known',
         "  clustre: unknown key, did you mean cluster?",
     ):
         assert part in text
@@ -175,3 +175,33 @@ def test_a_mistake_in_this_hosts_file_is_named() -> None:
 def test_a_group_has_the_usual_where_nothing_is_written() -> None:
     text = 'cluster = "web"\n[members.a]\n[volumes.v]\npath = "/x"\n[[volumes.v.groups]]\n'
     assert reader.parse(text).volume("v").groups == (GroupSettings(),)
+
+
+@pytest.mark.parametrize(("sync", "others"), [("received", 1), ("durable(2)", 2), ("quorum", 1)])
+def test_what_a_group_waits_for_must_be_possible(sync: str, others: int) -> None:
+    text = f"""
+cluster = "web"
+[members.a]
+[members.b]
+[members.c]
+[volumes.v]
+path = "/srv"
+[[volumes.v.groups]]
+members = ["a", "b"]
+receive_only = ["c"]
+sync = "{sync}"
+sync_timeout = "2.5"
+on_sync_timeout = "fail"
+"""
+    (rule,) = reader.parse(text).volume_rules("v").rules
+    assert rule.synchrony.needed(3) == others
+    assert (rule.synchrony.timeout_s, rule.synchrony.fails) == (2.5, True)
+    alone = text.replace('["a", "b"]', '["a"]').replace('receive_only = ["c"]\n', "")
+    if sync != "quorum":  # one of one is most of them
+        with pytest.raises(ConfigError, match="other members, and there are 0"):
+            reader.parse(alone)
+    if sync == "durable(2)":
+        with pytest.raises(
+            ConfigError, match=r"without c, .* waits for 2 other members, and there are 1; change that first"
+        ):
+            settings.without_member(reader.parse(text), "c")

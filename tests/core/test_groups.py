@@ -196,15 +196,19 @@ def test_a_receive_only_member_may_be_kept_from_changing_what_it_receives() -> N
     own = GroupRule(("alpha", "gamma"), (), ("/own",), ("/own/*/received",))
     kept, put_back = GroupRule(("alpha",), ("gamma",)), GroupRule(("alpha",), ("gamma",), refuses=False)
     rules = rules_of(own, kept, member="gamma")
-    assert [rules.refuses(RelPath(path)) for path in (b"", b"x", b"own/x/received/y")] == [True] * 3
-    assert not rules.refuses(RelPath(b"own/x"))
-    assert [rules_of(own, kept).has_refusals, rules_of(own, put_back, member="gamma").has_refusals] == [False, False]
+    writable, received = rules.groups
+    assert [rules.group_of(RelPath(path)) for path in (b"", b"x", b"own/x/received/y")] == [received] * 3
+    assert rules.group_of(RelPath(b"own/x")) is writable
+    assert (rules.is_refusing(received), rules.is_refusing(writable)) == (True, False)
+    for others in (rules_of(own, kept), rules_of(own, put_back, member="gamma")):
+        assert not any(map(others.is_refusing, others.groups))
     # The scope says what is known of the paths, and that has not changed.
     assert [one.scope for one in rules.groups] == [one.scope for one in rules_of(own, put_back).groups]
 
 
 @given(paths, st.sampled_from(["/", "/a", "/*/b", "/a/*/c"]), st.sampled_from(["/x", "*b", "/a/**/z"]))
-def test_above_what_is_refused_it_is_known_that_something_may_be(path: RelPath, include: str, exclude: str) -> None:
+def test_above_a_path_it_is_known_that_its_group_may_have_some_below(path: RelPath, include: str, exclude: str) -> None:
     rules = rules_of(GroupRule(("alpha",), ("gamma",), (include,), (exclude,)), member="gamma")
-    if rules.refuses(path):
-        assert all(rules.may_refuse_below(above) for above in ancestors_of(path))
+    group = rules.group_of(path)
+    if group is not None:
+        assert all(group in rules.groups_below(above) for above in ancestors_of(path))

@@ -37,19 +37,19 @@ class Asked:
     def __init__(self, directory: Path) -> None:
         self.inodes = Inodes(os.open(directory, os.O_RDONLY))
         self.journal = Journal(IN_MEMORY, time.time_ns)
-        capture = Capture(self.journal, self.inodes, AllSynced())
+        self.capture = capture = Capture(self.journal, self.inodes, AllSynced())
         self.rows: list[ChangeKind] = []
         capture.listen(lambda change, names, lazy: self.rows.append(change.kind))
         self.handlers = Handlers(self.inodes, capture, Gate(self.inodes, capture, Recent()))
         self._buffer = bytearray(1 << 20)
-        self._direct = Direct(self.handlers, self._buffer)
+        self.direct = Direct(self.handlers, self._buffer)
 
     def sent(self, opcode: int, inode: int, body: bytes, uid: int = 0) -> bytes | None:
         """Return the reply to a request, empty if there is none, None if the request is for libfuse."""
         request = p.REQUEST.pack(p.BODY + len(body), opcode, UNIQUE, inode, uid, uid, os.getpid()) + body
         self._buffer[: len(request)] = request
         with tempfile.TemporaryFile(buffering=0) as replies:
-            if not self._direct.answered(replies.fileno()):
+            if not self.direct.answered(replies.fileno()):
                 return None
             replies.seek(0)
             return replies.read()

@@ -55,6 +55,8 @@ EXAMPLES: tuple[PeerMessage, ...] = (
     messages.Blocks(2, 1, (b"", bytes(200_000), b"x")),
     messages.Unavailable(2),
     messages.Refusals("etc", (messages.Refusal(b"sudoers", "visudo refuses it"),)),
+    messages.Vouch("etc", 3, (messages.Claim(b"a/\xff", ONE, None), messages.Claim(b"", None, TWO)), True),
+    messages.Vouched(3),
     messages.Heartbeat(2**62),
     messages.Settings(3, "cluster = 'web'\n", b"s"),
     messages.Join(1, "beta", "00", b"PEM", ("h:1",), {"etc": "/etc"}),

@@ -13,6 +13,7 @@ from csfs.mount.capture import Capture
 from csfs.mount.gate import Gate
 from csfs.mount.inodes import ROOT_INODE, Inodes, Node
 from csfs.mount.read_only import ReadOnly
+from csfs.mount.waiting import Waiting
 from csfs.mount.writers import Caller, Programs, Writer
 
 CACHE_S = 6 * 3600.0
@@ -38,6 +39,8 @@ class Base:
         """Keeps programs from changing some paths; None where there are none such."""
         self._programs = Programs()
         self._handle_next = 1
+        self.waiting_for: Waiting | None = None
+        """What programs wait for after their changes; None where they never do."""
         self.waiting = 0
         """How many requests wait for something that happens elsewhere: the loop must not keep to itself meanwhile."""
         self.clears_privileges = False

@@ -15,6 +15,7 @@ from csfs.mount.operations import privileges
 from csfs.mount.operations.base import Answer
 from csfs.mount.operations.directories import Directories, caller_umask
 from csfs.mount.operations.xattrs import CAPABILITY
+from csfs.mount.protocol import FILE_KEEPS_CACHE, FILE_NOT_FLUSHED
 from csfs.mount.writers import Caller, Writer
 
 log = logging.getLogger(__name__)
@@ -23,8 +24,8 @@ _STRIPPED = os.O_APPEND | os.O_DIRECT | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW |
 """O_DIRECT wants aligned buffers. O_APPEND is the kernel's: it sends the offset, and fcntl can clear the flag unheard."""
 
 
-Opened = tuple[int, bool]
-"""The number of a handle, and whether the kernel may go on believing the pages that it has of the file."""
+Opened = tuple[int, int]
+"""The number of a handle, and what the kernel is to know of it: FOPEN_* of linux/fuse.h."""
 
 
 class Handle:
@@ -73,7 +74,13 @@ class Files(Directories):
             except BaseException:
                 self._close(handle)  # the kernel never hears of it, so it will not release it
                 raise
-        return handle, not (node.foreign or node.inode in self.refresher.outdated)
+        return handle, self._how(node, flags)
+
+    def _how(self, node: Node, flags: int) -> int:
+        """Return what the kernel is to know: whether its pages of the file stay right, and whether to ask when it is closed."""
+        how = 0 if node.foreign or node.inode in self.refresher.outdated else FILE_KEEPS_CACHE
+        waits = self.waiting_for is not None and flags & os.O_ACCMODE and self.waiting_for.covers(node)
+        return how if waits else how | FILE_NOT_FLUSHED
 
     def _opened(self, node: Node, flags: int) -> int:
         # O_TRUNC is done after the open, when the old size is known
@@ -142,7 +149,7 @@ class Files(Directories):
         number = self._remembered(node, descriptor, 0, flags, writer)
         self._handles[number].created = True
         self.capture.created((parent.inode, name), writer, still_open=True)
-        return (number, True), self.entered(node, status)
+        return (number, self._how(node, flags)), self.entered(node, status)
 
     def _found_instead(
         self, parent: Node, name: bytes, flags: int, ctx: Caller, kills: bool | None
@@ -194,6 +201,19 @@ class Files(Directories):
         self.refresher.forget(handle.file.node.inode)
         return written
 
+    def flush(self, fh: int) -> None:
+        """A descriptor of a file is closed: where that has to wait, say what for.
+
+        Raises:
+            OSError: ENOSYS where nothing is waited for: the kernel then asks no more.
+        """
+        if self.waiting_for is None:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        handle = self._handles[fh]
+        if handle.writing:
+            self.capture.tell(handle.file)
+            self.waiting_for.owe(handle.file.node)
+
     def release(self, fh: int) -> None:
         self._close(fh)
 
@@ -212,6 +232,9 @@ class Files(Directories):
         await trio.to_thread.run_sync(os.fdatasync if datasync else os.fsync, handle.descriptor)
         self.capture.tell(handle.file)
         await self.journal_durable()
+        if self.waiting_for is not None:
+            self.waiting_for.begin()
+            self.waiting_for.owe(handle.file.node)
 
     async def journal_durable(self) -> None:
         await self.capture.noting.make_durable()

@@ -12,6 +12,7 @@ from csfs.mount.operations.attributes import Attributes, Wanted
 from csfs.mount.operations.base import CACHE_S
 from csfs.mount.operations.extended import Extended
 from csfs.mount.operations.xattrs import Xattrs
+from csfs.mount.protocol import FILE_KEEPS_CACHE
 from csfs.mount.writers import Caller
 
 
@@ -76,14 +77,14 @@ class _Described:
         return self.handlers.entry(self.handlers.link(inode, new_parent_inode, new_name, ctx))
 
     def open(self, inode: int, flags: int, ctx: Caller) -> pyfuse3.FileInfo:
-        handle, keeps = self.handlers.open(inode, flags, ctx)
-        return pyfuse3.FileInfo(fh=handle, keep_cache=keeps)
+        handle, how = self.handlers.open(inode, flags, ctx)
+        return pyfuse3.FileInfo(fh=handle, keep_cache=bool(how & FILE_KEEPS_CACHE))
 
     def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: Caller
     ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
-        (handle, keeps), answer = self.handlers.create(parent_inode, name, mode, flags, ctx)
-        return pyfuse3.FileInfo(fh=handle, keep_cache=keeps), self.handlers.entry(answer)
+        (handle, how), answer = self.handlers.create(parent_inode, name, mode, flags, ctx)
+        return pyfuse3.FileInfo(fh=handle, keep_cache=bool(how & FILE_KEEPS_CACHE)), self.handlers.entry(answer)
 
 
 class PassThrough(_Described, pyfuse3.Operations):  # type: ignore[misc]

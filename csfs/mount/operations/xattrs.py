@@ -35,13 +35,13 @@ class Xattrs(Base):
                     node.no_capability = True
                 raise
 
-    def setxattr(self, inode: int, name: bytes, value: bytes, ctx: Caller) -> None:
+    def setxattr(self, inode: int, name: bytes, value: bytes, ctx: Caller, flags: int = 0) -> None:
         node = self.inodes.node(inode)
         self.check_object(node)
         with self.reached(node) as (_, target):
             if name == CAPABILITY:
                 node.no_capability = False
-            os.setxattr(target, name, value)
+            os.setxattr(target, name, value, flags)
             if name == ACL_ACCESS:
                 _clear_setgid(target, ctx)
         self.capture.attributes_set(node, self.writer(ctx))

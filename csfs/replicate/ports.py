@@ -1,0 +1,25 @@
+"""What a conversation with a peer needs of those around it."""
+
+from typing import Protocol
+
+from csfs.wire.messages import Hello, PeerMessage, Settings, VolumeHello
+
+
+class LinkPort(Protocol):
+    """What an exchange needs of a link."""
+
+    async def send(self, message: PeerMessage) -> None: ...
+
+    async def receive(self) -> PeerMessage: ...
+
+
+class Greeting(Protocol):
+    """What the daemon says of this member as a whole."""
+
+    def hello(self, volumes: tuple[VolumeHello, ...], incarnations: dict[int, str]) -> Hello: ...
+
+    async def settings_received(self, peer: str, message: Settings) -> None: ...
+
+    def settings_for(self, hello: Hello) -> Settings | None: ...
+
+    def skew(self, peer: str, skew_ns: int) -> None: ...
