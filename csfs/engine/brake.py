@@ -130,6 +130,8 @@ class _Recent:
         return len(self._removed)
 
     def add(self, path: RelPath, removed: bool, now_s: float) -> None:
+        # What is past first: a path that is lost once more must not go with its earlier loss.
+        self.forget_before(now_s - WINDOW_S)
         taken, other = (self._removed, self._replaced) if removed else (self._replaced, self._removed)
         other.pop(path, None)
         taken.setdefault(path, now_s)

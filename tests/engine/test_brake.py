@@ -81,6 +81,14 @@ def test_what_is_spread_over_a_long_time_does_not_wait() -> None:
         weighed.now_s += WINDOW_S / 3
 
 
+def test_what_is_lost_once_more_counts_from_then() -> None:
+    weighed = Weighed(live=60)
+    assert weighed.takes(0, 20, removed=False) == {Verdict.GO}
+    weighed.now_s += WINDOW_S + 1
+    assert weighed.takes(0, 20, version=100, removed=False) == {Verdict.GO}
+    assert weighed.takes(20, 12, version=100, removed=False) == {Verdict.WAIT}
+
+
 def test_while_something_waits_all_that_the_member_takes_away_waits() -> None:
     weighed = Weighed(live=30)
     weighed.takes(0, 40)
