@@ -222,12 +222,16 @@ class Minting(Moving):
             meta,
             birth,
             parents if same_bytes else parents_with(parents, origin),
-            moves_after(sight.row, self._incarnation, None if content.kind is Kind.ABSENT else birth, sight.moved_away),
+            self._moves(sight, None if content.kind is Kind.ABSENT else birth),
             origin=origin if same_bytes else None,
             overruled=overruled_by_change(sight.row, content, self._incarnation),
             carried=moved is not None and same_bytes,
             ancestors=line_of_change(sight.row, self._incarnation, self._told_up_to) if merging else (),
         )
+
+    def _moves(self, sight: _Sight, birth: Dot | None) -> tuple[Move, ...]:
+        came = sight.moved_here is not None
+        return moves_after(sight.row, self._incarnation, birth, sight.moved_away, came=came)
 
     def _meta_removed(self, sight: _Sight, minted: bool) -> None:
         if minted:
@@ -279,6 +283,9 @@ class Minting(Moving):
         parent = parent_of(path)
         row = self._index.row(parent) if path else None
         if row is None or is_plain_directory(row.record) or not _is_directory(row.applied.observation):
+            return
+        if row.applied.content_dot is not None:
+            # Whoever did that had a directory before him: that it was removed elsewhere is known, and not applied (R3).
             return
         group = self._followed(parent)
         if group is None or not self._may_write(group):

@@ -79,15 +79,18 @@ class Moving(State):
         return Move(birth, target) if there is not None and there.scope == group.scope else None
 
 
-def moves_after(row: Row, incarnation: Incarnation, birth: Dot | None, moved: Move | None) -> tuple[Move, ...]:
+def moves_after(
+    row: Row, incarnation: Incarnation, birth: Dot | None, moved: Move | None, *, came: bool
+) -> tuple[Move, ...]:
     """Return the moves that an entry names which replaces what is applied: those of what it replaces, and its own.
 
-    `birth` is the object that it puts there, which is not away.
+    `birth` is the object that it puts there, which is not away if it `came` there by a move, or if whoever changes it has seen
+    that it went away. One that this member has taken along itself, and still shows, has to be taken along once more.
     """
-    replaced = [
-        entry for entry in row.record.content.entries if is_replaced(entry, row.applied.content_seen, incarnation)
-    ]
-    return merged_moves(replaced, birth, moved)
+    seen, entries = row.applied.content_seen, row.record.content.entries
+    replaced = [entry for entry in entries if is_replaced(entry, seen, incarnation)]
+    unseen = {move.object for entry in replaced if not versions.covers(seen, entry.dot) for move in entry.moves}
+    return merged_moves(replaced, birth if came or birth not in unseen else None, moved)
 
 
 def is_replaced(entry: ContentEntry, seen: Vector, incarnation: Incarnation) -> bool:

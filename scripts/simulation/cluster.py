@@ -277,6 +277,7 @@ class Cluster:
             busy = host.merge_all(self.now(host)) or busy
             busy = bool(host.programs.looks) or (host.pulling and host in self.members) or busy
             host.digest(self.now(host))
+            busy = bool(host.brake.waiting.left()) or busy
         return busy
 
     def minted(self) -> int:

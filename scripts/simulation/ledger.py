@@ -50,6 +50,8 @@ class Ledger:
     """By content, which file it was written into."""
     travels: dict[int, list[tuple[RelPath, RelPath]]] = field(default_factory=dict)
     """By file, where users moved it, from where, as it happened."""
+    parents: dict[bytes, bytes] = field(default_factory=dict)
+    """By content, what was in the file before."""
     aware: set[bytes] = field(default_factory=set)
     """Contents that were written under a name of which it was known that it was an old one."""
     hands: set[tuple[str, RelPath]] = field(default_factory=set)
@@ -72,10 +74,17 @@ class Ledger:
 
     def edited(self, before: bytes, after: bytes, *, aware: bool) -> None:
         """A user wrote the latter into the file that had the former; `aware`: though it was known there that it was moved."""
+        self.parents[after] = before
         if before in self.objects:
             self.objects[after] = self.objects[before]
         if aware or before in self.aware:
             self.aware.add(after)
+
+    def led_to(self, data: bytes, later: bytes | None) -> bool:
+        """Return whether one content was in the file before another one."""
+        while later is not None and later != data:
+            later = self.parents.get(later)
+        return later is not None
 
     def travelled(self, data: bytes, source: RelPath, target: RelPath) -> None:
         """A user moved the file with this content."""

@@ -225,3 +225,15 @@ def test_nothing_follows_into_another_group() -> None:
     beta.hears(alpha)
     assert is_at(beta, A, b"edited")
     assert is_at(beta, C, b"one")
+
+
+def test_who_goes_on_editing_what_has_followed_and_is_still_shown_has_it_follow_again() -> None:
+    alpha, beta = together("alpha", "beta")
+    edits(beta, A)
+    renames(alpha, A, B)
+    beta.hears(alpha)
+    assert is_at(beta, B, b"edited")
+    edits(beta, A, b"edited more")
+    assert is_at(beta, A, None)
+    assert is_at(beta, B, b"edited more")
+    assert len(beta.row(B).record.content.entries) == 1
