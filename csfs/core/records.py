@@ -25,7 +25,7 @@ class Move(NamedTuple):
 
 
 class Ancestor(NamedTuple):
-    """A content that another one came from. `number` grows from each version of a path to what was made of it."""
+    """A content that another one came from. `number` grows from each version of a path, from 0 on, to what was made of it."""
 
     number: int
     hash: bytes

@@ -1,8 +1,9 @@
 """What an entry remembers of those before it: the versions that it came from, and those that were decided against.
 
-Where a group merges, the newest version that two entries both came from is the base of their merge. A lineage names
-all of the latest ones, then every fourth, every sixteenth: who was away for long finds one, though perhaps an older one, and
-what both sides have in common since then is no contradiction. Which are left out goes by their number, the same at every member.
+Where a group merges, the newest version that two entries both came from is the base of their merge. An entry names the latest
+ones, then every fourth, every sixteenth, and the first one: who was away for long finds one. If that is older than what both came
+from, what both have in common since is no contradiction, but a line that was edited twice since may be. Which are left out
+goes by their number, the same at every member.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,9 +20,10 @@ from csfs.engine.ports import Row
 
 OVERRULED_MAX: Final = 16
 """Overruled entries that an entry names; older ones were replaced that many conflicts ago."""
-ANCESTORS_MAX: Final = 16
+ANCESTORS_MAX: Final = 20
+RECENT_MAX: Final = 8
 ALIKE_MAX: Final = 4
-"""Ancestors at the same distance from each other; the next ones are farther apart by the same number."""
+"""Older ancestors at the same distance from each other; the next ones are farther apart by the same number."""
 
 
 def may_be_merged(content: Content) -> bool:
@@ -33,7 +35,7 @@ def line_of(entry: ContentEntry) -> tuple[Ancestor, ...]:
     """Return what a successor of `entry` comes from: its content, and what that came from."""
     if not may_be_merged(entry.value):
         return entry.ancestors
-    number = entry.ancestors[0].number + 1 if entry.ancestors else 1
+    number = entry.ancestors[0].number + 1 if entry.ancestors else 0
     return _thinned((Ancestor(number, entry.value.hash, entry.value.size), *entry.ancestors))
 
 
@@ -60,7 +62,7 @@ def line_of_change(row: Row, incarnation: Incarnation, told: int) -> tuple[Ances
         for at, ancestor in enumerate(entry.ancestors):
             if ancestor.hash == shown.hash:
                 return entry.ancestors[at:]
-    return (Ancestor(1, shown.hash, shown.size),)
+    return (Ancestor(0, shown.hash, shown.size),)
 
 
 def common_ancestor(ours: Sequence[Ancestor], theirs: Sequence[Ancestor]) -> Ancestor | None:
@@ -72,7 +74,7 @@ def common_ancestor(ours: Sequence[Ancestor], theirs: Sequence[Ancestor]) -> Anc
 
 def _thinned(ancestors: Iterable[Ancestor]) -> tuple[Ancestor, ...]:
     kept: dict[bytes, Ancestor] = {}
-    step, room = 1, ALIKE_MAX
+    step, room = 1, RECENT_MAX
     for ancestor in sorted(ancestors, reverse=True):
         if ancestor.number % step or ancestor.hash in kept:
             continue

@@ -117,7 +117,7 @@ def _check_content_entry(entry: ContentEntry, path: bytes) -> None:
     _require(len(entry.ancestors) <= ANCESTORS_MAX, f"more than {ANCESTORS_MAX} ancestors")
     for ancestor in entry.ancestors:
         is_sized = 0 <= ancestor.size <= MERGED_SIZE_MAX and len(ancestor.hash) == HASH_SIZE
-        _require(is_sized and 0 < ancestor.number <= COUNTER_MAX, "an ancestor out of range")
+        _require(is_sized and 0 <= ancestor.number <= COUNTER_MAX, "an ancestor out of range")
 
 
 def _check_moves(moves: tuple[Move, ...]) -> None:
