@@ -358,8 +358,7 @@ class PeerSession:
             if not theirs.pulling and message.scope not in exchange.refused:
                 volume.heard(message.scope)
         exchange.arrives(message.position or exchange.received, touched)
-        volume.apply_soon(touched)
-        volume.merge_soon(touched)
+        volume.take_in(touched)
         if volume.index.rows.position() != position:
             volume.changed.notify()
         exchange.received = message.position or exchange.received

@@ -254,6 +254,14 @@ class Volume:
         if self.to_apply:
             self.apply_wanted.notify()
 
+    def take_in(self, paths: Iterable[RelPath]) -> None:
+        """Something else is known of these paths: what was wrong with what was wanted before is past."""
+        paths = list(paths)
+        for path in paths if self.problems else ():
+            self.settle_problem(path)
+        self.apply_soon(paths)
+        self.merge_soon(paths)
+
     def merge_soon(self, paths: Iterable[RelPath]) -> None:
         """Have what merges may need held at these paths, and merges made that are due."""
         if self.merges:
