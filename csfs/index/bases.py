@@ -14,28 +14,38 @@ class Bases:
     def __init__(self, database: Database, size_max: int = TOGETHER_SIZE_MAX) -> None:
         self._database = database
         self.size_max = size_max
+        self._size = self._summed()
 
-    @property
-    def size(self) -> int:
-        """How many bytes are held."""
+    def _summed(self) -> int:
         ((size,),) = self._database.execute("SELECT coalesce(sum(length(data)), 0) FROM bases")
         return int(size)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether whatever else is held takes the place of something."""
+        return self._size >= self.size_max
+
     def hold(self, path: RelPath, content_hash: bytes, data: bytes) -> None:
         """Hold a content for a path; an empty one is a note that there is nothing to hold."""
+        self._size += len(data)
         self._database.write(
             "INSERT OR REPLACE INTO bases (path, hash, data) VALUES (?, ?, ?)", (path, content_hash, data)
         )
 
     def trim(self) -> None:
         """Let the oldest go that are too many."""
-        excess = self.size - self.size_max
+        if self._size <= self.size_max:
+            return
+        # What was released, replaced or rolled back since was not subtracted.
+        self._size = self._summed()
+        excess = self._size - self.size_max
         if excess > 0:
             self._database.write(
                 "DELETE FROM bases WHERE id IN (SELECT id FROM (SELECT id, "
                 "sum(length(data)) OVER (ORDER BY id) - length(data) AS before FROM bases) WHERE before < ?)",
                 (excess,),
             )
+            self._size = self._summed()
 
     def held(self, path: RelPath) -> set[bytes]:
         """Return the hashes of what is held for a path."""

@@ -77,7 +77,8 @@ class Merger:
     async def _hold_all(self) -> None:
         """Hold what paths show since before this group merged, or this member was told to stop, until the limit is reached."""
         volume, after = self._volume, ROOT
-        while volume.merges and volume.index.bases.size < volume.index.bases.size_max:
+        while volume.merges and not volume.index.bases.is_full:
+            await trio.lowlevel.checkpoint()
             await volume.ready.wait_until(lambda: volume.root is not None and not volume.stopped)
             paths = volume.index.bases.missing(after, PATHS_MAX)
             if not paths:
@@ -94,6 +95,9 @@ class Merger:
         wanted = {path: volume.engine.held(path) for path in paths}
         lacking = {path: self._shown(path) for path in paths}
         lacking = {p: c for p, c in lacking.items() if c and c in wanted[p] and c not in bases.held(p)}
+        if bases.is_full:
+            # What is edited takes the place of what is not; what comes for the first time does not.
+            lacking = {path: content for path, content in lacking.items() if len(wanted[path]) > 1 or bases.held(path)}
         found = await volume.with_root(_read, lacking) if lacking else {}
         with volume.index.transaction():
             for path in paths:

@@ -1,12 +1,14 @@
 """Two members that cannot reach each other change the same files; afterwards both have what both did."""
 
+import contextlib
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from scripts.support.members import Member, replicating, two_members, until
+from scripts.support.members import VOLUME, Member, replicating, two_members, until
 from tests.cluster.conftest import expect_calm_logs
 from tests.cluster.test_versions import apart, history, ran, write
 from tests.trees import differences
@@ -128,3 +130,19 @@ def test_a_member_that_was_killed_merges_what_it_wrote_before(merging: tuple[Mem
     until(lambda: "by beta" in (alpha.tree / "killed").read_text(), "beta's edit is at alpha")
     expect_merged(alpha, beta, "killed")
     assert "by alpha\n" in (beta.tree / "killed").read_text()
+
+
+def test_a_base_that_is_held_elsewhere_alone_is_asked_for(merging: tuple[Member, Member]) -> None:
+    alpha, beta = merging
+    write(alpha.tree / "base", LINES)
+    with apart(alpha, beta):
+        write(alpha.tree / "base", LINES.replace("line 3\n", "by alpha\n"))
+        write(beta.tree / "base", LINES.replace("line 15\n", "by beta\n"))
+        alpha.wait()
+        alpha.stop_daemon()
+        with contextlib.closing(sqlite3.connect(alpha.home.index(VOLUME))) as index, index:
+            assert index.execute("DELETE FROM bases WHERE path = 'base' OR path = CAST('base' AS BLOB)").rowcount
+        alpha.start_daemon()
+    expect_merged(alpha, beta, "base")
+    for member in merging:
+        assert {"by alpha", "by beta"} <= set((member.tree / "base").read_text().splitlines())

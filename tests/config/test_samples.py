@@ -20,6 +20,11 @@ def test_the_sample_configuration_is_valid_and_has_every_key_of_a_group() -> Non
     assert [field.name for field in dataclasses.fields(GroupSettings) if f"\n{field.name} = " not in text] == []
 
 
+def test_the_sample_has_every_key_of_a_validator() -> None:
+    (validator,) = reader.parse((ETC / "csfs.toml").read_text()).volume("etc").validators
+    assert all((validator.paths, validator.command))
+
+
 def test_the_sample_of_this_hosts_file_is_valid() -> None:
     assert reader.parse_host((ETC / "member.toml").read_text()) == HostSettings("alpha")
 

@@ -32,7 +32,7 @@ def test_a_content_is_found_by_hash_until_no_path_holds_it(index: Index) -> None
         bases.hold(A, b"two", b"")
     assert bases.content(b"one") == b"1"
     assert bases.content(b"two") is None, "a note that there is nothing to merge"
-    assert (bases.held(A), sorted(bases.paths(b"one")), bases.size) == ({b"one", b"two"}, [A, B], 2)
+    assert (bases.held(A), sorted(bases.paths(b"one"))) == ({b"one", b"two"}, [A, B])
     with index.transaction():
         bases.release(A, b"one")
         assert bases.content(b"one") == b"1"
@@ -45,15 +45,17 @@ def test_beyond_the_limit_the_oldest_go(index: Index) -> None:
     bases.size_max = 10
     with index.transaction():
         for path in (A, B, C):
+            assert bases.is_full == (path == C)
             bases.hold(path, b"hash of " + path, b"12345")
         bases.trim()
-        assert (bases.held(A), bases.size) == (set(), 10)
+        assert [bool(bases.held(path)) for path in (A, B, C)] == [False, True, True]
         bases.hold(B, b"hash of b", b"12345")  # held anew: the youngest now
         bases.hold(A, b"hash of a", b"12345")
         bases.trim()
         assert [bool(bases.held(path)) for path in (A, B, C)] == [True, True, False]
         bases.trim()
-    assert bases.size == 10
+        assert [bool(bases.held(path)) for path in (A, B, C)] == [True, True, False]
+    assert bases.is_full
 
 
 def test_what_is_shown_and_not_held_is_listed(index: Index) -> None:
