@@ -20,16 +20,34 @@ Listener = Callable[[Change, tuple[RelPath, ...], bool], None]
 """Called with each row, further paths of its object, and whether the daemon can wait for the row that is bound to follow."""
 
 NOBODY = Writer(0, 0, "")
+FLOOD_SIZE = 1024 * 1024
+"""Bytes that are few: up to this, what a program writes and goes on writing is told of within a second."""
+POSTPONED_MAX = 20
+"""How often a row is put off: some ten seconds, as `tell_lasting` is called."""
 
 
 class OpenFile:
     """A file that handles are open on, and what was written to it that no row tells yet.
 
-    `size` is the size as the mount last knew it. `displaced` is the path that the file had when a commit displaced it, `kept` its
+    `size` is the size as the mount last knew it, `told` how many bytes rows have told of since it was opened, `postponed` how often
+    the next row was put off. `displaced` is the path that the file had when a commit displaced it, `kept` its
     name in the kept store; `doomed`: nobody asked to keep it, so it goes at the last release unless something was written.
     """
 
-    __slots__ = ("dirty", "displaced", "doomed", "extents", "handles", "kept", "node", "size", "writer", "writing")
+    __slots__ = (
+        "dirty",
+        "displaced",
+        "doomed",
+        "extents",
+        "handles",
+        "kept",
+        "node",
+        "postponed",
+        "size",
+        "told",
+        "writer",
+        "writing",
+    )
 
     def __init__(self, node: Node, size: int) -> None:
         self.node = node
@@ -38,6 +56,8 @@ class OpenFile:
         self.writing = 0
         self.dirty = False
         self.extents = Extents()
+        self.told = 0
+        self.postponed = 0
         self.writer = NOBODY
         self.displaced: RelPath | None = None
         self.kept = b""
@@ -241,6 +261,8 @@ class Capture:
         if not file.dirty and not even_clean:
             return
         file.dirty = False
+        file.told += file.extents.size
+        file.postponed = 0
         extents = file.extents.taken()
         if file.displaced is not None:
             self._tell_extents(file, ChangeKind.DISPLACED, file.displaced, extents, ())
@@ -277,8 +299,16 @@ class Capture:
             self.tell(file)
 
     def tell_lasting(self) -> None:
-        """Tell of files that had something to tell at the last call already: a program that is done sooner is told of at its close."""
+        """Tell of files that had something to tell at the last call already: a program that is done sooner is told of at its close.
+
+        Of a great deal that is being written, only once it is as much again as was told, or after a while: each row has all of a new
+        file that is there by then sent and installed.
+        """
         for file in self._lasting & self.dirty:
+            size = file.extents.size
+            if FLOOD_SIZE < size < file.told and file.postponed < POSTPONED_MAX:
+                file.postponed += 1
+                continue
             self.tell(file)
         self._lasting = set(self.dirty)
 

@@ -29,6 +29,11 @@ class Extents:
         if len(pieces) > EXTENTS_MAX:
             self._pieces = bounded(pieces, EXTENTS_MAX // 2, NEIGHBOUR_GAP)
 
+    @property
+    def size(self) -> int:
+        """How many bytes were written, about: what was written twice counts twice until it is merged."""
+        return sum(length for _, length in self._pieces)
+
     def taken(self) -> tuple[Extent, ...]:
         """Return all of them, merged and ascending, and begin anew."""
         pieces, self._pieces = self._pieces, []

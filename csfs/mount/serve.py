@@ -34,7 +34,7 @@ from csfs.wire import control
 log = logging.getLogger(__name__)
 
 SETTLE_S = 1.0
-"""What was written to a file that stays open is told within this time, and not in the first half of it."""
+"""What was written to a file that stays open is told within this time, and not in the first half of it; a great deal, later."""
 TASKS_MAX = 1_000
 """Each request that waits (an fsync) holds one, and while all do, nothing else is answered. A task takes about 12 KiB."""
 

@@ -4,6 +4,8 @@ import fcntl
 import mmap
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.paths import RelPath
 from csfs.journal.journal import JournalReader, open_or_replace
-from csfs.mount.capture import Capture
+from csfs.mount.capture import FLOOD_SIZE, Capture, OpenFile
 from csfs.mount.inodes import ROOT_INODE, Inodes
 from csfs.mount.writers import Writer
 from csfs.store.syscalls import RENAME_EXCHANGE, renameat2
@@ -77,26 +79,48 @@ def test_a_file_that_stays_open_is_told_while_it_is_written(served: Served) -> N
     assert [(row.extents, row.writing) for row in daemon.flushed()] == [(((3, 3),), False)]
 
 
-def test_what_is_written_in_one_go_is_not_told_before_its_end(tmp_path: Path) -> None:
-    journal = open_or_replace(str(tmp_path / "journal.db"), lambda: 1)
-    (tmp_path / "root").mkdir()
-    (tmp_path / "root" / "file").touch()
-    root = os.open(tmp_path / "root", os.O_RDONLY | os.O_DIRECTORY)
+@contextmanager
+def capturing(directory: Path) -> Iterator[tuple[Capture, OpenFile, list[tuple[int, int]]]]:
+    """Give a capture, a file that is open for writing, and the extents that rows have told of."""
+    journal = open_or_replace(str(directory / "journal.db"), lambda: 1)
+    (directory / "root").mkdir()
+    (directory / "root" / "file").touch()
+    root = os.open(directory / "root", os.O_RDONLY | os.O_DIRECTORY)
     inodes = Inodes(root)
     capture = Capture(journal, inodes, Everything())
     told: list[tuple[int, int]] = []
     capture.listen(lambda change, names, lazy: told.extend(change.extents))
     node, _ = inodes.found(inodes.node(ROOT_INODE), b"file")
-    file = capture.opened(node, 1, 0, True)
-    for offset in range(3):
-        capture.wrote(file, offset, 1, Writer(0, 0, ""))
-        capture.tell_lasting()
-        assert told == ([] if offset == 0 else [(0, 2)])
-    capture.closed(file, 1, True, False)
-    assert told == [(0, 2), (2, 1)]
+    yield capture, capture.opened(node, 1, 0, True), told
     inodes.close()
     os.close(root)
     journal.close()
+
+
+def test_what_is_written_in_one_go_is_not_told_before_its_end(tmp_path: Path) -> None:
+    with capturing(tmp_path) as (capture, file, told):
+        for offset in range(3):
+            capture.wrote(file, offset, 1, Writer(0, 0, ""))
+            capture.tell_lasting()
+            assert told == ([] if offset == 0 else [(0, 2)])
+        capture.closed(file, 1, True, False)
+        assert told == [(0, 2), (2, 1)]
+
+
+def test_of_a_great_deal_rows_are_few(tmp_path: Path) -> None:
+    with capturing(tmp_path) as (capture, file, told):
+        for number in range(100):
+            capture.wrote(file, number * FLOOD_SIZE, FLOOD_SIZE, Writer(0, 0, ""))
+            capture.tell_lasting()
+        ends = [(offset + length) // FLOOD_SIZE for offset, length in told]
+        assert ends == [2, 4, 8, 16, 32, 54, 76, 98], "twice as much each time, and in the end after so many calls"
+        capture.tell_lasting()
+        capture.tell_lasting()
+        for number in range(5):  # little is told of as ever
+            capture.wrote(file, number, 1, Writer(0, 0, ""))
+            capture.tell_lasting()
+        capture.closed(file, 1, True, False)
+        assert sum(length for _, length in told) >= 100 * FLOOD_SIZE
 
 
 def test_a_mapping_written_after_close_is_told(served: Served) -> None:
