@@ -153,16 +153,18 @@ class Securing:
 
     async def _probe(self, member: str, send: Send) -> None:
         """Find out whether a member can be reached now: nothing is claimed, and it answers at once."""
+        asked_s = time.monotonic()
+        has_answered = False
         try:
-            asked_s = time.monotonic()
             with trio.move_on_after(LEASE_S):
-                if await self._has(member, (), durable=False):
-                    first = self._heard_s.get(member, 0.0) + LEASE_S < asked_s
-                    self._heard_s[member] = asked_s
-                    if first:
-                        await self._tell_leases(send)
+                has_answered = await self._has(member, (), durable=False)
         finally:
             self._asked.discard(member)
+        if has_answered:
+            was_silent = self._heard_s.get(member, 0.0) + LEASE_S < asked_s
+            self._heard_s[member] = asked_s
+            if was_silent:
+                await self._tell_leases(send)  # outside of the time limit: half a message would break the connection
 
     async def _tell_leases(self, send: Send) -> None:
         await send(Leases({group.scope: self._lease(group) for group in self._volume.rules.with_quorum()}))

@@ -1,11 +1,13 @@
 """Asking a peer for contents, and what it has: numbered requests, and the answers that come back in any order."""
 
+import contextlib
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
 from csfs.core.tables import HASH_SIZE
+from csfs.errors import RemoteProtocolError, UnreachableError
 from csfs.wire.messages import (
     CLAIMS_MAX,
     SUMMARY_HASHES_MAX,
@@ -75,9 +77,11 @@ class Asking:
         """Return True when the peer has what is claimed; False when it is gone, or does not say so for a long time."""
         for first in range(0, max(1, len(claims)), CLAIMS_MAX):
             portion = tuple(claims[first : first + CLAIMS_MAX])
-            with trio.move_on_after(VOUCH_S_MAX) as scope:
+            answer = None
+            # A link that was lost is as good as one that says nothing.
+            with trio.move_on_after(VOUCH_S_MAX), contextlib.suppress(UnreachableError, RemoteProtocolError):
                 answer = await self._ask(lambda request, part=portion: Vouch(volume, request, part, durable))  # type: ignore[misc]
-            if scope.cancelled_caught or answer is None:
+            if answer is None:
                 return False
         return True
 

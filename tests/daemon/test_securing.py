@@ -13,11 +13,12 @@ from csfs.core.groups import GroupRule, Rules
 from csfs.core.paths import RelPath
 from csfs.core.synchrony import Mode, Synchrony
 from csfs.daemon.securing import LEASE_S, Securing
+from csfs.errors import UnreachableError
 from csfs.replicate.asking import Asking
 from csfs.replicate.volume import Exchange
 from csfs.replicate.worker import VolumeWorker
 from csfs.wire.control import ControlMessage, Leases, Secure, Secured
-from csfs.wire.messages import Claim
+from csfs.wire.messages import CLAIMS_MAX, Claim, PeerMessage, Unavailable, Vouch, Vouched
 from tests.replicate.test_exchange import Shared
 from tests.replicate.test_fetcher import made_volume
 
@@ -185,3 +186,28 @@ async def test_without_a_quorum_nobody_is_asked_all_the_time(tmp_path: Path, nur
     scene.securing.rules_changed.notify()
     await quiet()
     assert scene.peers["beta"].claimed
+
+
+async def test_a_link_that_is_lost_vouches_for_nothing() -> None:
+    async def lost(message: PeerMessage) -> None:
+        raise UnreachableError("the link is lost")
+
+    assert not await Asking(lost).vouched("files", (), durable=False)
+
+
+async def test_what_is_claimed_goes_in_portions_and_all_have_to_be_there() -> None:
+    asked: list[Vouch] = []
+
+    async def answered(message: PeerMessage) -> None:
+        assert isinstance(message, Vouch)
+        asked.append(message)
+        if len(asked) != 4:
+            asking.answered(Vouched(message.request))
+        else:
+            asking.answered(Unavailable(message.request))
+
+    asking = Asking(answered)
+    claims = [Claim(b"%d" % number, None, None) for number in range(CLAIMS_MAX + 1)]
+    assert await asking.vouched("files", claims, durable=True)
+    assert [len(one.claims) for one in asked] == [CLAIMS_MAX, 1]
+    assert not await asking.vouched("files", claims, durable=True)
