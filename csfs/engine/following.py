@@ -246,6 +246,13 @@ def kind_of(entry: ContentEntry | MetaEntry) -> Kind:
     return entry.value.kind if isinstance(entry, ContentEntry) else entry.kind
 
 
+def edits_left(row: Row) -> bool:
+    """Return whether something here is of an object that was moved away, and has yet to follow."""
+    entries = row.record.content.entries
+    away = moved_from(row).keys() - {entry.birth for entry in entries if entry.carried}
+    return any(entry.birth in away and kind_of(entry) is not Kind.ABSENT for entry in entries)
+
+
 def is_of(entry: ContentEntry | MetaEntry, birth: Dot) -> bool:
     """Return whether an entry says something of this object, other than that it is gone."""
     return entry.birth == birth and kind_of(entry) is not Kind.ABSENT

@@ -15,6 +15,7 @@ from csfs.core.privileges import limited
 from csfs.core.records import Ancestor, ContentEntry, Half, Record
 from csfs.core.versions import Dot
 from csfs.engine.ancestry import OVERRULED_MAX, common_ancestor, line_of, line_of_all, may_be_merged
+from csfs.engine.following import edits_left
 from csfs.engine.moving import merged_moves
 from csfs.engine.ports import Row
 from csfs.engine.rules import GroupRules
@@ -52,6 +53,9 @@ class Merging(State):
         """Return the merge that this member has to make at a path, None if there is none, or another member has to make it."""
         group, row = self._followed(path), self._index.row(path)
         if group is None or row is None or self.pulling or not policies.merges(group.policy):
+            return None
+        if edits_left(row):
+            # They are put together where they follow their object to (R15).
             return None
         entries, overtaken = row.record.content.entries, self._overtaken.get(path)
         if overtaken is None and (len(entries) < 2 or self._designated(row, group) != self._member):

@@ -62,8 +62,8 @@ class HostBrake:
         self.waiting.by_path = self.waiting.by_path if waiting is None else dict(waiting)
         self.waiting.index = index or self.waiting.index
         self._brake = Brake(self.waiting)
-        if not self.waiting.left():
-            self._carried.clear()
+        self._carried.clear()
+        self._weighed.clear()
 
     def lets(self, plan: Plan, loss: Loss | None, now_ns: int) -> bool:
         """Return whether a plan is carried out now."""

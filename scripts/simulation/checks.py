@@ -199,18 +199,20 @@ def check_followed(cluster: Cluster) -> int:
             if one is None or host.tree.nodes[path].data in ledger.aware:
                 continue
             names = _names(ledger.travels.get(one, []))
-            author = host.tree.nodes[path].data.partition(b".")[0].decode()
+            author = ledger.writers[host.tree.nodes[path].data]
             now = names[-1] if names else path
             group = host.rules.group_of(path)
             if group is None or group != host.rules.group_of(now) or not {author, host.name} <= set(group.members):
                 continue
             count += now == path and path in names[1:] and (author, path) not in ledger.hands
             is_left = path in names and now != path and live.get(now) == one and (author, now) not in ledger.hands
-            # Nothing but its attributes was changed, perhaps by somebody else.
-            is_old = is_left and ledger.led_to(host.tree.nodes[path].data, host.tree.nodes[now].data)
-            assert is_old or not is_left, (
-                f"{host.name} shows {host.tree.nodes[path].data!r} at {path!r}, not at {now!r}"
-            )
+            if not is_left or ledger.led_to(host.tree.nodes[path].data, host.tree.nodes[now].data):
+                continue  # or nothing but its attributes was changed, perhaps by somebody else
+            written = [
+                data for data, where in ledger.written.items() if where == now and ledger.objects.get(data) != one
+            ]
+            is_in_the_way = any(ledger.writers.get(data) == author for data in written)
+            assert is_in_the_way, f"{host.name} shows {host.tree.nodes[path].data!r} at {path!r}, not at {now!r}"
     return count
 
 

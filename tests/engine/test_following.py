@@ -237,3 +237,24 @@ def test_who_goes_on_editing_what_has_followed_and_is_still_shown_has_it_follow_
     assert is_at(beta, A, None)
     assert is_at(beta, B, b"edited more")
     assert len(beta.row(B).record.content.entries) == 1
+
+
+def test_edits_that_are_to_follow_are_merged_where_they_go() -> None:
+    alpha, beta, gamma = together("alpha", "beta", "gamma", policy=("merge", "younger"))
+    edits(beta, A, b"by beta")
+    edits(gamma, A, b"by gamma")
+    renames(alpha, A, B)
+    alpha.hears(beta)
+    alpha.hears(gamma)
+    assert all(side.engine.merge_due(A) is None for side in (alpha, beta, gamma))
+    beta.hears(alpha)
+    gamma.hears(beta)
+    beta.hears(gamma)
+    alpha.hears(beta)
+    alpha.hears(gamma)
+    assert is_at(alpha, A, None)
+    assert {entry.value.hash for entry in alpha.row(B).record.content.entries} == {
+        found(b"by beta").hash,
+        found(b"by gamma").hash,
+    }
+    assert [side.engine.merge_due(B) is not None for side in (alpha, beta, gamma)].count(True) == 1
