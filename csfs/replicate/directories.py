@@ -44,8 +44,13 @@ class Directories:
         self._wanted.notify()
 
     def is_marked(self, directory: RelPath) -> bool:
-        """Return whether its time is still to be settled: whoever looks at it meanwhile has nothing to conclude from it."""
+        """Return whether its time is still to be settled."""
         return directory in self._marked or directory in self._settling
+
+    def is_disturbed(self, directory: RelPath) -> bool:
+        """Return whether commits alone are behind its time, and it is not settled yet: who looks at it has nothing to conclude."""
+        local = self._marked.get(directory, False) or self._settling.get(directory, False)
+        return not local and (self.is_marked(directory) or directory in self._volume.disturbed)
 
     @property
     def idle(self) -> bool:

@@ -371,7 +371,7 @@ class Observer:
             # What its table was made from is known in part alone by now: it is read whole.
             self.look(path, Reason(True, moved_from=reason.moved_from))
             return
-        if look is not None and reason.compared and self._directories.is_marked(path):
+        if look is not None and reason.compared and self._directories.is_disturbed(path):
             # Nobody says that its time was set: it is what a commit in it left, and is settled apart.
             volume.engine.disturbed(path, look.observation.stamp, look.observation.mtime_ns)
         changed = volume.engine.observe(

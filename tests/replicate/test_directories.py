@@ -102,3 +102,15 @@ async def test_a_directory_that_was_settled_is_disturbed_no_longer(volume: Volum
             await volume.progress.wait_until(lambda: directories.idle)
         nursery.cancel_scope.cancel()
     assert volume.index.ledger.disturbed() == [paths[1]], "commits are under way there again"
+
+
+async def test_a_time_is_nobodys_wish_while_commits_alone_are_behind_it(volume: Volume) -> None:
+    first, second = RelPath(b"first"), RelPath(b"second")
+    directories = Directories(volume)
+    volume.disturbed = {first}
+    assert directories.is_disturbed(first), "commits are under way there"
+    directories.mark(second, local=False)
+    assert directories.is_disturbed(second)
+    for directory in (first, second):
+        directories.mark(directory, local=True)
+        assert not directories.is_disturbed(directory), "a program has made or removed something there, too"
