@@ -106,7 +106,9 @@ class Judge:
 
     def _complaints(self, scene: Scene, seen: Seen, made: dict[str, int]) -> Iterator[str]:
         pair = self._pair
-        yield from differences(str(pair.alpha.tree), str(pair.beta.tree))
+        for ours, theirs in ((pair.alpha.tree, pair.beta.tree), (pair.alpha.underneath, pair.beta.underneath)):
+            # What the kernel has in its caches is to be what is there.
+            yield from differences(f"{ours}/.", f"{theirs}/.")
         yield from _unseen(scene.here, seen)
         for member in pair.members:
             volume = member.volume()

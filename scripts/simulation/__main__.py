@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from scripts.simulation import scale
+from scripts.simulation import effects, scale
 from scripts.simulation.faults import FAULTS, FOUND_WITHIN, planted
 from scripts.simulation.plan import NAMES, OFF, Act, Plan, made
 from scripts.simulation.running import Failure, failure_of
@@ -26,6 +26,9 @@ def main() -> int:
         scale.report(options.members or scale.MEMBERS, options.paths, options.changes)
         return 0
     options.members = options.members or MEMBERS
+    if options.stats:
+        effects.report(range(options.first, options.first + options.seeds), options.members, options.steps)
+        return 0
     if options.plant is not None and options.replay is None:
         return planted_all(options) if options.plant == "all" else planted_one(options)
     if options.replay is not None:
@@ -58,6 +61,9 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run a plan that was written down; `-`: its text")
     parser.add_argument("--go-on", action="store_true", help="count what fails instead of stopping at the first")
+    parser.add_argument(
+        "--stats", action="store_true", help="say what happens in the runs, and what of it comes to anything"
+    )
     parser.add_argument("--scale", action="store_true", help="say what changes cost many members with many paths")
     parser.add_argument("--paths", type=int, default=20_000, metavar="P", help="of --scale (default: %(default)s)")
     parser.add_argument("--changes", type=int, default=50, metavar="C", help="of --scale (default: %(default)s)")

@@ -1,17 +1,22 @@
 """Simulated clusters: programs, links and disasters from a seed; healed, they are equal and have lost nothing."""
 
+from collections import Counter
+
 import msgspec
 import pytest
 
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from scripts.simulation.cluster import Cluster
+from scripts.simulation.effects import Watched
 from scripts.simulation.plan import Act, Action, Plan, Setup, made
 from scripts.simulation.running import failure_of, healed
 from scripts.simulation.shrinking import Shrinker
 
 MEMBERS = 5
 STEPS = 200
+SELDOM = {Act.APPROVE}
+"""A person has to come just while something is held back: once in some hundred runs."""
 
 
 def check_seeds(seeds: range, *, members: int = MEMBERS, steps: int = STEPS) -> None:
@@ -93,3 +98,16 @@ def test_what_a_plan_says_happens() -> None:
     files = {RelPath(path) for path, node in cluster.hosts[1].tree.nodes.items() if node.kind is Kind.FILE}
     assert files
     assert files == {path for path, node in cluster.hosts[0].tree.nodes.items() if node.kind is Kind.FILE}
+
+
+@pytest.mark.slow
+def test_every_disturbance_comes_to_something() -> None:
+    said, done = Counter[Act](), Counter[Act]()
+    for seed in range(400):
+        cluster = Watched(made(seed, MEMBERS, STEPS))
+        cluster.begin()
+        cluster.run()
+        said += cluster.said
+        done += cluster.done
+    assert said.keys() == set(Act)
+    assert {act for act in Act if done[act]} >= set(Act) - SELDOM
