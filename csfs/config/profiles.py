@@ -116,7 +116,7 @@ PROFILES: Final[dict[str, dict[str, str]]] = {
 
 VALIDATORS: Final[dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]]] = {
     "etc": (
-        (("/sudoers", "/sudoers.d"), ("visudo", "-c", "-q", "-f", "{file}")),
+        (("/sudoers", "/sudoers.d"), ("visudo", "-c", "-f", "{file}")),
         (("/ssh/sshd_config",), ("sshd", "-t", "-f", "{file}")),
     ),
 }

@@ -22,7 +22,7 @@ command = ["/bin/sh", "-c", '! {{ grep -q alpha "$1" && grep -q beta "$1"; }}', 
 
 [[volumes.{VOLUME}.validators]]
 paths = ["/sudoers"]
-command = ["visudo", "-c", "-q", "-f", "{{file}}"]
+command = ["visudo", "-c", "-f", "{{file}}"]
 """
 
 
@@ -112,6 +112,7 @@ def test_visudo_keeps_a_broken_sudoers_out(validating: tuple[Member, Member]) ->
     write(alpha.tree / "sudoers", "root ALL=(ALL:ALL ALL\n")
     alpha.wait()
     until(lambda: bool(reasons(beta, "sudoers")), "visudo refuses it")
+    assert "syntax error" in reasons(beta, "sudoers")[0]
     assert (beta.tree / "sudoers").read_text() == "root ALL=(ALL:ALL) ALL\n"
     (alpha.tree / "sudoers").unlink()
     alpha.wait()
