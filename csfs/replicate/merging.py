@@ -30,6 +30,7 @@ PATHS_MAX = 200
 MERGES_MAX = 4
 """Merges under way at the same time."""
 REMEMBERED_MAX = 1_000
+RETRY_S_MAX = 300.0
 
 
 class Merger:
@@ -47,6 +48,8 @@ class Merger:
         self._under_way: set[RelPath] = set()
         self._contradictions: dict[RelPath, Merge] = {}
         """By path, a merge that came to nothing: it would again."""
+        self._misses: dict[RelPath, int] = {}
+        """How often in a row nobody had what a merge takes."""
 
     def begin(self) -> None:
         """Have everything looked at that was there before these rules, or before the start."""
@@ -69,6 +72,9 @@ class Merger:
             except trio.ClosedResourceError:
                 volume.to_merge.update(paths)  # unmounted in the middle
                 continue
+            except BaseException:
+                volume.to_merge.update(paths)
+                raise
             for path in paths:
                 self._merge_soon(path)
 
@@ -148,8 +154,9 @@ class Merger:
         volume = self._volume
         contents = await self._contents(path, due)
         if contents is None:
-            log.info("%s: %s is not merged: nobody reachable has all that it takes", volume.name, shown(path))
+            self._missed(path)
             return False
+        self._misses.pop(path, None)
         result = await trio.to_thread.run_sync(due.made, contents.__getitem__)
         reason = "the versions contradict each other" if result is None else ""
         if result is not None:
@@ -173,6 +180,17 @@ class Merger:
         volume.records_changed()
         log.info("%s: %s: %d versions merged", volume.name, shown(path), len(due.versions))
         return True
+
+    def _missed(self, path: RelPath) -> None:
+        """Try again in a while: who has what it takes may not be mounted yet. Whoever connects has it tried again, too."""
+        volume = self._volume
+        if len(self._misses) >= REMEMBERED_MAX:
+            self._misses.clear()
+        misses = self._misses[path] = self._misses.get(path, 0) + 1
+        if misses == 1:
+            log.info("%s: %s is not merged: nobody reachable has all that it takes", volume.name, shown(path))
+        if volume.exchanges:
+            volume.later(min(RETRY_S_MAX, 2.0 ** min(misses, 16)), lambda: volume.merge_soon([path]))
 
     async def _contents(self, path: RelPath, due: Merge) -> dict[bytes, bytes] | None:
         """Return the contents that a merge takes, None if one of them is not to be had."""
