@@ -62,7 +62,7 @@ class Cluster:
             return found
         reachable = [other for other in self.hosts if other is host or self._are_linked(host, other)]
         for other in reachable:
-            bases = (data for held in other.bases.values() for data in held.values())
+            bases = (data for held in other.merging.bases.values() for data in held.values())
             for data in (*(node.data for node in other.tree.nodes.values()), *other.kept, *bases):
                 if hash_of(data) == content_hash:
                     return data
@@ -113,7 +113,7 @@ class Cluster:
         link = self.links[action.member, action.other]
         self._arrive(link)
         if dice.one_in(2):
-            link.target.merge_all(self.now(link.target))
+            link.target.merging.merge_all(self.now(link.target))
 
     def _arrive(self, link: Link) -> bool:
         back = self.links[link.target.number, link.source.number]
@@ -130,7 +130,7 @@ class Cluster:
             for path in sorted(link.target.index.pending(), key=depth_of):
                 link.target.apply(path, self.now(link.target))
         if dice.one_in(2):
-            link.target.merge_all(self.now(link.target))
+            link.target.merging.merge_all(self.now(link.target))
 
     def _repeat(self, action: Action, host: Host, dice: Dice) -> None:
         link = self.links[action.member, action.other]
@@ -274,7 +274,7 @@ class Cluster:
                 busy = host.apply(path, self.now(host)) or busy
             for path in sorted(host.index.pending(), key=depth_of, reverse=True):
                 busy = host.apply(path, self.now(host)) or busy
-            busy = host.merge_all(self.now(host)) or busy
+            busy = host.merging.merge_all(self.now(host)) or busy
             busy = bool(host.programs.looks) or (host.pulling and host in self.members) or busy
             host.digest(self.now(host))
             busy = bool(host.brake.waiting.left()) or busy
@@ -286,7 +286,7 @@ class Cluster:
 
     def merged(self) -> dict[RelPath, int]:
         """Return how many merges were made of each path."""
-        return {path: sum(host.merged.get(path, 0) for host in self.hosts) for path in PATHS}
+        return {path: sum(host.merging.made.get(path, 0) for host in self.hosts) for path in PATHS}
 
     def minted_following(self) -> int:
         """Return how many versions all members made to have edits follow moves."""

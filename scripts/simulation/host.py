@@ -5,9 +5,7 @@ from copy import copy
 
 from csfs.core.objects import Kind, Meta, Observation
 from csfs.core.paths import ROOT, RelPath, ancestors_of, depth_of, is_below, parent_of
-from csfs.core.policies import merges
 from csfs.core.versions import Incarnation, Scope, covers
-from csfs.engine.merging import Merge
 from csfs.engine.plans import is_carried_out
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import Rules, may_send
@@ -15,10 +13,11 @@ from scripts.simulation.braking import HostBrake
 from scripts.simulation.dice import Dice
 from scripts.simulation.index import Index, dots_of
 from scripts.simulation.ledger import Ledger
+from scripts.simulation.merging import HostMerging
 from scripts.simulation.noting import NotingEngine
 from scripts.simulation.programs import Look, Programs
 from scripts.simulation.saved import Cursor, Saved
-from scripts.simulation.tree import FakeTree, hash_of
+from scripts.simulation.tree import FakeTree
 
 
 class Host:
@@ -48,17 +47,13 @@ class Host:
         self.cache: dict[bytes, bytes] = {}
         """Contents that came with their records and are in memory."""
         self.authors: dict[Incarnation, str] = {}
-        self.bases: dict[RelPath, dict[bytes, bytes]] = {}
-        """By path, contents that merges may need or have made, by hash."""
-        self.contradictions: set[Merge] = set()
-        self.merged: dict[RelPath, int] = {}
-        """By path, how many merges were made here."""
+        self.merging = HostMerging(self)
         self.lives = 0
         self.unasked_minted = 0
         """Versions made of what was here before this member joined, and merges."""
         self.programs.speaks = self._speaks
         self.programs.is_old = self._is_old
-        self.programs.merges = self._merges
+        self.programs.merges = self.merging.is_merged
         self.boot()
         self.programs.look(ROOT)
 
@@ -77,11 +72,6 @@ class Host:
         row = self.index.row(path)
         entries = row.record.content.entries if row is not None else ()
         return row is not None and any(e.moves and covers(row.applied.content_seen, e.dot) for e in entries)
-
-    def _merges(self, path: RelPath) -> bool:
-        """Return whether texts at a path are put together."""
-        group = self.rules.group_of(path)
-        return group is not None and merges(group.policy)
 
     # --------------------------------------------------------------------------------------------- lives and disasters
 
@@ -154,7 +144,7 @@ class Host:
             dict(self.authors),
             set(self.programs.touched),
             dict(self.brake.waiting.by_path),
-            {path: dict(held) for path, held in self.bases.items()},
+            {path: dict(held) for path, held in self.merging.bases.items()},
         )
 
     def restore(self, saved: Saved) -> None:
@@ -172,7 +162,7 @@ class Host:
             self.authors,
             touched,
             held,
-            self.bases,
+            self.merging.bases,
         ) = saved
         self.brake.restart(held, self.index)
         self.kept = set(kept)
@@ -222,7 +212,7 @@ class Host:
                 self.held.add(path)
             else:
                 self.held.discard(path)
-            self.hold(path)
+            self.merging.hold(path)
         self.engine.follow(looks, now_ns)
         self._settle_directories(now_ns)
         if joining:
@@ -317,7 +307,7 @@ class Host:
             return False
         self._carry_out(plan, now_ns)
         self.engine.applied(plan, self.tree.observed(path))
-        self.hold(path)
+        self.merging.hold(path)
         self.index.commit()
         return True
 
@@ -406,47 +396,6 @@ class Host:
             self.ledger.installed(path, data)
         self.programs.marks.setdefault(parent_of(path), False)
         return self.tree.observed(path)
-
-    # ------------------------------------------------------------------------------------------------------- merging
-
-    def hold(self, path: RelPath) -> None:
-        """Hold what a merge at a path may need, and nothing else."""
-        wanted, node, row = self.engine.held(path), self.tree.nodes.get(path), self.index.row(path)
-        if not wanted and path not in self.bases:
-            return
-        held = {digest: data for digest, data in self.bases.get(path, {}).items() if digest in wanted}
-        shown = row.applied.observation if row is not None else None
-        if node is not None and shown is not None and node.kind is Kind.FILE and hash_of(node.data) == shown.hash:
-            held[shown.hash] = node.data
-        self.bases[path] = {digest: data for digest, data in held.items() if digest in wanted}
-
-    def merge(self, path: RelPath, now_ns: int) -> bool:
-        """Make the merge that is due here at a path; return whether there was one."""
-        due = self.engine.merge_due(path)
-        if due is None or due in self.contradictions or self.intents:
-            return False
-        contents = {digest: b"" if not size else self.contents(digest) for digest, size in due.needed().items()}
-        if None in contents.values():
-            return False
-        result = due.made(lambda digest: contents[digest] or b"")
-        if result is None:
-            self.contradictions.add(due)
-            return False
-        versions = tuple(contents[entry.value.hash] or b"" for entry in due.versions)
-        self.ledger.merged(path, versions, tuple(contents[base.hash] or b"" for base in due.bases), result)
-        self.bases.setdefault(path, {})[hash_of(result)] = result
-        minted = self.index.minted
-        assert self.engine.merge(due, hash_of(result), len(result), now_ns), "nothing happened meanwhile"
-        self.unasked_minted += self.index.minted - minted
-        self.merged[path] = self.merged.get(path, 0) + 1
-        self.engine.follow([path], now_ns)
-        self.hold(path)
-        self.index.commit()
-        return True
-
-    def merge_all(self, now_ns: int) -> bool:
-        """Make all merges that are due here; return whether there were any."""
-        return any([self.merge(path, now_ns) for path in list(self.index.rows())])
 
     def holds(self, data: bytes) -> bool:
         """Return whether this member has a content on its disk."""

@@ -65,6 +65,17 @@ def test_a_receive_only_member_ends_equal_and_what_was_written_there_is_kept() -
         assert not any(cluster.hosts[0].authors[one] == "c" for vector in known for one in vector)
 
 
+@pytest.mark.slow
+def test_texts_are_merged_and_what_merging_made_or_replaced_is_not_lost() -> None:
+    merges = 0
+    for seed in range(160):
+        plan = made(seed, MEMBERS, STEPS)
+        setup = msgspec.structs.replace(plan.setup, policy=("merge", "younger"), paths=plan.setup.paths[:2])
+        cluster = healed(msgspec.structs.replace(plan, setup=setup))
+        merges += sum(cluster.merged().values())
+    assert merges > 10
+
+
 def test_a_run_is_the_same_each_time() -> None:
     runs = [healed(made(7, MEMBERS, STEPS)) for _ in range(2)]
     trees = [
