@@ -35,6 +35,7 @@ COMMANDS = {
     "diff": "csfs.cli.diff",
     "restore": "csfs.cli.restore",
     "compare": "csfs.cli.compare",
+    "verify": "csfs.cli.verify",
     "config": "csfs.cli.config",
 }
 DEBUG = "CSFS_DEBUG"

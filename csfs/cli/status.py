@@ -49,7 +49,9 @@ def _watch(home: Home, arguments: dict[str, Any], machine: bool) -> None:
 
 def has_trouble(value: dict[str, Any]) -> bool:
     """Return whether something waits for a person."""
-    return any(volume["problems"] or volume["conflicts"] or volume["alarms"] for volume in value["volumes"])
+    volumes = any(volume["problems"] or volume["conflicts"] or volume["alarms"] for volume in value["volumes"])
+    in_quarantine = any(volume["state"] == "quarantine" for volume in value["volumes"])
+    return volumes or in_quarantine or any(peer["alarms"] for peer in value["peers"])
 
 
 def shown(value: dict[str, Any], now_s: float) -> RenderableType:
@@ -111,7 +113,8 @@ def _peers(peers: list[dict[str, Any]], now_s: float) -> RenderableType:
             output.size(peer["bytes_sent"]),
             output.size(peer["bytes_received"]),
         )
-    return table
+    alarms = [Text(f"{peer['name']}: ALARM: {alarm}", "bold red") for peer in peers for alarm in peer["alarms"]]
+    return Group(table, *([Text(), *alarms] if alarms else []))
 
 
 def _link(peer: dict[str, Any], now_s: float) -> str:

@@ -114,17 +114,26 @@ def halves_joined(ours: Half[E], theirs: Half[E]) -> Half[E]:
     if not ours.seen and len(theirs.entries) < 2:
         return theirs
     our_dots = {entry.dot for entry in ours.entries}
-    their_dots = {entry.dot for entry in theirs.entries}
-    kept = [e for e in ours.entries if e.dot in their_dots or not versions.covers(theirs.seen, e.dot)]
+    both = {entry.dot: entry for entry in theirs.entries if entry.dot in our_dots}
+    kept = [
+        _of_one_dot(e, both[e.dot]) if e.dot in both else e
+        for e in ours.entries
+        if e.dot in both or not versions.covers(theirs.seen, e.dot)
+    ]
     kept += [e for e in theirs.entries if e.dot not in our_dots and not versions.covers(ours.seen, e.dot)]
     return Half(tuple(sorted(kept, key=lambda entry: entry.dot)), versions.joined(ours.seen, theirs.seen))
+
+
+def _of_one_dot(ours: E, theirs: E) -> E:
+    """Return one of two entries that claim one dot, the same everywhere: only two hosts with one identity make such (R8)."""
+    return ours if ours == theirs else max(ours, theirs, key=msgspec.msgpack.encode)
 
 
 def times_joined(ours: DirectoryTime | None, theirs: DirectoryTime | None) -> DirectoryTime | None:
     """Return the later of two states of a directory's time."""
     if ours is None or theirs is None:
         return ours or theirs
-    return max(ours, theirs, key=lambda time: (time.hlc, time.dot))
+    return max(ours, theirs, key=lambda time: (time.hlc, time.dot, time.mtime_ns))
 
 
 def records_joined(ours: Record, theirs: Record) -> Record:

@@ -1,4 +1,4 @@
-"""What is held of one path, and what has to be done there: values that the engine makes and an index keeps."""
+"""What is held of one path and of a peer, and what has to be done there: values that the engine makes and an index keeps."""
 
 import enum
 
@@ -8,6 +8,24 @@ from csfs.core.objects import NO_LINEAGE, Applied, Lineage, Observation, Stamp
 from csfs.core.paths import RelPath
 from csfs.core.records import Content, Meta, Record
 from csfs.core.versions import Dot, Scope, Vector
+
+
+class Doubt(enum.IntFlag):
+    """What is in doubt at a path of a member that was restored or cloned (R8).
+
+    Content, meta and time: made under dots that may mean something else to others; to be minted anew once others were heard.
+    """
+
+    NONE = 0
+    CONTENT = 1
+    META = 2
+    TIME = 4
+    LAST = 8
+    """What is shown may be the last of its content, which was kept elsewhere in a life that is lost: it is kept."""
+
+
+MADE = Doubt.CONTENT | Doubt.META | Doubt.TIME
+"""What is minted anew."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +44,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     content_position: int = 0
     meta_position: int = 0
     time_position: int = 0
+    doubt: Doubt = Doubt.NONE
+
+
+class Standing(msgspec.Struct, frozen=True, array_like=True):
+    """How far a member is in one scope: the changes whose records it has stored, and those that its disk shows, or never has to."""
+
+    known: Vector = {}
+    settled: Vector = {}
 
 
 class Step(enum.Enum):

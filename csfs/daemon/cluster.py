@@ -23,6 +23,7 @@ from csfs.wire.messages import PROTOCOL, Hello, VolumeHello
 
 log = logging.getLogger(__name__)
 
+SKEW_S_MAX = 2.0
 SIGNATURE_FILE = "settings.signature"
 
 
@@ -120,8 +121,12 @@ class Cluster:
         self._changed()
 
     def skew(self, peer: str, skew_ns: int) -> None:
-        """Note how far a peer's clock is from ours."""
+        """Note how far a peer's clock is from ours; what it says takes a while to come, so small differences mean nothing."""
+        was_off = abs(self.skews.get(peer, 0.0)) > SKEW_S_MAX
         self.skews[peer] = skew_ns / 1e9
+        if (abs(self.skews[peer]) > SKEW_S_MAX) != was_off:
+            say = log.info if was_off else log.warning
+            say("peer %s: its clock is off by %.1f s; check time synchronisation", peer, self.skews[peer])
 
     # -------------------------------------------------------------------------------------------------- letting hosts in
 

@@ -10,11 +10,12 @@ import trio
 import csfs
 from csfs.core.paths import RelPath, shown
 from csfs.daemon.approving import Approving
-from csfs.daemon.cluster import Cluster
+from csfs.daemon.cluster import SKEW_S_MAX, Cluster
 from csfs.daemon.mounts import MountedVolume
 from csfs.daemon.places import Places
 from csfs.daemon.resolving import Resolving
 from csfs.daemon.restoring import Restoring
+from csfs.daemon.verifying import Verification
 from csfs.daemon.versions import Versions
 from csfs.errors import ConfigError, CsfsError, ExitCode, NotPermittedError, NotRunningError, WaitTimeoutError
 from csfs.mount.bypass import Passing
@@ -44,14 +45,18 @@ class Commands:
         self._reload = reload
         self._stop = stop
         self._places = places = Places(cluster, mounts)
+        self._verification = Verification(places, lambda: set(cluster.peers))
         self._others = {
             name: handler
             for part in (Versions(places), Resolving(places), Restoring(places), Approving(places))
             for name, handler in part.handlers().items()
         }
 
-    async def answer(self, request: Request) -> Reply:
-        """Return the answer to one request; what it raises on purpose becomes its exit code and line."""
+    async def answer(self, request: Request, tell: Callable[[Any], None]) -> Reply:
+        """Return the answer to one request; what it raises on purpose becomes its exit code and line.
+
+        `tell` is given what there is to show on the way.
+        """
         handlers: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {
             "status": self._status,
             "wait": self._wait,
@@ -59,6 +64,7 @@ class Commands:
             "invite": self._invite,
             "reload": self._reloaded,
             "stop": self._stopped,
+            "verify": lambda arguments: self._verification.verify(arguments, tell),
             **self._others,
         }
         handler = handlers.get(request.command)
@@ -139,6 +145,7 @@ class Commands:
             "backlog": backlog,
             "lag_s": max(0.0, (time.time_ns() - min(waiting_ns)) / 1e9) if waiting_ns else 0.0,
             "clock_skew_s": self._cluster.skews.get(name, 0.0),
+            "alarms": clock_alarms(self._cluster.skews.get(name, 0.0), connected=link is not None and link.connected),
             "bytes_sent": link.bytes_sent if link is not None else 0,
             "bytes_received": link.bytes_received if link is not None else 0,
         }
@@ -276,9 +283,20 @@ def _state_of(volume: Volume) -> tuple[str, str]:
             "pulling",
             "" if volume.exchanges else "no other member is connected; what is here is not sent before one is",
         )
+    if volume.engine.is_in_quarantine:
+        waits = "" if volume.exchanges else "; no other member is connected"
+        return "quarantine", volume.memory.reason + waits
     if volume.comparing or volume.uncompared:
         return "comparing", ""
     return "replicating", ""
+
+
+def clock_alarms(skew_s: float, *, connected: bool) -> list[str]:
+    """Return what is to be said of a peer's clock: `younger` and `older` go by what the hosts' clocks say."""
+    if not connected or abs(skew_s) <= SKEW_S_MAX:
+        return []
+    way = "ahead of" if skew_s > 0 else "behind"
+    return [f"its clock is {abs(skew_s):.1f} s {way} this host's; which version is younger may be decided wrongly"]
 
 
 def _backlog(volume: Volume, exchange: Exchange) -> int:

@@ -32,10 +32,11 @@ from csfs.replicate.volume import Volume
 from csfs.replicate.watcher import Watcher
 from csfs.replicate.worker import VolumeWorker
 from csfs.store.owners import Owners
-from csfs.wire.control import MountHello, ParentHello, Request
+from csfs.wire.control import MountHello, ParentHello, Progress, Request
 
 log = logging.getLogger(__name__)
 
+PROGRESS_S = 0.5
 _PEER_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -110,6 +111,7 @@ class Daemon:
         extra_file = self._home.extra(name)
         extra = extra_file.read_text().strip() if extra_file.exists() else "keep"
         volume = Volume(name, index=index, rules=rules, member=self._cluster.member, owners=Owners(), extra=extra)
+        volume.memory.renewed = self._greet_anew
         worker = VolumeWorker(volume)
         self._configure(worker)
         self._workers[name] = worker
@@ -130,6 +132,11 @@ class Daemon:
             worker.volume.owners.follow(volume.owners_at(self._cluster.member))
             validators = self._cluster.settings.validators(volume.name)
             worker.validation.configure(validators, str(self._home.validating(volume.name)))
+
+    def _greet_anew(self) -> None:
+        """This member has become another incarnation, which its peers have to hear first of all."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self._network.restart_links, "this member was restored or cloned")
 
     def _settings_changed(self) -> None:
         self._reload_wanted.set()
@@ -198,12 +205,29 @@ class Daemon:
             with trio.CancelScope(shield=True):
                 await connection.aclose()
 
+    async def _answer(self, connection: ControlConnection, request: Request) -> None:
+        """Answer one request; of what there is to show on the way, the last word is said every now and then."""
+        latest: list[object] = []
+
+        async def report() -> None:
+            while True:
+                await trio.sleep(PROGRESS_S)
+                if latest:
+                    with trio.CancelScope(shield=True):  # half a message would be the end of the conversation
+                        await connection.send(Progress(latest.pop()))
+                    latest.clear()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(report)
+            reply = refused(request, connection.uid) or await self._commands.answer(request, latest.append)
+            nursery.cancel_scope.cancel()
+        await connection.send(reply)
+
     async def _converse(self, connection: ControlConnection) -> None:
         first = await connection.receive()
         match first:
             case Request():
-                reply = refused(first, connection.uid) or await self._commands.answer(first)
-                await connection.send(reply)
+                await self._answer(connection, first)
             case ParentHello() | MountHello() if connection.uid == 0:
                 mounted = self._mounts.get(first.volume)
                 if mounted is None:

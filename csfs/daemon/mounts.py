@@ -312,7 +312,7 @@ class MountedVolume:
             f"programs on {path} do not wait for other members: {UNKNOWN_LAYOUT}" if cannot_wait else "",
         )
         braked = [braking.alarm(one) for one in self.worker.volume.index.braked.summary()]
-        return [*(alarm for alarm in alarms if alarm), *braked]
+        return [*(alarm for alarm in alarms if alarm), *braked, *self.worker.volume.memory.alarms]
 
     @property
     def mounted(self) -> bool:

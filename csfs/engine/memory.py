@@ -1,11 +1,17 @@
 """An index in memory, with transactions: for tests and the simulator."""
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
+from csfs.core import digests
 from csfs.core.paths import RelPath
+from csfs.core.rows import MADE
+from csfs.core.tokens import NO_TOKENS, Tokens
 from csfs.core.versions import Hlc, Scope, Vector
-from csfs.engine.ports import Row
+from csfs.engine.ports import Row, Standing
+
+T = TypeVar("T")
 
 AFTER_SLASH = b"0"
 """The character after `/`: where what lies in a directory ends, in the order of paths."""
@@ -24,6 +30,9 @@ class MemoryIndex:
         self._position = 0
         self._counter = 0
         self._knowledge: dict[Scope, Vector] = {}
+        self._digests: dict[Scope, int] = {}
+        self._standings: dict[str, Mapping[Scope, Standing]] = {}
+        self._tokens: dict[str, Tokens] = {}
         self._clock = Hlc(0)
         self._undo: list[Callable[[], None]] = []
 
@@ -73,6 +82,7 @@ class MemoryIndex:
         old = self._rows.pop(path, None)
         if old is not None:
             self._order.pop(position_of(old), None)
+            self._add(old.scope, -digests.digest_of(path, old.record))
             if row is None:
                 del self._paths[bisect_left(self._paths, path)]
         elif row is not None:
@@ -81,6 +91,7 @@ class MemoryIndex:
         if row is None:
             return
         self._rows[path] = row
+        self._add(row.scope, digests.digest_of(path, row.record))
         if row.pending:
             self._pending.add(path)
         position = position_of(row)
@@ -88,6 +99,60 @@ class MemoryIndex:
             self._order[position] = path
             if not self._positions or position > self._positions[-1]:
                 self._positions.append(position)
+
+    def _add(self, scope: Scope, digest: int) -> None:
+        self._digests[scope] = digests.together((self._digests.get(scope, digests.NOTHING), digest))
+
+    def digest(self, scope: Scope) -> int:
+        """Return the set hash of the records of `scope`."""
+        return self._digests.get(scope, digests.NOTHING)
+
+    def removed(self, above: RelPath, limit: int) -> list[tuple[RelPath, Row]]:
+        """Return rows above a path where nothing is live, shown or pending."""
+        return [
+            (path, row)
+            for path, row in sorted(self._rows.items())
+            if path > above and not (row.live or row.pending or row.applied.observation is not None)
+        ][:limit]
+
+    def unsettled(self, limit: int) -> list[tuple[RelPath, Row]]:
+        """Return rows that are pending, or show something where nothing is live by itself."""
+        return [
+            (path, row)
+            for path, row in self._rows.items()
+            if row.pending or (not row.live and row.applied.observation is not None)
+        ][:limit]
+
+    def doubtful(self) -> list[RelPath]:
+        """Return the paths at which something is to be minted anew."""
+        return sorted(path for path, row in self._rows.items() if row.doubt & MADE)
+
+    def standings(self, member: str) -> Mapping[Scope, Standing]:
+        """Return how far a member was when it last said so."""
+        return self._standings.get(member, {})
+
+    def set_standings(self, member: str, standings: Mapping[Scope, Standing]) -> None:
+        """Remember how far a member is."""
+        self._remember(self._standings, member, standings)
+
+    def tokens(self, member: str) -> Tokens:
+        """Return the tokens of one peer."""
+        return self._tokens.get(member, NO_TOKENS)
+
+    def set_tokens(self, member: str, tokens: Tokens) -> None:
+        """Remember the tokens of one peer."""
+        self._remember(self._tokens, member, tokens)
+
+    def _remember(self, values: dict[str, T], key: str, value: T) -> None:
+        before = values.get(key)
+
+        def undo() -> None:
+            values.pop(key)
+            if before is not None:
+                values[key] = before
+
+        self._undo.append(undo)
+        values[key] = value
 
     def rows_below(self, path: RelPath) -> Iterator[tuple[RelPath, Row]]:
         """Yield all rows strictly below `path`, ascending."""

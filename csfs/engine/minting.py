@@ -16,6 +16,7 @@ from csfs.engine.live import (
     applied_as,
     content_of,
     holds,
+    is_live,
     is_plain_directory,
     is_same_meta,
     lineage_of,
@@ -154,6 +155,10 @@ class Minting(Moving):
     def _store_sight(self, sight: _Sight) -> None:
         """Store what came of it; whether anything still waits to be shown is asked only where it can be."""
         row, observation = sight.row, sight.observation
+        if observation is None and not is_live(sight.record):
+            # Whatever else is known to be gone is not here either: what is made here next has seen that, too.
+            sight.content = (sight.content[0], versions.joined(sight.content[1], sight.record.content.seen))
+            sight.meta = (sight.meta[0], versions.joined(sight.meta[1], sight.record.meta.seen))
         content, meta = sight.values
         mtime_ns = None if content.kind is Kind.DIRECTORY else content.mtime_ns
         racy = sight.circumstances.racy
@@ -181,10 +186,7 @@ class Minting(Moving):
             sight.content = (None, seen)
             return False
         dot = self._mint(sight.group.scope, sight.record)
-        if not half.entries:
-            # Where a tombstone may have been dropped, the new object has seen all that this member knows (R12).
-            seen = versions.joined(seen, self._index.knowledge(sight.group.scope))
-        seen = versions.with_dot(seen, dot)
+        seen = self._seen_with(dot, seen, half, sight.group.scope)
         joined = halves_joined(half, Half((self._entry(sight, dot),), seen))
         self._notice_overtaken(sight.path, row)
         sight.record = Record(joined, sight.record.meta, sight.record.time)
@@ -254,7 +256,7 @@ class Minting(Moving):
 
     def _mint_meta(self, sight: _Sight, meta: Meta) -> None:
         dot = self._mint(sight.group.scope, sight.record)
-        seen = versions.with_dot(sight.meta[1], dot)
+        seen = self._seen_with(dot, sight.meta[1], sight.record.meta, sight.group.scope)
         joined = halves_joined(sight.record.meta, Half((self._meta_entry(sight, dot, meta),), seen))
         sight.record = Record(sight.record.content, joined, sight.record.time)
         sight.meta = (dot, seen)
@@ -274,7 +276,9 @@ class Minting(Moving):
 
     def _time_changed(self, sight: _Sight, mtime_ns: int) -> None:
         register = sight.record.time
-        if register is None or register.mtime_ns != mtime_ns:
+        # Others may have forgotten the time of a directory that was removed here before.
+        is_new = sight.change.object and not is_live(sight.row.record)
+        if register is None or register.mtime_ns != mtime_ns or is_new:
             time = DirectoryTime(self._mint(sight.group.scope, sight.record), sight.hlc, mtime_ns)
             sight.record = Record(sight.record.content, sight.record.meta, time)
 

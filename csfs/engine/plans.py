@@ -1,10 +1,13 @@
 """What has to be done on disk: derived from what is known and what is applied, never stored."""
 
+import msgspec
+
 from csfs.core import versions
 from csfs.core.objects import Applied, Kind, Meta, Observation
 from csfs.core.paths import ROOT, RelPath, ancestors_of, parent_of
 from csfs.core.policies import origin_of
 from csfs.core.records import ContentEntry
+from csfs.core.rows import Doubt
 from csfs.engine.following import is_of, moved_from
 from csfs.engine.live import ABSENT, Live, applied_as, content_entry, difference, holds, lineage_of, stands_for_time
 from csfs.engine.ports import Plan, Row, Step
@@ -22,7 +25,7 @@ class Plans(State):
         adopted here.
         """
         group = self._followed(path)
-        if group is None or self.pulling:
+        if group is None or self.pulling or self.is_in_quarantine:
             return None
         row = self._index.row(path)
         if row is None:
@@ -71,7 +74,7 @@ class Plans(State):
             racy=racy or (plan.step is Step.ATTRIBUTES and row.applied.racy),
         )
         pending = self._is_pending(path, row.record, applied, group, leaf=False)
-        self._store_applied(path, row, applied, pending=pending)
+        self._store_applied(path, msgspec.structs.replace(row, doubt=Doubt.NONE), applied, pending=pending)
         freed = self.woken()
         return (path, *freed) if pending else freed
 
@@ -204,7 +207,7 @@ def _must_keep(row: Row, live: Live) -> bool:
     shown, dot = row.applied.observation, row.applied.content_dot
     if shown is None or shown.kind is Kind.DIRECTORY:
         return False
-    if dot is None:
+    if dot is None or row.doubt & Doubt.LAST:
         return True
     # The bytes shown may be an entry's that is not adopted yet, having come after the one that is applied.
     losers = [entry for entry in row.record.content.entries if entry.dot != live.content_dot]

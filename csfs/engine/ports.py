@@ -1,6 +1,6 @@
 """What the engine needs of an index, and the values it exchanges with the workers around it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import msgspec
@@ -8,7 +8,9 @@ import msgspec
 from csfs.core.paths import RelPath
 from csfs.core.rows import Plan as Plan
 from csfs.core.rows import Row as Row
+from csfs.core.rows import Standing as Standing
 from csfs.core.rows import Step as Step
+from csfs.core.tokens import Tokens
 from csfs.core.versions import Dot, Hlc, Scope, Vector
 from csfs.wire.messages import Update
 
@@ -55,6 +57,32 @@ class IndexPort(Protocol):
     def knowledge(self, scope: Scope) -> Vector: ...
 
     def set_knowledge(self, scope: Scope, knowledge: Vector) -> None: ...
+
+    def digest(self, scope: Scope) -> int:
+        """Return the set hash of the records of `scope` (R13), as of this moment."""
+        ...
+
+    def removed(self, above: RelPath, limit: int) -> list[tuple[RelPath, Row]]:
+        """Return rows above a path, ascending, where nothing is live, shown or pending, at most `limit`."""
+        ...
+
+    def unsettled(self, limit: int) -> list[tuple[RelPath, Row]]:
+        """Return rows that are pending, or show something where nothing is live by itself, at most `limit`."""
+        ...
+
+    def doubtful(self) -> list[RelPath]:
+        """Return the paths at which something is to be minted anew."""
+        ...
+
+    def standings(self, member: str) -> Mapping[Scope, Standing]:
+        """Return how far a member was in each scope when it last said so."""
+        ...
+
+    def set_standings(self, member: str, standings: Mapping[Scope, Standing]) -> None: ...
+
+    def tokens(self, member: str) -> Tokens: ...
+
+    def set_tokens(self, member: str, tokens: Tokens) -> None: ...
 
     def clock(self) -> Hlc: ...
 

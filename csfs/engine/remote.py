@@ -5,7 +5,7 @@ from typing import Final
 
 from csfs.core import versions
 from csfs.core.paths import RelPath, checked
-from csfs.core.records import Record, halves_joined, times_joined
+from csfs.core.records import E, Half, Record, halves_joined, times_joined
 from csfs.core.versions import Dot, Hlc, Scope, Vector
 from csfs.engine.live import is_live
 from csfs.engine.ports import Received
@@ -21,8 +21,20 @@ SKEW_NS_MAX: Final = 3_600 * 1_000_000_000
 class Remote(State):
     """Updates from peers."""
 
-    def receive(self, peer: str, scope: Scope, updates: Sequence[Update], mark: Vector | None, now_ns: int) -> Received:
+    def receive(
+        self,
+        peer: str,
+        scope: Scope,
+        updates: Sequence[Update],
+        mark: Vector | None,
+        now_ns: int,
+        *,
+        mending: bool = False,
+    ) -> Received:
         """Take in one batch; to be stored together with the cursor, in one transaction.
+
+        `mending`: these are whole records of paths at which two members differ that know the same, so that what is known and not
+        here was lost. Otherwise it was removed, and that forgotten: it is let go.
 
         `touched` are paths to be planned: those whose record changed, and directories that may have to come or may go with
         them. What is refused is left out and keeps knowledge from advancing until the peer is `greeted` again.
@@ -37,7 +49,7 @@ class Remote(State):
         refused: list[tuple[bytes, str]] = []
         for update in updates:
             try:
-                self._take_in(update, group, touched, turned)
+                self._take_in(update, group, touched, turned, mending=mending)
             except ValueError as error:
                 refused.append((update.path, str(error)))
         self._advance_clock(updates, now_ns)
@@ -48,8 +60,25 @@ class Remote(State):
             self._learn(scope, mark, refused)
         return Received(tuple(touched), tuple(refused))
 
+    def _remembered(self, update: Update, scope: Scope) -> Update:
+        """Return an update without what is known and gone: a path without a record stands for a tombstone that was forgotten (R12)."""
+        if self._index.row(RelPath(update.path)) is not None:
+            return update
+        known, time = self._index.knowledge(scope), update.time
+        content, meta = _without_known(update.content, known), _without_known(update.meta, known)
+        # A directory's time has no context: it comes back with a directory that somebody made who remembers it.
+        if content is None and time is not None and versions.covers(known, time.dot):
+            time = None
+        return Update(update.path, content, meta, time)
+
     def _take_in(
-        self, update: Update, group: GroupRules, touched: dict[RelPath, None], turned: dict[RelPath, bool]
+        self,
+        update: Update,
+        group: GroupRules,
+        touched: dict[RelPath, None],
+        turned: dict[RelPath, bool],
+        *,
+        mending: bool,
     ) -> None:
         path = checked(update.path)
         belongs = self._rules.group_of(path)
@@ -57,8 +86,10 @@ class Remote(State):
             raise RefusedError("the path belongs to another group here")
         check_update(update)
         self._check_our_dots(update, group.scope)
+        if not mending:
+            update = self._remembered(update, group.scope)
         row = self._index.row(path) or new_row(group)
-        record = _joined(row.record, update)
+        record = joined_with(row.record, update)
         if record == row.record:
             return
         self._store(path, row, record, row.applied, group, True)
@@ -99,7 +130,17 @@ class Remote(State):
             self._index.set_knowledge(scope, knowledge)
 
 
-def _joined(record: Record, update: Update) -> Record:
+def _without_known(half: Half[E] | None, known: Vector) -> Half[E] | None:
+    if half is None:
+        return None
+    left = tuple(entry for entry in half.entries if not versions.covers(known, entry.dot))
+    if len(left) == len(half.entries):
+        return half
+    return Half(left, half.seen) if left else None
+
+
+def joined_with(record: Record, update: Update) -> Record:
+    """Return the join of what is known of a path with what a peer says of it."""
     content, meta = record.content, record.meta
     if update.content is not None:
         content = halves_joined(content, update.content)

@@ -20,6 +20,7 @@ from csfs.engine.live import (
     PRIVATE_META,
     Live,
     holds,
+    is_live,
     lineage_of,
     live_of,
     removed_meta,
@@ -85,10 +86,7 @@ class Settling(State):
         if content is not None:
             half = record.content
             dot = self._mint(group.scope, record)
-            seen = versions.with_dot(half.seen, dot)
-            if not half.entries:
-                # Where a tombstone may have been dropped, the new object has seen all that this member knows (R12).
-                seen = versions.joined(seen, self._index.knowledge(group.scope))
+            seen = self._seen_with(dot, half.seen, half, group.scope)
             snapshot = live.meta if value.kind is Kind.ABSENT else meta if meta is not None else live.meta
             entry = _entry(dot, hlc, row, live, content, snapshot, merging=merges(group.policy))
             record = Record(Half((entry,), seen), record.meta, record.time)
@@ -102,8 +100,9 @@ class Settling(State):
         if meta is not None:
             dot = self._mint(group.scope, record)
             meta_entry = MetaEntry(dot, hlc, meta, value.kind, value.hash)
-            record = Record(record.content, Half((meta_entry,), versions.with_dot(record.meta.seen, dot)), record.time)
-        if value.kind is Kind.DIRECTORY and record.time is None:
+            seen = self._seen_with(dot, record.meta.seen, record.meta, group.scope)
+            record = Record(record.content, Half((meta_entry,), seen), record.time)
+        if value.kind is Kind.DIRECTORY and (record.time is None or not is_live(row.record)):
             time = DirectoryTime(self._mint(group.scope, record), hlc, now_ns)
             record = Record(record.content, record.meta, time)
         # Also where the disk shows it already: a plan finds that, and adopts it.

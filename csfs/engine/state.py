@@ -1,6 +1,6 @@
 """What all parts of an engine share: the index, the rules, minting, and storing a row with what follows from it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -9,7 +9,8 @@ from csfs.core import versions
 from csfs.core.objects import Applied, Kind
 from csfs.core.paths import ROOT, RelPath, ancestors_of
 from csfs.core.policies import Ranks
-from csfs.core.records import NOTHING_KNOWN, ContentEntry, Record
+from csfs.core.records import NOTHING_KNOWN, ContentEntry, E, Half, Record
+from csfs.core.tokens import Owed
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope, Vector
 from csfs.engine.live import (
     NOTHING_APPLIED,
@@ -65,8 +66,29 @@ class State:
         """Merges of ours that a change made here replaced without having seen them: they are to be merged with it."""
         self._told_up_to = index.position()
         """The position up to which others may have heard."""
+        groups = [group for group in rules.groups if member in group.members]
+        self._peers = frozenset(peer for group in groups for peer in group.members if peer != member)
+        """The other members of our groups."""
         self._tainted: set[tuple[str, Scope]] = set()
         """Whose marks count for nothing on this connection: something that it sent was refused (R10)."""
+
+    @property
+    def is_in_quarantine(self) -> bool:
+        """Whether a peer has shown that this member was restored or cloned, and is still to be caught up with (R8)."""
+        return any(self._index.tokens(peer).owed is Owed.NOW for peer in self._peers)
+
+    def _heard_from(self, peer: str) -> list[Scope]:
+        return [g.scope for g in self._rules.groups if self._member in g.members and may_send(g, peer)]
+
+    def _seen_with(self, dot: Dot, seen: Vector, half: Half[E], scope: Scope) -> Vector:
+        """Return what a new entry of a half has seen."""
+        if not half.entries:
+            seen = versions.joined(seen, self._seen_of_nothing(scope))
+        return versions.with_dot(seen, dot)
+
+    def _seen_of_nothing(self, scope: Scope) -> Vector:
+        """Return what a record has seen that is made where there is none: a tombstone may have been forgotten there (R12)."""
+        return self._index.knowledge(scope)
 
     def finish_pull(self) -> None:
         """The first exchange is complete: plans are made, and every path on disk is to be observed as joining (R14)."""
@@ -77,6 +99,12 @@ class State:
         woken = tuple(self._woken)
         self._woken.clear()
         return woken
+
+    def _rows(self) -> Iterator[tuple[RelPath, Row]]:
+        root = self._index.row(ROOT)
+        if root is not None:
+            yield ROOT, root
+        yield from self._index.rows_below(ROOT)
 
     def _followed(self, path: RelPath) -> GroupRules | None:
         """Return the path's group if we are in it."""
@@ -156,6 +184,7 @@ class State:
                 content_position=content,
                 meta_position=meta,
                 time_position=time,
+                doubt=row.doubt,
             ),
         )
         self._wake_waiting(path, row.applied, applied)

@@ -9,24 +9,25 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from csfs.core import versions
-from csfs.core.paths import ROOT, RelPath
+from csfs.core.paths import RelPath
 from csfs.core.policies import is_content_conflict, is_meta_conflict
 from csfs.core.records import Record
 from csfs.core.versions import Dot, Scope
 from csfs.engine.brake import Weighing
 from csfs.engine.exchange import Exchange
 from csfs.engine.following import Following
+from csfs.engine.forgetting import Forgetting
+from csfs.engine.healing import Healing
 from csfs.engine.local import Local
 from csfs.engine.merging import Merging
 from csfs.engine.plans import Plans
 from csfs.engine.ports import Conflict, Row
-from csfs.engine.remote import Remote
 from csfs.engine.rules import GroupRules as GroupRules
 from csfs.engine.rules import Rules as Rules
 from csfs.engine.settling import Settling
 
 
-class VolumeEngine(Local, Remote, Following, Settling, Merging, Plans, Weighing, Exchange):
+class VolumeEngine(Local, Following, Settling, Merging, Plans, Weighing, Exchange, Forgetting, Healing):
     """One volume on one member as a state machine; the caller's transactions make its steps stand or fall together."""
 
     def conflicts(self, paths: Iterable[RelPath]) -> Iterator[Conflict]:
@@ -71,12 +72,6 @@ class VolumeEngine(Local, Remote, Following, Settling, Merging, Plans, Weighing,
             if made:
                 self._index.set_knowledge(scope, versions.joined(knowledge, {self._incarnation: made}))
         return moved
-
-    def _rows(self) -> Iterator[tuple[RelPath, Row]]:
-        root = self._index.row(ROOT)
-        if root is not None:
-            yield ROOT, root
-        yield from self._index.rows_below(ROOT)
 
     def _dots(self, path: RelPath, row: Row, half: str) -> tuple[Dot, ...]:
         """Return the dots of one half's entries, the winner's first."""

@@ -32,13 +32,26 @@ class Index:
         with self.transaction():
             if self._facts.value("index_id") is None:
                 self.ledger.set_pulling(not founding)
+                self._facts.set_value("token_key", secrets.token_bytes(32))
             if self._facts.value("boot") != boot:
                 self._facts.set_value("boot", boot)
-                # Positions that were lost are handed out again: no cursor of a peer may count on them.
-                self._facts.set_value("index_id", secrets.token_bytes(16))
-                self._facts.set_number("incarnation", secrets.randbits(62) | 1)
-                self.rows.start_incarnation()
+                self.renew(member)
             self.ledger.add_authors({self.incarnation: member})
+
+    def renew(self, member: str) -> None:
+        """Become another incarnation, and another index to the peers: on a new boot, or restored or cloned (R8)."""
+        # Positions that were lost are handed out again: no cursor of a peer may count on them.
+        self._facts.set_value("index_id", secrets.token_bytes(16))
+        self._facts.set_number("incarnation", secrets.randbits(62) | 1)
+        self.rows.start_incarnation()
+        self.ledger.add_authors({self.incarnation: member})
+
+    @property
+    def token_key(self) -> bytes:
+        """What makes this index's tokens its own."""
+        found = self._facts.value("token_key")
+        assert found is not None
+        return found
 
     @property
     def incarnation(self) -> Incarnation:

@@ -4,25 +4,31 @@ Rows put in a transaction stay in memory until it ends or a query needs them in 
 several times in one batch is written once.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from csfs.core import digests
 from csfs.core.objects import Kind
-from csfs.core.paths import RelPath
-from csfs.core.rows import Row
+from csfs.core.paths import ROOT, RelPath
+from csfs.core.rows import MADE, Row, Standing
+from csfs.core.tokens import Tokens
 from csfs.core.versions import Hlc, Incarnation, Scope, Vector
 from csfs.index.database import Database
 from csfs.index.facts import Facts
+from csfs.index.peers import Peers
 
 CACHED_ROWS_MAX = 4_096
 
 RACY = b"r"
 """Follows a packed stamp that does not prove that nothing was written since (R23)."""
 
-_PUT = """INSERT INTO rows (path, position, live, pending, contested, stamp, hash, row) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+_PUT = """INSERT INTO rows (path, position, live, pending, contested, stamp, hash, row, scope, digest, doubtful)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (path) DO UPDATE SET position = excluded.position, live = excluded.live, pending = excluded.pending,
-contested = excluded.contested, stamp = excluded.stamp, hash = excluded.hash, row = excluded.row"""
+contested = excluded.contested, stamp = excluded.stamp, hash = excluded.hash, row = excluded.row, scope = excluded.scope,
+digest = excluded.digest, doubtful = excluded.doubtful"""
 
 _BELOW = "path > ? AND path < ?"
 
@@ -46,26 +52,40 @@ class Rows:
         """Dirty paths that showed a file of that hash when they were put."""
         self._knowledge: dict[Scope, Vector] = {}
         self._dirty_knowledge: set[Scope] = set()
+        self._digests: dict[Scope, int] = {}
+        self._dirty_digests: set[Scope] = set()
         self._load()
+        self._peers = Peers(database)
         database.on_transaction_end(self._flush, self._forget)
 
     def _load(self) -> None:
         self._knowledge.clear()
         for scope, incarnation, counter in self._database.execute("SELECT scope, incarnation, counter FROM knowledge"):
             self._knowledge[scope] = {**self._knowledge.get(scope, {}), Incarnation(incarnation): counter}
+        found = self._database.execute("SELECT scope, digest FROM digests")
+        self._digests = {scope: digests.unpacked(digest) for scope, digest in found}
 
     def _flush(self) -> None:
         self._flush_rows()
         for scope in self._dirty_knowledge:
+            # A member that lost its memory knows less than before.
+            self._database.write("DELETE FROM knowledge WHERE scope = ?", (scope,))
             self._database.write_many(
                 "INSERT INTO knowledge VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET counter = excluded.counter",
                 [(scope, incarnation, counter) for incarnation, counter in self._knowledge[scope].items()],
             )
         self._dirty_knowledge.clear()
+        changed: list[tuple[object, ...]] = [(s, digests.packed(self._digests[s])) for s in self._dirty_digests]
+        self._database.write_many("INSERT OR REPLACE INTO digests VALUES (?, ?)", changed)
+        self._dirty_digests.clear()
 
     def _flush_rows(self) -> None:
         if not self._dirty:
             return
+        for path in self._dirty:
+            before = self._database.execute("SELECT scope, digest FROM rows WHERE path = ?", (path,)).fetchone()
+            if before is not None and before[1] is not None:
+                self._add_digest(before[0], -digests.unpacked(before[1]))
         dropped = [(path,) for path, row in self._dirty.items() if row is None]
         if dropped:
             self._database.write_many("DELETE FROM rows WHERE path = ?", dropped)
@@ -78,13 +98,23 @@ class Rows:
         shown = row.applied.observation
         stamp = shown.stamp.packed() + (RACY if row.applied.racy else b"") if shown is not None else None
         contested = len(row.record.content.entries) > 1 or len(row.record.meta.entries) > 1
-        return path, position, row.live, row.pending, contested, stamp, _file_hash(row), self._encode(row)
+        digest = digests.digest_of(path, row.record)
+        self._add_digest(row.scope, digest)
+        packed = digests.packed(digest) if digest else None
+        state = row.live, row.pending, contested, stamp, _file_hash(row)
+        return path, position, *state, self._encode(row), row.scope, packed, bool(row.doubt & MADE)
+
+    def _add_digest(self, scope: Scope, digest: int) -> None:
+        if digest:
+            self._digests[scope] = digests.together((self._digests.get(scope, digests.NOTHING), digest))
+            self._dirty_digests.add(scope)
 
     def _forget(self) -> None:
         self._dirty.clear()
         self._dirty_hashes.clear()
         self._cache.clear()
         self._dirty_knowledge.clear()
+        self._dirty_digests.clear()
         self._load()
 
     # ------------------------------------------------------------------------------------------------ IndexPort: rows
@@ -185,6 +215,76 @@ class Rows:
         """Set what is known of `scope`."""
         self._knowledge[scope] = knowledge
         self._dirty_knowledge.add(scope)
+
+    # --------------------------------------------------------------------------------- IndexPort: set hashes and peers
+
+    def count_anew(self) -> None:
+        """Count the set hashes from the rows."""
+        self._flush_rows()
+        self._database.write("UPDATE rows SET digest = NULL")
+        self._dirty_digests |= self._digests.keys()
+        self._digests = dict.fromkeys(self._digests, digests.NOTHING)
+        for path, row in itertools.chain(self._rows_where("path = ?", ROOT), self.rows_below(ROOT)):
+            self.put(path, row)
+
+    def digest(self, scope: Scope) -> int:
+        """Return the set hash of the records of `scope`."""
+        self._flush_rows()
+        return self._digests.get(scope, digests.NOTHING)
+
+    def correct_digests(self, differences: Mapping[Scope, int]) -> None:
+        """The rows were counted and differ by so much from what is said."""
+        for scope, difference in differences.items():
+            self._add_digest(scope, difference)
+
+    def put_as_it_is(self, path: RelPath) -> None:
+        """Count a row as what it says now; one that says nothing is forgotten, for others to say."""
+        try:
+            row = self.row(path)
+        except (msgspec.MsgspecError, ValueError):
+            row = None
+        if row is None:
+            self.drop(path)
+        else:
+            self.put(path, row)
+
+    def removed(self, above: RelPath, limit: int) -> list[tuple[RelPath, Row]]:
+        """Return rows above a path where nothing is live, shown or pending, ascending."""
+        condition = "path > ? AND NOT live AND NOT pending AND stamp IS NULL ORDER BY path LIMIT ?"
+        return self._rows_where(condition, above, limit)
+
+    def unsettled(self, limit: int) -> list[tuple[RelPath, Row]]:
+        """Return rows that are pending, or show something where nothing is live by itself."""
+        pending = self._rows_where("pending LIMIT ?", limit)
+        return pending + self._rows_where(
+            "NOT live AND NOT pending AND stamp IS NOT NULL LIMIT ?", limit - len(pending)
+        )
+
+    def doubtful(self) -> list[RelPath]:
+        """Return the paths at which something is to be minted anew."""
+        self._flush_rows()
+        return [path for (path,) in self._database.execute("SELECT path FROM rows WHERE doubtful")]
+
+    def _rows_where(self, condition: str, *values: object) -> list[tuple[RelPath, Row]]:
+        self._flush_rows()
+        found = self._database.execute(f"SELECT path, row FROM rows WHERE {condition}", values)
+        return [(path, self._decode(encoded)) for path, encoded in found]
+
+    def standings(self, member: str) -> Mapping[Scope, Standing]:
+        """Return how far a member was in each scope when it last said so."""
+        return self._peers.standings(member)
+
+    def set_standings(self, member: str, standings: Mapping[Scope, Standing]) -> None:
+        """Remember how far a member is."""
+        self._peers.set_standings(member, standings)
+
+    def tokens(self, member: str) -> Tokens:
+        """Return the tokens of one peer."""
+        return self._peers.tokens(member)
+
+    def set_tokens(self, member: str, tokens: Tokens) -> None:
+        """Remember the tokens of one peer."""
+        self._peers.set_tokens(member, tokens)
 
     def clock(self) -> Hlc:
         """Return the hybrid logical clock's last reading."""

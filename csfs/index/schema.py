@@ -1,6 +1,6 @@
 """The index file's tables; this module alone explains columns and sentinels."""
 
-VERSION = 4
+VERSION = 5
 
 UPGRADES: dict[int, str] = {}
 """By format, what makes the next one of it. What is older is refused: large contents had other hashes, or rows did
@@ -20,12 +20,17 @@ CREATE TABLE IF NOT EXISTS rows (
     contested INTEGER NOT NULL, -- 1: a half has several entries
     stamp    BLOB,             -- stamp of what is shown, 4 x int64 little-endian, then `r` if racy; NULL: nothing is shown
     hash     BLOB,             -- root hash of the regular file shown; NULL otherwise
-    row      BLOB NOT NULL     -- msgpack of core.rows.Row
+    row      BLOB NOT NULL,    -- msgpack of core.rows.Row
+    scope    BLOB NOT NULL DEFAULT x'', -- row.scope
+    digest   BLOB,             -- what the path adds to the set hash of its scope; NULL: nothing is live
+    doubtful INTEGER NOT NULL DEFAULT 0 -- 1: something is to be minted anew
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS rows_by_position ON rows (position) WHERE position > 0;
 CREATE INDEX IF NOT EXISTS rows_pending ON rows (path) WHERE pending;
 CREATE INDEX IF NOT EXISTS rows_contested ON rows (path) WHERE contested;
 CREATE INDEX IF NOT EXISTS rows_living_on ON rows (path) WHERE stamp IS NOT NULL AND NOT live;
+CREATE INDEX IF NOT EXISTS rows_removed ON rows (path) WHERE NOT live;
+CREATE INDEX IF NOT EXISTS rows_doubtful ON rows (path) WHERE doubtful;
 CREATE INDEX IF NOT EXISTS rows_by_hash ON rows (hash) WHERE hash IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS totals (
@@ -45,6 +50,17 @@ CREATE TABLE IF NOT EXISTS knowledge (
     incarnation INTEGER NOT NULL,
     counter     INTEGER NOT NULL, -- every dot of the incarnation up to this one is in rows, or was superseded there
     PRIMARY KEY (scope, incarnation)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS digests (
+    scope  BLOB PRIMARY KEY,
+    digest BLOB NOT NULL       -- set hash of the records of the scope: the digests of its rows together
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS peers (
+    member    TEXT PRIMARY KEY,
+    standings BLOB NOT NULL,   -- msgpack of dict[Scope, core.rows.Standing]: how far it was when it last said so
+    tokens    BLOB NOT NULL    -- msgpack of core.tokens.Tokens
 ) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS incarnations (

@@ -6,10 +6,17 @@ Each call reads what is committed by then. No transaction stays open between two
 from collections.abc import Iterable, Iterator
 
 import apsw
+import msgspec
 
+from csfs.core import digests
+from csfs.core.digests import Range
 from csfs.core.paths import RelPath
+from csfs.core.rows import Row
+from csfs.core.versions import Scope
 
 PORTION_MAX = 8_000
+CHECKED_MAX = 500
+_SAID = "SELECT scope, digest FROM digests"
 
 
 class Shown:
@@ -31,6 +38,48 @@ class Shown:
                 return
             above = next(reversed(portion))
 
+    def rows(self, scope: Scope, asked: Range) -> Iterator[tuple[RelPath, Row]]:
+        """Yield the rows of a scope in a range, ascending, that are live or show something."""
+        condition, values = _in_range(scope, asked)
+        query = f"SELECT path, row FROM rows WHERE (live OR stamp IS NOT NULL) AND {condition} ORDER BY path"
+        for path, encoded in self._connection.execute(query, values):
+            yield path, msgspec.msgpack.decode(encoded, type=Row)
+
+    def digests(self, scope: Scope, asked: Range) -> Iterator[tuple[RelPath, int]]:
+        """Yield the live paths of a scope in a range, ascending, and what each adds to the set hash."""
+        condition, values = _in_range(scope, asked)
+        query = f"SELECT path, digest FROM rows WHERE digest IS NOT NULL AND {condition} ORDER BY path"
+        for path, digest in self._connection.execute(query, values):
+            yield path, digests.unpacked(digest)
+
+    def count(self, scope: Scope, asked: Range) -> int:
+        """Return how many live paths of a scope there are in a range."""
+        condition, values = _in_range(scope, asked)
+        ((count,),) = self._connection.execute(
+            f"SELECT count(*) FROM rows WHERE digest IS NOT NULL AND {condition}", values
+        )
+        return int(count)
+
+    def miscounted(self) -> dict[Scope, int]:
+        """Return by how much the rows' digests differ from the set hashes that the index says, where they do."""
+        with self._connection:  # one moment for both
+            said = {scope: digests.unpacked(digest) for scope, digest in self._connection.execute(_SAID)}
+            counted = dict.fromkeys(said, digests.NOTHING)
+            for scope, digest in self._connection.execute("SELECT scope, digest FROM rows WHERE digest IS NOT NULL"):
+                counted[scope] = digests.together((counted.get(scope, digests.NOTHING), digests.unpacked(digest)))
+        differences = {scope: digests.without(counted[scope], said.get(scope, digests.NOTHING)) for scope in counted}
+        return {scope: difference for scope, difference in differences.items() if difference}
+
+    def wrong_rows(self, above: RelPath) -> tuple[RelPath | None, list[RelPath]]:
+        """Return where to go on (None: these were the last), and rows after `above` that have changed since they were put."""
+        query = "SELECT path, scope, digest, row FROM rows WHERE path > ? ORDER BY path LIMIT ?"
+        wrong, last, count = list[RelPath](), above, 0
+        for path, scope, digest, encoded in self._connection.execute(query, (above, CHECKED_MAX)):
+            last, count = path, count + 1
+            if not _is_as_put(path, scope, digest, encoded):
+                wrong.append(path)
+        return (last if count == CHECKED_MAX else None), wrong
+
     def held_among(self, paths: Iterable[RelPath]) -> set[RelPath]:
         """Return those of `paths` that are to stay on this member alone."""
         query = "SELECT path FROM held WHERE path = ?"
@@ -39,3 +88,18 @@ class Shown:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+
+def _in_range(scope: Scope, asked: Range) -> tuple[str, tuple[bytes, ...]]:
+    # The root comes first, and is in the range that begins with it.
+    condition = "scope = ?1 AND path >= ?2 AND (path > ?2 OR ?2 = x'') AND path <= ?3"
+    return condition, (scope, asked.above, asked.last or b"\xff" * 4096)
+
+
+def _is_as_put(path: RelPath, scope: Scope, digest: bytes | None, encoded: bytes) -> bool:
+    try:
+        row = msgspec.msgpack.decode(encoded, type=Row)
+    except (msgspec.MsgspecError, ValueError):
+        return False
+    counted = digests.digest_of(path, row.record)
+    return row.scope == scope and (digests.packed(counted) if counted else None) == digest

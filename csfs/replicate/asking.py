@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import trio
 
 from csfs.core.tables import HASH_SIZE
+from csfs.core.versions import Scope
 from csfs.errors import RemoteProtocolError, UnreachableError
 from csfs.wire.messages import (
     CLAIMS_MAX,
@@ -16,12 +17,21 @@ from csfs.wire.messages import (
     Claim,
     GetBlocks,
     GetPages,
+    GetParts,
+    GetRecords,
+    GetSights,
     GetSummary,
     Pages,
+    Part,
+    Parts,
     PeerMessage,
     Question,
+    Sight,
+    Sights,
     Summary,
+    Told,
     Unavailable,
+    Update,
     Vouch,
     Vouched,
 )
@@ -29,6 +39,8 @@ from csfs.wire.messages import (
 REQUEST_S_MAX = 60.0
 VOUCH_S_MAX = 15.0
 """So long a peer remembers that it is to say when it has something; who still wants to know asks again."""
+SIGHTS_S_MAX = 3_600.0
+"""One file may be a whole disk, and is read to its end."""
 
 
 class Asking:
@@ -85,13 +97,39 @@ class Asking:
                 return False
         return True
 
-    async def _ask(self, question: Callable[[int], Question | Vouch]) -> Answer | Vouched | None:
+    async def parts(self, volume: str, scope: Scope, above: bytes, last: bytes) -> Sequence[Part] | None:
+        """Return the parts of a range of live paths, None if the peer does not say."""
+        answer = await self._ask(lambda request: GetParts(volume, request, scope, above, last))
+        return answer.parts if isinstance(answer, Parts) else None
+
+    async def records(self, volume: str, scope: Scope, paths: Sequence[bytes]) -> list[Update] | None:
+        """Return whole records of those of `paths` of which the peer knows anything, None if it does not say."""
+        found, left = list[Update](), tuple(paths)
+        while left:
+            answer = await self._ask(lambda request, asked=left: GetRecords(volume, request, scope, asked))  # type: ignore[misc]
+            if not isinstance(answer, Told) or not 0 < answer.count <= len(left):
+                return None
+            asked = set(left[: answer.count])
+            found += [update for update in answer.updates if update.path in asked]
+            left = left[answer.count :]
+        return found
+
+    async def sights(
+        self, volume: str, scope: Scope, above: bytes, last: bytes
+    ) -> tuple[bytes, Sequence[Sight]] | None:
+        """Return how far an answer reaches, and what the peer's disk shows there, read anew; None if it does not say."""
+        answer = await self._ask(lambda request: GetSights(volume, request, scope, above, last), SIGHTS_S_MAX)
+        return (answer.reached, answer.found) if isinstance(answer, Sights) else None
+
+    async def _ask(
+        self, question: Callable[[int], Question | Vouch], patience_s: float = REQUEST_S_MAX
+    ) -> Answer | Vouched | None:
         request = next(self._request_ids)
         send, receive = trio.open_memory_channel[Answer | Vouched | None](1)
         self._requests[request] = send
         try:
             await self._send(question(request))
-            with trio.move_on_after(REQUEST_S_MAX):
+            with trio.move_on_after(patience_s):
                 return await receive.receive()
         except (trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError):
             return None

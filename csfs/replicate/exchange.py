@@ -11,16 +11,16 @@ from collections.abc import Mapping, Sequence
 import trio
 
 from csfs.core.patches import Patch
-from csfs.core.paths import RelPath, shown
 from csfs.core.versions import Scope, Vector, joined
 from csfs.engine.ports import Outgoing
-from csfs.errors import RemoteProtocolError
-from csfs.replicate.arriving import is_applied
+from csfs.errors import RemoteProtocolError, UnreachableError
+from csfs.replicate.arriving import acknowledge
 from csfs.replicate.asking import Asking
 from csfs.replicate.inline import inline_contents, inline_patches
 from csfs.replicate.portions import portions
 from csfs.replicate.ports import Greeting, LinkPort
 from csfs.replicate.serving import Serving
+from csfs.replicate.standing import PeerStanding, hold_token, note_refused, shows
 from csfs.replicate.volume import Arrival, Exchange, Volume
 from csfs.replicate.vouching import Vouchers
 from csfs.replicate.worker import VolumeWorker
@@ -33,17 +33,25 @@ from csfs.wire.messages import (
     Blocks,
     GetBlocks,
     GetPages,
+    GetParts,
+    GetRecords,
+    GetSights,
     GetSummary,
     Goodbye,
     Heartbeat,
     Hello,
+    Mend,
     Pages,
+    Parts,
     Question,
     Records,
     Refusals,
     Settings,
+    Sights,
+    Stands,
     Stored,
     Summary,
+    Told,
     Unavailable,
     VolumeHello,
     Vouch,
@@ -52,11 +60,9 @@ from csfs.wire.messages import (
 
 log = logging.getLogger(__name__)
 
-SKEW_NS_MAX = 2_000_000_000
 MIDSTREAM_S_MAX = 1.0
 ANSWERS_MAX = 64
 """Questions of one peer under way; a member asks for some thirty at most."""
-ACKNOWLEDGE_S = 0.005
 FORWARD_S = 0.2
 """How long a peer may take to hear from others, and to say so, before it is told what others made."""
 
@@ -72,6 +78,7 @@ class PeerSession:
         self._theirs: dict[str, VolumeHello] = {}
         self._told: dict[str, dict[Scope, Vector]] = {}
         """By volume, what our greeting said that we know."""
+        self._standings: dict[str, PeerStanding] = {}
         self._asking = Asking(link.send)
         self._answering = 0
         self._vouchers = Vouchers(peer, link.send)
@@ -91,13 +98,20 @@ class PeerSession:
         if not isinstance(message, Hello):
             raise RemoteProtocolError(f"peer {self._peer}: said {type(message).__name__} before Hello")
         self._check(message)
+        if any([self._is_ahead(theirs) for theirs in message.volumes]):  # each of them has to be looked at
+            raise UnreachableError(
+                f"peer {self._peer}: heard from a later life of this member; it greets anew as another"
+            )
         shared = self._meet(message)
         try:
             async with trio.open_nursery() as nursery:
                 for worker in shared:
                     nursery.start_soon(self._send_records, worker)
-                    nursery.start_soon(self._acknowledge, worker)
+                    nursery.start_soon(acknowledge, worker, self._peer, self._link.send)
                     nursery.start_soon(worker.volume.tell_refusals, self._peer, self._link.send)
+                    standing = self._standings[worker.volume.name]
+                    nursery.start_soon(standing.say)
+                    nursery.start_soon(standing.follow)
                 newer = self._greeting.settings_for(message)
                 if newer is not None:
                     await self._link.send(newer)
@@ -120,6 +134,7 @@ class PeerSession:
                     cursor_index,
                     cursor,
                     volume.index.ledger.pulling,
+                    volume.index.rows.tokens(self._peer).held,
                 )
             )
         return self._greeting.hello(tuple(volumes), incarnations)
@@ -132,10 +147,14 @@ class PeerSession:
             )
         if hello.member != self._peer:
             raise RemoteProtocolError(f"peer {self._peer}: calls itself {hello.member!r}, its certificate does not")
-        skew_ns = hello.time_ns - time.time_ns()
-        if abs(skew_ns) > SKEW_NS_MAX:
-            log.warning("peer %s: its clock is off by %.1f s; check time synchronisation", self._peer, skew_ns / 1e9)
-        self._greeting.skew(self._peer, skew_ns)
+        self._note_clock(hello.time_ns)
+
+    def _note_clock(self, time_ns: int) -> None:
+        self._greeting.skew(self._peer, time_ns - time.time_ns())
+
+    def _is_ahead(self, theirs: VolumeHello) -> bool:
+        worker = self._workers.get(theirs.name)
+        return worker is not None and shows(worker.volume, self._peer, theirs.token)
 
     def _meet(self, hello: Hello) -> list[VolumeWorker]:
         """Set up an exchange for each volume that both have."""
@@ -173,6 +192,8 @@ class PeerSession:
             self._await_pending(volume, exchange)
             exchange.asking = self._asking
             volume.exchanges[self._peer] = exchange
+            standing = PeerStanding(volume, exchange, self._asking, self._link.send, self._note_clock)
+            self._standings[volume.name] = volume.memory.standings[self._peer] = standing
             worker.fetcher.requesters[self._peer] = self._asking
             volume.apply_soon(volume.index.rows.pending())
             # What could not be merged before, for want of a content or of an author, perhaps can now.
@@ -189,6 +210,7 @@ class PeerSession:
     def _part(self, shared: Sequence[VolumeWorker]) -> None:
         for worker in shared:
             worker.volume.exchanges.pop(self._peer, None)
+            worker.volume.memory.standings.pop(self._peer, None)
             worker.fetcher.requesters.pop(self._peer, None)
             worker.volume.progress.notify()
         self._asking.close()
@@ -220,9 +242,11 @@ class PeerSession:
                 exchange.waiting_since_ns = exchange.waiting_since_ns or time.time_ns()
             exchange.sent = max(exchange.sent, outgoing.position)
             if outgoing.updates or outgoing.mark is not None:
+                exchange.sending = True
                 await self._send(
                     worker, exchange, outgoing, inline_patches(volume.patches, outgoing.updates, knowledge)
                 )
+                exchange.sending = False
             volume.progress.notify()
             if outgoing.done and volume.index.rows.position() <= exchange.sent:
                 patient = True
@@ -244,42 +268,14 @@ class PeerSession:
             # Where it could go on after a break is where this batch began.
             await self._link.send(Records(volume.name, outgoing.scope, 0, updates))
         contents = await inline_contents(volume, outgoing.updates, size_max, exchange.travelled)
-        await self._link.send(
-            Records(volume.name, outgoing.scope, outgoing.position, last, contents, outgoing.mark, patches)
-        )
+        standing = self._standings[volume.name]
+        scope, position, mark, token = outgoing.scope, outgoing.position, outgoing.mark, standing.take_token()
+        await self._link.send(Records(volume.name, scope, position, last, contents, mark, patches, token))
+        standing.prepare_token()
 
     def _now_knows(self, exchange: Exchange, scope: Scope, mark: Vector) -> None:
         """Note what it knows: what it says, and what it is told; after a break it says anew what it has stored."""
         exchange.knowledge[scope] = joined(exchange.knowledge.get(scope, {}), mark)
-
-    def _has_learnt(self, volume: Volume, exchange: Exchange) -> bool:
-        """Return whether we know something of others that the peer has not been told that we know; else it would tell us."""
-        ours = volume.index.incarnation
-        return any(
-            incarnation != ours and exchange.told.get(scope, {}).get(incarnation, 0) < counter
-            for scope, knowledge in volume.engine.knowledge().items()
-            for incarnation, counter in knowledge.items()
-        )
-
-    async def _acknowledge(self, worker: VolumeWorker) -> None:
-        volume = worker.volume
-        exchange = volume.exchanges[self._peer]
-        while True:
-            position, received = exchange.reported, exchange.received
-            while exchange.arrived and is_applied(worker, exchange.arrived[0]):
-                position = max(position, exchange.arrived.popleft().position)
-            is_news = received > exchange.acknowledged or position > exchange.reported
-            if received > exchange.acknowledged or self._has_learnt(volume, exchange):
-                exchange.acknowledged, exchange.told = received, dict(volume.engine.knowledge())
-                await self._link.send(Stored(volume.name, received, exchange.told))
-            if position > exchange.reported:
-                exchange.reported = position
-                await self._link.send(AppliedUpTo(volume.name, position, len(volume.problems)))
-            # While something was said, more may have been settled: nobody would wake us for it.
-            if exchange.received == received and not is_news:
-                await volume.settled.wait()
-            # What arrived goes to disk first: nobody waits for these words so much.
-            await trio.sleep(ACKNOWLEDGE_S)
 
     # ------------------------------------------------------------------------------------------------------- receiving
 
@@ -291,9 +287,12 @@ class PeerSession:
                     await self._received_records(message)
                 case Stored() | AppliedUpTo():
                     self._received_ack(message)
-                case GetSummary() | GetPages() | GetBlocks():
+                case Stands() | Mend():
+                    self._worker(message.volume)
+                    self._standings[message.volume].hear(message)
+                case GetSummary() | GetPages() | GetBlocks() | GetParts() | GetRecords() | GetSights():
                     nursery.start_soon(self._answer, message)
-                case Summary() | Pages() | Blocks() | Unavailable() | Vouched():
+                case Summary() | Pages() | Blocks() | Unavailable() | Parts() | Told() | Sights() | Vouched():
                     self._asking.answered(message)
                 case Refusals(volume=name, refusals=refusals):
                     self._worker(name).volume.exchanges[self._peer].refusals = refusals
@@ -305,7 +304,7 @@ class PeerSession:
                     log.info("peer %s: %s", self._peer, reason)
                     return
                 case Heartbeat():
-                    pass
+                    self._note_clock(message.time_ns)
                 case _:
                     raise RemoteProtocolError(f"peer {self._peer}: said {type(message).__name__} after Hello")
 
@@ -346,12 +345,10 @@ class PeerSession:
             if received.refused:
                 exchange.refused.add(message.scope)
             # What was refused, by rules that are about to change perhaps, is to be sent again on the next link.
+            hold_token(volume, self._peer, message.token)
             if message.position and not exchange.refused:
                 volume.index.ledger.set_cursor(self._peer, theirs.index_id, message.position)
-        for path, reason in received.refused:
-            log.warning("%s: peer %s: %s refused: %s", volume.name, self._peer, shown(path), reason)
-            if path:
-                volume.set_problem(RelPath(path), f"refused from {self._peer}: {reason}")
+        note_refused(volume, self._peer, received)
         exchange.midstream = message.mark is None
         if message.mark is not None:
             self._now_knows(exchange, message.scope, message.mark)

@@ -6,10 +6,15 @@ from functools import partial
 
 import trio
 
+from csfs.core.digests import Range
 from csfs.core.paths import RelPath
 from csfs.core.tables import HASH_SIZE
+from csfs.core.versions import Scope
 from csfs.errors import CsfsError, RemoteProtocolError
-from csfs.replicate.volume import Root
+from csfs.replicate.portions import portions
+from csfs.replicate.sights import sights
+from csfs.replicate.volume import Root, Volume
+from csfs.replicate.walking import parts_in
 from csfs.replicate.worker import VolumeWorker
 from csfs.store.hashing import block_hash
 from csfs.wire.messages import (
@@ -18,12 +23,20 @@ from csfs.wire.messages import (
     Blocks,
     GetBlocks,
     GetPages,
+    GetParts,
+    GetRecords,
+    GetSights,
     GetSummary,
     Pages,
+    Parts,
     PeerMessage,
     Question,
+    Sight,
+    Sights,
     Summary,
+    Told,
     Unavailable,
+    Update,
 )
 
 log = logging.getLogger(__name__)
@@ -50,10 +63,45 @@ class Serving:
                 answer = self._pages(question)
             case GetBlocks():
                 answer = await self._blocks(question)
+            case GetParts():
+                answer = await self._parts(question)
+            case GetRecords():
+                answer = self._records(question)
+            case GetSights():
+                answer = await self._sights(question)
         try:
             await send(answer)
         except CsfsError:
             pass
+
+    async def _parts(self, question: GetParts) -> Parts | Unavailable:
+        if question.scope not in self._scopes:
+            return Unavailable(question.request)
+        asked = Range(question.above, question.last)
+        return Parts(question.request, await trio.to_thread.run_sync(parts_in, self._volume, question.scope, asked))
+
+    async def _sights(self, question: GetSights) -> Sights | Unavailable:
+        if question.scope not in self._scopes:
+            return Unavailable(question.request)
+        asked = Range(question.above, question.last)
+        try:
+            found = await self._volume.with_root(_seen, self._volume, question.scope, asked)
+        except trio.ClosedResourceError:
+            return Unavailable(question.request)
+        return Sights(question.request, *found)
+
+    def _records(self, question: GetRecords) -> Told | Unavailable:
+        """Return as many of the records asked for as one message holds, the first at least."""
+        if question.scope not in self._scopes:
+            return Unavailable(question.request)
+        told, count = list[Update](), 0
+        for path in question.paths:
+            more = self._volume.engine.records(question.scope, [RelPath(path)])
+            if told and len(portions([*told, *more])) > 1:
+                break
+            told += more
+            count += 1
+        return Told(question.request, count, tuple(told))
 
     def _summary(self, question: GetSummary) -> Summary | Unavailable:
         summary = self._volume.index.tables.summary(question.hash)
@@ -112,3 +160,7 @@ def _read(
         if [block_hash(block) for block in blocks] == wanted:
             return blocks
     return None
+
+
+def _seen(root: Root, volume: Volume, scope: Scope, asked: Range) -> tuple[bytes, tuple[Sight, ...]]:
+    return sights(volume, root, scope, asked)

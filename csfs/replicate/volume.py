@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar, TypeVarTuple
 
@@ -19,6 +19,7 @@ from csfs.replicate.asking import Asking
 from csfs.replicate.contents import Contents, Hashes
 from csfs.replicate.findings import Findings
 from csfs.replicate.gate import Gate
+from csfs.replicate.memory import Memory
 from csfs.replicate.patches import Patches
 from csfs.replicate.refusals import KeptOut, Refusal
 from csfs.replicate.signals import Signal
@@ -86,6 +87,10 @@ class Exchange:
     """Whom to ask what it has; None in tests without a link."""
     travelled: Hashes = field(default_factory=Hashes)
     """Contents that it was sent with their records."""
+    sending: bool = False
+    """A batch is being put into words: it may not have left yet."""
+    stands: wire.Stands | None = None
+    """How it stood when it last said so on this link."""
     midstream: bool = False
     """It has not said the mark of what it is sending."""
     waiting_since_ns: int = 0
@@ -150,6 +155,7 @@ class Volume:
         self.findings = Findings(name)
         """What was changed without the mount."""
         self.exchanges: dict[str, Exchange] = {}
+        self.memory = Memory(name)
         self.changed = Signal()
         self.progress = Signal()
         self.settled = Signal()
@@ -228,6 +234,23 @@ class Volume:
                 self.index.ledger.set_scopes(scopes)
                 self.index.ledger.set_compared(b"")
         return engine
+
+    def memory_lost(self, peer: str) -> None:
+        """A peer has shown that this member was restored or cloned: it is another incarnation now."""
+        self.authors.update(self.index.ledger.authors())
+        self.engine = self._new_engine()
+        self.memory.lost(peer)
+
+    def memory_found(self) -> None:
+        """What the peers know is known here again."""
+        self.memory.found()
+        self.records_changed()
+        self.apply_soon(self.index.rows.pending())
+
+    def mended(self, peer: str, paths: Sequence[RelPath]) -> None:
+        """Records came back that this member took for known and did not have."""
+        if paths:
+            self.memory.mended(peer, paths)
 
     def heard(self, scope: Scope) -> None:
         """A member that does not pull itself has told all it knows of `scope`."""

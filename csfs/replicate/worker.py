@@ -16,9 +16,11 @@ from csfs.errors import CsfsError, UnwritableError
 from csfs.index.ledger import Cause, KeptVersion
 from csfs.replicate.applier import Applier
 from csfs.replicate.compare import compare
+from csfs.replicate.counting import Counting
 from csfs.replicate.directories import Directories
 from csfs.replicate.durability import Durability
 from csfs.replicate.fetcher import Fetcher
+from csfs.replicate.forgetting import Forgetting
 from csfs.replicate.gate import Gate
 from csfs.replicate.keeping import KEPT_ROWS_MAX
 from csfs.replicate.merging import Merger
@@ -57,6 +59,8 @@ class VolumeWorker:
         self.merger = Merger(volume, self.sources, self.validation, self.observer.is_unseen)
         self.underneath = Underneath(volume, self.observer)
         self.durability = Durability(volume)
+        self.forgetting = Forgetting(volume)
+        self.counting = Counting(volume)
         self._discarded: list[bytes] = []
         self._trimmed = -1, 0.0
         """How many versions had been kept when surplus was last asked for, and when that was."""
@@ -95,6 +99,8 @@ class VolumeWorker:
                 self._compare,
                 self._maintain,
                 self._keep_index,
+                self.forgetting.run,
+                self.counting.run,
                 self.underneath.take,
                 self.underneath.tell_mount,
                 self.underneath.compare_at_times,

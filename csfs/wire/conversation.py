@@ -32,6 +32,14 @@ class State(enum.Enum):
 
 _REPLICATING: tuple[type[PeerMessage], ...] = (
     messages.Records,
+    messages.Stands,
+    messages.GetParts,
+    messages.Parts,
+    messages.GetRecords,
+    messages.Told,
+    messages.Mend,
+    messages.GetSights,
+    messages.Sights,
     messages.Stored,
     messages.AppliedUpTo,
     messages.GetSummary,

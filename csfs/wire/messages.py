@@ -10,6 +10,7 @@ import msgspec
 
 from csfs.core.patches import Patch
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry
+from csfs.core.rows import Standing
 from csfs.core.versions import Dot, Scope, Vector
 from csfs.wire.control import Tagged
 
@@ -32,6 +33,12 @@ PATCHES_SIZE_MAX = 512 * 1024
 REFUSALS_MAX = 100
 CLAIMS_MAX = 50
 """Claims in one `Vouch`: with the longest of paths they fill a frame."""
+PARTS_MAX = 64
+"""Parts that a range is divided into."""
+RECORDS_ASKED_MAX = 50
+"""Paths in one `GetRecords`."""
+SIGHTS_MAX = 500
+"""Paths in one `Sights`."""
 
 
 class VolumeHello(msgspec.Struct, frozen=True, array_like=True):
@@ -39,6 +46,7 @@ class VolumeHello(msgspec.Struct, frozen=True, array_like=True):
 
     `index_id` names the index whose positions it counts in; `cursor` is (the peer's index id, position) up to which it has
     stored what the peer sent, so that the peer can go on there. `pulling`: it has nothing of its own to say yet (R14).
+    `token` is the last one that the peer gave it (R8).
     """
 
     name: str
@@ -47,6 +55,7 @@ class VolumeHello(msgspec.Struct, frozen=True, array_like=True):
     cursor_index: bytes = b""
     cursor_position: int = 0
     pulling: bool = False
+    token: bytes = b""
 
 
 class Hello(Tagged, frozen=True):
@@ -76,8 +85,8 @@ class Records(Tagged, frozen=True):
     """Updates of one scope, in the sender's order, and the position that they reach.
 
     `contents` are whole small contents by their hash. `patches` make contents of others that the receiver is likely to have.
-    `mark`, when the sender has caught up with itself, is its
-    knowledge of the scope: the receiver's knowledge advances only then (R10).
+    `mark`, when the sender has caught up with itself, is its knowledge of the scope: the receiver's knowledge advances only
+    then (R10). `token`, if there is one, is to be remembered with what came with it.
     """
 
     volume: str
@@ -87,6 +96,100 @@ class Records(Tagged, frozen=True):
     contents: tuple[tuple[bytes, bytes], ...] = ()
     mark: Vector | None = None
     patches: tuple[Patch, ...] = ()
+    token: bytes = b""
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """Consecutive live paths of a range: the last one, how many there are, and their set hash."""
+
+    last: bytes
+    count: int
+    digest: bytes
+
+
+class Stands(Tagged, frozen=True):
+    """How the sender stands, said after all that it had to say before: how far it is, and its set hash, per scope (R12, R13).
+
+    A scope without a hash has nothing to compare at the moment; there is none while the sender joins, or is in `quarantined`. `token`
+    is a fresh one for the receiver, `held` the last one of the receiver's. `time_ns` is the sender's clock.
+    """
+
+    volume: str
+    standings: dict[Scope, Standing]
+    digests: dict[Scope, bytes]
+    time_ns: int
+    quarantined: bool = False
+    token: bytes = b""
+    held: bytes = b""
+
+
+class GetParts(Tagged, frozen=True):
+    """Ask for the parts of a range of live paths of one scope: after `above`, up to and including `last` (empty: the end)."""
+
+    volume: str
+    request: int
+    scope: Scope
+    above: bytes
+    last: bytes
+
+
+class Parts(Tagged, frozen=True):
+    """The parts of a range, ascending."""
+
+    request: int
+    parts: Annotated[tuple[Part, ...], msgspec.Meta(max_length=PARTS_MAX)]
+
+
+class GetRecords(Tagged, frozen=True):
+    """Ask for whole records of paths of one scope."""
+
+    volume: str
+    request: int
+    scope: Scope
+    paths: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=RECORDS_ASKED_MAX)]
+
+
+class Told(Tagged, frozen=True):
+    """What is known of the first `count` of the paths asked for; of those that are left out, nothing is."""
+
+    request: int
+    count: int
+    updates: Annotated[tuple[Update, ...], msgspec.Meta(max_length=RECORDS_ASKED_MAX)]
+
+
+class Mend(Tagged, frozen=True):
+    """Whole records of paths at which the receiver differs, though it knows what the sender knows."""
+
+    volume: str
+    scope: Scope
+    updates: Annotated[tuple[Update, ...], msgspec.Meta(max_length=RECORDS_ASKED_MAX)]
+    token: bytes
+
+
+class GetSights(Tagged, frozen=True):
+    """Ask what the disk shows in a range of paths of one scope, contents read anew; see `GetParts`."""
+
+    volume: str
+    request: int
+    scope: Scope
+    above: bytes
+    last: bytes
+
+
+class Sight(msgspec.Struct, frozen=True, array_like=True):
+    """What the disk shows at a path: a hash of it (empty: nothing is there), and what it is against the index."""
+
+    path: bytes
+    digest: bytes
+    state: int = 0
+
+
+class Sights(Tagged, frozen=True):
+    """What the disk shows up to `reached`, ascending; empty: up to the end of the range."""
+
+    request: int
+    reached: bytes
+    found: Annotated[tuple[Sight, ...], msgspec.Meta(max_length=SIGHTS_MAX)]
 
 
 class Stored(Tagged, frozen=True):
@@ -248,12 +351,20 @@ class Goodbye(Tagged, frozen=True):
     reason: str
 
 
-Question = GetSummary | GetPages | GetBlocks
-Answer = Summary | Pages | Blocks
+Question = GetSummary | GetPages | GetBlocks | GetParts | GetRecords | GetSights
+Answer = Summary | Pages | Blocks | Parts | Told | Sights
 
 PeerMessage = (
     Hello
     | Records
+    | Stands
+    | GetParts
+    | Parts
+    | GetRecords
+    | Told
+    | Mend
+    | GetSights
+    | Sights
     | Stored
     | AppliedUpTo
     | GetSummary

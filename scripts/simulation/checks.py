@@ -3,14 +3,19 @@
 from collections import Counter
 from itertools import pairwise
 
+from csfs.core.digests import digest_of, together
 from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath, ancestors_of
 from csfs.core.policies import NONE, origin_of
+from csfs.core.versions import covers
+from csfs.engine.forgetting import dots_of
+from csfs.engine.ports import Row
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.host import Host
 from scripts.simulation.plan import Act
 from scripts.simulation.tree import Owner, hash_of
 
+WALKS_MAX = 40
 LATE_MINTS_MAX = 0
 """Versions made after the last user's change."""
 
@@ -29,11 +34,14 @@ def check(cluster: Cluster) -> None:
     check_followed(cluster)
     check_follows(cluster)
     check_quiet(cluster)
+    check_known(cluster)
+    check_forgotten(cluster)
+    check_walks(cluster)
 
 
 def contents_gone(cluster: Cluster) -> set[RelPath]:
     """Return the paths that wait for a content that went down with a disk: what they showed stays live (R21)."""
-    if not cluster.plan.acts() & {Act.RESTORE, Act.LEAVE, Act.RULES}:
+    if not cluster.plan.acts() & {Act.RESTORE, Act.CLONE, Act.LEAVE, Act.RULES}:
         return set()
     members = cluster.members
     at_hand = {hash_of(data) for host in members for data in (*host.kept, *(n.data for n in host.tree.nodes.values()))}
@@ -109,8 +117,9 @@ def check_settled(cluster: Cluster, gone: set[RelPath]) -> None:
 
 def check_nothing_lost(cluster: Cluster) -> None:
     """Each content is live, was replaced by someone who saw it, or is kept."""
-    live = {node.data for host in cluster.hosts for node in host.tree.nodes.values() if node.kind is Kind.FILE}
-    kept = {data for host in cluster.hosts for data in host.kept}
+    trees = [host.tree for host in (*cluster.hosts, *cluster.parked.values())]
+    live = {node.data for tree in trees for node in tree.nodes.values() if node.kind is Kind.FILE}
+    kept = {data for host in (*cluster.hosts, *cluster.parked.values()) for data in host.kept}
     ledger = cluster.ledger
     lost = ledger.written.keys() - live - kept - ledger.replaced - ledger.excused
     assert not lost, f"lost {sorted(lost)}, written at {sorted(ledger.written[data] for data in lost)}"
@@ -251,3 +260,68 @@ def check_quiet(cluster: Cluster) -> None:
         out = link.source.engine.outgoing(link.position, link.knowledge, 100, link.target.name)
         said = (*out.updates, out.mark) if out.mark else out.updates
         assert said == (), f"{link.source.name} goes on talking to {link.target.name}: {said}"
+
+
+def check_known(cluster: Cluster) -> None:
+    """Members of a group have the same records of all that is live, and the set hashes of it."""
+    for host in cluster.members:
+        assert not host.engine.is_in_quarantine, f"{host.name} is still in quarantine"
+        rows = host.index.rows()
+        for group in host.rules.groups:
+            counted = together(digest_of(path, row.record) for path, row in rows.items() if row.scope == group.scope)
+            assert host.index.digest(group.scope) == counted, f"{host.name} counted another set hash than it has"
+    is_harmed = bool(cluster.plan.acts() & {Act.RESTORE, Act.CLONE})
+    for one, other in pairwise(cluster.members):
+        ours, theirs = one.index.rows(), other.index.rows()
+        for path in sorted(ours.keys() | theirs.keys()):
+            group, rows = one.rules.group_of(path), (ours.get(path), theirs.get(path))
+            if group is None or not {one.name, other.name} <= set(group.members):
+                continue
+            left, right = (_standing(row, is_harmed) for row in rows)
+            assert left == right, f"{one.name} and {other.name} know of {path!r}: {left} and {right}"
+
+
+def _standing(row: Row | None, is_harmed: bool) -> object:
+    """Return what stands in a record that is live.
+
+    What a restored member mints anew has not seen tombstones that some have forgotten: the others have these beside it.
+    """
+    if row is None or not row.live:
+        return None
+    content, meta = row.record.content.entries, row.record.meta.entries
+    if is_harmed:
+        content = tuple(entry for entry in content if entry.value.kind is not Kind.ABSENT)
+        meta = tuple(entry for entry in meta if entry.kind is not Kind.ABSENT)
+    is_directory = any(entry.value.kind is Kind.DIRECTORY for entry in content)
+    return content, meta, row.record.time if is_directory else None
+
+
+def check_forgotten(cluster: Cluster) -> None:
+    """Nobody remembers a tombstone that all have applied, and nothing comes back for that."""
+    for host in cluster.members:
+        for path, gone in cluster.ledger.gone.items():
+            row = host.index.row(path)
+            living = [e for e in row.record.content.entries if e.value.kind is not Kind.ABSENT] if row else []
+            back = [entry.dot for entry in living if covers(gone, entry.dot)]
+            # Who did not follow a path for a while has what he had then; what all were restored to is what there is.
+            assert not back or cluster.changed_rules or len(cluster.restored) > 1, (
+                f"{path!r} is back at {host.name}: {back}"
+            )
+    if any(host.index.unsettled(1) for host in cluster.members):
+        return
+    for host in cluster.members:
+        for path, row in host.index.removed(ROOT, 1_000):
+            group = host.rules.group_of(path)
+            is_past = row.record.time is None or row.record.time.hlc <= host.index.clock()
+            # Of lives that ended before the rules changed, no knowledge says anything.
+            is_told = all(covers(host.index.knowledge(row.scope), dot) for dot in dots_of(row.record))
+            is_ours = group is not None and host.name in group.members
+            assert not (is_ours and is_past and is_told), f"{host.name} remembers {path!r}"
+
+
+def check_walks(cluster: Cluster) -> None:
+    """Nobody had lost anything that he took for known, unless something was taken from him; and nobody looks for it for ever."""
+    is_harmed = bool(cluster.plan.acts() & {Act.RESTORE, Act.CLONE} or cluster.rotten)
+    for host in cluster.hosts:
+        assert is_harmed or not host.lost, f"{host.name} had lost {sorted(host.lost)}"
+        assert host.walks <= WALKS_MAX * len(cluster.hosts), f"{host.name} was walked with {host.walks} times"

@@ -7,15 +7,19 @@ from csfs.core.paths import RelPath, depth_of
 from scripts.simulation import persons
 from scripts.simulation.dice import Dice
 from scripts.simulation.host import Host
+from scripts.simulation.killing import die_applying
 from scripts.simulation.ledger import Ledger
 from scripts.simulation.links import Link
 from scripts.simulation.plan import NAMES, SECOND_NS, Act, Action, Plan
 from scripts.simulation.programs import PATHS
 from scripts.simulation.rules import REVISIONS, Shape, changed
 from scripts.simulation.saved import Saved
+from scripts.simulation.saving import restore, saved
+from scripts.simulation.standing import forget, shows_token
 from scripts.simulation.tree import hash_of
 
 ROUNDS_MAX = 60
+QUIET_ROUNDS = 3
 
 
 class Cluster:
@@ -41,8 +45,12 @@ class Cluster:
         }
         self.apart: set[frozenset[int]] = set()
         self.saves: dict[int, Saved] = {}
+        self.parked: dict[int, Saved] = {}
+        """The other host of a member that was cloned."""
         self.minted_by_users = 0
         self.merged_before: dict[RelPath, int] = {}
+        self.rotten = 0
+        self.restored: set[int] = set()
         self.messages = 0
         self.changed_rules = False
 
@@ -103,6 +111,19 @@ class Cluster:
 
     def _apply(self, action: Action, host: Host, dice: Dice) -> None:
         host.apply_some(dice, self.now(host))
+        if dice.one_in(4):
+            forget(host)
+
+    def _quiet(self, action: Action, host: Host, dice: Dice) -> None:
+        """Nobody does anything for a while, so that all who can reach each other are equal; some forget tombstones then."""
+        for one, other in self.links:
+            if one < other and frozenset((one, other)) not in self.apart:
+                self._greet(self.hosts[one], self.hosts[other])
+        for _ in range(QUIET_ROUNDS):
+            self._settle_once(healing=False)
+        for one in self.hosts:
+            if dice.one_in(2):
+                forget(one)
 
     def _send(self, action: Action, host: Host, dice: Dice) -> None:
         link = self.links[action.member, action.other]
@@ -117,7 +138,9 @@ class Cluster:
 
     def _arrive(self, link: Link) -> bool:
         back = self.links[link.target.number, link.source.number]
-        return link.deliver(back, self.now(link.target))
+        others = [other for other in self.links.values() if other.target is link.target and other.up]
+        connected = {other.source.name: other.from_quarantine for other in others}
+        return link.deliver(back, self.now(link.target), connected)
 
     def _sync(self, action: Action, host: Host, dice: Dice) -> None:
         """All that one member has to say arrives, and is applied there, perhaps."""
@@ -152,6 +175,11 @@ class Cluster:
     def _greet(self, one: Host, other: Host) -> None:
         if not {one.name, other.name} <= set(self.shape.members):
             return
+        shown = {host.name: host.index.tokens(peer.name).held for host, peer in ((one, other), (other, one))}
+        for host, peer in ((one, other), (other, one)):
+            if shows_token(host, peer.name, shown[peer.name]):
+                # It is another incarnation now: its other peers have to hear that, too.
+                self._isolate(host)
         for host, peer in ((one, other), (other, one)):
             host.authors.update({dot: name for dot, name in peer.authors.items() if dot not in host.authors})
             host.engine.reconsider(host.index.rows())
@@ -173,7 +201,7 @@ class Cluster:
         host.crash(dice)
 
     def _die(self, action: Action, host: Host, dice: Dice) -> None:
-        if host.die_applying(dice, self.now(host)):
+        if die_applying(host, dice, self.now(host)):
             self._isolate(host)
             host.crash(dice)
 
@@ -196,18 +224,47 @@ class Cluster:
         host.programs.full = False
 
     def _save(self, action: Action, host: Host, dice: Dice) -> None:
-        self.saves[action.member] = host.saved()
+        self.saves[action.member] = saved(host)
 
     def _restore(self, action: Action, host: Host, dice: Dice) -> None:
-        saved = self.saves.pop(action.member, None)
-        if saved is None:
+        backup = self.saves.pop(action.member, None)
+        if backup is None:
             return
         lost = {node.data for node in host.tree.nodes.values()} | host.kept
         self._isolate(host)
-        host.restore(saved)
-        if saved.scopes != [group.scope for group in host.rules.groups]:
-            host.adopt(host.rules)
+        self.restored.add(action.member)
+        restore(host, backup, booting=dice.one_in(2))
+        self._follow_again(host, backup)
         self.ledger.excused |= {data for data in lost if not any(other.holds(data) for other in self.hosts)}
+
+    def _clone(self, action: Action, host: Host, dice: Dice) -> None:
+        """Another host has a copy of this member, identity and all, and takes its place; or the one before takes it again."""
+        if self.parked and action.member not in self.parked:
+            return
+        self._isolate(host)
+        parked, self.parked[action.member] = self.parked.get(action.member), saved(host)
+        if parked is not None:
+            restore(host, parked, booting=False)
+            self._follow_again(host, parked)
+
+    def _follow_again(self, host: Host, backup: Saved) -> None:
+        if backup.scopes != [group.scope for group in host.rules.groups]:
+            host.adopt(host.rules)
+
+    def _rot(self, action: Action, host: Host, dice: Dice) -> None:
+        """A bad disk, or a bug, takes something that is known and not shown yet: nobody would send it again."""
+        rows = host.index.rows().items()
+        unseen = sorted(path for path, row in rows if row.scope and row.live and row.applied.observation is None)
+        if unseen and not host.intents and not host.pulling:
+            path = dice.choice(unseen)
+            row = host.index.row(path)
+            assert row is not None
+            # Who makes something there before it is back has, by what he knows, seen what was lost.
+            hashes = {entry.value.hash for entry in row.record.content.entries}
+            self.ledger.excused |= {data for data in self.ledger.written if hash_of(data) in hashes}
+            host.index.drop(path)
+            host.index.commit()
+            self.rotten += 1
 
     def _rules(self, action: Action, host: Host, dice: Dice) -> None:
         self.shape = changed(self.shape, REVISIONS[action.dice % len(REVISIONS)])
@@ -252,15 +309,34 @@ class Cluster:
             host.digest(self.now(host))
         self.minted_by_users = self.minted() - self.minted_following()
         self.merged_before = self.merged()
-        for one, other in self.links:
-            if one < other:
-                self._greet(self.hosts[one], self.hosts[other])
+        self._settle()
+        for _ in range(2):
+            # Both hosts of a member that was cloned come to the network, and go.
+            for number in self.parked:
+                self._clone(Action(Act.CLONE, number, number, 0, 0), self.hosts[number], Dice(0))
+                minted = self.minted()
+                self.hosts[number].digest(self.now(self.hosts[number]))
+                self.minted_by_users += self.minted() - minted
+                self._settle()
+
+    def _settle(self) -> None:
+        self._connect_all()
         for _ in range(ROUNDS_MAX):
             if not self._settle_once():
                 return
         raise AssertionError(f"never quiet: {[(host.name, host.index.pending()) for host in self.hosts]}")
 
-    def _settle_once(self) -> bool:
+    def _connect_all(self) -> None:
+        """Greet until all links are up: who finds at one greeting that it was restored begins all others anew."""
+        for one, other in self.links:
+            if one < other:
+                self._greet(self.hosts[one], self.hosts[other])
+        for _ in self.hosts:
+            for (one, other), link in self.links.items():
+                if one < other and not link.up:
+                    self._greet(self.hosts[one], self.hosts[other])
+
+    def _settle_once(self, *, healing: bool = True) -> bool:
         busy = False
         for link in self.links.values():
             while link.up and link.send(100):
@@ -269,7 +345,8 @@ class Cluster:
                 self._arrive(link)
         for host in self.hosts:
             self.now_ns += SECOND_NS
-            host.brake.approve()
+            if healing:
+                host.brake.approve()
             for path in sorted(host.index.pending(), key=depth_of):
                 busy = host.apply(path, self.now(host)) or busy
             for path in sorted(host.index.pending(), key=depth_of, reverse=True):
@@ -278,10 +355,12 @@ class Cluster:
             busy = bool(host.programs.looks) or (host.pulling and host in self.members) or busy
             host.digest(self.now(host))
             busy = bool(host.brake.waiting.left()) or busy
+            if healing:
+                forget(host)
         return busy
 
     def minted(self) -> int:
-        """Return how many versions all members made, but for merges, and what they brought along when they joined."""
+        """Return how many versions all members made, but for merges, and what they brought along when they joined, or back."""
         return sum(host.index.minted - host.unasked_minted for host in self.hosts)
 
     def merged(self) -> dict[RelPath, int]:

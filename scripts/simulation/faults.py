@@ -14,10 +14,12 @@ from csfs.core import merging, policies, versions
 from csfs.core.objects import Applied, Kind, Meta, Observation
 from csfs.core.paths import RelPath, parent_of
 from csfs.core.records import ContentEntry, E, Half, MetaEntry
+from csfs.core.tokens import Verdict
 from csfs.core.versions import Dot, Scope, Vector
-from csfs.engine import following, minting, plans, remote
+from csfs.engine import following, forgetting, mending, minting, plans, quarantine, remote, state
 from csfs.engine import merging as engine_merging
-from csfs.engine.brake import Brake, Verdict
+from csfs.engine.brake import Brake
+from csfs.engine.brake import Verdict as BrakeVerdict
 from csfs.engine.live import meta_of
 from csfs.engine.memory import MemoryIndex
 from csfs.engine.ports import Outgoing, Plan, Received, Row, Step
@@ -144,6 +146,23 @@ def _absent_is_deleted(link: Link, batch: Batch, back: Link, now_ns: int) -> Non
     index.commit()
 
 
+# ------------------------------------------------------------------------------------- tombstones, tokens, set hashes
+
+
+def _forgotten_at_once(engine: VolumeEngine, *_: Any) -> tuple[int, None]:
+    groups = {group.scope: group for group in engine._rules.groups if engine._member in group.members}
+    for path, row in engine._index.rows().items():  # type: ignore[attr-defined]
+        if path and not row.live and row.scope in groups:
+            common = engine._common(groups[row.scope], engine._index.knowledge(row.scope))
+            if engine._is_forgettable(row, common):
+                engine._index.drop(path)
+    return 0, None
+
+
+def _ours_alone(engine: VolumeEngine, group: Any, ours: Vector) -> Vector:
+    return ours
+
+
 # ----------------------------------------------------------------------------------------------------------- the join
 
 
@@ -168,8 +187,8 @@ def _any_gate(member: Host, plan: Plan) -> bool:
     return is_parent and (plan.step is Step.ATTRIBUTES) == (plan.path in member.tree.nodes and not below) and not below
 
 
-def _all_go(brake: Brake, losses: Any, *arguments: Any) -> dict[RelPath, Verdict]:
-    return dict.fromkeys(losses, Verdict.GO)
+def _all_go(brake: Brake, losses: Any, *arguments: Any) -> dict[RelPath, BrakeVerdict]:
+    return dict.fromkeys(losses, BrakeVerdict.GO)
 
 
 def _nothing_waits(self: HostBrake, *arguments: Any) -> None:
@@ -221,10 +240,36 @@ FAULTS: dict[str, Fault] = {
     "brake-forgotten": Fault("a restart lets through what waits", HostBrake, "restart", _nothing_waits),
     "follow-without-identity": Fault("edits follow whatever was moved", following, "is_of", _of_any_object),
     "edit-left-behind": Fault("edits stay where they were made", NotingEngine, "follow", _nothing(())),
+    "empty-context": Fault(
+        "what is made where a tombstone was forgotten has seen nothing", state.State, "_seen_of_nothing", _nothing({})
+    ),
+    "forgotten-before-applied": Fault(
+        "a tombstone is forgotten before it is applied here", forgetting.Forgetting, "forget", _forgotten_at_once
+    ),
+    "forgotten-alone": Fault(
+        "a tombstone is forgotten that others have not heard of", forgetting.Forgetting, "_common", _ours_alone
+    ),
+    "token-ignored": Fault("nobody looks at tokens", quarantine.Quarantine, "shown", _nothing(Verdict.GOOD)),
+    "all-is-trusted": Fault(
+        "a restored member keeps its last dots", quarantine.Quarantine, "_is_doubtful", _nothing(False)
+    ),
+    "never-minted-anew": Fault("what was in doubt is let go", quarantine.Quarantine, "mint_anew", _nothing(None)),
+    "stale-stays": Fault(
+        "what was removed meanwhile stays at a restored member", quarantine.Quarantine, "is_stale", _nothing(False)
+    ),
+    "hash-unread": Fault("nobody compares set hashes", mending.Mending, "differing", _nothing([])),
     "gate-open": Fault("commits do not look at what is there", Host, "_is_allowed", _any_gate),
 }
 
 SEEDS = {
+    "empty-context": 35,
+    "forgotten-before-applied": 16,
+    "forgotten-alone": 44,
+    "token-ignored": 3,
+    "all-is-trusted": 32,
+    "never-minted-anew": 32,
+    "stale-stays": 436,
+    "hash-unread": 403,
     "known-for-applied": 4,
     "one-knowledge": 142,
     "knowledge-per-record": 3,
@@ -235,7 +280,7 @@ SEEDS = {
     "half-set-is-a-change": 49,
     "outcome-forgotten": 85,
     "overruled-forgotten": 9,
-    "replaced-forgotten": 173,
+    "replaced-forgotten": 610,
     "privileges-kept": 9,
     "brake-open": 13,
     "brake-forgotten": 464,

@@ -1,9 +1,8 @@
 """One simulated member: its disk, its programs, its index and engine, and what a daemon does between them."""
 
 from collections.abc import Callable
-from copy import copy
 
-from csfs.core.objects import Kind, Meta, Observation
+from csfs.core.objects import Kind, Observation
 from csfs.core.paths import ROOT, RelPath, ancestors_of, depth_of, is_below, parent_of
 from csfs.core.versions import Incarnation, Scope, covers
 from csfs.engine.plans import is_carried_out
@@ -16,7 +15,7 @@ from scripts.simulation.ledger import Ledger
 from scripts.simulation.merging import HostMerging
 from scripts.simulation.noting import NotingEngine
 from scripts.simulation.programs import Look, Programs
-from scripts.simulation.saved import Cursor, Saved
+from scripts.simulation.saved import Cursor
 from scripts.simulation.tree import FakeTree
 
 
@@ -43,14 +42,17 @@ class Host:
         self.held: set[RelPath] = set()
         self.intents: dict[RelPath, Plan] = {}
         """Commits whose outcome nobody recorded."""
-        self.restored = False
         self.cache: dict[bytes, bytes] = {}
         """Contents that came with their records and are in memory."""
         self.authors: dict[Incarnation, str] = {}
         self.merging = HostMerging(self)
         self.lives = 0
+        self.given = 0
+        self.walks = 0
+        self.lost: set[RelPath] = set()
+        """Paths of which this member did not have what it took for known."""
         self.unasked_minted = 0
-        """Versions made of what was here before this member joined, and merges."""
+        """Versions made of what was here before this member joined, or lost its memory, and merges."""
         self.programs.speaks = self._speaks
         self.programs.is_old = self._is_old
         self.programs.merges = self.merging.is_merged
@@ -83,6 +85,10 @@ class Host:
         self.authors[self.incarnation] = self.name
         self.index.start_incarnation()
         self.start()
+
+    def speaks_in(self, scope: Scope) -> bool:
+        """Return whether the others of a group listen to this member."""
+        return any(group.scope == scope and may_send(group, self.name) for group in self.rules.groups)
 
     def start(self) -> None:
         """Start the daemon with these rules."""
@@ -124,57 +130,6 @@ class Host:
         for path in self.tree.nodes.keys() | self.index.rows().keys():
             if path not in self.held:
                 self.programs.look_again(path)
-
-    def saved(self) -> Saved:
-        """Return a backup of everything."""
-        index = copy(self.index)
-        for name, value in vars(self.index).items():
-            if isinstance(value, dict | list | set):
-                setattr(index, name, value.copy())
-        tree = copy(self.tree)
-        tree.nodes = {path: copy(node) for path, node in self.tree.nodes.items()}
-        return Saved(
-            tree,
-            index,
-            frozenset(self.kept),
-            dict(self.cursors),
-            list(self.scopes),
-            self.pulling,
-            dict(self.intents),
-            dict(self.authors),
-            set(self.programs.touched),
-            dict(self.brake.waiting.by_path),
-            {path: dict(held) for path, held in self.merging.bases.items()},
-        )
-
-    def restore(self, saved: Saved) -> None:
-        """Boot with everything as it was."""
-        self.restored = True
-        minted, ticks, inodes = self.index.minted, self.tree.ticks, self.tree.inodes
-        (
-            self.tree,
-            self.index,
-            kept,
-            self.cursors,
-            self.scopes,
-            self.pulling,
-            self.intents,
-            self.authors,
-            touched,
-            held,
-            self.merging.bases,
-        ) = saved
-        self.brake.restart(held, self.index)
-        self.kept = set(kept)
-        self.tree.grants |= self.programs.tree.grants
-        self.programs.tree, self.index.minted = self.tree, minted
-        self.tree.ticks, self.tree.inodes = ticks, inodes
-        self.programs.looks.clear()
-        self.programs.marks.clear()
-        self.programs.touched = touched
-        self.cache.clear()
-        self.boot()
-        self.look_at_all()
 
     # ---------------------------------------------------------------------------------------------- from disk to index
 
@@ -317,26 +272,6 @@ class Host:
         for _ in range(min(len(pending), 1 + dice.below(3))):
             self.apply(pending.pop(dice.below(len(pending))), now_ns)
 
-    def die_applying(self, dice: Dice, now_ns: int) -> bool:
-        """Be killed in the middle of one commit; return whether there was one."""
-        plans = [plan for path in self.index.pending() if (plan := self._plan(path, now_ns)) is not None]
-        if not plans:
-            return False
-        halves = [plan for plan in plans if plan.step is Step.ATTRIBUTES and _sets_meta(plan)]
-        plan = dice.choice(halves if halves and dice.one_in(2) else plans)
-        self.intents[plan.path] = plan
-        node, meta = self.tree.nodes.get(plan.path), plan.meta
-        if plan.step is not Step.ATTRIBUTES:
-            if dice.one_in(2):
-                self._carry_out(plan, now_ns)
-                if plan.path in self.tree.nodes:
-                    self.tree.nodes[plan.path].unsure = True
-        elif node is not None and meta is not None:
-            owners_only = Meta(node.mode, meta.uid, meta.gid, meta.owner, meta.group)
-            mode_only = Meta(meta.mode, node.uid, node.gid)
-            self.tree.set_attributes(node, dice.choice((owners_only, mode_only, meta)), None)
-        return True
-
     def _plan(self, path: RelPath, now_ns: int) -> Plan | None:
         """Return the plan for a path, if it can be carried out now."""
         if self.intents:
@@ -385,8 +320,7 @@ class Host:
             return self.tree.observed(path)
         if old is not None:
             self.tree.take(path, now_ns)
-            # What catching up after a restore displaces may be the last of a content: retention has it, for want of quarantine (R8).
-            if plan.keep or self.restored:
+            if plan.keep:
                 self.kept.add(old.data)
         if plan.step is Step.INSTALL:
             assert plan.meta is not None
@@ -400,9 +334,3 @@ class Host:
     def holds(self, data: bytes) -> bool:
         """Return whether this member has a content on its disk."""
         return data in self.kept or any(node.data == data for node in self.tree.nodes.values())
-
-
-def _sets_meta(plan: Plan) -> bool:
-    """Return whether more than a time is to be set."""
-    base, meta = plan.base, plan.meta
-    return base is not None and meta is not None and (base.mode, base.uid, base.gid) != (meta.mode, meta.uid, meta.gid)

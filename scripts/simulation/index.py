@@ -1,6 +1,7 @@
 """A member's index in memory."""
 
 from csfs.core.rows import Row
+from csfs.core.tokens import Tokens
 from csfs.core.versions import Dot, Scope
 from csfs.engine.following import Edit
 from csfs.engine.memory import MemoryIndex
@@ -29,6 +30,10 @@ class Index(MemoryIndex):
         """Take back everything since the last commit."""
         super().rollback()
         self.following = []
+
+    def keep_tokens(self, member: str, tokens: Tokens) -> None:
+        """Remember the tokens of one peer, at once and for good."""
+        self._tokens[member] = tokens
 
     def next_counter(self, scope: Scope) -> int:
         """Return the next counter of our incarnation."""

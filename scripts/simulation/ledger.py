@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from csfs.core.paths import RelPath
-from csfs.core.versions import Dot
+from csfs.core.versions import Dot, Vector
 
 
 def slots_of(text: bytes) -> list[bytes]:
@@ -64,6 +64,8 @@ class Ledger:
     """By what was merged on what, the result."""
     sources: dict[bytes, set[bytes]] = field(default_factory=dict)
     """By result of a merge, what it was made of."""
+    gone: dict[RelPath, Vector] = field(default_factory=dict)
+    """By path, the changes that somebody knew everybody to have settled when he forgot what removed it."""
     steps: int = 0
 
     def wrote(self, path: RelPath, data: bytes, member: str = "") -> None:

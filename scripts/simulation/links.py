@@ -1,15 +1,16 @@
 """Links between simulated members: what is on its way, in order, until it arrives or the connection breaks."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from csfs.core import versions
 from csfs.core.objects import Kind
 from csfs.core.versions import Scope, Vector
 from csfs.engine.ports import Outgoing
 from scripts.simulation.host import Host
+from scripts.simulation.standing import Report, give_token, hold_token, take_report
 from scripts.simulation.tree import hash_of
 
-REPEATED_MAX = 4
+REPEATED_MAX = 12
 
 
 @dataclass
@@ -18,6 +19,7 @@ class Batch:
 
     out: Outgoing
     contents: dict[bytes, bytes]
+    token: bytes
 
 
 @dataclass(eq=False)
@@ -33,10 +35,14 @@ class Link:
     knowledge: dict[Scope, Vector] = field(default_factory=dict)
     """What the target has said that it knows, and what it was told."""
     refused: set[Scope] = field(default_factory=set)
-    flying: list[Batch] = field(default_factory=list)
+    flying: list[Batch | Report] = field(default_factory=list)
     arrived: list[Batch] = field(default_factory=list)
+    reported: Report | None = None
+    """How the source stood when it last said so on this connection."""
     to_pulling: bool = False
     from_pulling: bool = False
+    from_quarantine: bool = False
+    """Whether the source has said on this connection that it is in quarantine."""
 
     def cut(self) -> None:
         """Lose the connection and everything on its way."""
@@ -51,6 +57,8 @@ class Link:
         self.flying.clear()
         self.arrived.clear()
         self.refused.clear()
+        self.reported = None
+        self.from_quarantine = False
         self.index_id = source.index_id
         index_id, position = target.cursors.get(source.name, (0, 0))
         self.position = position if index_id == source.index_id else 0
@@ -64,9 +72,21 @@ class Link:
         if out.mark is not None:
             self.tell(out.scope, out.mark)
         if not out.updates and out.mark is None:
-            return not out.done
+            return not out.done or self._report()
+        token = give_token(self.source, self.target.name)
         if not self.deaf:
-            self.flying.append(Batch(out, self._inline(out)))
+            self.flying.append(Batch(out, self._inline(out), token))
+        return True
+
+    def _report(self) -> bool:
+        """Have the source say how it stands, after all that it had to say; return whether there was any news."""
+        report = Report.of(self.source)
+        if self.reported is not None and report == self.reported:
+            return False
+        self.reported = report
+        token = give_token(self.source, self.target.name)
+        if not self.deaf:
+            self.flying.append(replace(report, token=token, held=self.source.index.tokens(self.target.name).held))
         return True
 
     def tell(self, scope: Scope, mark: Vector) -> None:
@@ -81,12 +101,16 @@ class Link:
         shown = (node.data for node in self.source.tree.nodes.values() if node.kind is Kind.FILE)
         return {digest: data for data in shown if (digest := hash_of(data)) in wanted}
 
-    def deliver(self, back: "Link", now_ns: int) -> bool:
+    def deliver(self, back: "Link", now_ns: int, connected: dict[str, bool]) -> bool:
         """Have the oldest batch arrive, and be stored in one transaction; return whether there was one."""
         if not self.flying:
             return False
         batch = self.flying.pop(0)
-        self.arrived = [*self.arrived[-REPEATED_MAX:], batch]
+        if isinstance(batch, Report):
+            connected[self.source.name] = self.from_quarantine = batch.quarantined
+            take_report(batch, self.source, self.target, now_ns, connected)
+            return True
+        self.arrived = [*self.arrived[-REPEATED_MAX:], replace(batch, token=b"")]
         self.take_in(batch, back, now_ns)
         return True
 
@@ -101,6 +125,8 @@ class Link:
             same_rules = [g.scope for g in source.rules.groups] == [g.scope for g in target.rules.groups]
             assert not same_rules, f"{target.name} refused what {source.name} said: {received.refused}"
             self.refused.add(out.scope)
+        if batch.token:
+            hold_token(target, source.name, batch.token)
         if not self.refused:
             target.cursors[source.name] = (self.index_id, out.position)
         if out.mark is not None:

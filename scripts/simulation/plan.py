@@ -52,6 +52,9 @@ class Act(enum.Enum):
     FREE = "free"
     SAVE = "save"
     RESTORE = "restore"
+    CLONE = "clone"
+    ROT = "rot"
+    QUIET = "quiet"
     RULES = "rules"
     ADOPT = "adopt"
     JOIN = "join"
@@ -130,6 +133,9 @@ DISTURBANCES: dict[Act, int] = {
     Act.FREE: 12,
     Act.SAVE: 10,
     Act.RESTORE: 6,
+    Act.CLONE: 8,
+    Act.ROT: 25,
+    Act.QUIET: 4,
     Act.RULES: 6,
     Act.ADOPT: 15,
     Act.JOIN: 8,
@@ -138,12 +144,12 @@ DISTURBANCES: dict[Act, int] = {
     Act.REJECT: 4,
 }
 TOGETHER = (
-    (Act.REPEAT,),
+    (Act.REPEAT, Act.ROT, Act.QUIET),
     (Act.DIE,),
-    (Act.HALF_OPEN,),
+    (Act.HALF_OPEN, Act.CLONE, Act.QUIET),
     (Act.PARTITION, Act.REUNITE),
     (Act.FILL, Act.FREE),
-    (Act.SAVE, Act.RESTORE),
+    (Act.SAVE, Act.RESTORE, Act.QUIET),
     (Act.RULES, Act.ADOPT),
     (Act.JOIN, Act.ADOPT),
     (Act.LEAVE, Act.ADOPT),
@@ -194,7 +200,8 @@ NEAR = ((0, 1), (0, 1), (3, 4), (0, 1, 3), (0, 2, 3), (2, 3, 6))
 """Few paths, so that it is the same object."""
 
 OFF = {
-    "cloned member, restored without a new boot": "needs link tokens and quarantine (R8)",
+    "several members cloned": "a copy of one may find a copy of the other behind, instead of itself",
+    "both hosts of a cloned member on the network at once": "they take turns: a peer keeps one link to a member",
     "member that becomes receive-only": "what it had not sent before is nobody else's, and stays live there",
     "member that leaves when only receive-only ones have heard it": "nobody listens to these",
     "hard links": "every name is a file of its own at peers (R17)",

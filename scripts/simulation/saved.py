@@ -26,3 +26,5 @@ class Saved(NamedTuple):
     touched: set[RelPath]
     waiting: dict[RelPath, Waiting]
     bases: dict[RelPath, dict[bytes, bytes]]
+    life: tuple[Incarnation, int]
+    """Which incarnation, and the index's id."""

@@ -3,9 +3,10 @@
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from csfs.core.records import Ancestor, Content, ContentEntry, DirectoryTime, Half, Meta, MetaEntry, Move
+from csfs.core.rows import Standing
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope
 from csfs.wire import messages
-from csfs.wire.messages import PeerMessage
+from csfs.wire.messages import Part, PeerMessage, Sight
 
 ONE, TWO = Dot(Incarnation(2**62), 1), Dot(Incarnation(7), 2)
 META = Meta(0o4755, 1000, 100, "bob", "users", ((b"user.\xff", b"\0"),))
@@ -42,9 +43,25 @@ EXAMPLES: tuple[PeerMessage, ...] = (
         2,
         b"d",
         {3: "ash"},
-        (messages.VolumeHello("etc", b"i", {SCOPE: {ONE.incarnation: 1}}, b"c", 4, True),),
+        (messages.VolumeHello("etc", b"i", {SCOPE: {ONE.incarnation: 1}}, b"c", 4, True, b"t" * 32),),
     ),
     messages.Records("etc", SCOPE, 9, (UPDATE, messages.Update(b"")), ((b"h", b"content"),), {ONE.incarnation: 5}),
+    messages.Stands(
+        "etc",
+        {SCOPE: Standing({ONE.incarnation: 5}, {ONE.incarnation: 4})},
+        {SCOPE: b"d" * 32},
+        2**62,
+        True,
+        b"t" * 32,
+        b"h" * 32,
+    ),
+    messages.GetParts("etc", 3, SCOPE, b"a", b"b/\xff"),
+    messages.Parts(3, (Part(b"b", 2, b"d" * 32),)),
+    messages.GetRecords("etc", 4, SCOPE, (b"a/\xff\n", b"b")),
+    messages.Told(4, 2, (UPDATE,)),
+    messages.GetSights("etc", 5, SCOPE, b"a", b"b"),
+    messages.Sights(5, b"b", (Sight(b"b", b"d" * 16, 2), Sight(b"c", b""))),
+    messages.Mend("etc", SCOPE, (UPDATE,), b"t" * 32),
     messages.Stored("etc", 9, {SCOPE: {ONE.incarnation: 5}}),
     messages.AppliedUpTo("etc", 9, 1),
     messages.GetSummary("etc", 1, b"h" * 32, 3),

@@ -1,0 +1,134 @@
+"""Set hashes: whether two members that know the same have the same, and where they do not (R13).
+
+Equal knowledge with unequal hashes means that one has lost something that it takes for known, by a bug or a bad disk: nobody would
+ever send it again. A `Walk` finds the paths by the hashes of ever smaller ranges; full records of these are exchanged and
+joined. Nothing is taken away for being absent elsewhere (R11).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from csfs.core import digests, versions
+from csfs.core.digests import Digested, Range
+from csfs.core.paths import RelPath
+from csfs.core.versions import Scope
+from csfs.engine.ports import Standing
+from csfs.engine.state import State
+from csfs.wire.messages import PARTS_MAX, Part, Update
+
+DIFFERING_MAX: Final = 1_000
+"""Paths that one walk finds at most; the next one finds more."""
+QUESTIONS_MAX: Final = 1_000
+"""Ranges that one walk asks for at most."""
+
+
+@dataclass
+class Walk:
+    """The way to the paths at which a peer's set of a scope differs from ours."""
+
+    differing: dict[RelPath, None] = field(default_factory=dict)
+    questions: int = 0
+    _open: list[Range] = field(default_factory=lambda: [Range()])
+
+    def question(self) -> Range | None:
+        """Return the range whose parts the peer is to be asked for; None: the walk is over."""
+        if not self._open or self.questions >= QUESTIONS_MAX or len(self.differing) >= DIFFERING_MAX:
+            return None
+        self.questions += 1
+        return self._open.pop()
+
+    def answered(self, asked: Range, theirs: Sequence[Part], ours: Iterable[Digested]) -> None:
+        """Compare the peer's parts of a range, ascending, with what is ours in it, ascending."""
+        parts = list(theirs) or [Part(asked.last, 0, digests.packed(digests.NOTHING))]
+        above, mine, number = asked.above, list[Digested](), 0
+        for one in ours:
+            while number < len(parts) - 1 and one[0] > parts[number].last:
+                self._compare(Range(above, parts[number].last), parts[number], mine)
+                above, mine, number = parts[number].last, [], number + 1
+            mine.append(one)
+        while number < len(parts) - 1:
+            self._compare(Range(above, parts[number].last), parts[number], mine)
+            above, mine, number = parts[number].last, [], number + 1
+        self._compare(Range(above, asked.last), parts[number], mine)
+
+    def _compare(self, part: Range, theirs: Part, ours: Sequence[Digested]) -> None:
+        if digests.together(digest for _, digest in ours) == digests.unpacked(theirs.digest):
+            return
+        if theirs.count > 1:
+            self._open.append(part)
+            return
+        for path, digest in ours:
+            if path != theirs.last or digest != digests.unpacked(theirs.digest):
+                self.differing[path] = None
+        if theirs.count and all(path != theirs.last for path, _ in ours):
+            self.differing[RelPath(theirs.last)] = None
+
+
+def parts_of(found: Iterable[Digested], count: int) -> tuple[Part, ...]:
+    """Return the parts of a range of `count` live paths, ascending; each of one path if there are few."""
+    size = max(1, -(-count // PARTS_MAX))
+    parts, last, held, digest = list[Part](), b"", 0, digests.NOTHING
+    for path, added in found:
+        last, held, digest = path, held + 1, digests.together((digest, added))
+        if held == size:
+            parts.append(Part(last, held, digests.packed(digest)))
+            held, digest = 0, digests.NOTHING
+    if held:
+        parts.append(Part(last, held, digests.packed(digest)))
+    return tuple(parts)
+
+
+class Mending(State):
+    """Comparing set hashes, and telling whole records."""
+
+    def digests(self) -> dict[Scope, bytes]:
+        """Return the set hash of each of our groups; nothing while what is here may be stale."""
+        if self.pulling or self.is_in_quarantine:
+            return {}
+        groups = [group for group in self._rules.groups if self._member in group.members]
+        return {group.scope: digests.packed(self._index.digest(group.scope)) for group in groups}
+
+    def differing(self, peer: str, standings: Mapping[Scope, Standing], theirs: Mapping[Scope, bytes]) -> list[Scope]:
+        """Return the scopes of which a peer knows what we know, and has something else."""
+        ours = self.digests()
+        return [
+            scope
+            for scope in self._heard_from(peer)
+            # One of the two walks: a member of which the other takes nothing, or the first by name.
+            if (self._member < peer or not self.speaks_in(scope))
+            and scope in theirs
+            and scope in ours
+            and theirs[scope]
+            and theirs[scope] != ours[scope]
+            and _is_same(self._index.knowledge(scope), standings.get(scope, Standing()).known)
+        ]
+
+    def speaks_in(self, scope: Scope) -> bool:
+        """Return whether others listen to this member in a scope."""
+        return any(group.scope == scope and self._may_write(group) for group in self._rules.groups)
+
+    def hears(self, peer: str, scope: Scope) -> bool:
+        """Return whether this member listens to a peer in a scope."""
+        return scope in self._heard_from(peer)
+
+    def may_tell(self, peer: str, scope: Scope) -> bool:
+        """Return whether a peer may hear what is known of a scope."""
+        return any(g.scope == scope and peer in g.members and self._member in g.members for g in self._rules.groups)
+
+    def records(self, scope: Scope, paths: Iterable[RelPath]) -> list[Update]:
+        """Return whole records of those of `paths` that belong to a scope and of which anything is known."""
+        found = []
+        for path in paths:
+            row = self._index.row(path)
+            if row is None or row.scope != scope:
+                continue
+            content = row.record.content if row.record.content.entries else None
+            meta = row.record.meta if row.record.meta.entries else None
+            if content is not None or meta is not None or row.record.time is not None:
+                found.append(Update(path, content, meta, row.record.time))
+        return found
+
+
+def _is_same(ours: versions.Vector, theirs: versions.Vector) -> bool:
+    return versions.includes(ours, theirs) and versions.includes(theirs, ours)

@@ -1,0 +1,186 @@
+"""A member that was restored from an older copy of itself, or cloned: how it finds its way back (R8, R11).
+
+A peer shows a token that this member does not remember giving. Then its last dots may have been given out before, with
+another meaning, and tombstones that it had known may be forgotten everywhere. So
+
+1. `distrust` takes out of the index whatever was made under dots that no peer is known to have stored, and marks it as in doubt.
+   From then on this member is another incarnation (its caller draws it) and another index to its peers.
+2. It greets its peers anew and hears what they know. Nothing is applied meanwhile.
+3. Where the peer that showed the token knows of no record, and knows every change that ours is made of, ours is `stale`: it was
+   removed, and that forgotten. It goes from this disk, too, and is kept.
+4. What was in doubt and is still on disk is `mint_anew`: as a change on what was applied before, unless a peer has told the same.
+"""
+
+from collections.abc import Collection, Mapping
+
+import msgspec
+
+from csfs.core import versions
+from csfs.core.objects import Kind
+from csfs.core.paths import RelPath
+from csfs.core.records import NOTHING_KNOWN, E, Half, Record
+from csfs.core.rows import MADE, Doubt
+from csfs.core.tokens import Owed, Verdict, checked
+from csfs.core.versions import Dot, Scope, Vector
+from csfs.engine.forgetting import dots_of
+from csfs.engine.live import is_live
+from csfs.engine.minting import Change, Circumstances, Minting
+from csfs.engine.ports import Row, Standing
+
+
+class Quarantine(Minting):
+    """Steps of a member that has lost its memory."""
+
+    def shown(self, peer: str, key: bytes, token: bytes) -> Verdict:
+        """A peer shows, at a greeting, the last token that we gave it."""
+        before = self._index.tokens(peer)
+        after, verdict = checked(before, peer, key, token)
+        if after.owed is Owed.LATER:
+            after = msgspec.structs.replace(after, owed=Owed.NOW)
+        if after != before:
+            self._index.set_tokens(peer, after)
+        return verdict
+
+    def distrust(self) -> None:
+        """Put everything in doubt that this incarnation made and no peer is known to have stored. Another one follows at once."""
+        trusted = {group.scope: self._trusted(group.scope) for group in self._rules.groups}
+        for scope, counter in trusted.items():
+            knowledge = self._index.knowledge(scope)
+            self._index.set_knowledge(scope, self._seen_trusted(knowledge, counter))
+        for path, row in self._rows():
+            doubted = self._doubted(row, trusted.get(row.scope, 0))
+            if doubted == row:
+                continue
+            if row.scope:
+                self._index.put(path, doubted)
+            else:
+                # Nobody follows it: whoever does one day finds it by looking.
+                self._index.drop(path)
+
+    def _trusted(self, scope: Scope) -> int:
+        """Return the counter up to which our changes mean the same to all: a peer had stored them before the copy was made."""
+        standings = [self._index.standings(peer).get(scope, Standing()) for peer in self._peers]
+        said = max((standing.known.get(self._incarnation, 0) for standing in standings), default=0)
+        return min(said, self._index.last_counter(scope))
+
+    def _doubted(self, row: Row, trusted: int) -> Row:
+        """Return the row without what our incarnation made after `trusted`, which is in doubt from now on."""
+        record, applied = row.record, row.applied
+        content, content_doubt = self._half_trusted(record.content, applied.content_dot, trusted, Doubt.CONTENT)
+        meta, meta_doubt = self._half_trusted(record.meta, applied.meta_dot, trusted, Doubt.META)
+        time, doubt = record.time, row.doubt | content_doubt | meta_doubt
+        if time is not None and self._is_doubtful(time.dot, trusted):
+            time, doubt = None, doubt | Doubt.TIME
+        record = Record(content, meta, time)
+        changes: dict[str, object] = {
+            "content_seen": self._seen_trusted(applied.content_seen, trusted),
+            "meta_seen": self._seen_trusted(applied.meta_seen, trusted),
+        }
+        if doubt & Doubt.CONTENT:
+            changes["content_dot"] = None
+        if doubt & Doubt.META:
+            changes["meta_dot"] = None
+        applied = msgspec.structs.replace(applied, **changes)
+        pending = row.pending or bool(doubt)
+        return msgspec.structs.replace(
+            row, record=record, applied=applied, live=is_live(record), pending=pending, doubt=doubt
+        )
+
+    def _half_trusted(self, half: Half[E], shown: Dot | None, trusted: int, doubt: Doubt) -> tuple[Half[E], Doubt]:
+        """Return a half without entries in doubt, and whether there were any.
+
+        What such an entry had replaced is not here any more. So what is left has seen itself alone: whoever has more says so.
+        """
+        left = tuple(entry for entry in half.entries if not self._is_doubtful(entry.dot, trusted))
+        if len(left) < len(half.entries):
+            return Half(left, {entry.dot.incarnation: entry.dot.counter for entry in left}), doubt
+        found = doubt if shown is not None and self._is_doubtful(shown, trusted) else Doubt.NONE
+        return Half(half.entries, self._seen_trusted(half.seen, trusted)), found
+
+    def _is_doubtful(self, dot: Dot, trusted: int) -> bool:
+        return dot.incarnation == self._incarnation and dot.counter > trusted
+
+    def _seen_trusted(self, seen: Vector, trusted: int) -> Vector:
+        if seen.get(self._incarnation, 0) <= trusted:
+            return seen
+        others = {life: counter for life, counter in seen.items() if life != self._incarnation}
+        return {**others, self._incarnation: trusted} if trusted else others
+
+    def is_stale(self, path: RelPath, theirs: Vector) -> bool:
+        """Return whether a peer that knows `theirs`, and has no record of this path, has forgotten what removed it here."""
+        row = self._index.row(path)
+        if row is None or not row.record.content.entries or row.doubt & MADE:
+            return False
+        return all(versions.covers(theirs, dot) for dot in dots_of(row.record))
+
+    def remove_stale(self, path: RelPath) -> None:
+        """Take away what was removed while this member does not remember; to be planned, and kept."""
+        row = self._index.row(path)
+        assert row is not None, "a stale record that is not there"
+        # Under no dot, it is kept as what nobody else may have.
+        applied = msgspec.structs.replace(row.applied, content_dot=None, meta_dot=None)
+        self._index.put(
+            path, msgspec.structs.replace(row, record=NOTHING_KNOWN, applied=applied, live=False, pending=True)
+        )
+
+    def doubtful(self) -> list[RelPath]:
+        """Return the paths to be minted anew."""
+        return self._index.doubtful()
+
+    def mint_anew(self, path: RelPath, now_ns: int) -> None:
+        """Make what is in doubt at a path a change of this incarnation, unless it is known now, or was changed meanwhile."""
+        row, group = self._index.row(path), self._followed(path)
+        assert row is not None, "nothing is in doubt"
+        doubt, applied = row.doubt, row.applied
+        row = msgspec.structs.replace(row, doubt=doubt & Doubt.LAST)
+        self._index.put(path, row)
+        if group is None or not self._may_write(group):
+            return
+        if applied.content_dot is not None:
+            doubt &= ~Doubt.CONTENT
+        if applied.meta_dot is not None:
+            doubt &= ~Doubt.META
+        observation = applied.observation
+        change = Change(
+            content=bool(doubt & Doubt.CONTENT),
+            meta=bool(doubt & Doubt.META) and observation is not None,
+            time=bool(doubt & Doubt.TIME) and observation is not None and observation.kind is Kind.DIRECTORY,
+            object=bool(doubt & Doubt.CONTENT),
+        )
+        self._change(path, row, observation, change, group, Circumstances(now_ns, racy=applied.racy))
+
+    def may_catch_up_with(self, peer: str, standings: Mapping[Scope, Standing]) -> bool:
+        """Return whether we know all that a peer knew that is not in quarantine itself, and joins nobody.
+
+        Who only receives may not tell us anything: it counts where nobody else is.
+        """
+        if not self._heard_from(peer) and any(self._heard_from(other) for other in self._peers):
+            return False
+        return all(
+            versions.includes(self._index.knowledge(scope), self._of_others(standings.get(scope, Standing()).known))
+            for scope in self._heard_from(peer)
+        )
+
+    def _of_others(self, known: Vector) -> Vector:
+        return {life: counter for life, counter in known.items() if life != self._incarnation}
+
+    def caught_up(self, peer: str, connected: Collection[str]) -> bool:
+        """All that a peer knows is known here: return whether the quarantine ends with that.
+
+        It does unless we are still to catch up with another one that is `connected`. Those that are not are heard later.
+        """
+        if not self.is_in_quarantine:
+            return False
+        owing = [other for other in self._peers if self._index.tokens(other).owed is Owed.NOW and other != peer]
+        self._owe(peer, Owed.NOTHING)
+        if any(other in connected and self._heard_from(other) for other in owing):
+            return False
+        for other in owing:
+            self._owe(other, Owed.LATER if self._heard_from(other) else Owed.NOTHING)
+        for path, row in self._rows():
+            if row.pending and row.applied.observation is not None:
+                self._index.put(path, msgspec.structs.replace(row, doubt=row.doubt | Doubt.LAST))
+        return True
+
+    def _owe(self, peer: str, owed: Owed) -> None:
+        self._index.set_tokens(peer, msgspec.structs.replace(self._index.tokens(peer), owed=owed))

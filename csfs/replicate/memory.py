@@ -1,0 +1,88 @@
+"""What became of a volume's memory: lost by a restore or a clone, or damaged and mended."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from csfs.core.paths import RelPath, shown
+from csfs.replicate.signals import Signal
+
+if TYPE_CHECKING:
+    from csfs.replicate.standing import PeerStanding
+
+log = logging.getLogger(__name__)
+
+NAMED_MAX = 3
+"""Mended paths named in the alarm; the log has more."""
+LOGGED_MAX = 100
+CLONED_COUNT = 3
+"""Losing the memory so often in one life of the daemon is rather two hosts with one identity than restores."""
+
+
+class Memory:
+    """That of one volume, since the daemon started. `renewed` is called when this member has become another incarnation."""
+
+    def __init__(self, volume: str) -> None:
+        self._volume = volume
+        self.said = Signal()
+        """A peer has said how it stands."""
+        self.standings: dict[str, PeerStanding] = {}
+        """By connected peer, what is done with what it says of itself."""
+        self.renewed: Callable[[], None] = lambda: None
+        self._losses: list[str] = []
+        """The peers that showed it."""
+        self._mended: dict[RelPath, str] = {}
+        self._mended_at = 0.0
+
+    def lost(self, peer: str) -> None:
+        """A peer has shown a token that this member does not remember giving."""
+        self._losses.append(peer)
+        log.error("%s: in quarantine: %s", self._volume, self.reason)
+        self.renewed()
+
+    def found(self) -> None:
+        """What the peers know is known again."""
+        log.warning("%s: caught up with what this member does not remember; replicating again", self._volume)
+
+    def mended(self, peer: str, paths: Sequence[RelPath]) -> None:
+        """These differed from what a peer had, though both knew the same, and were made equal."""
+        for path in paths[:LOGGED_MAX]:
+            log.error("%s: /%s had been lost from the index; %s still had it", self._volume, shown(path), peer)
+        self._mended.update(dict.fromkeys(paths, peer))
+        self._mended_at = time.time()
+
+    def verified(self) -> None:
+        """Everything was compared and is equal: what was mended is no alarm any more."""
+        self._mended.clear()
+
+    @property
+    def reason(self) -> str:
+        """Why this member is in quarantine, and what to do."""
+        peer = self._losses[-1] if self._losses else "a peer"
+        if len(self._losses) >= CLONED_COUNT:
+            return (
+                f"{peer} has heard from this member what it does not remember, for the {len(self._losses)}th time: another host "
+                "runs with a copy of this member's identity; stop one of them, and have it join under a name of its own"
+            )
+        return (
+            f"{peer} has heard from this member what it does not remember: it was restored from an older copy, or cloned; "
+            "it first takes in what the others know, and keeps what it then replaces"
+        )
+
+    @property
+    def alarms(self) -> list[str]:
+        """What a person has to know."""
+        alarms = []
+        if len(self._losses) >= CLONED_COUNT:
+            alarms.append(self.reason)
+        if self._mended:
+            named = ", ".join(f"/{shown(path)}" for path in list(self._mended)[:NAMED_MAX])
+            more = f" and {len(self._mended) - NAMED_MAX} more" if len(self._mended) > NAMED_MAX else ""
+            peers = ", ".join(sorted(set(self._mended.values())))
+            alarms.append(
+                f"the index had lost what it took for known, and got it back from {peers} "
+                f"({time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(self._mended_at))}): {named}{more}; "
+                "is a disk failing? csfs verify compares everything"
+            )
+        return alarms

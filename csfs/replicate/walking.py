@@ -1,0 +1,85 @@
+"""A walk to the paths at which we differ from a peer, and what comes of it: whole records go both ways (R13)."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from csfs.core.digests import Range
+from csfs.core.paths import RelPath, shown
+from csfs.core.versions import Scope, Vector
+from csfs.engine.mending import Walk, parts_of
+from csfs.replicate.asking import Asking
+from csfs.replicate.portions import portions
+from csfs.replicate.volume import Volume
+from csfs.wire.messages import RECORDS_ASKED_MAX, Mend, Part, PeerMessage
+
+log = logging.getLogger(__name__)
+
+
+class Walking:
+    """Walks of one volume with one peer. `give_token` returns a fresh token for what may hold new changes of ours."""
+
+    def __init__(
+        self,
+        volume: Volume,
+        peer: str,
+        asking: Asking,
+        send: Callable[[PeerMessage], Awaitable[None]],
+        give_token: Callable[[], bytes],
+    ) -> None:
+        self._volume = volume
+        self._peer = peer
+        self._asking = asking
+        self._send = send
+        self._give_token = give_token
+
+    async def walk(self, scope: Scope, known_there: Vector | None = None) -> bool:
+        """Find where we differ and have both take in what the other has; return whether all of it was answered.
+
+        `known_there` is what the peer knew, given only while this member catches up with it in quarantine: what is stale goes.
+        """
+        volume, walk = self._volume, Walk()
+        while (asked := walk.question()) is not None:
+            parts = await self._asking.parts(volume.name, scope, asked.above, asked.last)
+            if parts is None:
+                return False
+            await trio.to_thread.run_sync(_compared, volume, walk, asked, parts, scope)
+        differing = list(walk.differing)
+        for first in range(0, len(differing), RECORDS_ASKED_MAX):
+            if not await self.exchange(scope, differing[first : first + RECORDS_ASKED_MAX], known_there):
+                return False
+        return True
+
+    async def exchange(self, scope: Scope, paths: Sequence[RelPath], known_there: Vector | None) -> bool:
+        """Have both take in what the other has at these paths; return whether the peer answered."""
+        volume = self._volume
+        updates = await self._asking.records(volume.name, scope, paths)
+        if updates is None:
+            return False
+        engine, position = volume.engine, volume.index.rows.position()
+        with volume.index.transaction():
+            healed = engine.healed(self._peer, scope, paths, updates, time.time_ns(), known_there=known_there)
+        volume.mended(self._peer, healed.lost)
+        for path in healed.stale:
+            log.warning("%s: %s was removed while this member does not remember; it is kept", volume.name, shown(path))
+        volume.apply_soon(healed.received.touched)
+        if volume.index.rows.position() != position:
+            volume.changed.notify()
+        if engine.speaks_in(scope):
+            for portion in portions(engine.records(scope, paths)):
+                if portion:
+                    await self._send(Mend(volume.name, scope, portion, self._give_token()))
+        return True
+
+
+def _compared(volume: Volume, walk: Walk, asked: Range, parts: Sequence[Part], scope: Scope) -> None:
+    with volume.index.shown() as ours:
+        walk.answered(asked, parts, ours.digests(scope, asked))
+
+
+def parts_in(volume: Volume, scope: Scope, asked: Range) -> tuple[Part, ...]:
+    """Return the parts of a range, for a peer that asks; for a thread."""
+    with volume.index.shown() as ours:
+        return parts_of(ours.digests(scope, asked), ours.count(scope, asked))

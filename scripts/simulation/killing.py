@@ -1,0 +1,33 @@
+"""A simulated member that is killed in the middle of a commit."""
+
+from csfs.core.objects import Meta
+from csfs.engine.ports import Plan, Step
+from scripts.simulation.dice import Dice
+from scripts.simulation.host import Host
+
+
+def die_applying(host: Host, dice: Dice, now_ns: int) -> bool:
+    """Be killed in the middle of one commit; return whether there was one."""
+    plans = [plan for path in host.index.pending() if (plan := host._plan(path, now_ns)) is not None]
+    if not plans:
+        return False
+    halves = [plan for plan in plans if plan.step is Step.ATTRIBUTES and _sets_meta(plan)]
+    plan = dice.choice(halves if halves and dice.one_in(2) else plans)
+    host.intents[plan.path] = plan
+    node, meta = host.tree.nodes.get(plan.path), plan.meta
+    if plan.step is not Step.ATTRIBUTES:
+        if dice.one_in(2):
+            host._carry_out(plan, now_ns)
+            if plan.path in host.tree.nodes:
+                host.tree.nodes[plan.path].unsure = True
+    elif node is not None and meta is not None:
+        owners_only = Meta(node.mode, meta.uid, meta.gid, meta.owner, meta.group)
+        mode_only = Meta(meta.mode, node.uid, node.gid)
+        host.tree.set_attributes(node, dice.choice((owners_only, mode_only, meta)), None)
+    return True
+
+
+def _sets_meta(plan: Plan) -> bool:
+    """Return whether more than a time is to be set."""
+    base, meta = plan.base, plan.meta
+    return base is not None and meta is not None and (base.mode, base.uid, base.gid) != (meta.mode, meta.uid, meta.gid)

@@ -1,0 +1,53 @@
+"""Backups of simulated hosts, and hosts that become what they were."""
+
+from copy import copy
+
+from scripts.simulation.host import Host
+from scripts.simulation.saved import Saved
+
+
+def saved(host: Host) -> Saved:
+    """Return a backup of everything."""
+    index = copy(host.index)
+    for name, value in vars(host.index).items():
+        if isinstance(value, dict | list | set):
+            setattr(index, name, value.copy())
+    tree = copy(host.tree)
+    tree.nodes = {path: copy(node) for path, node in host.tree.nodes.items()}
+    return Saved(
+        tree,
+        index,
+        frozenset(host.kept),
+        dict(host.cursors),
+        list(host.scopes),
+        host.pulling,
+        dict(host.intents),
+        dict(host.authors),
+        host.programs.touched | host.programs.unsettled,
+        dict(host.brake.waiting.by_path),
+        {path: dict(held) for path, held in host.merging.bases.items()},
+        (host.incarnation, host.index_id),
+    )
+
+
+def restore(host: Host, backup: Saved, *, booting: bool) -> None:
+    """Have a host start with everything as it was, on a new boot or without anybody noticing."""
+    minted, following = host.index.minted, host.index.minted_following
+    ticks, inodes, grants = host.tree.ticks, host.tree.inodes, host.tree.grants
+    host.tree, host.index, host.kept = backup.tree, backup.rows, set(backup.kept)
+    host.cursors, host.scopes, host.pulling = backup.cursors, backup.scopes, backup.pulling
+    host.intents, host.authors, host.merging.bases = backup.intents, backup.authors, backup.bases
+    host.brake.restart(backup.waiting, host.index)
+    host.tree.grants |= grants
+    host.tree.ticks, host.tree.inodes = ticks, inodes
+    host.index.minted, host.index.minted_following = minted, following
+    host.programs.tree, host.programs.touched = host.tree, backup.touched
+    host.programs.looks.clear()
+    host.programs.marks.clear()
+    host.cache.clear()
+    host.incarnation, host.index_id = backup.life
+    if booting:
+        host.boot()
+    else:
+        host.start()
+    host.look_at_all()

@@ -1,0 +1,250 @@
+"""What members remember: tombstones that go, records that are lost and come back, members that are restored or cloned."""
+
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from csfs.core.objects import Stamp
+from csfs.core.records import Record
+from csfs.core.rows import Row
+from csfs.errors import ExitCode
+from scripts.support.members import VOLUME, Member, replicating, two_members, until
+from tests.cluster.conftest import expect_calm_logs
+from tests.cluster.test_versions import told
+from tests.trees import differences
+
+
+@pytest.fixture
+def members(tmp_path: Path) -> Iterator[tuple[Member, Member]]:
+    """Two members of their own: these tests take daemons and indexes apart."""
+    with two_members(tmp_path / "m") as pair:
+        yield pair
+        expect_calm_logs(*pair)
+
+
+def index_of(member: Member, query: str) -> list[Any]:
+    """Return what a query finds in a member's index."""
+    with contextlib.closing(sqlite3.connect(f"file:{member.home.index(VOLUME)}?mode=ro", uri=True)) as index:
+        return index.execute(query).fetchall()
+
+
+def tombstones(member: Member) -> int:
+    """Return how many paths a member knows that are not live."""
+    ((count,),) = index_of(member, "SELECT count(*) FROM rows WHERE NOT live")
+    return int(count)
+
+
+def settled(*members: Member) -> None:
+    """Return when each has heard from the other that it has settled all that it knows."""
+    for member in members:
+        member.wait()
+
+    def is_told(member: Member) -> bool:
+        ((held,),) = index_of(member, "SELECT count(*) FROM peers WHERE length(standings) > 2 AND length(tokens) > 30")
+        return bool(held)
+
+    for member in members:
+        until(lambda m=member: is_told(m), f"{member.name} has heard how the other stands")  # type: ignore[misc]
+
+
+def test_tombstones_go_once_both_have_applied_them(members: tuple[Member, Member]) -> None:
+    alpha, beta = members
+    for number in range(20):
+        (alpha.tree / f"file{number}").write_text(str(number))
+    alpha.wait()
+    for number in range(20):
+        (beta.tree / f"file{number}").unlink()
+    beta.wait()
+    for member in members:
+        until(lambda m=member: tombstones(m) == 0, f"{member.name} forgets")  # type: ignore[misc]
+    (alpha.tree / "file1").write_text("again")
+    alpha.wait()
+    assert (beta.tree / "file1").read_text() == "again"
+    assert differences(str(alpha.tree), str(beta.tree)) == []
+
+
+@contextlib.contextmanager
+def index_apart(member: Member) -> Iterator[sqlite3.Connection]:
+    """Give a member's index while its daemon does not run."""
+    member.stop_daemon()
+    with contextlib.closing(sqlite3.connect(member.home.index(VOLUME))) as index:
+        yield index
+        index.commit()
+    member.start_daemon()
+
+
+def test_what_was_lost_from_a_record_comes_back_from_the_other_and_is_an_alarm(members: tuple[Member, Member]) -> None:
+    alpha, beta = members
+    for name in ("one", "two", "three"):
+        (alpha.tree / name).write_text(name)
+    settled(*members)
+    with index_apart(beta) as index:
+        ((row,),) = index.execute("SELECT row FROM rows WHERE path = CAST('two' AS BLOB)")
+        decoded = msgspec.msgpack.decode(row, type=Row)
+        forgetful = msgspec.structs.replace(decoded, record=Record(decoded.record.content))
+        index.execute("UPDATE rows SET row = ? WHERE path = CAST('two' AS BLOB)", (msgspec.msgpack.encode(forgetful),))
+    replicating(*members)
+    until(lambda: any("/two" in alarm for alarm in beta.volume()["alarms"]), "beta finds out")
+    assert "does not say any more what it said of /two" in beta.logs()
+    assert not alpha.volume()["alarms"]
+    assert beta.csfs("status", check=False).returncode == ExitCode.FOUND
+    (alpha.tree / "two").write_text("and goes on")
+    alpha.wait()
+    assert (beta.tree / "two").read_text() == "and goes on"
+    assert not beta.volume()["conflicts"]
+    assert verify(beta) == []
+    assert not beta.volume()["alarms"]
+
+
+def test_a_row_that_is_gone_is_noticed_and_both_stay_equal(members: tuple[Member, Member]) -> None:
+    alpha, beta = members
+    for name in ("one", "two", "three"):
+        (alpha.tree / name).write_text(name)
+    settled(*members)
+    with index_apart(beta) as index:
+        index.execute("DELETE FROM rows WHERE path = CAST('two' AS BLOB)")
+    replicating(*members)
+    until(lambda: "rows of the index were lost or changed" in beta.logs(), "beta finds out")
+    until(lambda: len(index_of(beta, "SELECT 1 FROM rows WHERE path = CAST('two' AS BLOB)")) == 1, "it is there again")
+    (alpha.tree / "two").write_text("and goes on")
+    for member in members:
+        member.wait()
+    assert (beta.tree / "two").read_text() == "and goes on"
+    assert not beta.volume()["conflicts"]
+    assert verify(beta) == verify(alpha) == []
+
+
+class Copy:
+    """A copy of a member's state and tree, as a snapshot has it: to be made and put back while nothing of it runs."""
+
+    def __init__(self, member: Member, place: Path) -> None:
+        self.member, self.place = member, place
+        member.umount()
+        member.stop_daemon()
+        shutil.copytree(member.home.root, place / "home", symlinks=True)
+        subprocess.run(["cp", "-a", f"{member.tree}/.", str(place / "tree")], check=True)
+        self.start()
+
+    def start(self) -> None:
+        """Go on."""
+        self.member.start_daemon()
+        self.member.mount()
+
+    def put_back(self) -> None:
+        """Be what was, with nobody being told."""
+        self.member.umount()
+        self.member.stop_daemon()
+        shutil.rmtree(self.member.home.root)
+        shutil.copytree(self.place / "home", self.member.home.root, symlinks=True)
+        for found in self.member.tree.iterdir():
+            shutil.rmtree(found) if found.is_dir() else found.unlink()
+        subprocess.run(["cp", "-a", f"{self.place / 'tree'}/.", str(self.member.tree)], check=True)
+
+
+def test_a_member_restored_without_a_reboot_takes_its_place_again(
+    members: tuple[Member, Member], tmp_path: Path
+) -> None:
+    alpha, beta = members
+    for name in ("kept", "removed", "changed"):
+        (alpha.tree / name).write_text(f"{name} as it was")
+    settled(*members)
+    copy = Copy(beta, tmp_path / "copy")
+    replicating(*members)
+    (beta.tree / "removed").unlink()
+    (beta.tree / "changed").write_text("changed in the life that is lost")
+    (beta.tree / "made").write_text("made in the life that is lost")
+    settled(*members)
+    until(lambda: tombstones(alpha) == 0, "alpha forgets what was removed")
+    copy.put_back()
+    beta.start_daemon()
+    until(lambda: beta.peer()["connected"], "beta greets alpha anew")
+    beta.mount()
+    (beta.tree / "kept").write_text("changed by who was restored")
+    replicating(*members)
+    until(lambda: not (beta.tree / "removed").exists(), "what was removed goes again")
+    for member in members:
+        member.wait()
+    assert "in quarantine" in beta.logs()
+    assert (beta.tree / "changed").read_text() == "changed in the life that is lost"
+    assert (beta.tree / "made").read_text() == "made in the life that is lost"
+    assert (alpha.tree / "kept").read_text() == "changed by who was restored"
+    assert not (alpha.tree / "removed").exists()
+    assert differences(str(alpha.tree), str(beta.tree)) == []
+    assert told(beta, "history", str(beta.tree / "removed"))["versions"], "what goes with a quarantine is kept"
+    assert beta.volume()["state"] == "replicating"
+
+
+def verify(member: Member, *arguments: str, code: ExitCode = ExitCode.DONE) -> list[Any]:
+    """Return what differs, by what `csfs verify` says."""
+    told = member.csfs("verify", *arguments, "--json", check=False)
+    assert told.returncode == code, told.stdout + told.stderr
+    ((volume,)) = json.loads(told.stdout)["volumes"]
+    return [
+        (Path(one["path"]).name, one["what"], one["repaired"])
+        for peer in volume["peers"]
+        for one in peer["differences"]
+    ]
+
+
+def rot(member: Member, name: str) -> None:
+    """Have the disk return another byte than was written, as a bad disk does: nothing else of the file changes."""
+    path = member.underneath / name
+    before = path.stat()
+    text = path.read_bytes()
+    member.umount()
+    member.stop_daemon()
+    path.write_bytes(b"X" + text[1:])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    stamp = struct.pack(
+        "<Qqqq", *(getattr(path.stat(), f) for f in ("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns"))
+    )
+    with contextlib.closing(sqlite3.connect(member.home.index(VOLUME))) as index:
+        (row,) = index.execute("SELECT row FROM rows WHERE path = ?", (name.encode(),)).fetchone()
+        decoded = msgspec.msgpack.decode(row, type=Row)
+        found = decoded.applied.observation
+        assert found is not None
+        shown = msgspec.structs.replace(found, stamp=Stamp(*struct.unpack("<Qqqq", stamp)))
+        applied = msgspec.structs.replace(decoded.applied, observation=shown)
+        row = msgspec.msgpack.encode(msgspec.structs.replace(decoded, applied=applied))
+        index.execute("UPDATE rows SET stamp = ?, row = ? WHERE path = ?", (stamp, row, name.encode()))
+        index.commit()
+    member.start_daemon()
+    member.mount()
+
+
+def test_a_disk_that_returns_other_bytes_is_found_and_mended(members: tuple[Member, Member]) -> None:
+    alpha, beta = members
+    (alpha.tree / "dir").mkdir()
+    for name in ("good", "rotten", "dir/below"):
+        (alpha.tree / name).write_text(f"{name} as it was written")
+    settled(*members)
+    assert verify(alpha) == verify(beta) == []
+    rot(beta, "rotten")
+    replicating(*members)
+    assert (beta.tree / "rotten").read_text().startswith("X"), "nobody has noticed"
+    assert verify(alpha, code=ExitCode.FOUND) == [("rotten", "damaged there", False)]
+    assert verify(beta, str(beta.tree / "dir")) == []
+    assert verify(beta, str(beta.tree / "rotten"), "--peer", "alpha", code=ExitCode.FOUND) == [
+        ("rotten", "damaged here", False)
+    ]
+    assert verify(beta, "--repair") == [("rotten", "damaged here", True)]
+    assert (beta.tree / "rotten").read_text() == "rotten as it was written"
+    assert (alpha.tree / "rotten").read_text() == "rotten as it was written"
+    assert verify(beta) == []
+    kept = told(beta, "history", str(beta.tree / "rotten"))["versions"]
+    assert any(version["cause"] == "conflict" for version in kept), "what the disk returned is kept"
+    unknown = beta.csfs("verify", "--peer", "gamma", check=False)
+    assert (unknown.returncode, "gamma is not among" in unknown.stderr) == (ExitCode.REFUSED, True)
+    alpha.stop_daemon()
+    alone = beta.csfs("verify", check=False)
+    assert alone.returncode == ExitCode.UNREACHABLE, alone.stderr

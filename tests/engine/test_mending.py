@@ -1,0 +1,119 @@
+"""Walks find where two sets differ; what was lost comes back, and nothing goes for being absent elsewhere (R11, R13)."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csfs.core import digests
+from csfs.core.digests import Digested, Range
+from csfs.core.paths import RelPath
+from csfs.engine.mending import Walk, parts_of
+from csfs.wire.messages import PARTS_MAX
+from tests.engine.members import SCOPE, Side, found, sides
+
+names = st.dictionaries(st.binary(max_size=3).map(RelPath), st.integers(1, 3), max_size=300).map(
+    lambda values: {path: hash((path, value)) % digests.MODULUS for path, value in values.items()}
+)
+
+
+def part(values: dict[RelPath, int], asked: Range) -> list[Digested]:
+    """Return what of a set is in a range, ascending."""
+    return [(path, digest) for path, digest in sorted(values.items()) if asked.holds(path)]
+
+
+def walked(ours: dict[RelPath, int], theirs: dict[RelPath, int]) -> Walk:
+    """Return a walk that is over."""
+    walk = Walk()
+    while (asked := walk.question()) is not None:
+        there = part(theirs, asked)
+        parts = parts_of(there, len(there))
+        assert len(parts) <= PARTS_MAX
+        walk.answered(asked, parts, part(ours, asked))
+    return walk
+
+
+@settings(max_examples=1000, deadline=None)
+@given(names, names)
+def test_a_walk_finds_what_differs_and_nothing_else(ours: dict[RelPath, int], theirs: dict[RelPath, int]) -> None:
+    differing = {path for path in ours.keys() | theirs.keys() if ours.get(path) != theirs.get(path)}
+    assert set(walked(ours, theirs).differing) == differing
+
+
+def test_one_among_many_takes_few_questions() -> None:
+    ours = {RelPath(b"%06d" % number): number + 1 for number in range(100_000)}
+    theirs = {**ours, RelPath(b"050000"): 7}
+    del theirs[RelPath(b"099999")]
+    walk = walked(ours, theirs)
+    assert set(walk.differing) == {b"050000", b"099999"}
+    assert walk.questions <= 6
+
+
+def test_what_a_peer_answers_has_a_limit_in_what_comes_of_it() -> None:
+    many = {RelPath(b"%06d" % number): 1 for number in range(200_000)}
+    walk = walked(many, {path: 2 for path in many})
+    assert len(walk.differing) < 2_000
+    assert walk.questions <= 1_000
+
+
+def equal_pair() -> list[Side]:
+    """Return two members that know the same of three files."""
+    alpha, beta = members = sides("alpha", "beta")
+    for name in (b"a", b"b", b"c"):
+        alpha.sees(name, found(name))
+    beta.hears(alpha)
+    for name in (b"a", b"b", b"c"):
+        beta.shows(name, found(name))
+    assert alpha.engine.digests() == beta.engine.digests()
+    return members
+
+
+def differ(one: Side, other: Side) -> bool:
+    """Return whether a member finds out from what the other says that they differ."""
+    return one.engine.differing(other.name, other.engine.standings(), other.engine.digests()) == [SCOPE]
+
+
+def test_a_lost_record_is_noticed_by_one_of_two_and_comes_back() -> None:
+    alpha, beta = equal_pair()
+    assert not differ(alpha, beta)
+    beta.index.drop(RelPath(b"b"))
+    assert differ(alpha, beta)
+    assert not differ(beta, alpha), "one walk is enough"
+    updates = alpha.engine.records(SCOPE, [RelPath(b"b"), RelPath(b"none")])
+    healed = beta.engine.healed("alpha", SCOPE, [RelPath(b"b")], updates, 1)
+    assert (healed.lost, healed.stale, healed.received.touched) == ((b"b",), (), (b"b",))
+    assert beta.row(b"b").record == alpha.row(b"b").record
+    assert alpha.engine.digests() == beta.engine.digests()
+    assert beta.engine.healed("alpha", SCOPE, [RelPath(b"b")], updates, 1).lost == ()
+
+
+def test_what_the_other_does_not_have_stays_but_for_a_member_that_catches_up() -> None:
+    alpha, beta = equal_pair()
+    known = alpha.engine.knowledge()[SCOPE]
+    alpha.index.drop(RelPath(b"b"))
+    assert beta.engine.healed("alpha", SCOPE, [RelPath(b"b")], [], 1).stale == ()
+    assert beta.row(b"b").live
+    beta.sees(b"c", found(b"changed here"))
+    healed = beta.engine.healed("alpha", SCOPE, [RelPath(b"b"), RelPath(b"c")], [], 1, known_there=known)
+    assert healed.stale == (b"b",)
+    plan = beta.plans(b"b")
+    assert plan is not None
+    assert plan.keep, "it may be the only copy"
+
+
+def test_who_only_receives_mends_nobody() -> None:
+    alpha, beta = sides("alpha", "beta", receive_only=("beta",))
+    alpha.sees(b"a", found(b"one"))
+    beta.hears(alpha)
+    updates = alpha.engine.records(SCOPE, [RelPath(b"a")])
+    alpha.index.drop(RelPath(b"a"))
+    assert alpha.engine.healed("beta", SCOPE, [RelPath(b"a")], updates, 1).received.refused
+    assert alpha.index.row(RelPath(b"a")) is None
+    assert not differ(alpha, beta)
+
+
+def test_tombstones_add_nothing() -> None:
+    alpha, beta = equal_pair()
+    alpha.sees(b"b", None)
+    beta.hears(alpha)
+    alpha.index.drop(RelPath(b"b"))
+    assert alpha.engine.digests() == beta.engine.digests()
+    assert digests.unpacked(alpha.engine.digests()[SCOPE]) != digests.NOTHING

@@ -1,0 +1,157 @@
+"""A member that was restored or cloned: what it doubts, what it mints anew, what it lets go (R8, R11)."""
+
+from copy import copy
+
+from csfs.core.paths import RelPath
+from csfs.core.rows import Doubt, Standing
+from csfs.core.tokens import Owed, Verdict, given
+from csfs.core.versions import Incarnation
+from csfs.engine.memory import MemoryIndex
+from csfs.engine.volume import VolumeEngine
+from tests.engine.members import NOW_NS, SCOPE, Side, directory, found, sides
+
+KEY = b"key"
+PATH = RelPath(b"f")
+
+
+def backup(side: Side) -> MemoryIndex:
+    """Return a copy of a member's index."""
+    side.index.commit()
+    index = copy(side.index)
+    for name, value in vars(side.index).items():
+        if isinstance(value, dict | list):
+            setattr(index, name, value.copy())
+    return index
+
+
+def restarted(side: Side, index: MemoryIndex, incarnation: int | None = None) -> Side:
+    """Return a member that runs with another index, and as another incarnation if it is given."""
+    engine, authors = side.engine, {**side.engine._authors}
+    life = engine._incarnation
+    if incarnation is not None:
+        life = Incarnation(incarnation)
+        authors[life] = side.name
+        index.start_incarnation()
+    return Side(side.name, index, VolumeEngine(index, engine._rules, side.name, life, authors))
+
+
+def in_quarantine(side: Side, index: MemoryIndex) -> Side:
+    """Return a member that was restored, and found that out at a greeting with beta."""
+    restored = restarted(side, index)
+    _, later = given(given(index.tokens("beta"), "beta", KEY, b"1" * 8)[0], "beta", KEY, b"2" * 8)
+    assert restored.engine.shown("beta", KEY, later) is Verdict.AHEAD
+    restored.engine.distrust()
+    return restarted(side, index, 99)
+
+
+def caught_up(side: Side, other: Side) -> None:
+    """End the quarantine with what the other knows, and mint anew."""
+    side.hears(other)
+    assert side.engine.may_catch_up_with(other.name, other.engine.standings())
+    paths = sorted(side.index.rows().keys() | other.index.rows().keys())
+    known = other.engine.knowledge()[SCOPE]
+    side.engine.healed(other.name, SCOPE, paths, other.engine.records(SCOPE, paths), NOW_NS, known_there=known)
+    assert side.engine.caught_up(other.name, [other.name])
+    for path in side.engine._index.doubtful():
+        side.engine.mint_anew(path, NOW_NS)
+
+
+def hears_anew(side: Side, lost: Side) -> None:
+    """Hear a member that is another incarnation now, and another index."""
+    side.engine._authors = {**side.engine._authors, Incarnation(99): lost.name}
+    side.heard.pop(lost.name, None)
+    side.hears(lost)
+
+
+def test_what_no_peer_had_stored_is_minted_anew_and_what_one_had_is_not() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"old", found(b"old"))
+    beta.hears(alpha)
+    alpha.engine.stands("beta", beta.engine.standings())
+    alpha.sees(b"f", found(b"new", inode=2))
+    lost = in_quarantine(alpha, backup(alpha))
+    assert lost.engine.is_in_quarantine
+    assert lost.row(b"f").doubt == Doubt.CONTENT | Doubt.META
+    assert not lost.row(b"f").record.content.entries
+    assert not lost.row(b"old").doubt
+    assert lost.plans(b"f") is None, "nothing is applied before others were heard"
+    caught_up(lost, beta)
+    (entry,) = lost.row(b"f").record.content.entries
+    assert entry.dot.incarnation == 99
+    hears_anew(beta, lost)
+    assert beta.row(b"f").record.content.entries == (entry,)
+
+
+def test_what_a_peer_tells_under_the_old_dot_is_adopted_if_it_is_on_disk() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"same"))
+    index = backup(alpha)
+    beta.hears(alpha)
+    lost = in_quarantine(alpha, index)
+    caught_up(lost, beta)
+    assert lost.row(b"f").record == beta.row(b"f").record
+    assert not lost.row(b"f").pending
+
+
+def test_one_dot_with_two_meanings_is_no_trouble() -> None:
+    alpha, beta = sides("alpha", "beta")
+    index = backup(alpha)
+    alpha.sees(b"f", found(b"in the life that is lost"))
+    beta.hears(alpha)
+    again = restarted(alpha, index)
+    again.sees(b"f", found(b"after the restore", mtime_ns=5, inode=2))
+    assert again.row(b"f").record.content.entries[0].dot == beta.row(b"f").record.content.entries[0].dot
+    lost = in_quarantine(again, index)
+    caught_up(lost, beta)
+    assert len(lost.row(b"f").record.content.entries) == 2
+    hears_anew(beta, lost)
+    assert beta.row(b"f").record.content.entries == lost.row(b"f").record.content.entries
+
+
+def test_a_change_made_meanwhile_is_minted_once() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"in doubt"))
+    lost = in_quarantine(alpha, backup(alpha))
+    lost.sees(b"f", found(b"changed meanwhile", inode=3), created=True)
+    (entry,) = lost.row(b"f").record.content.entries
+    caught_up(lost, beta)
+    assert lost.row(b"f").record.content.entries == (entry,)
+
+
+def test_a_removal_and_a_directory_in_doubt_are_made_again() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    beta.hears(alpha)
+    alpha.engine.stands("beta", beta.engine.standings())
+    alpha.sees(b"f", None)
+    alpha.sees(b"d", directory())
+    lost = in_quarantine(alpha, backup(alpha))
+    caught_up(lost, beta)
+    hears_anew(beta, lost)
+    assert not beta.row(b"f").live
+    assert beta.row(b"d").live
+
+
+def test_a_peer_that_went_away_is_caught_up_with_later() -> None:
+    alpha, _, gamma = sides("alpha", "beta", "gamma")
+    alpha.sees(b"f", found(b"one"))
+    lost = in_quarantine(alpha, backup(alpha))
+    assert lost.index.tokens("beta").owed is Owed.NOW
+    lost.hears(gamma)
+    assert not lost.engine.caught_up("gamma", ["gamma", "beta"]), "beta is there, and is waited for"
+    assert lost.engine.caught_up("gamma", ["gamma"])
+    assert lost.index.tokens("beta").owed is Owed.LATER
+    assert not lost.engine.is_in_quarantine
+    lost.engine.shown("beta", KEY, lost.index.tokens("beta").confirmed)
+    assert lost.engine.is_in_quarantine
+
+
+def test_who_only_receives_ends_no_quarantine_while_others_may_speak() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma", receive_only=("gamma",))
+    nothing = {SCOPE: Standing()}
+    assert alpha.engine.may_catch_up_with("beta", nothing)
+    assert not alpha.engine.may_catch_up_with("gamma", nothing)
+    alone, _ = sides("alpha", "gamma", receive_only=("gamma",))
+    assert alone.engine.may_catch_up_with("gamma", nothing), "there is nobody else to hear"
+    assert beta.engine.may_catch_up_with("alpha", nothing)
+    assert not gamma.engine.may_catch_up_with("alpha", {SCOPE: Standing({Incarnation(1): 5})})
