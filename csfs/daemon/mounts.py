@@ -61,6 +61,8 @@ class MountedVolume:
         self._journal_file = journal_file
         self._thread = CommitThread(f"commit {worker.volume.name}")
         self._clone = -1
+        self._clone_pid = 0
+        """The mount process that the clone is of."""
         self._gate: Gate | None = None
         self._hello: MountHello | None = None
         self._connection: ControlConnection | None = None
@@ -116,7 +118,7 @@ class MountedVolume:
             self.worker.volume.stopped = f"the directory underneath cannot be used: {error}"
             log.error("%s: %s", hello.volume, self.worker.volume.stopped)
             return
-        self._clone, self.path = clone, hello.path
+        self._clone, self._clone_pid, self.path = clone, hello.mount_pid, hello.path
         await self._watch(hello)
         log.info("%s: mounted on %s by process %d", hello.volume, os.fsdecode(hello.path), hello.mount_pid)
         self._attach_gate()
@@ -147,6 +149,9 @@ class MountedVolume:
     async def _let_go(self) -> None:
         """Hold nothing of the mount any more, once no commit uses it."""
         await self._watcher.detach(self.worker.underneath)
+        if self._gate is not None and self._connection is not None:
+            with trio.move_on_after(LET_GO_S_MAX):
+                await self._gate.finish()
         await self._drop_gate()
         if self._clone >= 0:
             clone, self._clone = self._clone, -1
@@ -198,6 +203,8 @@ class MountedVolume:
         """Commits need both the clone and the mount process."""
         if self._clone < 0 or self._connection is None or self._hello is None or self._gate is not None:
             return
+        if self._clone_pid != self._hello.pid:
+            return  # the clone is of the mount process before this one, and its parent is about to hand over another
         self._gate = Gate(self._connection.send, self._clone, self._thread)
         self._gate.asks_first = self._waits
         self.worker.attach_gate(self._gate, mount=_life_of(self._hello.pid), clean=self._clean)

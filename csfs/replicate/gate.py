@@ -76,6 +76,11 @@ class Gate:
         self.closed = True
         self._arrived.notify()
 
+    async def finish(self) -> None:
+        """Take no more commits, and return once those under way are carried out: a mount process does so whoever listens."""
+        async with self._turn:
+            self.close()
+
     async def release(self) -> None:
         """Let go of the mount, once no commit is under way."""
         async with self._turn:
@@ -90,6 +95,9 @@ class Gate:
         """
         assert len(commits) <= COMMITS_MAX
         async with self._turn:
+            if self.closed:
+                # What is announced now would be carried out, and nobody would hear of it.
+                raise trio.ClosedResourceError("the mount went away")
             try:
                 await self._send(Commits(tuple(commits)))
             except trio.BrokenResourceError as error:
