@@ -32,6 +32,7 @@ COMMANDS = {
     "resolve": "csfs.cli.resolve",
     "approve": "csfs.cli.approve",
     "history": "csfs.cli.history",
+    "log": "csfs.cli.log",
     "diff": "csfs.cli.diff",
     "restore": "csfs.cli.restore",
     "compare": "csfs.cli.compare",

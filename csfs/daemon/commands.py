@@ -11,6 +11,7 @@ import csfs
 from csfs.core.paths import RelPath, shown
 from csfs.daemon.approving import Approving
 from csfs.daemon.cluster import SKEW_S_MAX, Cluster
+from csfs.daemon.happened import Happened
 from csfs.daemon.mounts import MountedVolume
 from csfs.daemon.places import Places
 from csfs.daemon.resolving import Resolving
@@ -48,7 +49,7 @@ class Commands:
         self._verification = Verification(places, lambda: set(cluster.peers))
         self._others = {
             name: handler
-            for part in (Versions(places), Resolving(places), Restoring(places), Approving(places))
+            for part in (Versions(places), Resolving(places), Restoring(places), Approving(places), Happened(places))
             for name, handler in part.handlers().items()
         }
 

@@ -87,6 +87,7 @@ class Observer:
         for change in changes:
             self._taking = change.sequence
             self._take(change)
+            self._volume.happenings.told(change)
             self._volume.findings.explained(change.path, change.target)
         self._taking = 0
         if changes:
@@ -384,6 +385,10 @@ class Observer:
             extra=volume.extra,
             racy=look is not None and is_racy(volume, look, known, reason),
         )
+        if changed:
+            volume.happenings.made_here(
+                path, known.applied.observation if known else None, look.observation if look else None
+            )
         if changed and known is not None:
             note_local(volume, path, known.applied, found)
         if reason.joining and known is None and look is not None and not changed:

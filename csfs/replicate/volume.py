@@ -19,6 +19,7 @@ from csfs.replicate.asking import Asking
 from csfs.replicate.contents import Contents, Hashes
 from csfs.replicate.findings import Findings
 from csfs.replicate.gate import Gate
+from csfs.replicate.happenings import Happenings
 from csfs.replicate.memory import Memory
 from csfs.replicate.patches import Patches
 from csfs.replicate.refusals import KeptOut, Refusal
@@ -154,6 +155,7 @@ class Volume:
         self.kept_out = KeptOut()
         self.findings = Findings(name)
         """What was changed without the mount."""
+        self.happenings = Happenings(member)
         self.exchanges: dict[str, Exchange] = {}
         self.memory = Memory(name)
         self.changed = Signal()

@@ -1,0 +1,95 @@
+"""What changed lately, for `csfs log`: by programs here, and by what peers sent. In memory, as long as the daemon runs."""
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from csfs.core.changes import Change
+from csfs.core.objects import Kind, Observation
+from csfs.core.paths import RelPath, is_below
+from csfs.engine.live import content_of, holds, is_same_meta, meta_of
+from csfs.replicate.signals import Signal
+
+COUNT_MAX = 10_000
+"""Happenings of one volume that are remembered, and paths whose writers are."""
+
+_numbers = itertools.count(1)
+"""Of all volumes, so that what happened in several has an order."""
+
+
+class Writer(NamedTuple):
+    """Who did it, as far as a mount has told: an empty `program` says that nobody knows."""
+
+    uid: int = 0
+    program: str = ""
+
+
+NOBODY = Writer()
+
+
+class Happening(NamedTuple):
+    """One change of one path, as it was taken into account here. `writer` is one of this host."""
+
+    number: int
+    time_ns: int
+    path: RelPath
+    what: str
+    member: str
+    writer: Writer
+
+
+class Happenings:
+    """What happened in one volume."""
+
+    def __init__(self, member: str) -> None:
+        self._member = member
+        self._recent: deque[Happening] = deque(maxlen=COUNT_MAX)
+        self._writers: dict[RelPath, Writer] = {}
+        self.more = Signal()
+
+    def told(self, change: Change) -> None:
+        """A mount has told who did something; what it came to is not known before somebody has looked."""
+        if len(self._writers) >= COUNT_MAX:
+            self._writers.clear()
+        for path in (change.path, change.target):
+            if path is not None:
+                self._writers[path] = Writer(change.uid, change.program)
+
+    def made_here(self, path: RelPath, before: Observation | None, after: Observation | None) -> None:
+        """A look has found that a program of this host changed something."""
+        self._add(path, before, after, self._member, self._writers.pop(path, NOBODY))
+
+    def came(self, path: RelPath, before: Observation | None, after: Observation | None, member: str) -> None:
+        """A change of `member` was carried out here."""
+        self._add(path, before, after, member, NOBODY)
+
+    def _add(
+        self, path: RelPath, before: Observation | None, after: Observation | None, member: str, writer: Writer
+    ) -> None:
+        what = _what(before, after)
+        if what:
+            self._recent.append(Happening(next(_numbers), time.time_ns(), path, what, member, writer))
+            self.more.notify()
+
+    def since(self, number: int, below: RelPath) -> Iterator[Happening]:
+        """Yield what happened after that one at and below a path, the latest first."""
+        for happening in reversed(self._recent):
+            if happening.number <= number:
+                return
+            if happening.path == below or is_below(happening.path, below):
+                yield happening
+
+
+def _what(before: Observation | None, after: Observation | None) -> str:
+    """Return what happened in one word; a directory's time alone moves with what is in it, and is nothing."""
+    if before is None:
+        return "made" if after is not None else ""
+    if after is None:
+        return "removed"
+    if not holds(before, content_of(after)):
+        return "written" if before.kind is after.kind else "replaced"
+    if not is_same_meta(meta_of(before), meta_of(after)):
+        return "attributes"
+    return "touched" if after.kind is not Kind.DIRECTORY and before.mtime_ns != after.mtime_ns else ""
