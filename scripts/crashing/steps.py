@@ -117,7 +117,7 @@ def _transactions_stepped(slot: Slot) -> None:
 
 
 def _messages_stepped(slot: Slot) -> None:
-    next_write, tell, say = MessageWriter.next_write, ControlConnection.send, MountLink._send
+    next_write, tell, say = MessageWriter.next_write, ControlConnection.send, MountLink.send
 
     def next_write_stepped(writer: MessageWriter) -> bytes:
         data = next_write(writer)
@@ -137,7 +137,7 @@ def _messages_stepped(slot: Slot) -> None:
 
     MessageWriter.next_write = next_write_stepped  # type: ignore[method-assign]
     ControlConnection.send = tell_stepped  # type: ignore[method-assign]
-    MountLink._send = say_stepped  # type: ignore[method-assign]
+    MountLink.send = say_stepped  # type: ignore[method-assign]
 
 
 def _counted(slot: Slot) -> None:
