@@ -300,7 +300,7 @@ class Applier:
         # Of what was patched, most was not read: the next comparison does (R23).
         racy = racy or isinstance(work.source, FromPatches)
         self.keeping.note(plan, work.kept)
-        volume.happenings.came(plan.path, plan.base, observation, _author(volume, plan))
+        volume.happenings.came(plan, observation, volume.authors)
         volume.index.braked.drop(plan.path)
         if work.overwrites:
             self._overwrites.done(plan.path, work.staged)
@@ -388,12 +388,6 @@ def _observed(root: Root, plans: Sequence[Plan]) -> list[Observation | None]:
         except (OSError, CsfsError):
             found.append(plan.base)
     return found
-
-
-def _author(volume: Volume, plan: Plan) -> str:
-    """Return whose change a plan carries out, empty if nobody knows."""
-    dots = [plan.meta_dot, plan.content_dot] if plan.step is Step.ATTRIBUTES else [plan.content_dot, plan.meta_dot]
-    return next((volume.authors.get(dot.incarnation, "") for dot in dots if dot is not None), "")
 
 
 def _disturbed_by(plans: Sequence[Plan]) -> set[RelPath]:

@@ -3,12 +3,14 @@
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from csfs.core.changes import Change
 from csfs.core.objects import Kind, Observation
 from csfs.core.paths import RelPath, is_below
+from csfs.core.rows import Plan, Step
+from csfs.core.versions import Incarnation
 from csfs.engine.live import content_of, holds, is_same_meta, meta_of
 from csfs.replicate.signals import Signal
 
@@ -61,9 +63,13 @@ class Happenings:
         """A look has found that a program of this host changed something."""
         self._add(path, before, after, self._member, self._writers.pop(path, NOBODY))
 
-    def came(self, path: RelPath, before: Observation | None, after: Observation | None, member: str) -> None:
-        """A change of `member` was carried out here."""
-        self._add(path, before, after, member, NOBODY)
+    def came(self, plan: Plan, after: Observation | None, authors: Mapping[Incarnation, str]) -> None:
+        """A plan was carried out: somebody's change, mostly a peer's."""
+        dots = [plan.content_dot, plan.meta_dot]
+        if plan.step is Step.ATTRIBUTES:
+            dots.reverse()
+        member = next((authors.get(dot.incarnation, "") for dot in dots if dot is not None), "")
+        self._add(plan.path, plan.base, after, member, NOBODY)
 
     def _add(
         self, path: RelPath, before: Observation | None, after: Observation | None, member: str, writer: Writer

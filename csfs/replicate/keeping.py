@@ -104,8 +104,11 @@ def _hash(plan: Plan) -> bytes:
     return plan.base.hash if plan.base is not None else b""
 
 
-def note_local(volume: Volume, path: RelPath, applied: Applied, found: Observation | None) -> None:
+def note_local(volume: Volume, path: RelPath, applied: Applied | None, found: Observation | None) -> None:
     """A program here has replaced what was applied: note what it was. Who has applied it, too, keeps its content."""
+    volume.happenings.made_here(path, applied.observation if applied is not None else None, found)
+    if applied is None:
+        return
     meta = meta_of(found) if found is not None else None
     if _may_note(volume) and _is_another(applied, content_of(found), meta):
         assert applied.observation is not None, "something that is no longer there"

@@ -87,8 +87,7 @@ class Observer:
         for change in changes:
             self._taking = change.sequence
             self._take(change)
-            self._volume.happenings.told(change)
-            self._volume.findings.explained(change.path, change.target)
+            self._volume.told(change)
         self._taking = 0
         if changes:
             self._last = max(self._last, changes[-1].sequence)
@@ -386,11 +385,7 @@ class Observer:
             racy=look is not None and is_racy(volume, look, known, reason),
         )
         if changed:
-            volume.happenings.made_here(
-                path, known.applied.observation if known else None, look.observation if look else None
-            )
-        if changed and known is not None:
-            note_local(volume, path, known.applied, found)
+            note_local(volume, path, known.applied if known else None, found)
         if reason.joining and known is None and look is not None and not changed:
             volume.index.ledger.hold([path])
         if changed and not reason.joining and is_directory(look) and not showed_directory(known):

@@ -10,6 +10,7 @@ from typing import TypeVar, TypeVarTuple
 import trio
 
 from csfs.core import policies
+from csfs.core.changes import Change
 from csfs.core.groups import Rules
 from csfs.core.paths import RelPath
 from csfs.core.versions import Scope, Vector
@@ -158,8 +159,7 @@ class Volume:
         self.happenings = Happenings(member)
         self.exchanges: dict[str, Exchange] = {}
         self.memory = Memory(name)
-        self.changed = Signal()
-        self.progress = Signal()
+        self.changed, self.progress = Signal(), Signal()
         self.settled = Signal()
         """What a peer sent may be all applied."""
         self.comparison = Signal()
@@ -333,6 +333,11 @@ class Volume:
     def is_settled(self, path: RelPath) -> bool:
         """Whether nothing is left to do at `path`, or what is left is reported as a problem."""
         return not self.is_pending(path) or path in self.problems
+
+    def told(self, change: Change) -> None:
+        """A mount has told of a change, and who made it."""
+        self.happenings.told(change)
+        self.findings.explained(change.path, change.target)
 
     def later(self, delay_s: float, action: Callable[[], None]) -> None:
         """Do something in a while, unless the daemon ends before."""

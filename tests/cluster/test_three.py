@@ -18,6 +18,7 @@ PORT = 30866
 POLICIES = ("younger", "left", "none")
 AB, AC, BC = (0, 1), (0, 2), (1, 2)
 NOTICED_S_MAX = 40.0
+TICK_S = 0.02
 LARGE_SIZE = 3 << 20
 CHATTER_SIZE_MAX = 300_000
 """What links say beside contents: greetings, records of hundreds of paths, heartbeats."""
@@ -195,7 +196,8 @@ def test_the_main_rows_of_the_table_hold_at_three_members_after_a_partition(thre
     cables.cut(AB, AC)
     for number, (a, _, policy, _) in enumerate(found):
         ACTS[a](alpha.tree / place_of(number, policy), "a")
-    time.sleep(0.02)  # what b makes is younger, also where times are coarse
+    later = time.monotonic() + TICK_S
+    until(lambda: time.monotonic() > later, "what b makes is younger, also where times are coarse")
     for number, (_, b, policy, _) in enumerate(found):
         ACTS[b](beta.tree / place_of(number, policy), "b")
     beta.wait()

@@ -6,12 +6,33 @@ import pytest
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.objects import Kind, Observation
 from csfs.core.paths import ROOT, RelPath
+from csfs.core.rows import Plan, Step
+from csfs.core.versions import Dot, Incarnation
+from csfs.engine.live import content_of
 from csfs.replicate import happenings
 from csfs.replicate.happenings import NOBODY, Happenings, Writer
 from tests.engine.members import directory, found
 
 F = RelPath(b"d/f")
 SHOWN = found(b"one")
+
+
+def plan_of(base: Observation | None, step: Step = Step.INSTALL) -> Plan:
+    """Return a plan for a content of beta's with attributes of gamma's."""
+    return Plan(
+        path=F,
+        step=step,
+        expected=None,
+        base=base,
+        content=content_of(SHOWN),
+        meta=None,
+        mtime_ns=None,
+        keep=False,
+        content_dot=Dot(Incarnation(2), 1),
+        content_seen={},
+        meta_dot=Dot(Incarnation(1), 1),
+        meta_seen={},
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,9 +53,18 @@ def test_a_change_is_told_in_one_word(before: Observation | None, after: Observa
     assert Kind.FILE is SHOWN.kind
     log = Happenings("alpha")
     log.made_here(F, before, after)
-    log.came(F, before, after, "beta")
+    log.came(plan_of(before), after, {Incarnation(1): "gamma", Incarnation(2): "beta"})
     told = [(one.what, one.member, one.writer) for one in log.since(0, ROOT)]
     assert told == [(one, member, NOBODY) for one in what for member in ("beta", "alpha")]
+
+
+def test_attributes_are_the_change_of_whoever_set_them() -> None:
+    log = Happenings("alpha")
+    authors = {Incarnation(1): "gamma", Incarnation(2): "beta"}
+    for step in (Step.ATTRIBUTES, Step.INSTALL):
+        log.came(plan_of(SHOWN, step), found(b"one", mode=0o600), authors)
+    log.came(plan_of(None), SHOWN, {})
+    assert [one.member for one in log.since(0, ROOT)] == ["", "beta", "gamma"]
 
 
 def test_who_did_it_is_said_once_and_at_both_names_of_a_rename() -> None:
