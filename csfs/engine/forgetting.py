@@ -21,7 +21,7 @@ from csfs.engine.rules import GroupRules
 from csfs.engine.state import State
 from csfs.engine.validation import check_mark
 
-UNSETTLED_MAX: Final = 1_000
+UNSETTLED_MAX: Final = 200
 """While more is left to do, a member does not say how far it is settled."""
 
 

@@ -184,6 +184,30 @@ def test_a_member_restored_without_a_reboot_takes_its_place_again(
     assert beta.volume()["state"] == "replicating"
 
 
+def test_two_hosts_with_one_identity_find_that_out_in_turn_and_lose_nothing(
+    members: tuple[Member, Member], tmp_path: Path
+) -> None:
+    alpha, beta = members
+    (alpha.tree / "common").write_text("of both")
+    settled(*members)
+    second = Copy(beta, tmp_path / "second")
+    replicating(*members)
+    (beta.tree / "by-first").write_text("first")
+    settled(*members)
+    first = Copy(beta, tmp_path / "first")
+    for number, host in enumerate((second, first, second)):
+        host.put_back()
+        host.start()
+        (beta.tree / f"turn{number}").write_text(f"turn {number}")
+        replicating(*members)
+        until(lambda n=number: (alpha.tree / f"turn{n}").exists(), "what either makes arrives")  # type: ignore[misc]
+        assert "in quarantine: alpha has heard from this member what it does not remember" in beta.logs()
+        assert differences(str(alpha.tree), str(beta.tree)) == []
+    names = sorted(path.name for path in alpha.tree.iterdir())
+    assert names == ["by-first", "common", "turn0", "turn1", "turn2"]
+    assert (alpha.tree / "by-first").read_text() == "first"
+
+
 def verify(member: Member, *arguments: str, code: ExitCode = ExitCode.DONE) -> list[Any]:
     """Return what differs, by what `csfs verify` says."""
     told = member.csfs("verify", *arguments, "--json", check=False)
