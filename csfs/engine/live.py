@@ -54,6 +54,11 @@ def is_live(record: Record) -> bool:
     return any(entry.value.kind is not Kind.ABSENT for entry in record.content.entries)
 
 
+def holds_directory(record: Record) -> bool:
+    """Return whether a directory is among what the record may mean, so that its time counts."""
+    return any(entry.value.kind is Kind.DIRECTORY for entry in record.content.entries)
+
+
 def live_of(record: Record, applied: Applied, below: bool, policy: tuple[str, ...], ranks: Ranks) -> Live:
     """Return what the path should show; `below` says that something below it is live, so it has to be a directory."""
     entries = record.content.entries

@@ -16,6 +16,7 @@ from csfs.engine.live import (
     applied_as,
     content_of,
     holds,
+    holds_directory,
     is_live,
     is_plain_directory,
     is_same_meta,
@@ -277,7 +278,7 @@ class Minting(Moving):
     def _time_changed(self, sight: _Sight, mtime_ns: int) -> None:
         register = sight.record.time
         # Others may have forgotten the time of a directory that was removed here before.
-        is_new = sight.change.object and not is_live(sight.row.record)
+        is_new = sight.change.object and not holds_directory(sight.row.record)
         if register is None or register.mtime_ns != mtime_ns or is_new:
             time = DirectoryTime(self._mint(sight.group.scope, sight.record), sight.hlc, mtime_ns)
             sight.record = Record(sight.record.content, sight.record.meta, time)

@@ -16,16 +16,16 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from csfs.core import versions
-from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
-from csfs.core.records import NOTHING_KNOWN, E, Half, Record
-from csfs.core.rows import MADE, Doubt
+from csfs.core.records import NOTHING_KNOWN, DirectoryTime, E, Half, Record
+from csfs.core.rows import Doubt
 from csfs.core.tokens import Owed, Verdict, checked
 from csfs.core.versions import Dot, Scope, Vector
 from csfs.engine.forgetting import dots_of
-from csfs.engine.live import is_live
+from csfs.engine.live import holds_directory, is_live
 from csfs.engine.minting import Change, Circumstances, Minting
 from csfs.engine.ports import Row, Standing
+from csfs.engine.rules import GroupRules
 
 
 class Quarantine(Minting):
@@ -109,7 +109,7 @@ class Quarantine(Minting):
     def is_stale(self, path: RelPath, theirs: Vector) -> bool:
         """Return whether a peer that knows `theirs`, and has no record of this path, has forgotten what removed it here."""
         row = self._index.row(path)
-        if row is None or not row.record.content.entries or row.doubt & MADE:
+        if row is None or not row.record.content.entries or row.doubt & Doubt.CONTENT:
             return False
         return all(versions.covers(theirs, dot) for dot in dots_of(row.record))
 
@@ -144,10 +144,20 @@ class Quarantine(Minting):
         change = Change(
             content=bool(doubt & Doubt.CONTENT),
             meta=bool(doubt & Doubt.META) and observation is not None,
-            time=bool(doubt & Doubt.TIME) and observation is not None and observation.kind is Kind.DIRECTORY,
+            time=False,
             object=bool(doubt & Doubt.CONTENT),
         )
-        self._change(path, row, observation, change, group, Circumstances(now_ns, racy=applied.racy))
+        if change.content or change.meta:
+            self._change(path, row, observation, change, group, Circumstances(now_ns, racy=applied.racy))
+        if doubt & Doubt.TIME and observation is not None:
+            self._mint_time_anew(path, observation.mtime_ns, group, now_ns)
+
+    def _mint_time_anew(self, path: RelPath, mtime_ns: int, group: GroupRules, now_ns: int) -> None:
+        row = self._index.row(path)
+        if row is None or row.record.time is not None or not holds_directory(row.record):
+            return
+        time = DirectoryTime(self._mint(group.scope, row.record), self._tick(now_ns, row.record), mtime_ns)
+        self._store(path, row, msgspec.structs.replace(row.record, time=time), row.applied, group, row.pending)
 
     def may_catch_up_with(self, peer: str, standings: Mapping[Scope, Standing]) -> bool:
         """Return whether we know all that a peer knew that is not in quarantine itself, and joins nobody.

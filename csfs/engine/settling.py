@@ -20,7 +20,7 @@ from csfs.engine.live import (
     PRIVATE_META,
     Live,
     holds,
-    is_live,
+    holds_directory,
     lineage_of,
     live_of,
     removed_meta,
@@ -102,7 +102,7 @@ class Settling(State):
             meta_entry = MetaEntry(dot, hlc, meta, value.kind, value.hash)
             seen = self._seen_with(dot, record.meta.seen, record.meta, group.scope)
             record = Record(record.content, Half((meta_entry,), seen), record.time)
-        if value.kind is Kind.DIRECTORY and (record.time is None or not is_live(row.record)):
+        if value.kind is Kind.DIRECTORY and (record.time is None or not holds_directory(row.record)):
             time = DirectoryTime(self._mint(group.scope, record), hlc, now_ns)
             record = Record(record.content, record.meta, time)
         # Also where the disk shows it already: a plan finds that, and adopts it.
