@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from csfs.store.hashing import BLOCK_SIZE
-from scripts.support.members import VOLUME, Member, kill, replicating, two_members, until
+from scripts.support.members import VOLUME, Member, free_port, kill, replicating, two_members, until
 from tests.cluster.conftest import expect_calm_logs
 from tests.cluster.networks import switched
 from tests.cluster.test_partition import kept
@@ -258,4 +258,51 @@ def test_whoever_is_parted_from_most_members_cannot_write_and_the_others_go_on(t
         contents = {(gamma.tree / "file").read_text()} | set().union(*(kept(member) for member in members))
         assert any("of one!" in content for content in contents)
         assert "of two, 4" in contents
+        expect_calm_logs(*members)
+
+
+def test_who_waits_holds_up_no_commit_elsewhere(tmp_path: Path) -> None:
+    alpha, beta, gamma = members = [Member(tmp_path, name, free_port()) for name in ("alpha", "beta", "gamma")]
+    with contextlib.ExitStack() as ending:
+        for member in members:
+            member.directory.mkdir()
+            ending.callback(member.stop)
+        alpha.found()
+        beta.join(alpha)
+        gamma.join(alpha)
+        for member in members:
+            member.mount()
+            until(lambda m=member: m.volume()["state"] == "replicating", "all replicate")  # type: ignore[misc]
+        (alpha.tree / "waiting").mkdir()
+        (alpha.tree / "free").mkdir()
+        waiting = f'[[volumes.{VOLUME}.groups]]\ninclude = ["/waiting"]\nsync = "durable(2)"\nsync_timeout = "60s"\n'
+        text = alpha.home.settings_file.read_text()
+        alpha.home.settings_file.write_text(f"{text}\n{waiting}\n[[volumes.{VOLUME}.groups]]\n")
+        alpha.csfs("config", "reload")
+        for member in members:
+            until(lambda m=member: "durable" in m.home.settings_file.read_text(), "all have the groups")  # type: ignore[misc]
+        for member in members:
+            until(lambda m=member: all(p["connected"] for p in m.status()["peers"]), "all are connected")  # type: ignore[misc]
+            member.wait()
+        for member in (alpha, gamma):
+            until(lambda m=member: len(list(m.tree.iterdir())) == 2, "both directories are there")  # type: ignore[misc]
+            list((member.tree / "waiting").iterdir())  # the kernel knows them: commits have to go through it
+        beta.stop_daemon()
+        # Both hold the directory in their kernels, and what the other makes is to be committed there.
+        waiters = [threading.Thread(target=(m.tree / "waiting" / m.name).touch) for m in (alpha, gamma)]
+        for waiter in waiters:
+            waiter.start()
+        until(lambda: (alpha.underneath / "waiting/alpha").exists(), "alpha's is made")
+        until(lambda: (gamma.underneath / "waiting/gamma").exists(), "gamma's is made")
+        for number in range(20):
+            (gamma.tree / f"free/{number}").write_text("free")
+            until(lambda: (alpha.tree / f"free/{number}").read_text() == "free", "what is elsewhere arrives", 10)  # noqa: B023
+        assert all(waiter.is_alive() for waiter in waiters)
+        beta.start_daemon()
+        for waiter in waiters:
+            waiter.join(60)
+        for member in members:
+            until(
+                lambda m=member: {p.name for p in (m.tree / "waiting").iterdir()} == {"alpha", "gamma"}, "all is there"
+            )  # type: ignore[misc]
         expect_calm_logs(*members)
