@@ -14,6 +14,8 @@ def saved(host: Host) -> Saved:
             setattr(index, name, value.copy())
     tree = copy(host.tree)
     tree.nodes = {path: copy(node) for path, node in host.tree.nodes.items()}
+    for path in tree.nodes.keys() & {path for path, look in host.programs.looks.items() if look.moved_from}:
+        tree.nodes[path].unsure = True  # nobody knows any more where it came from
     return Saved(
         tree,
         index,
