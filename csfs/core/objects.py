@@ -89,7 +89,7 @@ class Observation(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     links: int = 1
 
 
-class Lineage(msgspec.Struct, frozen=True, array_like=True):
+class Lineage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Which object is shown (`birth`), the entries that first held its bytes and first said its meta, and what these were made from."""
 
     birth: Dot | None = None

@@ -92,8 +92,11 @@ class Following(State):
         return [edit for edits in found.values() for edit in edits]
 
     def _edits_at(self, path: RelPath) -> Iterator[Edit]:
-        row, group = self._index.row(path), self._followed(path)
-        if row is None or group is None or row.scope != group.scope or not self._may_write(group):
+        row = self._index.row(path)
+        if row is None or not any(entry.moves for entry in row.record.content.entries):
+            return  # most are
+        group = self._followed(path)
+        if group is None or row.scope != group.scope or not self._may_write(group):
             return
         for moved in moved_from(row):
             edit = self._edit_of(path, row, moved)

@@ -58,6 +58,8 @@ class Moving(State):
         source = circumstances.moved_from
         if source is None or before is not None or content.kind is not Kind.FILE:
             return None
+        if circumstances.moved_to is not None:
+            return None  # what came here went on, and this is something else
         files = [a for a in self._shown_at(source) if a.observation is not None and a.observation.kind is Kind.FILE]
         return files[0].lineage.birth if files else None
 

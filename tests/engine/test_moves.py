@@ -121,3 +121,13 @@ def test_who_edits_what_others_have_replaced_meanwhile_knows_the_object_still() 
     beta.sees(A, found(b"edited", mtime_ns=5))
     edit = next(entry for entry in beta.row(A).record.content.entries if entry.value.size == len(b"edited"))
     assert (edit.birth, edit.parents) == (one, (one,))
+
+
+def test_what_is_made_where_an_object_came_by_is_another_one() -> None:
+    (alpha,) = sides("alpha")
+    alpha.sees(A, found(b"one", inode=1))
+    one = birth(alpha, A)
+    alpha.sees(C, found(b"one", inode=1), moved_from=A)
+    alpha.sees(B, found(b"new", inode=2), moved_from=A, moved_to=C)
+    assert birth(alpha, C) == one
+    assert birth(alpha, B) != one
