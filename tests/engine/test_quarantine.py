@@ -2,6 +2,7 @@
 
 from copy import copy
 
+from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from csfs.core.rows import Doubt, Standing
 from csfs.core.tokens import Owed, Verdict, given
@@ -130,6 +131,42 @@ def test_a_removal_and_a_directory_in_doubt_are_made_again() -> None:
     hears_anew(beta, lost)
     assert not beta.row(b"f").live
     assert beta.row(b"d").live
+
+
+def test_what_was_removed_and_forgotten_goes_also_where_a_time_alone_is_in_doubt() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d", directory())
+    beta.hears(alpha)
+    beta.shows(b"d", directory())
+    alpha.engine.stands("beta", beta.engine.standings())
+    index = backup(alpha)
+    beta.sees(b"d", None)
+    beta.index.drop(RelPath(b"d"))
+    again = restarted(alpha, index)
+    again.engine.touched(RelPath(b"d"), 9, NOW_NS)
+    lost = in_quarantine(again, index)
+    assert lost.row(b"d").doubt == Doubt.TIME
+    caught_up(lost, beta)
+    assert not lost.row(b"d").live
+    plan = lost.plans(b"d")
+    assert plan is not None
+    assert plan.content.kind is Kind.ABSENT
+
+
+def test_a_time_in_doubt_is_made_anew() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d", directory())
+    beta.hears(alpha)
+    alpha.engine.stands("beta", beta.engine.standings())
+    alpha.engine.touched(RelPath(b"d"), 9, NOW_NS)
+    lost = in_quarantine(alpha, backup(alpha))
+    assert lost.row(b"d").record.time is None
+    beta.index.drop(RelPath(b"d"))
+    lost.engine.caught_up("beta", ["beta"])
+    lost.engine.mint_anew(RelPath(b"d"), NOW_NS)
+    time = lost.row(b"d").record.time
+    assert time is not None
+    assert (time.dot.incarnation, time.mtime_ns) == (99, 9)
 
 
 def test_a_peer_that_went_away_is_caught_up_with_later() -> None:
