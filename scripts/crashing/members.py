@@ -69,6 +69,10 @@ class Pair:
             self._launch("mount", member, MOUNT, str(member.tree))
         self._mount = self.alpha.mount_pid
         self.settle()
+        for member in self.members:
+            # What was written just before it was looked at is read once more by the next comparison, and never again.
+            member.ask("compare", path=os.fsencode(member.tree))
+        self.settle()
 
     def end(self) -> None:
         """End everything, and remove what was theirs."""
@@ -76,9 +80,11 @@ class Pair:
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(self._daemons[self.members.index(member)], signal.SIGCONT)
             member.stop()
-        assert self._launcher.stdin is not None
-        self._launcher.stdin.close()
-        self._launcher.wait(20)
+        for descriptor in self._daemons:
+            if descriptor >= 0:
+                os.close(descriptor)
+        with self._launcher:  # closes both pipes, which ends it
+            pass
         shutil.rmtree(self.base, ignore_errors=True)
 
     def _launch(self, kind: str, member: Member, role: int, *rest: str) -> int:
