@@ -91,6 +91,12 @@ def _volumes(volumes: list[dict[str, Any]]) -> list[RenderableType]:
             problems.append(
                 Text(f"{volume['name']}: {one['command']} is not installed: {', '.join(one['paths'])} is not validated")
             )
+        for path, other in volume["linked_across"]:
+            problems.append(
+                Text(
+                    f"{volume['name']}: {path} and {other} are one file here, in different groups: not at the other members"
+                )
+            )
         if volume.get("held"):
             problems.append(
                 Text(f"{volume['name']}: {volume['held']} paths that this host had when it joined stay here alone")

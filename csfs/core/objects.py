@@ -90,13 +90,17 @@ class Observation(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
 
 class Lineage(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Which object is shown (`birth`), the entries that first held its bytes and first said its meta, and what these were made from."""
+    """Which object is shown (`birth`), the entries that first held its bytes and first said its meta, and what these were made from.
+
+    `write` is that of the content (R17).
+    """
 
     birth: Dot | None = None
     origin: Dot | None = None
     parents: tuple[Dot, ...] = ()
     meta_origin: Dot | None = None
     meta_parents: tuple[Dot, ...] = ()
+    write: Dot | None = None
 
 
 NO_LINEAGE = Lineage()

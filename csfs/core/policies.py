@@ -2,7 +2,9 @@
 
 Before any policy: an edit beats a delete, anything beats an empty directory, and bytes lose to what was made from them. Then the
 policies in order, each a preorder that leaves its best candidates to the next; the hybrid logical clock and the dot decide
-what is left. `merge` leaves everything to the next policy: what it makes is an entry that has seen the others.
+what is left. `merge` leaves everything to the next policy: what it makes is an entry that has seen the others. An entry's author and
+dot are those of its write, which all names of one inode share: versions that were written through several names win or lose under
+all of them (R17).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +12,7 @@ from typing import Any, Final
 
 from csfs.core.objects import Content, Kind, Meta
 from csfs.core.privileges import limited, without_privileges
-from csfs.core.records import ContentEntry, E, Half, MetaEntry
+from csfs.core.records import ContentEntry, E, Half, MetaEntry, write_of
 from csfs.core.versions import Dot, Incarnation
 
 Ranks = Mapping[Incarnation, int]
@@ -150,20 +152,20 @@ def _decided(
         if len(candidates) == 1:
             break
         if name == NONE:
-            return next((e for e in candidates if e.dot == shown), None) or min(candidates, key=lambda e: e.dot)
+            return next((e for e in candidates if e.dot == shown), None) or min(candidates, key=write_of)
         if name == "first":
-            return min(candidates, key=lambda entry: (entry.hlc, entry.dot))
+            return min(candidates, key=lambda entry: (entry.hlc, write_of(entry)))
         measure = _place(name, ranks) or measures.get(name)
         if measure is not None:
             best = max(measure(entry) for entry in candidates)
             candidates = [entry for entry in candidates if measure(entry) == best]
-    return max(candidates, key=lambda entry: (entry.hlc, entry.dot))
+    return max(candidates, key=lambda entry: (entry.hlc, write_of(entry)))
 
 
 def _place(name: str, ranks: Ranks) -> Callable[[Any], int] | None:
     """Return the measure of `left` and `right`: removed members come last in both."""
     if name == "left":
-        return lambda entry: -ranks.get(entry.dot.incarnation, _LAST)
+        return lambda entry: -ranks.get(write_of(entry).incarnation, _LAST)
     if name == "right":
-        return lambda entry: ranks.get(entry.dot.incarnation, -_LAST)
+        return lambda entry: ranks.get(write_of(entry).incarnation, -_LAST)
     return None

@@ -38,7 +38,8 @@ class ContentEntry(msgspec.Struct, frozen=True, array_like=True):
     `snapshot` is the meta it was observed with (None for a tombstone of something never seen). `birth` is the object's id: the
     dot of the entry that created it. `parents` are the dots of bytes that it was made from. `moves` say where objects went that
     this entry, or one that it replaced, took away from the path. The last ones are last in both. `write` is shared by all names of
-    one inode that one write changed (R17). `origin` is the dot of the entry that first held these bytes, None for this one (R6).
+    one inode that one write changed, and by names that were linked to it since: the dot of the first; None: its own (R17). `origin` is
+    the dot of the entry that first held these bytes, None for this one (R6).
     `overruled` are entries that a policy had decided against when this one replaced them: a member that shows one of them keeps
     it. `carried`: the object was moved here as it was, so that this is nobody's edit (R15). `merged` are entries that it was put
     together from: while it is not live itself, what they hold is kept, too. `ancestors` are what it came from at this path, the
@@ -65,6 +66,7 @@ class MetaEntry(msgspec.Struct, frozen=True, array_like=True):
 
     `birth` is the object's id. `parents` are the dots of metas that it was made from, `origin` that of the entry that first said
     this, None for this one. `carried`: the object was moved here as it was, so that this is nobody's edit (R15).
+    `write` is shared by names of one inode, as the content's is (R17).
     """
 
     dot: Dot
@@ -76,9 +78,15 @@ class MetaEntry(msgspec.Struct, frozen=True, array_like=True):
     parents: tuple[Dot, ...] = ()
     origin: Dot | None = None
     carried: bool = False
+    write: Dot | None = None
 
 
 E = TypeVar("E", ContentEntry, MetaEntry)
+
+
+def write_of(entry: ContentEntry | MetaEntry) -> Dot:
+    """Return the dot that all names of one inode share."""
+    return entry.write or entry.dot
 
 
 class Half(msgspec.Struct, Generic[E], frozen=True, array_like=True):

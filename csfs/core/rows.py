@@ -4,7 +4,7 @@ import enum
 
 import msgspec
 
-from csfs.core.objects import NO_LINEAGE, Applied, Lineage, Observation, Stamp
+from csfs.core.objects import NO_LINEAGE, Applied, Kind, Lineage, Observation, Stamp
 from csfs.core.paths import RelPath
 from csfs.core.records import Content, Meta, Record
 from csfs.core.versions import Dot, Scope, Vector
@@ -32,8 +32,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """All that the index holds of one path.
 
     `scope` is the group revision that the path belongs to (empty: no group, the record is kept but not followed). `live`: the
-    winner is something other than absent. `pending`: what is known is not yet what is shown. A half's position is
-    the index position at which it last changed, 0 for never.
+    winner is something other than absent. `pending`: what is known is not yet what is shown. `write` is the winner's, by the path's
+    own record, if it is something that can have several names. A half's position is the index position at which it last
+    changed, 0 for never.
     """
 
     record: Record
@@ -41,6 +42,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope
     live: bool
     pending: bool
+    write: Dot | None = None
     content_position: int = 0
     meta_position: int = 0
     time_position: int = 0
@@ -52,6 +54,14 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
 
     known: Vector = {}
     settled: Vector = {}
+
+
+def linked_inode(row: Row) -> int | None:
+    """Return the inode number of what is shown if it has, or may have, other names; None for a directory."""
+    shown = row.applied.observation
+    if shown is None or shown.links < 2 or shown.kind is Kind.DIRECTORY:
+        return None
+    return shown.stamp.inode
 
 
 class Step(enum.Enum):
@@ -68,7 +78,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `expected` is the stamp that the disk must still show (None: nothing). `content` is what to install (its `hash` must be at
     hand for a file). `meta` is the complete meta wanted; `mtime_ns` None leaves the time alone. `base` is what is
     shown now, `lineage` belongs to what is to be shown. `keep`: what is displaced is the loser of a conflict and must be kept
-    whatever retention says.
+    whatever retention says. `write` is shared by all names of what is installed; `link` is one of them that shows it already: to be
+    linked to it, nothing is built then.
     """
 
     path: RelPath
@@ -84,6 +95,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     meta_dot: Dot | None
     meta_seen: Vector
     lineage: Lineage = NO_LINEAGE
+    write: Dot | None = None
+    link: RelPath | None = None
 
 
 class Loss(msgspec.Struct, frozen=True):

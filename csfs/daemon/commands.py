@@ -125,6 +125,7 @@ class Commands:
             "alarms": mounted.alarms,
             "journal_backlog": max(0, mounted.worker.observer.last - mounted.worker.observer.digested),
             "bytes_fetched": mounted.worker.fetcher.bytes_fetched,
+            "linked_across": [[shown(path), shown(other)] for path, other in volume.across.items()],
             "underneath": _underneath(mounted.worker, await mounted.passing()),
         }
 

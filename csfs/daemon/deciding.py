@@ -78,12 +78,14 @@ class Deciding:
         self._cause = cause
         self._volume = place.volume
         self._promises: dict[RelPath, Promise] = {}
+        self._wanted: dict[RelPath, tuple[Content | None, Meta | None]] = {}
 
     async def carry_out(self, decisions: Sequence[Decision]) -> list[dict[str, Any]]:
         """Make the decisions live here; return, for each, what came of it and the command that takes it back.
 
         What they displace is kept. Peers follow as they do after any change.
         """
+        self._wanted = {decision.path: (decision.content, decision.meta) for decision in decisions}
         for portion in _portions(decisions):
             await self._carry_out(portion)
         return [self._told(decision) for decision in decisions]
@@ -115,12 +117,14 @@ class Deciding:
         now_ns = time.time_ns()
         with self._volume.index.transaction():
             for decision in decisions:
-                if decision.error:
-                    continue
+                if decision.error or decision.path in touched or decision.path in self._promises:
+                    continue  # names of one inode are settled with the first of them
                 if known_at(self._place, decision.path) != decision.known:
                     decision.error = "changed meanwhile; run it again"
                     continue
-                touched += self._volume.engine.settle(decision.path, decision.content, decision.meta, now_ns)
+                ours = decision.content, decision.meta
+                apart = {path for path, theirs in self._wanted.items() if theirs != ours}
+                touched += self._volume.engine.settle(decision.path, *ours, now_ns, apart)
         self._promises.update({path: Promise(self._cause) for path in touched})
         return touched
 

@@ -7,7 +7,7 @@ import msgspec
 from csfs.core import policies, versions
 from csfs.core.objects import NO_LINEAGE, Applied, Content, Kind, Lineage, Meta, Observation
 from csfs.core.policies import Ranks
-from csfs.core.records import ContentEntry, Half, MetaEntry, Record
+from csfs.core.records import ContentEntry, Half, MetaEntry, Record, write_of
 from csfs.core.versions import Dot, Vector
 from csfs.engine.ports import Step
 
@@ -38,6 +38,12 @@ class Live(msgspec.Struct, frozen=True):
     def content_dot(self) -> Dot | None:
         """The winner's dot."""
         return self.entry.dot if self.entry is not None else None
+
+    @property
+    def write(self) -> Dot | None:
+        """What all names of what is live share; None for what has one name."""
+        is_named = self.entry is not None and self.content.kind not in (Kind.ABSENT, Kind.DIRECTORY)
+        return write_of(self.entry) if is_named and self.entry is not None else None
 
 
 NOTHING_LIVE: Final = Live(ABSENT)
@@ -223,14 +229,14 @@ def lineage_of(record: Record, content_dot: Dot | None, meta_dot: Dot | None, be
     old = before.lineage
     made, said = old, old
     if content is not None:
-        made = Lineage(content.birth, policies.origin_of(content), content.parents)
+        made = Lineage(content.birth, policies.origin_of(content), content.parents, write=write_of(content))
     elif content_dot != before.content_dot:
         made = NO_LINEAGE
     if meta is not None:
         said = Lineage(meta_origin=policies.origin_of(meta), meta_parents=meta.parents)
     elif meta_dot != before.meta_dot:
         said = NO_LINEAGE
-    return Lineage(made.birth, made.origin, made.parents, said.meta_origin, said.meta_parents)
+    return Lineage(made.birth, made.origin, made.parents, said.meta_origin, said.meta_parents, made.write)
 
 
 def meta_entry(record: Record, dot: Dot | None) -> MetaEntry | None:

@@ -1,5 +1,6 @@
 """From what is on disk to new versions: a change builds on what was applied, and is then joined with what is known (R3)."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -7,8 +8,9 @@ import msgspec
 from csfs.core.objects import NO_LINEAGE, Applied, Kind, Observation, Stamp
 from csfs.core.paths import RelPath
 from csfs.core.privileges import SET_ID
-from csfs.core.records import DirectoryTime
-from csfs.engine.live import difference, stands_for_time
+from csfs.core.records import ContentEntry, DirectoryTime, write_of
+from csfs.engine.links import is_shown_elsewhere, shown_entry
+from csfs.engine.live import stands_for_time
 from csfs.engine.minting import Change, Circumstances, Minting
 from csfs.engine.ports import Plan, Row
 from csfs.engine.rules import GroupRules
@@ -32,12 +34,15 @@ class Local(Minting):
         joining: bool = False,
         extra: str = "add",
         racy: bool = False,
+        names: Sequence[RelPath] = (),
+        linked_from: RelPath | None = None,
     ) -> bool:
         """Compare what is at a path with what was applied there; return whether the record changed.
 
         `created`: it is another object than the one that was there. `joining`: it was here before this member joined, so
         the cluster's version is live (R14); what the cluster does not know is minted if `extra` is `add`, and
-        left out of the index if it is `keep`. A path outside the rules is ignored.
+        left out of the index if it is `keep`. `names` are other paths at which the same inode was found, all of which are observed
+        in the same transaction; `linked_from` one of which somebody says that it was linked here. A path outside the rules is ignored.
         """
         group = self._followed(path)
         if group is None:
@@ -54,14 +59,18 @@ class Local(Minting):
             if observation is None:
                 return False
             row = new_row(group)
+        twin = self._links.twin(path, group.scope, observation, names)
+        kin = self._kin(row.applied, observation, names if linked_from is None else (*names, linked_from))
         change = Change.between(row.applied, observation, created)
+        if (change is None or not change.content) and self._is_relinked(path, row, observation, twin, names):
+            change = Change(content=True, meta=change is not None and change.meta, time=False, object=False)
         if change is None:
             self._refresh(path, row, observation, racy)
             return False
         if not self._may_write(group):
             self._notice(path, row, observation, change, group)
             return False
-        circumstances = Circumstances(now_ns, moved_from, moved_to, racy)
+        circumstances = Circumstances(now_ns, moved_from, moved_to, racy, twin=twin, kin=kin)
         return self._change(path, row, observation, change, group, circumstances)
 
     def interrupted(self, plan: Plan, observation: Observation | None) -> bool:
@@ -78,6 +87,10 @@ class Local(Minting):
         half_set = msgspec.structs.replace(base, **_fields_set(plan, base, observation))
         if half_set == base:
             return False
+        for name, other in self._links.sharing(plan.path, base):
+            if other.applied.observation is not None and other.applied.observation.stamp == base.stamp:
+                shown = msgspec.structs.replace(other.applied, observation=half_set)
+                self._store_applied(name, other, shown, pending=True)
         if msgspec.structs.replace(half_set, stamp=observation.stamp) == observation:
             half_set = observation
         self._store_applied(plan.path, row, msgspec.structs.replace(row.applied, observation=half_set), pending=True)
@@ -119,6 +132,26 @@ class Local(Minting):
         moved = register is not None and register.mtime_ns != mtime_ns
         self._store_applied(directory, row, applied, pending=row.pending or moved)
 
+    def _is_relinked(
+        self,
+        path: RelPath,
+        row: Row,
+        found: Observation | None,
+        twin: tuple[Row, ContentEntry] | None,
+        names: Sequence[RelPath],
+    ) -> bool:
+        """Return whether the same bytes are a name of another inode than before: linked to others now, or no longer (R17)."""
+        before, entry = row.applied.observation, shown_entry(row)
+        if before is None or found is None or entry is None or found.kind in (Kind.DIRECTORY, Kind.ABSENT):
+            return False
+        moved = before.stamp.inode != found.stamp.inode
+        if twin is not None:
+            return write_of(twin[1]) != write_of(entry) and (moved or found.links > before.links)
+        return moved and any(
+            name not in names and is_shown_elsewhere(other, found.stamp.inode)
+            for name, other in self._links.linked(path, row.scope, entry)
+        )
+
     def _refresh(self, path: RelPath, row: Row, observation: Observation | None, racy: bool) -> None:
         """Nothing differs but, perhaps, the stamp or the names that this host has for owners."""
         if observation != row.applied.observation or racy != row.applied.racy:
@@ -133,7 +166,7 @@ class Local(Minting):
         self._store_applied(path, row, Applied(observation=observation, racy=racy), pending=True)
         row = self._index.row(path) or row
         live = self._live(path, row.record, row.applied, group)
-        if difference(row.applied, live) is None:
+        if self._step(path, row.applied, live, group) is None:
             self._adopt(path, row, group)
 
     def _notice(

@@ -6,9 +6,9 @@ from typing import TypeVar
 
 from csfs.core import digests
 from csfs.core.paths import RelPath
-from csfs.core.rows import MADE
+from csfs.core.rows import MADE, linked_inode
 from csfs.core.tokens import NO_TOKENS, Tokens
-from csfs.core.versions import Hlc, Scope, Vector
+from csfs.core.versions import Dot, Hlc, Scope, Vector
 from csfs.engine.ports import Row, Standing
 
 T = TypeVar("T")
@@ -174,6 +174,14 @@ class MemoryIndex:
     def has_shown_below(self, path: RelPath) -> bool:
         """Return whether the disk shows anything strictly below `path`."""
         return any(self._rows[found].applied.observation is not None for found in self._below(path))
+
+    def paths_written(self, write: Dot) -> list[RelPath]:
+        """Return the paths whose row has this write, ascending."""
+        return sorted(path for path, row in self._rows.items() if row.write == write)
+
+    def paths_linked(self, inode: int) -> list[RelPath]:
+        """Return the paths that show the object of this inode number, if it has several names."""
+        return sorted(path for path, row in self._rows.items() if linked_inode(row) == inode)
 
     def updated_since(self, position: int, limit: int) -> list[tuple[RelPath, Row]]:
         """Return rows whose greatest position is above `position`, ascending by it, at most `limit`."""

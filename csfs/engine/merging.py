@@ -12,10 +12,11 @@ from csfs.core import merging, policies, versions
 from csfs.core.objects import Content, Kind, Meta
 from csfs.core.paths import RelPath, name_of
 from csfs.core.privileges import limited
-from csfs.core.records import Ancestor, ContentEntry, Half, Record
-from csfs.core.versions import Dot
+from csfs.core.records import Ancestor, ContentEntry, Half, Record, write_of
+from csfs.core.versions import Dot, Hlc
 from csfs.engine.ancestry import OVERRULED_MAX, common_ancestor, line_of, line_of_all, may_be_merged
 from csfs.engine.following import edits_left
+from csfs.engine.links import entry_of
 from csfs.engine.moving import merged_moves
 from csfs.engine.ports import Row
 from csfs.engine.rules import GroupRules
@@ -72,8 +73,32 @@ class Merging(State):
         group, row = self._followed(path), self._index.row(path)
         assert group is not None, "a merge of what is not followed"
         assert row is not None, "a merge of nothing"
-        half = row.record.content
-        hlc, dot = self._tick(now_ns, row.record), self._mint(group.scope, row.record)
+        together = [(path, due, row), *self._merged_along(path, due, row, group)]
+        hlc = max(self._tick(now_ns, one.record) for _, _, one in together)
+        write = self._merge_one(due, row, group, (content_hash, size), hlc, None)
+        for name, theirs, found in together[1:]:
+            self._merge_one(theirs, found, group, (content_hash, size), hlc, write)
+            self._woken[name] = None
+        return True
+
+    def _merged_along(self, path: RelPath, due: Merge, row: Row, group: GroupRules) -> list[tuple[RelPath, Merge, Row]]:
+        """Return the other names of the inode that has to be merged, at which the same versions stand (R17)."""
+        entry = entry_of(row.record, row.write) if row.write is not None else None
+        names = self._links.linked(path, group.scope, entry) if entry is not None else ()
+        merges = [(name, self.merge_due(name), found) for name, found in names]
+        writes = {write_of(version) for version in due.versions}
+        return [
+            (name, theirs, found)
+            for name, theirs, found in merges
+            if theirs is not None and {write_of(version) for version in theirs.versions} == writes
+        ]
+
+    def _merge_one(
+        self, due: Merge, row: Row, group: GroupRules, made: tuple[bytes, int], hlc: Hlc, write: Dot | None
+    ) -> Dot:
+        """Have what was made (hash and size) replace the versions at one path; return the dot."""
+        path, half, (content_hash, size) = due.path, row.record.content, made
+        dot = self._mint(group.scope, row.record)
         # Later than all of them: who goes by times alone has to see that it is something new.
         mtime_ns = max(entry.value.mtime_ns for entry in due.versions) + 1
         value = Content(Kind.FILE, size, content_hash, mtime_ns)
@@ -87,6 +112,7 @@ class Merging(State):
             due.versions[0].birth,
             _parents(due.versions),
             merged_moves(list(seen), due.versions[0].birth),
+            write=write,
             origin=policies.origin_of(same) if same is not None else None,
             overruled=_last(entry.overruled for entry in seen),
             merged=_last((*entry.merged, entry.dot) for entry in seen),
@@ -96,7 +122,7 @@ class Merging(State):
         record = Record(Half((entry,), versions.with_dot(half.seen, dot)), row.record.meta, row.record.time)
         # Also where the disk shows it already: a plan finds that, and adopts it.
         self._store(path, row, record, row.applied, group, True)
-        return True
+        return dot
 
     def held(self, path: RelPath) -> frozenset[bytes]:
         """Return the hashes of contents that may become the base of a merge at a path, or are the result of one."""

@@ -5,11 +5,12 @@ import msgspec
 from csfs.core import versions
 from csfs.core.objects import Applied, Content, Kind, Meta, Observation, Xattrs
 from csfs.core.paths import RelPath, parent_of
-from csfs.core.policies import merges, parents_with
+from csfs.core.policies import merges, origin_of, parents_with
 from csfs.core.privileges import has_privileges
-from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Move, Record, halves_joined
+from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Move, Record, halves_joined, write_of
 from csfs.core.versions import Dot, Hlc, Vector
 from csfs.engine.ancestry import line_of_change, overruled_by_change
+from csfs.engine.links import is_same_inode, shared_clock
 from csfs.engine.live import (
     NO_META,
     Live,
@@ -22,6 +23,7 @@ from csfs.engine.live import (
     is_same_meta,
     lineage_of,
     live_of,
+    meta_entry,
     meta_of,
 )
 from csfs.engine.moving import Circumstances as Circumstances
@@ -110,6 +112,7 @@ class Minting(Moving):
             if change.time and (change.object or not row.pending):
                 self._time_changed(sight, observation.mtime_ns)
         self._store_sight(sight)
+        self._wake_names(path, row)
         if minted and change.object:
             self._mint_parent(path, circumstances.now_ns)
         return sight.record is not row.record
@@ -129,7 +132,8 @@ class Minting(Moving):
         moved_away = self._moved_away(path, applied, circumstances, group)
         if change.content and (moved_here is not None or moved_away is not None):
             change = msgspec.structs.replace(change, object=True)
-        represented = moved_here or applied
+        twin = circumstances.twin
+        represented = twin[0].applied if twin is not None else moved_here or circumstances.kin or applied
         meta = _carried_meta(represented, observation)
         if represented is not applied and meta is not None:
             if _stands_for(applied, meta):
@@ -147,7 +151,7 @@ class Minting(Moving):
             circumstances,
             self._tick(circumstances.now_ns, row.record),
             (_carried_content(represented, observation), meta),
-            self._live(path, row.record, applied, group) if is_waiting else None,
+            self._live(path, row.record, applied, group, alone=True) if is_waiting else None,
             row.record,
             (applied.content_dot, applied.content_seen),
             (applied.meta_dot, applied.meta_seen),
@@ -218,14 +222,20 @@ class Minting(Moving):
             birth, origin, parents = moved.lineage.birth or dot, moved.lineage.origin or origin, moved.lineage.parents
         elif sight.change.object:
             birth = self._rewritten_here(sight.circumstances, before, content) or dot
+        write, hlc, twin = None, sight.hlc, sight.circumstances.twin
+        if twin is not None:
+            write, hlc = write_of(twin[1]), shared_clock(twin[1], sight.row.record, sight.hlc)
+            if moved is None and not is_same_inode(before, sight.observation):
+                birth, origin, parents, same_bytes = twin[1].birth, origin_of(twin[1]), twin[1].parents, True
         return ContentEntry(
             dot,
-            sight.hlc,
+            hlc,
             content,
             meta,
             birth,
             parents if same_bytes else parents_with(parents, origin),
             self._moves(sight, None if content.kind is Kind.ABSENT else birth),
+            write=write,
             origin=origin if same_bytes else None,
             overruled=overruled_by_change(sight.row, content, self._incarnation),
             carried=moved is not None and same_bytes,
@@ -258,7 +268,13 @@ class Minting(Moving):
     def _mint_meta(self, sight: _Sight, meta: Meta) -> None:
         dot = self._mint(sight.group.scope, sight.record)
         seen = self._seen_with(dot, sight.meta[1], sight.record.meta, sight.group.scope)
-        joined = halves_joined(sight.record.meta, Half((self._meta_entry(sight, dot, meta),), seen))
+        entry = self._meta_entry(sight, dot, meta)
+        twin = sight.circumstances.twin
+        theirs = meta_entry(twin[0].record, twin[0].applied.meta_dot) if twin is not None else None
+        if theirs is not None and theirs.value == meta and theirs.kind is entry.kind:
+            hlc = shared_clock(theirs, sight.row.record, sight.hlc)
+            entry = msgspec.structs.replace(entry, hlc=hlc, write=write_of(theirs))
+        joined = halves_joined(sight.record.meta, Half((entry,), seen))
         sight.record = Record(sight.record.content, joined, sight.record.time)
         sight.meta = (dot, seen)
 

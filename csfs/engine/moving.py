@@ -1,5 +1,6 @@
 """Which object is where: what was moved here from another path, and where a version says that an object went (R15)."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -23,7 +24,8 @@ class Circumstances(msgspec.Struct, frozen=True):
     """What is known of a change beyond what the disk shows. `adopting`: it may be something known that was applied.
 
     `moved_from`: a rename put there what is found here. `moved_to`: another one took away what was shown here; it is there if
-    something else is found here.
+    something else is found here. `twin` is another name of what was found, which is recorded already as it was
+    found, and its entry; `kin` is what is applied at another name of what has a new one here (R17).
     """
 
     now_ns: int
@@ -31,6 +33,8 @@ class Circumstances(msgspec.Struct, frozen=True):
     moved_to: RelPath | None = None
     racy: bool = False
     adopting: bool = True
+    twin: tuple[Row, ContentEntry] | None = None
+    kin: Applied | None = None
 
 
 class Moving(State):
@@ -52,6 +56,12 @@ class Moving(State):
         row = self._index.row(path)
         shown = (row.applied if row is not None else None, self._left.get(path))
         return [applied for applied in shown if applied is not None]
+
+    def _kin(self, before: Applied, observation: Observation | None, names: Iterable[RelPath]) -> Applied | None:
+        """Return what was applied at another name of what was found, if this name is new: so it was represented here (R4)."""
+        if observation is None or observation.kind is Kind.DIRECTORY or is_of_inode(before, observation):
+            return None
+        return next((a for name in names for a in self._shown_at(name) if is_of_inode(a, observation)), None)
 
     def _rewritten_here(self, circumstances: Circumstances, before: Observation | None, content: Content) -> Dot | None:
         """Return the file that was moved to where nothing was, and was then saved as another inode before anybody looked."""
@@ -79,6 +89,11 @@ class Moving(State):
             return None
         there = self._followed(target)
         return Move(birth, target) if there is not None and there.scope == group.scope else None
+
+
+def is_of_inode(applied: Applied, observation: Observation) -> bool:
+    """Return whether what is applied is the object found, whatever it holds."""
+    return applied.observation is not None and applied.observation.stamp.inode == observation.stamp.inode
 
 
 def moves_after(

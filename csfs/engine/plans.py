@@ -9,7 +9,18 @@ from csfs.core.policies import origin_of
 from csfs.core.records import ContentEntry
 from csfs.core.rows import Doubt
 from csfs.engine.following import is_of, moved_from
-from csfs.engine.live import ABSENT, Live, applied_as, content_entry, difference, holds, lineage_of, stands_for_time
+from csfs.engine.links import is_shown_elsewhere
+from csfs.engine.live import (
+    ABSENT,
+    Live,
+    applied_as,
+    content_entry,
+    holds,
+    is_same_meta,
+    lineage_of,
+    meta_of,
+    stands_for_time,
+)
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import GroupRules
 from csfs.engine.state import State, new_row
@@ -37,7 +48,7 @@ class Plans(State):
             self._settle(path, row)
             return None
         live = self._live(path, row.record, row.applied, group)
-        step = difference(row.applied, live)
+        step = self._step(path, row.applied, live, group)
         if step is None:
             self._adopt(path, row, group)
             return None
@@ -73,10 +84,51 @@ class Plans(State):
             lineage=plan.lineage,
             racy=racy or (plan.step is Step.ATTRIBUTES and row.applied.racy),
         )
+        if plan.link is not None and observation is not None:
+            applied = self._as_linked(plan, row.applied, applied)
+        self._show_names(plan, applied)
         pending = self._is_pending(path, row.record, applied, group, leaf=False)
         self._store_applied(path, msgspec.structs.replace(row, doubt=Doubt.NONE), applied, pending=pending)
+        if plan.step is Step.INSTALL:
+            self._wake_apart(path, group)
         freed = self.woken()
         return (path, *freed) if pending else freed
+
+    def _as_linked(self, plan: Plan, before: Applied, applied: Applied) -> Applied:
+        """A new name shows what the others show, which need not be what was planned."""
+        row = self._index.row(plan.link) if plan.link is not None else None
+        if row is None or row.applied.observation is None or plan.meta is None:
+            return applied
+        theirs = row.applied
+        is_as_planned = is_same_meta(theirs.meta or meta_of(row.applied.observation), plan.meta)
+        return msgspec.structs.replace(
+            applied,
+            mtime_ns=theirs.mtime_ns,
+            meta=theirs.meta,
+            meta_dot=plan.meta_dot if is_as_planned else None,
+            meta_seen=applied.meta_seen if is_as_planned else before.meta_seen,
+        )
+
+    def _show_names(self, plan: Plan, applied: Applied) -> None:
+        """The other names of what was linked, or given attributes, show it too; what nobody has looked at stays as it is."""
+        shown = applied.observation
+        if shown is None or (plan.link is None and plan.step is not Step.ATTRIBUTES):
+            return
+        names = {name: row for name, row in self._links.sharing(plan.path, shown)}
+        leader = self._index.row(plan.link) if plan.link is not None else None
+        if leader is not None and plan.link is not None:
+            names.setdefault(plan.link, leader)
+        for name, row in names.items():
+            before = row.applied.observation
+            if before is None or before.stamp.inode != shown.stamp.inode or before == shown:
+                continue
+            if plan.step is Step.ATTRIBUTES and (plan.base is None or before.stamp != plan.base.stamp):
+                continue
+            theirs = msgspec.structs.replace(
+                row.applied, observation=shown, mtime_ns=applied.mtime_ns, meta=applied.meta
+            )
+            self._store_applied(name, row, theirs, pending=row.pending)
+            self._woken[name] = None
 
     def _settle(self, path: RelPath, row: Row) -> None:
         if row.pending:
@@ -154,11 +206,36 @@ class Plans(State):
             meta_dot=live.meta_dot,
             meta_seen=row.record.meta.seen,
             lineage=lineage_of(row.record, live.content_dot, live.meta_dot, row.applied),
+            write=live.write,
+            link=self._to_link(path, row, live, group) if step is Step.INSTALL else None,
         )
 
+    def link_source(self, plan: Plan) -> Observation | None:
+        """Return what is shown at the path that a plan links to; None if that shows something else by now, or not yet."""
+        row = self._index.row(plan.link) if plan.link is not None else None
+        shown = row.applied.observation if row is not None else None
+        # Others may have replaced its entry meanwhile: what counts is what the disk shows.
+        is_it = row is not None and row.applied.lineage.write == plan.write
+        return shown if shown is not None and is_it and holds(shown, plan.content) else None
 
-def is_carried_out(plan: Plan, observation: Observation | None) -> bool:
-    """Return whether the disk shows what an installation or a removal was to leave, and nothing that came after it."""
+    def _to_link(self, path: RelPath, row: Row, live: Live, group: GroupRules) -> RelPath | None:
+        """Return a path that shows the inode which this one has to be another name of."""
+        if live.entry is None or live.write is None or live.write in self.unlinkable:
+            return None
+        leader = self._links.leader(path, group.scope, live.entry, row.applied)
+        there, shown = self._index.row(leader) if leader is not None else None, row.applied.observation
+        if there is None or (shown is not None and not is_shown_elsewhere(there, shown.stamp.inode)):
+            return None
+        return leader
+
+
+def is_carried_out(plan: Plan, observation: Observation | None, source: Observation | None = None) -> bool:
+    """Return whether the disk shows what an installation or a removal was to leave, and nothing that came after it.
+
+    `source` is what is shown where the plan links to: whatever was written to that since was written under both names.
+    """
+    if plan.link is not None:
+        return observation is not None and source is not None and observation.stamp.inode == source.stamp.inode
     match plan.step:
         case Step.REMOVE:
             return observation is None

@@ -36,6 +36,14 @@ class IndexPort(Protocol):
         """Return whether any row strictly below `path` has an applied observation (the disk shows something)."""
         ...
 
+    def paths_written(self, write: Dot) -> list[RelPath]:
+        """Return the paths whose row has this write, ascending."""
+        ...
+
+    def paths_linked(self, inode: int) -> list[RelPath]:
+        """Return the paths that show the object of this inode number, by what was seen there last, if it has several names."""
+        ...
+
     def updated_since(self, position: int, limit: int) -> list[tuple[RelPath, Row]]:
         """Return rows whose greatest position is above `position`, ascending by it, at most `limit`."""
         ...

@@ -54,6 +54,7 @@ class Remote(State):
                 refused.append((update.path, str(error)))
         self._advance_clock(updates, now_ns)
         self._turn_ancestors(turned, touched)
+        touched.update(dict.fromkeys(self.woken()))
         if refused:
             self._tainted.add((peer, scope))
         if mark is not None and (peer, scope) not in self._tainted:
@@ -93,6 +94,7 @@ class Remote(State):
         if record == row.record:
             return
         self._store(path, row, record, row.applied, group, True)
+        self._wake_names(path, row)
         touched[path] = None
         live = is_live(record)
         if live != row.live:

@@ -4,6 +4,9 @@ Nothing is done on disk here: the entry is known and then applied like a peer's,
 a peer's change displaces.
 """
 
+from collections.abc import Container
+from typing import NamedTuple
+
 import msgspec
 
 from csfs.core import versions
@@ -14,6 +17,7 @@ from csfs.core.privileges import without_privileges
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Record
 from csfs.core.versions import Dot, Hlc
 from csfs.engine.ancestry import line_of_all, overruled_by_decision
+from csfs.engine.links import entry_of
 from csfs.engine.live import (
     DIRECTORY,
     NO_META,
@@ -45,11 +49,26 @@ class Settling(State):
         group, row = self._followed(path), self._index.row(path)
         return None if group is None or row is None else self._live(path, row.record, row.applied, group)
 
-    def settle(self, path: RelPath, content: Content | None, meta: Meta | None, now_ns: int) -> tuple[RelPath, ...]:
+    def names_of(self, path: RelPath) -> tuple[RelPath, ...]:
+        """Return the other paths that are linked to a path."""
+        group, row = self._followed(path), self._index.row(path)
+        entry = entry_of(row.record, row.write) if row is not None and row.write is not None else None
+        return (
+            () if group is None or entry is None else tuple(n for n, _ in self._links.linked(path, group.scope, entry))
+        )
+
+    def settle(
+        self,
+        path: RelPath,
+        content: Content | None,
+        meta: Meta | None,
+        now_ns: int,
+        apart: Container[RelPath] = (),
+    ) -> tuple[RelPath, ...]:
         """Make this live at a path on top of all that is known, None leaving a half alone; return the paths to be planned.
 
         Directories that have to be there for it, and are not, come back with it. `content` of kind absent takes the path away.
-        Only where `may_settle`.
+        What is linked to it changes with it, as by a write, but for the paths `apart` (R17). Only where `may_settle`.
         """
         group = self._followed(path)
         assert group is not None, "a path that is not followed"
@@ -57,8 +76,18 @@ class Settling(State):
         made: list[RelPath] = []
         if content is not None and content.kind is not Kind.ABSENT:
             made += self._settle_parents(path, now_ns)
-        self._settle_one(path, group, content, meta, now_ns)
-        return (*made, path)
+        names = [path, *(name for name in self._names_settled(path, content) if name not in apart)]
+        rows = [self._index.row(name) or new_row(group) for name in names]
+        when = now_ns, max(self._tick(now_ns, row.record) for row in rows)
+        shared = _NOT_SHARED
+        for name, row in zip(names, rows, strict=True):
+            shared = self._settle_one(name, row, group, content, meta, when, shared)
+        return (*made, *names, *self.woken())
+
+    def _names_settled(self, path: RelPath, content: Content | None) -> tuple[RelPath, ...]:
+        live = self.live(path)
+        is_same_kind = live is not None and (content is None or content.kind is live.content.kind)
+        return self.names_of(path) if is_same_kind else ()
 
     def _settle_parents(self, path: RelPath, now_ns: int) -> list[RelPath]:
         made = []
@@ -69,16 +98,25 @@ class Settling(State):
             row = self._index.row(directory) or new_row(group)
             by_itself = live_of(row.record, row.applied, False, group.policy, self._ranks(group, row.record))
             if by_itself.content.kind is not Kind.DIRECTORY:
-                self._settle_one(directory, group, DIRECTORY, removed_meta(row.record.content) or PRIVATE_META, now_ns)
+                removed = removed_meta(row.record.content) or PRIVATE_META
+                when = now_ns, self._tick(now_ns, row.record)
+                self._settle_one(directory, row, group, DIRECTORY, removed, when, _NOT_SHARED)
                 made.append(directory)
         return made
 
     def _settle_one(
-        self, path: RelPath, group: GroupRules, content: Content | None, meta: Meta | None, now_ns: int
-    ) -> None:
-        row = self._index.row(path) or new_row(group)
+        self,
+        path: RelPath,
+        row: Row,
+        group: GroupRules,
+        content: Content | None,
+        meta: Meta | None,
+        when: tuple[int, Hlc],
+        shared: "_Shared",
+    ) -> "_Shared":
+        """Settle one path; return the writes that its other names share with it, given those that it shares with the ones before."""
         live = self._live(path, row.record, row.applied, group)
-        hlc = self._tick(now_ns, row.record)
+        now_ns, hlc = when
         record, applied = row.record, row.applied
         value = content if content is not None else live.content
         if value.kind is Kind.ABSENT:
@@ -89,6 +127,8 @@ class Settling(State):
             seen = self._seen_with(dot, half.seen, half, group.scope)
             snapshot = live.meta if value.kind is Kind.ABSENT else meta if meta is not None else live.meta
             entry = _entry(dot, hlc, row, live, content, snapshot, merging=merges(group.policy))
+            entry = msgspec.structs.replace(entry, write=shared.content)
+            shared = shared._replace(content=shared.content or dot)
             record = Record(Half((entry,), seen), record.meta, record.time)
             if _shows(applied, content):
                 applied = msgspec.structs.replace(
@@ -99,7 +139,8 @@ class Settling(State):
                 )
         if meta is not None:
             dot = self._mint(group.scope, record)
-            meta_entry = MetaEntry(dot, hlc, meta, value.kind, value.hash)
+            meta_entry = MetaEntry(dot, hlc, meta, value.kind, value.hash, write=shared.meta)
+            shared = shared._replace(meta=shared.meta or dot)
             seen = self._seen_with(dot, record.meta.seen, record.meta, group.scope)
             record = Record(record.content, Half((meta_entry,), seen), record.time)
         if value.kind is Kind.DIRECTORY and (record.time is None or not holds_directory(row.record)):
@@ -107,6 +148,18 @@ class Settling(State):
             record = Record(record.content, record.meta, time)
         # Also where the disk shows it already: a plan finds that, and adopts it.
         self._store(path, row, record, applied, group, True)
+        self._wake_names(path, row)
+        return shared
+
+
+class _Shared(NamedTuple):
+    """The writes that names of one inode share which are settled together."""
+
+    content: Dot | None = None
+    meta: Dot | None = None
+
+
+_NOT_SHARED = _Shared()
 
 
 def _shows(applied: Applied, content: Content) -> bool:

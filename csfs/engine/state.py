@@ -5,15 +5,28 @@ from typing import Final
 
 import msgspec
 
-from csfs.core import versions
+from csfs.core import policies, versions
 from csfs.core.objects import Applied, Kind
 from csfs.core.paths import ROOT, RelPath, ancestors_of
 from csfs.core.policies import Ranks
-from csfs.core.records import NOTHING_KNOWN, ContentEntry, E, Half, Record
+from csfs.core.privileges import limited
+from csfs.core.records import NOTHING_KNOWN, ContentEntry, E, Half, Record, write_of
 from csfs.core.tokens import Owed
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope, Vector
+from csfs.engine.links import (
+    Links,
+    entry_of,
+    is_shown_elsewhere,
+    meta_writes,
+    shared_meta,
+    shared_snapshot,
+    shown_entry,
+    shows_live,
+    winner_of,
+)
 from csfs.engine.live import (
     NOTHING_APPLIED,
+    PRIVATE_META,
     Live,
     applied_as,
     context_of,
@@ -22,8 +35,9 @@ from csfs.engine.live import (
     is_plain_directory,
     lineage_of,
     live_of,
+    meta_entry,
 )
-from csfs.engine.ports import IndexPort, Row
+from csfs.engine.ports import IndexPort, Row, Step
 from csfs.engine.rules import GroupRules, Rules, may_send
 from csfs.engine.validation import CLOCK_MAX
 
@@ -44,6 +58,9 @@ class State:
         pulling: bool = False,
     ) -> None:
         self._index = index
+        self._links = Links(index)
+        self.unlinkable: set[Dot] = set()
+        """Writes whose names cannot be linked here: each is a file of its own."""
         self._rules = rules
         self._member = member
         self._incarnation = incarnation
@@ -118,15 +135,62 @@ class State:
         """Return the authors' places in the group, where there is something to choose from."""
         if len(record.content.entries) < 2 and len(record.meta.entries) < 2:
             return _NO_RANKS
+        return self._all_ranks(group)
+
+    def _all_ranks(self, group: GroupRules) -> Ranks:
         places = {member: place for place, member in enumerate(group.members)}
         return {dot: places[member] for dot, member in self._authors.items() if member in places}
 
-    def _live(self, path: RelPath, record: Record, applied: Applied, group: GroupRules, *, leaf: bool = False) -> Live:
-        """Return what the path should show. `leaf` says that nothing can be live below it, which saves asking."""
+    def _live(
+        self,
+        path: RelPath,
+        record: Record,
+        applied: Applied,
+        group: GroupRules,
+        *,
+        leaf: bool = False,
+        alone: bool = False,
+    ) -> Live:
+        """Return what the path should show. `leaf` says that nothing can be live below it, which saves asking.
+
+        `alone` leaves out what linked paths have in common.
+        """
         below = False
         if not leaf and not is_plain_directory(record):
             below = not path or self._index.has_live_below(path)
-        return live_of(record, applied, below, group.policy, self._ranks(group, record))
+        live = live_of(record, applied, below, group.policy, self._ranks(group, record))
+        return (
+            live
+            if alone or live.entry is None or live.write is None
+            else self._together(path, record, live, applied, group)
+        )
+
+    def _together(self, path: RelPath, record: Record, live: Live, applied: Applied, group: GroupRules) -> Live:
+        """Return what is live with the meta that all linked paths have (R17)."""
+        assert live.entry is not None
+        others = [row.record for _, row in self._links.linked(path, group.scope, live.entry)]
+        if not others:
+            return live
+        half, limits = shared_meta(record.meta, others, live.content.kind)
+        shown = meta_entry(record, applied.meta_dot)
+        ours = next((one.dot for one in half.entries if shown is not None and write_of(one) == write_of(shown)), None)
+        snapshot, ranks = shared_snapshot(live.entry, others), self._all_ranks(group)
+        meta, dot = policies.live_meta(half, live.content, snapshot, group.policy, ranks, ours)
+        meta = limited(meta, limits) if meta is not None and limits else meta
+        same = [
+            e.dot
+            for e in record.meta.entries
+            for one in half.entries
+            if one.dot == dot and write_of(e) == write_of(one)
+        ]
+        return msgspec.structs.replace(live, meta=meta or PRIVATE_META, meta_dot=same[0] if same else None)
+
+    def _write_at(self, path: RelPath, record: Record, applied: Applied, group: GroupRules | None) -> Dot | None:
+        """Return the write of what is live by the path's own record."""
+        if not record.content.entries or group is None:
+            return None
+        winner = winner_of(record, group.policy, self._ranks(group, record), applied.content_dot)
+        return write_of(winner) if winner is not None else None
 
     def _mint(self, scope: Scope, record: Record) -> Dot:
         """Return a dot that nothing known of the path has seen; knowledge includes it from now on."""
@@ -185,14 +249,39 @@ class State:
                 meta_position=meta,
                 time_position=time,
                 doubt=row.doubt,
+                write=self._write_at(path, record, applied, group),
             ),
         )
         self._wake_waiting(path, row.applied, applied)
         if path in self._followed_by:
             self._wake_followed(path)
 
+    def _wake_names(self, path: RelPath, before: Row) -> None:
+        """A path's record has changed: have those planned whose meta was, or is now, decided together with its own."""
+        after = self._index.row(path)
+        if after is None or (before.write == after.write and before.record.meta.entries == after.record.meta.entries):
+            return
+        for row in (before, after):
+            entry = entry_of(row.record, row.write) if row.write is not None else None
+            if (
+                row is after
+                and entry is not None
+                and entry.write is None
+                and entry.dot.incarnation == self._incarnation
+            ):
+                continue  # made here and just now: nobody else knows it
+            others = list(self._links.linked(path, row.scope, entry)) if entry is not None else []
+            if not others or meta_writes(others[0][1].record) == meta_writes(row.record):
+                continue
+            for other, theirs in others:
+                self._set_pending(other, theirs)
+                self._woken[other] = None
+
     def _store_applied(self, path: RelPath, row: Row, applied: Applied, *, pending: bool) -> None:
-        self._index.put(path, msgspec.structs.replace(row, applied=applied, pending=pending))
+        write = row.write
+        if len(row.record.content.entries) > 1:
+            write = self._write_at(path, row.record, applied, self._followed(path))
+        self._index.put(path, msgspec.structs.replace(row, applied=applied, pending=pending, write=write))
         self._wake_waiting(path, row.applied, applied)
 
     def _adopt(self, path: RelPath, row: Row, group: GroupRules) -> None:
@@ -209,6 +298,18 @@ class State:
         )
         if applied != row.applied or row.pending:
             self._store_applied(path, row, applied, pending=False)
+            self._wake_apart(path, group)
+
+    def _wake_apart(self, path: RelPath, group: GroupRules) -> None:
+        """A path shows what is live: have those planned that are to be linked to it, and show it as a file of their own."""
+        row = self._index.row(path)
+        entry = shown_entry(row) if row is not None else None
+        if row is None or entry is None or row.applied.observation is None or write_of(entry) != row.write:
+            return
+        for other, theirs in self._links.linked(path, group.scope, entry):
+            if shows_live(theirs) and is_shown_elsewhere(theirs, row.applied.observation.stamp.inode):
+                self._set_pending(other, theirs)
+                self._woken[other] = None
 
     def _context(self, row: Row, live: Live, group: GroupRules) -> Vector:
         return context_of(row.record.content, live, row.applied, group.policy)
@@ -263,7 +364,34 @@ class State:
         return shown is not None and shown.kind is Kind.DIRECTORY
 
     def _is_pending(self, path: RelPath, record: Record, applied: Applied, group: GroupRules, *, leaf: bool) -> bool:
-        return difference(applied, self._live(path, record, applied, group, leaf=leaf)) is not None
+        return self._step(path, applied, self._live(path, record, applied, group, leaf=leaf), group) is not None
+
+    def _step(self, path: RelPath, applied: Applied, live: Live, group: GroupRules) -> Step | None:
+        """Return what has to be done so that the disk shows what is live, as one inode with what is linked to it alone."""
+        step, shown = difference(applied, live), applied.observation
+        if step in (Step.INSTALL, Step.REMOVE) or shown is None or live.entry is None or live.write is None:
+            return step
+        if self._is_misplaced(path, applied, live, group):
+            return Step.INSTALL
+        strangers = self._links.sharing(path, shown) if step is Step.ATTRIBUTES else ()
+        if any(row.scope != group.scope for _, row in strangers):
+            return Step.INSTALL  # what is said of one group's path is not to be set for another's
+        return step
+
+    def _is_misplaced(self, path: RelPath, applied: Applied, live: Live, group: GroupRules) -> bool:
+        assert applied.observation is not None
+        assert live.entry is not None
+        if live.write not in self.unlinkable:
+            leader = self._links.leader(path, group.scope, live.entry, applied)
+            row = self._index.row(leader) if leader is not None else None
+            if row is not None and is_shown_elsewhere(row, applied.observation.stamp.inode):
+                return True
+        ours = (live.entry.dot != applied.content_dot, path)
+        return any(
+            ours > (not shows_live(row), other)
+            for other, row in self._links.strangers(path, group.scope, live.write, applied)
+            if row.scope == group.scope
+        )
 
 
 def new_row(group: GroupRules) -> Row:

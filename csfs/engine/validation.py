@@ -52,7 +52,7 @@ def check_update(update: Update) -> None:
             _check_clock(meta.hlc)
             _check_meta(meta.value)
             _require(len(meta.parents) <= PARENTS_MAX, f"made from more than {PARENTS_MAX} metas")
-            for dot in (meta.birth, *meta.parents, meta.origin):
+            for dot in (meta.birth, *meta.parents, meta.origin, meta.write):
                 _check_dot(dot)
             _require(not meta.hash or len(meta.hash) == HASH_SIZE, "a hash of another size")
     if update.time is not None:

@@ -18,6 +18,7 @@ from csfs.engine.exchange import Exchange
 from csfs.engine.following import Following
 from csfs.engine.forgetting import Forgetting
 from csfs.engine.healing import Healing
+from csfs.engine.links import entry_of
 from csfs.engine.local import Local
 from csfs.engine.merging import Merging
 from csfs.engine.plans import Plans
@@ -48,10 +49,16 @@ class VolumeEngine(Local, Following, Settling, Merging, Plans, Weighing, Exchang
         """
         for path in contested:
             row, group = self._index.row(path), self._followed(path)
-            if row is None or group is None or row.pending:
+            if row is None or group is None:
                 continue
-            if self._is_pending(path, row.record, row.applied, group, leaf=False):
-                self._set_pending(path, row)
+            write = self._write_at(path, row.record, row.applied, group)
+            if write != row.write:
+                self._index.put(path, msgspec.structs.replace(row, write=write, pending=True))
+            entry = entry_of(row.record, write) if write is not None else None
+            names = self._links.linked(path, group.scope, entry) if entry is not None else ()
+            for name, found in [(path, self._index.row(path) or row), *names]:
+                if not found.pending and self._is_pending(name, found.record, found.applied, group, leaf=False):
+                    self._set_pending(name, found)
 
     def follow_rules(self) -> int:
         """Put every row into the group that the rules name now, to be sent anew; return how many moved (R11).
@@ -63,7 +70,9 @@ class VolumeEngine(Local, Following, Settling, Merging, Plans, Weighing, Exchang
             group = self._followed(path)
             scope = group.scope if group is not None else Scope(b"")
             if row.scope != scope:
-                self._index.put(path, _moved(row, scope, self._index.next_position()))
+                moved_row = _moved(row, scope, self._index.next_position())
+                write = self._write_at(path, row.record, row.applied, group)
+                self._index.put(path, msgspec.structs.replace(moved_row, write=write))
                 moved += 1
         # Of what others made, a new revision begins knowing nothing; what we made in this life is all here, whoever else knows it.
         # What we made in earlier ones may have been taken from us by a restore.

@@ -5,6 +5,7 @@ several times in one batch is written once.
 """
 
 import itertools
+import struct
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -12,9 +13,9 @@ import msgspec
 from csfs.core import digests
 from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath
-from csfs.core.rows import MADE, Row, Standing
+from csfs.core.rows import MADE, Row, Standing, linked_inode
 from csfs.core.tokens import Tokens
-from csfs.core.versions import Hlc, Incarnation, Scope, Vector
+from csfs.core.versions import Dot, Hlc, Incarnation, Scope, Vector
 from csfs.index.database import Database
 from csfs.index.facts import Facts
 from csfs.index.peers import Peers
@@ -24,11 +25,14 @@ CACHED_ROWS_MAX = 4_096
 RACY = b"r"
 """Follows a packed stamp that does not prove that nothing was written since (R23)."""
 
-_PUT = """INSERT INTO rows (path, position, live, pending, contested, stamp, hash, row, scope, digest, doubtful)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+_PUT = """INSERT INTO rows (path, position, live, pending, contested, stamp, hash, write, inode, row, scope, digest, doubtful)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (path) DO UPDATE SET position = excluded.position, live = excluded.live, pending = excluded.pending,
-contested = excluded.contested, stamp = excluded.stamp, hash = excluded.hash, row = excluded.row, scope = excluded.scope,
-digest = excluded.digest, doubtful = excluded.doubtful"""
+contested = excluded.contested, stamp = excluded.stamp, hash = excluded.hash, write = excluded.write, inode = excluded.inode,
+row = excluded.row, scope = excluded.scope, digest = excluded.digest, doubtful = excluded.doubtful"""
+
+_packed_dot = struct.Struct(">QQ").pack
+_packed_inode = struct.Struct(">Q").pack
 
 _BELOW = "path > ? AND path < ?"
 
@@ -50,6 +54,8 @@ class Rows:
         self._dirty: dict[RelPath, Row | None] = {}
         self._dirty_hashes: dict[bytes, list[RelPath]] = {}
         """Dirty paths that showed a file of that hash when they were put."""
+        self._dirty_writes: dict[Dot, list[RelPath]] = {}
+        """Dirty paths that had that write when they were put."""
         self._knowledge: dict[Scope, Vector] = {}
         self._dirty_knowledge: set[Scope] = set()
         self._digests: dict[Scope, int] = {}
@@ -92,6 +98,7 @@ class Rows:
         self._database.write_many(_PUT, [self._columns(p, row) for p, row in self._dirty.items() if row is not None])
         self._dirty.clear()
         self._dirty_hashes.clear()
+        self._dirty_writes.clear()
 
     def _columns(self, path: RelPath, row: Row) -> tuple[object, ...]:
         position = max(row.content_position, row.meta_position, row.time_position)
@@ -101,7 +108,12 @@ class Rows:
         digest = digests.digest_of(path, row.record)
         self._add_digest(row.scope, digest)
         packed = digests.packed(digest) if digest else None
-        state = row.live, row.pending, contested, stamp, _file_hash(row)
+        inode = linked_inode(row)
+        links = (
+            _packed_dot(*row.write) if row.write is not None else None,
+            _packed_inode(inode) if inode is not None else None,
+        )
+        state = row.live, row.pending, contested, stamp, _file_hash(row), *links
         return path, position, *state, self._encode(row), row.scope, packed, bool(row.doubt & MADE)
 
     def _add_digest(self, scope: Scope, digest: int) -> None:
@@ -112,6 +124,7 @@ class Rows:
     def _forget(self) -> None:
         self._dirty.clear()
         self._dirty_hashes.clear()
+        self._dirty_writes.clear()
         self._cache.clear()
         self._dirty_knowledge.clear()
         self._dirty_digests.clear()
@@ -142,6 +155,8 @@ class Rows:
         file_hash = _file_hash(row)
         if file_hash is not None:
             self._dirty_hashes.setdefault(file_hash, []).append(path)
+        if row.write is not None:
+            self._dirty_writes.setdefault(row.write, []).append(path)
 
     def drop(self, path: RelPath) -> None:
         """Forget `path`."""
@@ -174,6 +189,24 @@ class Rows:
         self._flush_rows()
         query = f"SELECT 1 FROM rows WHERE {_BELOW} AND {condition} LIMIT 1"
         return self._database.execute(query, below(path)).fetchone() is not None
+
+    def paths_written(self, write: Dot) -> list[RelPath]:
+        """Return the paths whose row has this write, ascending."""
+        # Without a flush, as of hashes: this is asked of each path that is planned or received.
+        query = "SELECT path FROM rows WHERE write = ?"
+        stored = self._database.execute(query, (_packed_dot(*write),))
+        found = {path for (path,) in stored if path not in self._dirty}
+        for path in self._dirty_writes.get(write, ()):
+            row = self._dirty[path]
+            if row is not None and row.write == write:
+                found.add(path)
+        return sorted(found)
+
+    def paths_linked(self, inode: int) -> list[RelPath]:
+        """Return the paths that show the object of this inode number, by what was seen there last, if it has several names."""
+        self._flush_rows()
+        found = self._database.execute("SELECT path FROM rows WHERE inode = ? ORDER BY path", (_packed_inode(inode),))
+        return [path for (path,) in found]
 
     def updated_since(self, position: int, limit: int) -> list[tuple[RelPath, Row]]:
         """Return rows whose greatest position is above `position`, ascending by it."""

@@ -1,10 +1,10 @@
 """The index file's tables; this module alone explains columns and sentinels."""
 
-VERSION = 5
+VERSION = 6
 
 UPGRADES: dict[int, str] = {}
 """By format, what makes the next one of it. What is older is refused: large contents had other hashes, or rows did
-not say which object is where."""
+not say which object is where, nor which names belong to one inode."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS facts (
@@ -20,6 +20,8 @@ CREATE TABLE IF NOT EXISTS rows (
     contested INTEGER NOT NULL, -- 1: a half has several entries
     stamp    BLOB,             -- stamp of what is shown, 4 x int64 little-endian, then `r` if racy; NULL: nothing is shown
     hash     BLOB,             -- root hash of the regular file shown; NULL otherwise
+    write    BLOB,             -- row.write: incarnation and counter, 2 x int64 big-endian (so that new ones follow each other)
+    inode    BLOB,             -- inode number of what is shown if it has several names, int64 big-endian
     row      BLOB NOT NULL,    -- msgpack of core.rows.Row
     scope    BLOB NOT NULL DEFAULT x'', -- row.scope
     digest   BLOB,             -- what the path adds to the set hash of its scope; NULL: nothing is live
@@ -32,6 +34,8 @@ CREATE INDEX IF NOT EXISTS rows_living_on ON rows (path) WHERE stamp IS NOT NULL
 CREATE INDEX IF NOT EXISTS rows_removed ON rows (path) WHERE NOT live;
 CREATE INDEX IF NOT EXISTS rows_doubtful ON rows (path) WHERE doubtful;
 CREATE INDEX IF NOT EXISTS rows_by_hash ON rows (hash) WHERE hash IS NOT NULL;
+CREATE INDEX IF NOT EXISTS rows_by_write ON rows (write) WHERE write IS NOT NULL;
+CREATE INDEX IF NOT EXISTS rows_by_inode ON rows (inode) WHERE inode IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS totals (
     id   INTEGER PRIMARY KEY CHECK (id = 1),

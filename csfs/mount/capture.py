@@ -8,7 +8,7 @@ had it open goes on being watched: what is written to it then is told as DISPLAC
 from collections.abc import Callable
 
 from csfs.core.changes import Change, ChangeKind, Extent
-from csfs.core.paths import RESERVED, RelPath, parent_of
+from csfs.core.paths import RESERVED, ROOT, RelPath, parent_of
 from csfs.journal.journal import Journal
 from csfs.mount.extents import Extents
 from csfs.mount.inodes import Inodes, Name, Node
@@ -16,8 +16,9 @@ from csfs.mount.noting import Noting
 from csfs.mount.rules import SyncedRules
 from csfs.mount.writers import Writer
 
-Listener = Callable[[Change, tuple[RelPath, ...], bool], None]
-"""Called with each row, further paths of its object, and whether the daemon can wait for the row that is bound to follow."""
+Listener = Callable[[Change, tuple[RelPath, ...], bool, int], None]
+"""Called with each row, further paths of its object, whether the daemon can wait for the row that is bound to follow, and the object's
+inode number, 0 where the row is of the name."""
 
 NOBODY = Writer(0, 0, "")
 FLOOD_SIZE = 1024 * 1024
@@ -31,7 +32,8 @@ class OpenFile:
 
     `size` is the size as the mount last knew it, `told` how many bytes rows have told of since it was opened, `postponed` how often
     the next row was put off. `displaced` is the path that the file had when a commit displaced it, `kept` its
-    name in the kept store; `doomed`: nobody asked to keep it, so it goes at the last release unless something was written.
+    name in the kept store, empty if it has other names that are not known here; `doomed`: nobody asked to keep it, so it goes at
+    the last release unless something was written.
     """
 
     __slots__ = (
@@ -108,6 +110,7 @@ class Capture:
         names: tuple[RelPath, ...] = (),
         lazy: bool = False,
         writing: bool = False,
+        inode: int = 0,
     ) -> None:
         self._told(
             Change(
@@ -122,20 +125,21 @@ class Capture:
             ),
             names,
             lazy,
+            inode,
         )
 
-    def _told(self, change: Change, names: tuple[RelPath, ...], lazy: bool = False) -> None:
+    def _told(self, change: Change, names: tuple[RelPath, ...], lazy: bool = False, inode: int = 0) -> None:
         change = self.journal.append(change)
         self.noting.appended()
         for listener in self._listeners:
-            listener(change, names, lazy)
+            listener(change, names, lazy, inode)
 
     def _synced(self, name: Name) -> RelPath | None:
         path = self._inodes.path_at(name)
         return path if path is not None and self.rules.is_synced(path) else None
 
     def _synced_paths(self, node: Node) -> list[RelPath]:
-        """Return the synced paths of an object: each name of a hard-linked file is told of, for each is a file of its own at a peer."""
+        """Return the synced paths of an object, as far as they are known here; the daemon finds its other names by its inode."""
         if node.hidden or node.foreign:
             return []
         if not node.names:
@@ -217,7 +221,7 @@ class Capture:
     def attributes_set(self, node: Node, writer: Writer) -> None:
         names = self._other_paths(node)
         for path in self._synced_paths(node):
-            self._append(ChangeKind.META, path, writer, names=names)
+            self._append(ChangeKind.META, path, writer, names=names, inode=node.inode)
 
     # ------------------------------------------------------------------------------------------------------- contents
 
@@ -264,6 +268,10 @@ class Capture:
         file.told += file.extents.size
         file.postponed = 0
         extents = file.extents.taken()
+        if file.displaced is not None and not file.kept:
+            # It has other names, and nobody has used them since mounting.
+            self._append(ChangeKind.COMPARE, ROOT, file.writer)
+            return
         if file.displaced is not None:
             self._tell_extents(file, ChangeKind.DISPLACED, file.displaced, extents, ())
             return
@@ -291,7 +299,7 @@ class Capture:
             program=file.writer.program,
         )
         file.doomed = False
-        self._told(change, names)
+        self._told(change, names, inode=file.node.inode)
 
     def tell_all(self) -> None:
         """Tell of every file that has something to tell, without waiting for its release."""

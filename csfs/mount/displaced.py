@@ -69,11 +69,13 @@ class Displaced:
             os.close(store)
 
     @contextmanager
-    def watched(self, node: Node | None, name: Name, kept: bytes, path: RelPath, commit_id: int) -> Iterator[bytes]:
+    def watched(
+        self, node: Node | None, name: Name, kept: bytes, path: RelPath, commit_id: int, has_others: bool
+    ) -> Iterator[bytes]:
         """Give the kept name to use while the object `node` is taken away from `name`; afterwards it is watched if it is open.
 
         A file that somebody has open for writing is kept in any case: until it is closed nobody knows whether it was the last
-        that was written to it.
+        that was written to it. What has other names stays live under those: what is written to it later is written there.
         """
         if node is None:
             yield kept
@@ -81,7 +83,7 @@ class Displaced:
         file = self._capture.files.get(node.inode)
         file = file if file is not None and file.node is node else None
         writing = file is not None and file.writing > 0
-        doomed = writing and not kept
+        doomed = writing and not kept and not has_others
         name_kept = b"displaced.%d" % commit_id if doomed else kept
         pinned = not (name_kept and node.handle) and self._inodes.pin(node)
         try:
@@ -92,7 +94,7 @@ class Displaced:
             raise
         self._inodes.unnamed(node, name)
         node.kept = bool(name_kept)
-        if file is not None and name_kept and not node.names:
+        if file is not None and (name_kept or has_others) and not node.names:
             file.displaced, file.kept, file.doomed = path, name_kept, doomed
 
     def last_closed(self, file: OpenFile) -> None:

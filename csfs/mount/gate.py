@@ -8,74 +8,43 @@ A directory's stamp moves with everything that is made in it, also by the commit
 inode number alone is compared, and what matters of it is in rows.
 """
 
+import contextlib
 import errno
 import logging
 import os
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import msgspec
 import pyfuse3
 
-from csfs.core.objects import Stamp
-from csfs.core.paths import RelPath, checked, name_of, parent_of
+from csfs.core.paths import RelPath, checked
 from csfs.mount.capture import Capture, OpenFile
 from csfs.mount.displaced import Displaced
 from csfs.mount.inodes import Inodes, Node
 from csfs.mount.overwriting import Overwriting
+from csfs.mount.places import (
+    Place,
+    check_flat,
+    done,
+    failure,
+    following,
+    inode_of,
+    is_same_content,
+    stage_link,
+    staged_path,
+)
 from csfs.mount.recent import Recent
 from csfs.mount.refresh import Refresher
+from csfs.mount.stamps import Stamps
 from csfs.store import attributes, syscalls
-from csfs.store.beneath import open_in_pieces
-from csfs.wire import control
-from csfs.wire.control import Attributes, Commit, CommitResult, Install, Move, Outcome, Overwrite, Remove
+from csfs.wire.control import Attributes, Commit, CommitResult, Install, Link, Move, Outcome, Overwrite, Remove
 
 log = logging.getLogger(__name__)
 
 Report = Callable[[CommitResult], None]
 ReadOn = Callable[[], None]
-
-
-class GoneError(FileNotFoundError):
-    """The directory of a path is not there any more: what was decided for the path is to be decided anew."""
-
-
-class Place:
-    """A name underneath: a descriptor of the directory, and lstat of what is there, None for nothing. Closes itself."""
-
-    def __init__(self, root: int, path: RelPath) -> None:
-        self.path = path
-        self.name = name_of(path) or b"."
-        try:
-            self.directory = open_in_pieces(root, parent_of(path), os.O_PATH | os.O_DIRECTORY)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise GoneError(errno.ENOENT, "its directory is gone") from error
-        self.status = self._lstat()
-
-    def _lstat(self) -> os.stat_result | None:
-        try:
-            return os.stat(self.name, dir_fd=self.directory, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-
-    def stamp(self) -> Stamp | None:
-        """Return the stamp that the name shows now."""
-        status = self._lstat()
-        return attributes.stamp_of(status) if status is not None else None
-
-    def shows(self, expected: Stamp | None) -> bool:
-        """Return whether what was there when the place was opened is what the daemon expects."""
-        if self.status is None or expected is None:
-            return self.status is None and expected is None
-        if stat.S_ISDIR(self.status.st_mode):
-            return self.status.st_ino == expected.inode
-        return attributes.stamp_of(self.status) == expected
-
-    def __enter__(self) -> "Place":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        os.close(self.directory)
 
 
 class Gate:
@@ -92,6 +61,7 @@ class Gate:
         self._displaced = Displaced(inodes, capture)
         self.refresher = Refresher(inodes)
         self._overwriting = Overwriting(inodes, capture, self.refresher)
+        self._stamps = Stamps()
         self._threads: frozenset[int] = frozenset()
         self._stale: set[int] = set()
         """Inodes whose attributes were set underneath, and that the kernel has not asked about since."""
@@ -144,10 +114,17 @@ class Gate:
                 if refusal is not None:
                     return refusal
                 if isinstance(commit.action, Overwrite):
-                    _check_flat(commit.action.log)
+                    check_flat(commit.action.log)
                     return self._overwriting.take(commit, commit.action, place.directory, place.name)
                 if isinstance(commit.action, Attributes):
                     return self._set_attributes(commit, commit.action, place)
+                if isinstance(commit.action, Link):
+                    if place.status is not None and place.status.st_ino == commit.action.source_expected.inode:
+                        return done(commit, place)  # it is so already
+                    if self._is_coming(commit.action):
+                        self._pending[commit.path] = commit
+                        return CommitResult(commit.id, Outcome.THROUGH)
+                    stage_link(self._inodes.root, commit.action, self._stamps)
                 if self._kernel_knows(commit, place):
                     if self._is_held(commit.path):
                         return CommitResult(commit.id, Outcome.BUSY, reason="somebody waits for other members there")
@@ -155,7 +132,7 @@ class Gate:
                     return CommitResult(commit.id, Outcome.THROUGH)
                 return self._done(commit, place)
         except OSError as error:
-            return _failure(commit, error)
+            return failure(commit, error)
         except ValueError as error:
             return CommitResult(commit.id, Outcome.FAILED, error=errno.EINVAL, reason=str(error))
         except Exception as error:  # a bug: the daemon waits for an outcome of each commit
@@ -169,14 +146,16 @@ class Gate:
         action = commit.action
         found = attributes.stamp_of(place.status) if place.status is not None else None
         with_below = not isinstance(action, Attributes | Overwrite)
-        if self._recent.changed(commit.path, commit.digested, with_below):
+        if self._recent.changed(commit.path, commit.digested, with_below, inode_of(place)):
             return CommitResult(commit.id, Outcome.REFUSED, found, reason="changed here meanwhile")
-        if not place.shows(commit.expected):
+        if not place.shows(commit.expected, self._stamps):
             return CommitResult(commit.id, Outcome.REFUSED, found, reason="not as expected")
         if place.status is not None and self._is_busy(place.status):
             return CommitResult(commit.id, Outcome.BUSY, found, reason="open, with data not told yet")
         if isinstance(action, Move):
             return self._move_refusal(commit, action)
+        if isinstance(action, Link):
+            return self._link_refusal(commit, action, place)
         if isinstance(action, Install):
             self._check_install(action, place)
         return None
@@ -187,19 +166,65 @@ class Gate:
             found = attributes.stamp_of(source.status) if source.status is not None else None
             if self._recent.changed(action.source, commit.digested, with_below=True):
                 return CommitResult(commit.id, Outcome.REFUSED, found, reason="source changed here meanwhile")
-            if source.status is None or not source.shows(action.source_expected):
+            if source.status is None or not source.shows(action.source_expected, self._stamps):
                 return CommitResult(commit.id, Outcome.REFUSED, found, reason="source not as expected")
             if self._is_busy(source.status):
                 return CommitResult(commit.id, Outcome.BUSY, found, reason="source is open, with data not told yet")
         return None
 
+    def _link_refusal(self, commit: Commit, action: Link, place: Place) -> CommitResult | None:
+        """What is linked to is not replaced: that it is the same content is enough."""
+        checked(action.source)
+        check_flat(action.staged)
+        if self._is_coming(action):
+            return None
+        if place.status is not None and stat.S_ISDIR(place.status.st_mode):
+            raise OSError(errno.EISDIR, "a directory is there; it has to be removed first")
+        with Place(self._inodes.root, action.source) as source:
+            found = attributes.stamp_of(source.status) if source.status is not None else None
+            if self._recent.changed(action.source, commit.digested, False, inode_of(source)):
+                return CommitResult(commit.id, Outcome.REFUSED, found, reason="source changed here meanwhile")
+            if source.status is None or found is None or not is_same_content(found, action.source_expected):
+                return CommitResult(commit.id, Outcome.REFUSED, found, reason="source not as expected")
+            if self._is_busy(source.status):
+                return CommitResult(commit.id, Outcome.BUSY, found, reason="source is open, with data not told yet")
+        return None
+
+    def _is_coming(self, action: Link) -> bool:
+        """Return whether what is to be linked to is not there yet, because the daemon is still to make a call for it."""
+        leader = self._pending.get(action.source)
+        if leader is None or not isinstance(leader.action, Install):
+            return False
+        with Place(self._inodes.root, staged_path(leader.action.staged)) as staged:
+            return staged.status is not None and staged.status.st_ino == action.source_expected.inode
+
+    def _stage_links_to(self, source: RelPath) -> None:
+        """What was to be linked to is there now, or is not going to be: the call for each link to it follows."""
+        for path, commit in list(self._pending.items()):
+            if isinstance(commit.action, Link) and commit.action.source == source:
+                result = self._staged(commit, commit.action)
+                if result is not None:
+                    del self._pending[path]
+                    self._report(result)
+
+    def _staged(self, commit: Commit, action: Link) -> CommitResult | None:
+        """Stage a link that had to wait; return why not, None when it is."""
+        try:
+            with Place(self._inodes.root, commit.path) as place:
+                refusal = self._link_refusal(commit, action, place)
+            if refusal is None:
+                stage_link(self._inodes.root, action, self._stamps)
+        except OSError as error:
+            return failure(commit, error)
+        return refusal
+
     def _check_install(self, action: Install, place: Place) -> None:
-        _check_flat(action.staged)
+        check_flat(action.staged)
         if place.status is None:
             return
         if stat.S_ISDIR(place.status.st_mode):
             raise OSError(errno.EISDIR, "a directory is there; it has to be removed first")
-        with Place(self._inodes.root, _staged(action)) as staged:
+        with Place(self._inodes.root, staged_path(action.staged)) as staged:
             if staged.status is not None and stat.S_ISDIR(staged.status.st_mode):
                 raise OSError(errno.ENOTDIR, "a directory is installed only where nothing is")
 
@@ -213,7 +238,7 @@ class Gate:
             return True
         match commit.action:
             case Install() as install:
-                with Place(self._inodes.root, _staged(install)) as staged:
+                with Place(self._inodes.root, staged_path(install.staged)) as staged:
                     return staged.status is not None and self._inodes.known(staged.status) is not None
             case Move() as move:
                 with Place(self._inodes.root, move.source) as source:
@@ -229,18 +254,27 @@ class Gate:
 
     def _done(self, commit: Commit, place: Place) -> CommitResult:
         """Make the commit underneath. All checks have passed in this same step."""
-        match commit.action:
-            case Install() as install:
-                with Place(self._inodes.root, _staged(install)) as staged:
-                    self._displaced.install(staged.directory, staged.name, place.directory, place.name, install.kept)
-            case Remove() as remove:
-                self._displaced.remove(place.directory, place.name, remove.kept)
-            case Move() as move:
-                with Place(self._inodes.root, move.source) as source:
-                    syscalls.renameat2(
-                        source.directory, source.name, place.directory, place.name, syscalls.RENAME_NOREPLACE
-                    )
-        return CommitResult(commit.id, Outcome.DONE, place.stamp())
+        with following(place, self._stamps):
+            match commit.action:
+                case Install(staged=name, kept=kept) | Link(staged=name, kept=kept):
+                    with Place(self._inodes.root, staged_path(name)) as staged, following(staged, self._stamps):
+                        self._displaced.install(staged.directory, staged.name, place.directory, place.name, kept)
+                case Remove() as remove:
+                    self._displaced.remove(place.directory, place.name, remove.kept)
+                case Move() as move:
+                    with Place(self._inodes.root, move.source) as source:
+                        syscalls.renameat2(
+                            source.directory, source.name, place.directory, place.name, syscalls.RENAME_NOREPLACE
+                        )
+        return self._linked(commit, place) if isinstance(commit.action, Link) else done(commit, place)
+
+    def _linked(self, commit: Commit, place: Place) -> CommitResult:
+        """Return that another name was made; where the kernel knows the object, it has to learn how many there are."""
+        status = place.now()
+        node = self._inodes.known(status) if status is not None else None
+        if node is not None:
+            self._stale.add(node.inode)
+        return msgspec.structs.replace(done(commit, place), refresh=node is not None)
 
     def _set_attributes(self, commit: Commit, action: Attributes, place: Place) -> CommitResult:
         if place.status is None:
@@ -249,10 +283,11 @@ class Gate:
         if node is not None:
             node.no_capability = False
             self._stale.add(node.inode)
-        stamp = attributes.set_attributes(
-            place.directory, place.name, action.mode, action.uid, action.gid, action.mtime_ns, action.xattrs
-        )
-        return CommitResult(commit.id, Outcome.DONE, stamp, refresh=node is not None)
+        with following(place, self._stamps):
+            stamp = attributes.set_attributes(
+                place.directory, place.name, action.mode, action.uid, action.gid, action.mtime_ns, action.xattrs
+            )
+        return CommitResult(commit.id, Outcome.DONE, stamp, refresh=node is not None, links=place.status.st_nlink)
 
     # ------------------------------------------------------------------------------------------- through the kernel
 
@@ -267,7 +302,7 @@ class Gate:
         if commit is None or path is None:
             raise PermissionError(errno.EPERM, "no such commit was announced")
         action = commit.action
-        if isinstance(action, Install):
+        if isinstance(action, Install | Link):
             matches = source.hidden and old == action.staged
         else:
             matches = isinstance(action, Move) and self._inodes.path_at((source.inode, old)) == action.source
@@ -280,10 +315,12 @@ class Gate:
     ) -> None:
         origin = self._inodes.descriptor(source[0])
         moved = self._inodes.known(os.stat(source[1], dir_fd=origin, follow_symlinks=False))
-        if isinstance(commit.action, Install):
+        if isinstance(commit.action, Install | Link):
             displaced = self._inodes.known(place.status) if place.status is not None else None
             name = (target[0].inode, target[1])
-            with self._displaced.watched(displaced, name, commit.action.kept, place.path, commit.id) as kept:
+            with self._displaced.watched(
+                displaced, name, commit.action.kept, place.path, commit.id, inode_of(place) > 0
+            ) as kept:
                 self._displaced.install(origin, source[1], place.directory, place.name, kept)
         else:
             syscalls.renameat2(origin, source[1], place.directory, place.name, syscalls.RENAME_NOREPLACE)
@@ -310,20 +347,35 @@ class Gate:
 
     def _remove_through(self, commit: Commit, place: Place, name: tuple[int, bytes], kept: bytes) -> None:
         node = self._inodes.known(place.status) if place.status is not None else None
-        with self._displaced.watched(node, name, kept, place.path, commit.id) as kept_now:
+        with self._displaced.watched(node, name, kept, place.path, commit.id, inode_of(place) > 0) as kept_now:
             self._displaced.remove(place.directory, place.name, kept_now)
+
+    @contextlib.contextmanager
+    def _following_staged(self, commit: Commit) -> Iterator[None]:
+        if not isinstance(commit.action, Link):
+            yield
+            return
+        with Place(self._inodes.root, staged_path(commit.action.staged)) as staged, following(staged, self._stamps):
+            yield
 
     def _through(self, commit: Commit, act: Callable[[Place], None]) -> None:
         """Check once more, act, and report the outcome; an errno for the system call when it was not done."""
         del self._pending[commit.path]
         try:
+            self._made_through(commit, act)
+        finally:
+            self._stage_links_to(commit.path)
+
+    def _made_through(self, commit: Commit, act: Callable[[Place], None]) -> None:
+        try:
             with Place(self._inodes.root, commit.path) as place:
                 result = self._refusal(commit, place)
                 if result is None:
-                    act(place)
-                    result = CommitResult(commit.id, Outcome.DONE, place.stamp())
+                    with following(place, self._stamps), self._following_staged(commit):
+                        act(place)
+                    result = done(commit, place)
         except OSError as error:
-            self._report(_failure(commit, error))
+            self._report(failure(commit, error))
             raise
         self._report(result)
         if result.outcome != Outcome.DONE:
@@ -338,22 +390,6 @@ def forget_attributes(inodes: set[int]) -> None:
         except OSError as error:
             if error.errno != errno.ENOENT:  # the kernel has forgotten it meanwhile
                 log.warning("attributes of inode %d may be seen as they were: %s", inode, error)
-
-
-def _failure(commit: Commit, error: OSError) -> CommitResult:
-    if isinstance(error, GoneError):
-        return CommitResult(commit.id, Outcome.REFUSED, reason=str(error))
-    return CommitResult(commit.id, Outcome.FAILED, error=error.errno or errno.EIO, reason=str(error))
-
-
-def _staged(install: Install) -> RelPath:
-    return RelPath(control.STAGE + b"/" + install.staged)
-
-
-def _check_flat(name: bytes) -> None:
-    """Refuse a name that leads elsewhere. The daemon is trusted; what it derived from a peer's word is not."""
-    if not name or b"/" in name or b"\0" in name or name in (b".", b".."):
-        raise ValueError(f"{name!r} is not a plain name")
 
 
 def _nobody(result: CommitResult) -> None:

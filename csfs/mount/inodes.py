@@ -106,7 +106,9 @@ class Inodes:
                 node.names = ((parent.inode, name),)  # a directory has one name; any other was left behind by a rename
             else:
                 node.names = (*node.names[1 - NAMES_MAX :], (parent.inode, name))
-        node.hidden = parent.hidden or (parent.inode == ROOT_INODE and name == RESERVED)
+        is_hidden = parent.hidden or (parent.inode == ROOT_INODE and name == RESERVED)
+        if not is_hidden or len(node.names) == 1:
+            node.hidden = is_hidden  # what is live under another name is not hidden by one in the stage
         return node, status
 
     def _handle(self, directory: int, name: bytes) -> bytes:

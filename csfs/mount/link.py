@@ -101,8 +101,8 @@ class Link:
         """The socket of the connection, -1 while there is none."""
         return self._socket
 
-    def _row(self, change: Change, names: tuple[RelPath, ...], lazy: bool) -> None:
-        self._recent.note_change(change, names)
+    def _row(self, change: Change, names: tuple[RelPath, ...], lazy: bool, inode: int) -> None:
+        self._recent.note_change(change, names, inode)
         if self._connected:
             self._outbox.add_row(change)
             if lazy:

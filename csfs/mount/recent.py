@@ -8,6 +8,8 @@ from csfs.core.paths import ROOT, RelPath, ancestors_of, parent_of
 ROWS_MAX = 200_000
 """Beyond this, the oldest are forgotten one by one, and every commit decided before them is refused instead."""
 
+INODES_MAX = 10_000
+"""Of which the last row is remembered; those that were changed longest ago are forgotten as rows are."""
 DIRECTORIES_REMEMBERED_MAX = 1_000
 
 
@@ -22,6 +24,7 @@ class Recent:
         self._rows: deque[tuple[int, RelPath]] = deque()
         self._at: dict[RelPath, int] = {}
         self._below: dict[RelPath, int] = {}
+        self._of: dict[int, int] = {}
         self._above: dict[RelPath, list[RelPath]] = {}
         """A directory, and those above it: changes come many to a directory."""
 
@@ -37,8 +40,16 @@ class Recent:
         if len(self._rows) > ROWS_MAX:
             self._forget_oldest()
 
-    def note_change(self, change: Change, names: tuple[RelPath, ...] = ()) -> None:
-        """Take note of a change at its path, its target, and all other `names` of the object."""
+    def note_change(self, change: Change, names: tuple[RelPath, ...] = (), inode: int = 0) -> None:
+        """Take note of a change at its path, its target, and all other `names` of the object, and of its `inode` number.
+
+        The object may have names that nobody has used since mounting.
+        """
+        if inode:
+            if len(self._of) >= INODES_MAX and inode not in self._of:
+                self.floor = max(self.floor, self._of.pop(next(iter(self._of))))
+            self._of.pop(inode, None)
+            self._of[inode] = change.sequence
         self.note(change.sequence, change.path)
         if change.target is not None or names:
             for path in {change.target, *names}:
@@ -69,12 +80,14 @@ class Recent:
             if self._below.get(above) == sequence:
                 del self._below[above]
 
-    def changed(self, path: RelPath, digested: int, with_below: bool) -> bool:
-        """Return whether a row after `digested` is at `path`, at a directory above it or, if asked, below it."""
+    def changed(self, path: RelPath, digested: int, with_below: bool, inode: int = 0) -> bool:
+        """Return whether a row after `digested` is at `path`, or of `inode`, at a directory above it or, if asked, below it."""
         if digested < self.floor:
             return True
         at = self._at
         if at.get(path, 0) > digested or at.get(ROOT, 0) > digested:
+            return True
+        if inode and self._of.get(inode, 0) > digested:
             return True
         if with_below and self._below.get(path, 0) > digested:
             return True

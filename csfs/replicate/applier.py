@@ -9,31 +9,32 @@ import heapq
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import trio
 
 from csfs.core.objects import Kind, Observation, Stamp
-from csfs.core.paths import RelPath, depth_of, parent_of, shown
+from csfs.core.paths import RelPath, depth_of, shown
 from csfs.core.rows import Plan, Step
 from csfs.engine.brake import QUIET_S
 from csfs.engine.plans import is_carried_out
-from csfs.errors import CsfsError
+from csfs.errors import ContentMismatchError, CsfsError
 from csfs.replicate.braking import Braking
 from csfs.replicate.directories import Directories
 from csfs.replicate.gate import COMMITS_MAX, staged_name
 from csfs.replicate.keeping import Keeping
-from csfs.replicate.looking import RACY_NS, Reason
+from csfs.replicate.linking import UNABLE, Leaders, is_taken_away, settled, shared_inode
+from csfs.replicate.looking import ATTRIBUTES, RACY_NS, Reason
 from csfs.replicate.observer import Observer
 from csfs.replicate.overwrites import Overwrites
 from csfs.replicate.sources import Sources, is_at_fault
 from csfs.replicate.validating import Validation
-from csfs.replicate.volume import Root, Volume
-from csfs.replicate.works import Work, build, is_little
+from csfs.replicate.volume import Volume
+from csfs.replicate.works import Work, attributes_of, build, delete_kept, disturbed_by, is_little, observed_at
 from csfs.store.overwriting import BLOCKS_ONLY
 from csfs.store.patching import FromPatches
-from csfs.wire.control import Attributes, Commit, CommitResult, Install, Outcome, Overwrite, Remove
+from csfs.wire.control import Action, Commit, CommitResult, Install, Link, Outcome, Overwrite, Remove
 
 log = logging.getLogger(__name__)
 
@@ -100,16 +101,18 @@ class Applier:
             if work.error is not None:
                 self._not_built(work, work.error)
         if ready:
-            commits, plans = [self._commit(work) for work in ready], [work.plan for work in ready]
-            disturbed = _disturbed_by(plans)
+            built = {work.plan.path: work.built.observation.stamp for work in ready if work.built is not None}
+            commits, plans = [self._commit(work, built) for work in ready], [work.plan for work in ready]
+            disturbed = disturbed_by(plans)
             with volume.index.transaction():
                 volume.index.ledger.add_intents(plans)
                 volume.index.ledger.disturb(disturbed)
             # Cancelled here, what is under way stays in flight: nobody knows what became of it.
             volume.in_flight, volume.disturbed = {plan.path for plan in plans}, disturbed
             try:
-                results = await gate.commit(commits)
+                results = settled(await gate.commit(commits))
                 self._record(ready, results)
+                await self._forget_copies(ready, results)
                 outcomes = zip(ready, results, strict=True)
                 await self._take_stock([w.plan for w, result in outcomes if result.outcome is Outcome.FAILED])
             except Exception:
@@ -149,11 +152,13 @@ class Applier:
         volume = self._volume
         if not plans:
             return
-        found = await volume.with_root(_observed, plans)
+        plans = sorted(plans, key=lambda plan: plan.link is not None)
+        found = await volume.with_root(observed_at, plans)
         with volume.index.transaction():
             for plan, observation in zip(plans, found, strict=True):
-                if is_carried_out(plan, observation):
-                    self._carried_out(plan, observation)
+                source = volume.engine.link_source(plan)
+                if is_carried_out(plan, observation, source):
+                    self._carried_out(plan, observation if plan.link is None else source)
                 elif plan.step is Step.ATTRIBUTES and volume.engine.interrupted(plan, observation):
                     log.info("%s: %s was left half set, and is completed", volume.name, shown(plan.path))
             volume.index.ledger.drop_intents([plan.path for plan in plans])
@@ -161,7 +166,7 @@ class Applier:
 
     def _carried_out(self, plan: Plan, observation: Observation | None) -> None:
         self._volume.apply_soon(self._volume.engine.applied(plan, observation, racy=True))
-        disturbed = _disturbed_by([plan])
+        disturbed = disturbed_by([plan])
         self._volume.index.ledger.disturb(disturbed)
         for directory in disturbed:
             self._directories.mark(directory, local=False)
@@ -203,22 +208,27 @@ class Applier:
                 volume.settle_problem(path)
         removals = [plan for plan in plans if plan.step is Step.REMOVE]
         others = [plan for plan in plans if plan.step is not Step.REMOVE]
-        works = []
+        works: list[Work] = []
         self.keeping.begin(plans)
-        for plan in [*others, *reversed(removals)]:
-            if self._overwrites.is_settling(plan.path):
+        leaders = Leaders()
+        for plan in map(leaders.followed, [*others, *reversed(removals)]):
+            if self._overwrites.is_settling(plan.path) or leaders.is_deferred(plan):
                 continue
             work = Work(plan, volume.next_commit_id())
             if plan.step is Step.INSTALL:
                 work.staged = staged_name(self._observer.digested, work.commit_id)
-                if plan.content.kind is Kind.FILE and not (self._find_source(work) and self._is_allowed(work)):
+                is_new = plan.link is None and plan.content.kind is Kind.FILE
+                if is_new and not (self._find_source(work) and self._is_allowed(work)):
                     continue
             work.kept = self.keeping.name(plan, work.commit_id)
             promised = plan.path in self.keeping.promises
             work.overwrites = self._overwrites.is_chosen(plan, work.source, is_promised=promised)
             if work.overwrites and work.kept:
                 work.kept += BLOCKS_ONLY
+            work.copied = bool(work.kept) and self.keeping.is_copied(plan)
+            leaders.lead(plan)
             works.append(work)
+        volume.apply_soon(leaders.deferred)
         return works
 
     def _find_source(self, work: Work) -> bool:
@@ -237,36 +247,23 @@ class Applier:
         self._tries.setdefault(work.plan.path, 0)
         return False
 
-    def _commit(self, work: Work) -> Commit:
-        plan = work.plan
-        action: Install | Remove | Overwrite | Attributes
+    def _commit(self, work: Work, built: Mapping[RelPath, Stamp]) -> Commit:
+        plan, kept = work.plan, b"" if work.copied else work.kept
+        action: Action
         match plan.step:
             case Step.INSTALL if work.overwrites:
                 action = Overwrite(work.staged)
+            case Step.INSTALL if plan.link is not None:
+                source = self._volume.engine.link_source(plan)
+                expected = built.get(plan.link) or (source.stamp if source is not None else Stamp(0, 0, 0, 0))
+                action = Link(plan.link, expected, work.staged, kept)
             case Step.INSTALL:
-                action = Install(work.staged, work.kept)
+                action = Install(work.staged, kept)
             case Step.REMOVE:
-                action = Remove(work.kept)
+                action = Remove(kept)
             case Step.ATTRIBUTES:
-                action = self._attributes(plan)
+                action = attributes_of(plan, self._volume.owners)
         return Commit(work.commit_id, self._observer.digested, plan.path, plan.expected, action)
-
-    def _attributes(self, plan: Plan) -> Attributes:
-        """Return only what differs from what is shown."""
-        base, meta = plan.base, plan.meta
-        assert base is not None
-        if meta is None:
-            return Attributes(mtime_ns=plan.mtime_ns)
-        uid, gid = self._volume.owners.ids(meta.owner, meta.uid, meta.group, meta.gid)
-        chowned = (uid, gid) != (base.uid, base.gid)
-        return Attributes(
-            # chown(2) may clear setuid and setgid: the mode is set again with it.
-            mode=meta.mode if chowned or meta.mode != base.mode or meta.xattrs != base.xattrs else None,
-            uid=uid if chowned else None,
-            gid=gid if chowned else None,
-            mtime_ns=plan.mtime_ns,
-            xattrs=meta.xattrs if meta.xattrs != base.xattrs or chowned else None,
-        )
 
     # ------------------------------------------------------------------------------------------------------- recording
 
@@ -277,12 +274,12 @@ class Applier:
         with volume.index.transaction():
             for work, result in zip(works, results, strict=True):
                 if result.outcome is Outcome.DONE:
-                    following += self._done(work, result.stamp)
+                    following += self._done(work, result)
             whole = [
                 w.plan.path for w, result in zip(works, results, strict=True) if result.outcome is not Outcome.FAILED
             ]
             volume.index.ledger.drop_intents(whole)
-            untouched = _disturbed_by(
+            untouched = disturbed_by(
                 [w.plan for w, result in zip(works, results, strict=True) if result.outcome is not Outcome.DONE]
             )
             volume.index.ledger.calm(path for path in untouched if not self._directories.is_marked(path))
@@ -290,12 +287,28 @@ class Applier:
             if result.outcome is not Outcome.DONE:
                 self._not_done(work, result)
         volume.apply_soon(following)
+        self._look_at_others(works, results)
         if volume.index.rows.position() != position:
             volume.changed.notify()
 
-    def _done(self, work: Work, stamp: Stamp | None) -> tuple[RelPath, ...]:
+    def _look_at_others(self, works: Sequence[Work], results: Sequence[CommitResult]) -> None:
+        """What has lost a name shows another number of links, and another time of change, under its other names."""
+        for work, result in zip(works, results, strict=True):
+            number = shared_inode(work.plan.base) if is_taken_away(work.plan) else None
+            if number is not None and result.outcome is Outcome.DONE:
+                for name in self._volume.index.rows.paths_linked(number):
+                    self._observer.look(name, ATTRIBUTES)
+
+    async def _forget_copies(self, works: Sequence[Work], results: Sequence[CommitResult]) -> None:
+        if names := [w.kept for w, r in zip(works, results, strict=True) if w.copied and r.outcome is not Outcome.DONE]:
+            await self._volume.with_root(delete_kept, names)
+
+    def _done(self, work: Work, result: CommitResult) -> tuple[RelPath, ...]:
         volume, plan = self._volume, work.plan
-        observation = self._now_shown(work, stamp)
+        observation = self._now_shown(work, result)
+        if observation is None and plan.step is not Step.REMOVE:
+            self._observer.look(plan.path)  # what it was linked to has been forgotten meanwhile
+            return ()
         racy = observation is not None and time.time_ns() - observation.stamp.ctime_ns < RACY_NS
         # Of what was patched, most was not read: the next comparison does (R23).
         racy = racy or isinstance(work.source, FromPatches)
@@ -308,7 +321,7 @@ class Applier:
             self._overwrites.replaced(plan.path)
         self._tries.pop(plan.path, None)
         volume.settle_problem(plan.path)
-        for directory in _disturbed_by([plan]):
+        for directory in disturbed_by([plan]):
             self._directories.mark(directory, local=False)
         if work.source is not None:
             self._sources.used(plan.content.hash)
@@ -318,15 +331,17 @@ class Applier:
         volume.merge_soon([plan.path])
         return volume.engine.applied(plan, observation, racy=racy)
 
-    def _now_shown(self, work: Work, stamp: Stamp | None) -> Observation | None:
-        plan = work.plan
+    def _now_shown(self, work: Work, result: CommitResult) -> Observation | None:
+        plan, stamp = work.plan, result.stamp
         if plan.step is Step.REMOVE:
             return None
         assert stamp is not None
         if plan.step is Step.INSTALL:
-            assert work.built is not None
-            return msgspec.structs.replace(work.built.observation, stamp=stamp, mtime_ns=stamp.mtime_ns)
-        base, set_ = plan.base, self._attributes(plan)
+            found = work.built.observation if work.built is not None else self._volume.engine.link_source(plan)
+            if found is None:
+                return None
+            return msgspec.structs.replace(found, stamp=stamp, mtime_ns=stamp.mtime_ns, links=result.links)
+        base, set_ = plan.base, attributes_of(plan, self._volume.owners)
         assert base is not None
         owner, group = self._volume.owners.names(
             base.uid if set_.uid is None else set_.uid, base.gid if set_.gid is None else set_.gid
@@ -346,6 +361,8 @@ class Applier:
     # ---------------------------------------------------------------------------------------------------------- trouble
 
     def _not_built(self, work: Work, error: OSError | CsfsError) -> None:
+        if work.copied and isinstance(error, ContentMismatchError):
+            self._observer.look(work.plan.path, Reason(content=True))
         if work.source is not None and is_at_fault(work.source, error):
             # What was to be copied is not the content any more: get it elsewhere.
             self._sources.failed(work.source, work.plan.content.hash)
@@ -366,6 +383,11 @@ class Applier:
                 log.debug("%s: %s refused: %s", self._volume.name, shown(path), result.reason)
                 delay_s = min(REFUSED_RETRY_S_MAX, 0.001 * 2**tries)
                 self._volume.later(delay_s, lambda: self._observer.look(path, Reason()))
+            case _ if work.plan.link is not None and work.plan.write is not None and result.error in UNABLE:
+                reason = os.strerror(result.error)
+                log.warning("%s: %s becomes a file of its own: %s", self._volume.name, shown(path), reason)
+                self._volume.engine.unlinkable.add(work.plan.write)
+                self._volume.apply_soon([path])
             case _:
                 self._failed(
                     path, f"{os.strerror(result.error)} ({result.reason or 'the directory underneath refused'})"
@@ -376,22 +398,3 @@ class Applier:
         log.warning("%s: %s not applied: %s", self._volume.name, shown(path), reason)
         self._volume.set_problem(path, f"not applied: {reason}")
         self._volume.later(min(RETRY_S_MAX, 2.0 ** min(tries, 6)), lambda: self._volume.apply_soon([path]))
-
-
-def _observed(root: Root, plans: Sequence[Plan]) -> list[Observation | None]:
-    """Observe what plans were to change; what cannot be read counts as unchanged. For a thread."""
-    found: list[Observation | None] = []
-    for plan in plans:
-        content_changed = False if plan.step is Step.ATTRIBUTES else None
-        try:
-            found.append(root.tree.observe(plan.path, plan.base, content_changed))
-        except (OSError, CsfsError):
-            found.append(plan.base)
-    return found
-
-
-def _disturbed_by(plans: Sequence[Plan]) -> set[RelPath]:
-    """Return the directories whose times change with the names in them, and those that come."""
-    plans = [plan for plan in plans if plan.step is not Step.ATTRIBUTES]
-    come = {p.path for p in plans if p.step is Step.INSTALL and p.content.kind is Kind.DIRECTORY}
-    return come | {parent_of(plan.path) for plan in plans}

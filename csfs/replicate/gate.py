@@ -21,6 +21,7 @@ from csfs.wire.control import (
     CommitResults,
     Commits,
     ControlMessage,
+    Link,
     Outcome,
     Overwrite,
     Refresh,
@@ -133,7 +134,8 @@ class Gate:
             not self.asks_first
             and len(commits) <= UNASKED_MAX
             and all(
-                not isinstance(commit.action, Attributes | Overwrite)
+                # A new name of something comes into the stage only when the mount has read of it.
+                not isinstance(commit.action, Attributes | Overwrite | Link)
                 and parent_of(commit.path) in self._through_parents
                 for commit in commits
             )
@@ -142,7 +144,10 @@ class Gate:
     async def _make(self, commits: Sequence[Commit]) -> dict[int, int]:
         """Make the system calls of these commits; return the errno of each, 0 for success."""
         through = self._through
-        numbers = await self._thread.run(lambda: [through.call(commit) for commit in commits])
+        stale = {
+            commit.id for commit in commits if (found := self._results.get(commit.id)) is not None and found.refresh
+        }
+        numbers = await self._thread.run(lambda: [through.call(c, refresh=c.id in stale) for c in commits])
         return {commit.id: number for commit, number in zip(commits, numbers, strict=True)}
 
     async def _finished(self, commits: Sequence[Commit], errors: dict[int, int]) -> list[CommitResult]:

@@ -12,6 +12,7 @@ from csfs.core.rows import Plan, Row, Step
 from csfs.engine.live import content_of, holds, is_same_meta, meta_of
 from csfs.index.ledger import Cause, KeptVersion
 from csfs.replicate.gate import kept_name
+from csfs.replicate.linking import Shared, shared_inode
 from csfs.replicate.looking import look_at_kept
 from csfs.replicate.volume import Volume
 from csfs.store.overwriting import BLOCKS_ONLY
@@ -43,10 +44,12 @@ class Keeping:
         """Paths whose content this batch of plans takes away."""
         self._kept_now: set[bytes] = set()
         """Contents that this batch keeps."""
+        self._shared = Shared(())
 
     def begin(self, plans: Sequence[Plan]) -> None:
         """These are carried out together: of a content that all of them take away, one copy has to stay."""
         self._kept_now = set()
+        self._shared = Shared(plans)
         self._going = {p.path for p in plans if p.step is not Step.ATTRIBUTES and _hash(p) not in (b"", p.content.hash)}
 
     def name(self, plan: Plan, commit_id: int) -> bytes:
@@ -54,6 +57,8 @@ class Keeping:
         base = plan.base
         if plan.step is Step.ATTRIBUTES or base is None or base.kind is Kind.DIRECTORY:
             return b""
+        if shared_inode(base) is not None and base.hash and base.hash in self._kept_now:
+            return b""  # kept under another of its names
         if not plan.keep and plan.path not in self.promises:
             same = self._volume.index.rows.paths_with_hash(base.hash) if base.hash else []
             elsewhere = base.hash in self._kept_now or any(p != plan.path and p not in self._going for p in same)
@@ -61,6 +66,10 @@ class Keeping:
                 return b""
         self._kept_now.add(base.hash)
         return kept_name(time.time_ns(), commit_id)
+
+    def is_copied(self, plan: Plan) -> bool:
+        """Return whether what is kept goes on living under another name: whoever writes to it there must not reach what is kept."""
+        return plan.base is not None and plan.base.kind is Kind.FILE and self._shared.stays(plan.base)
 
     def note(self, plan: Plan, name: bytes) -> None:
         """A plan was carried out, and what it displaced is in the kept store under `name`, if there is one."""

@@ -37,6 +37,7 @@ class Reason:
     `content` True: its bytes may have changed whatever its stamp says; False: they have not, if inode, size and mtime are
     the same; None: they have not, if the whole stamp is the same. `extents` cover all that was written since the last look;
     None: nobody says. `compared`: nobody says that something changed, a comparison asks.
+    `linked_from` was given this name.
     """
 
     content: bool | None = None
@@ -45,6 +46,7 @@ class Reason:
     moved_to: RelPath | None = None
     joining: bool = False
     compared: bool = False
+    linked_from: RelPath | None = None
 
     def merged(self, later: "Reason") -> "Reason":
         """Return what covers both."""
@@ -61,6 +63,7 @@ class Reason:
             later.moved_to or self.moved_to,
             self.joining or later.joining,
             self.compared and later.compared,
+            later.linked_from or self.linked_from,
         )
 
     def confirmed(self, before: Observation, there: object) -> "Reason":

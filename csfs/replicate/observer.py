@@ -30,6 +30,7 @@ from csfs.replicate.looking import (
     paths_below,
     showed_directory,
 )
+from csfs.replicate.names import Found, names_by_path, note_across, overtaken, with_names
 from csfs.replicate.remembering import remember_content
 from csfs.replicate.signals import Signal
 from csfs.replicate.volume import Volume
@@ -113,7 +114,11 @@ class Observer:
                 self._directories.mark(parent_of(path), local=True)
             case ChangeKind.LINK:
                 self.look(path, ATTRIBUTES)
-                self._look_new(target or path)
+                # What came there a moment ago, and was not looked at yet, is known by the name that it had first.
+                came = self._looks.get(path, NO_REASON)
+                first = came.moved_from or came.linked_from or path
+                self.look(target or path, Reason(content=True, linked_from=first))
+                self._directories.mark(parent_of(target or path), local=True)
             case ChangeKind.RENAME | ChangeKind.EXCHANGE if target is not None:
                 there, back = self._looks.get(path), self._looks.get(target)
                 self._moved(path, target, there)
@@ -126,10 +131,6 @@ class Observer:
                 self._displaced[change.kept] = path, change.sequence
             case _:
                 self.look(path, Reason(content=True))
-
-    def _look_new(self, path: RelPath) -> None:
-        self.look(path, Reason(content=True))
-        self._directories.mark(parent_of(path), local=True)
 
     def _moved(self, source: RelPath, target: RelPath, written: Reason | None) -> None:
         """Something was moved; `written`: why it was to be looked at where it was before. It is to be read where it is now."""
@@ -225,6 +226,7 @@ class Observer:
         self._under_way = {path for path, _ in batch}
         try:
             found = await self._volume.with_root(look_at, batch, known, inline=is_little(self._volume, batch))
+            found, shown_before = await with_names(self._volume, found, shown_before, self.look)
         except trio.ClosedResourceError:
             for path, reason in batch:
                 self.look(path, reason)
@@ -287,41 +289,34 @@ class Observer:
         row = self._volume.index.rows.row(path)
         return row.applied.observation if row is not None else None
 
-    def _current(
-        self,
-        found: "Sequence[tuple[RelPath, Reason, Look | OSError | CsfsError | None]]",
-        shown_before: Sequence[Observation | None],
-    ) -> "list[tuple[RelPath, Reason, Look | OSError | CsfsError | None]]":
-        """Return what was found but for paths to which something was committed meanwhile: those are looked at again.
-
-        What was seen there is older than what the index says is shown, or not recorded there yet: it would be taken for a change
-        that somebody here made.
-        """
-        current = []
-        for item, earlier in zip(found, shown_before, strict=True):
+    def _current(self, found: Sequence[Found], shown_before: Sequence[Observation | None]) -> list[Found]:
+        """Return what was found but for what was overtaken, and directories that have to wait: those are looked at again."""
+        current, stale = list[Found](), overtaken(self._volume, found, shown_before)
+        for item in found:
             path, reason, result = item
-            overtaken = path in self._volume.in_flight or self._shown_at(path) != earlier
-            if overtaken or self._is_left_for_last(path, reason, result):
+            if path in stale or self._is_left_for_last(path, reason, result):
                 self.look(path, reason)
             else:
                 current.append(item)
         return current
 
-    def _finish(self, found: "Sequence[tuple[RelPath, Reason, Look | OSError | CsfsError | None]]") -> None:
+    def _finish(self, found: Sequence[Found]) -> None:
         """Have the engine compare everything found, in one transaction with how far the journal is digested."""
         volume = self._volume
         for path, _, _ in found:
             if path not in self._looks:
                 self._since.pop(path, None)
         digested = self._oldest_wanted() - 1
-        position = volume.index.rows.position()
+        position, names = volume.index.rows.position(), names_by_path(found)
+        note_across(volume, found, names)
         looks = {path: result for path, _, result in found}
         with volume.index.transaction():
             for path, reason, result in found:
                 if isinstance(result, OSError | CsfsError):
                     self._not_seen(path, result)
                 else:
-                    self._observe(path, self._reason_now(path, reason, result, looks), result)
+                    now = self._reason_now(path, reason, result, looks)
+                    self._observe(path, now, result, names.get(path, ()))
             followed = volume.engine.follow(looks, time.time_ns(), self.is_unseen)
             if digested > self.digested and self._journal:
                 volume.index.ledger.set_digested(self._journal, digested)
@@ -356,7 +351,7 @@ class Observer:
         there = looks[target] if target in looks else self._shown_at(target)
         return reason.confirmed(before, there.observation if isinstance(there, Look) else there)
 
-    def _observe(self, path: RelPath, reason: Reason, look: Look | None) -> None:
+    def _observe(self, path: RelPath, reason: Reason, look: Look | None, names: Sequence[RelPath]) -> None:
         volume = self._volume
         known = volume.index.rows.row(path)
         found = look.observation if look is not None else None
@@ -383,6 +378,8 @@ class Observer:
             joining=reason.joining,
             extra=volume.extra,
             racy=look is not None and is_racy(volume, look, known, reason),
+            names=names,
+            linked_from=reason.linked_from,
         )
         if changed:
             note_local(volume, path, known.applied if known else None, found)

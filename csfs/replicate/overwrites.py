@@ -37,6 +37,8 @@ class Overwrites:
         mode, base, root = self._volume.apply_mode, plan.base, self._volume.root
         if mode == "atomic" or not isinstance(source, FromPatches) or root is None or base is None:
             return False
+        if base.links > 1:
+            return False  # other names may be meant to show something else, and are recorded one by one
         if plan.keep or is_promised or plan.path in self._refused or plan.content.kind is not Kind.FILE:
             return False
         if mode == "auto" and (root.stage.can_clone or base.size <= COPY_SIZE_MAX):

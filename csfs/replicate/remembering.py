@@ -1,7 +1,8 @@
 """What is held of a content that was just read here, for peers that will want it: its table, its bytes, or what was written."""
 
-from csfs.core.objects import Kind
+from csfs.core.objects import Kind, Observation
 from csfs.core.patches import Patch
+from csfs.core.paths import RelPath
 from csfs.core.versions import Dot
 from csfs.replicate.volume import Volume
 from csfs.store.tree import Look
@@ -18,10 +19,17 @@ def remember_content(volume: Volume, look: Look, shown_dot: Dot | None) -> bool:
     if look.table is not None and not volume.index.tables.add(observation.hash, look.table):
         return False
     # A content that some path shows already need not travel: the peers find it by its hash.
-    if volume.index.rows.paths_with_hash(observation.hash):
+    if any(not _is_name_of(volume, path, observation) for path in volume.index.rows.paths_with_hash(observation.hash)):
         volume.travelled.add(observation.hash)
     elif look.content:
         volume.contents.put(observation.hash, look.content)
     elif look.written is not None and shown_dot is not None and look.base != observation.hash:
         volume.patches.put(Patch(observation.hash, observation.size, look.base, shown_dot, look.written))
     return True
+
+
+def _is_name_of(volume: Volume, path: RelPath, observation: Observation) -> bool:
+    """Return whether a path shows the very inode that was found: what was written to it is as new there."""
+    row = volume.index.rows.row(path)
+    shown = row.applied.observation if row is not None else None
+    return shown is not None and shown.stamp.inode == observation.stamp.inode

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from csfs.core.paths import RelPath, name_of, parent_of
 from csfs.store.beneath import open_in_pieces
-from csfs.wire.control import STAGE, Commit, Install, Move, Remove
+from csfs.wire.control import STAGE, Attributes, Commit, Install, Link, Move
 
 
 class Through:
@@ -23,12 +23,15 @@ class Through:
             os.close(self._stage)
             self._stage = -1
 
-    def call(self, commit: Commit) -> int:
-        """Make the one system call of `commit`; return its errno, 0 for success."""
+    def call(self, commit: Commit, *, refresh: bool = False) -> int:
+        """Make the one system call of `commit`, or have the kernel learn what it did; return its errno, 0 for success."""
         try:
             parent = self._opened(parent_of(commit.path))
             try:
-                self._call_in(parent, commit)
+                if refresh or isinstance(commit.action, Attributes):
+                    self._refresh(parent, name_of(commit.path) or b".")
+                else:
+                    self._call_in(parent, commit)
             finally:
                 os.close(parent)
         except OSError as error:
@@ -55,7 +58,7 @@ class Through:
     def _call_in(self, parent: int, commit: Commit) -> None:
         name = name_of(commit.path) or b"."
         match commit.action:
-            case Install(staged=staged):
+            case Install(staged=staged) | Link(staged=staged):
                 os.rename(staged, name, src_dir_fd=self._opened_stage(), dst_dir_fd=parent)
             case Move(source=source):
                 source_parent = self._opened(parent_of(source))
@@ -63,10 +66,8 @@ class Through:
                     os.rename(name_of(source), name, src_dir_fd=source_parent, dst_dir_fd=parent)
                 finally:
                     os.close(source_parent)
-            case Remove():
-                self._remove(parent, name)
             case _:
-                self._refresh(parent, name)
+                self._remove(parent, name)
 
     def _remove(self, parent: int, name: bytes) -> None:
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)

@@ -155,8 +155,8 @@ class Volume:
         self.problems: dict[RelPath, Problem] = {}
         self.kept_out = KeptOut()
         self.findings = Findings(name)
-        """What was changed without the mount."""
         self.happenings = Happenings(member)
+        self.across: dict[RelPath, RelPath] = {}  # names of one inode in different groups, not linked at peers (R17)
         self.exchanges: dict[str, Exchange] = {}
         self.memory = Memory(name)
         self.changed, self.progress = Signal(), Signal()

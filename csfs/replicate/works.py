@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from csfs.core.objects import Content, Kind, Observation
+from csfs.core.paths import RelPath, parent_of
 from csfs.core.rows import Plan, Step
 from csfs.errors import CsfsError
 from csfs.replicate.volume import Root
+from csfs.store.owners import Owners
 from csfs.store.patching import FromPatches
 from csfs.store.stage import FromBytes, Source, Staged
+from csfs.wire.control import Attributes
 
 INLINE_BUILDS_MAX = 2
 
@@ -24,24 +28,28 @@ class Work:
     built: Staged | None = None
     overwrites: bool = False
     """In place: `staged` is the name of the redo log, and `kept` has the blocks displaced alone."""
+    copied: bool = False
+    """Whether what is displaced is kept as a copy, because it lives on under another name."""
     error: OSError | CsfsError | None = None
 
 
 def is_little(works: Sequence[Work]) -> bool:
     """Return whether building this is a few small writes to memory."""
     return len(works) <= INLINE_BUILDS_MAX and all(
-        work.source is None or isinstance(work.source, FromBytes) for work in works
+        (work.source is None and not work.copied) or isinstance(work.source, FromBytes) for work in works
     )
 
 
 def build(root: Root, works: Sequence[Work]) -> None:
     """Stage everything that is to be installed; for a thread."""
     for work in works:
-        if work.plan.step is not Step.INSTALL:
-            continue
         plan = work.plan
-        assert plan.meta is not None
+        if work.copied and not _is_kept(root, work):
+            continue
         try:
+            if plan.step is not Step.INSTALL or plan.link is not None:
+                continue
+            assert plan.meta is not None
             if work.overwrites:
                 assert isinstance(work.source, FromPatches)
                 assert plan.mtime_ns is not None
@@ -52,3 +60,58 @@ def build(root: Root, works: Sequence[Work]) -> None:
                 work.built = root.stage.build(work.staged, plan.content, plan.meta, plan.mtime_ns, work.source)
         except (OSError, CsfsError) as error:
             work.error = error
+
+
+def _is_kept(root: Root, work: Work) -> bool:
+    """Copy what is displaced to the kept versions; return whether that was done."""
+    base = work.plan.base
+    assert base is not None, "nothing is displaced"
+    try:
+        root.stage.keep_copy(work.plan.path, work.kept, Content(Kind.FILE, base.size, base.hash))
+    except (OSError, CsfsError) as error:
+        work.error, work.source = error, None  # whatever was to be installed is as good as before
+        return False
+    return True
+
+
+def observed_at(root: Root, plans: Sequence[Plan]) -> list[Observation | None]:
+    """Observe what plans were to change; what cannot be read counts as unchanged. For a thread."""
+    found: list[Observation | None] = []
+    for plan in plans:
+        content_changed = False if plan.step is Step.ATTRIBUTES else None
+        try:
+            found.append(root.tree.observe(plan.path, plan.base, content_changed))
+        except (OSError, CsfsError):
+            found.append(plan.base)
+    return found
+
+
+def delete_kept(root: Root, names: Sequence[bytes]) -> None:
+    """Remove kept versions of commits that were not made; for a thread."""
+    for name in names:
+        root.stage.kept.delete(name)
+
+
+def attributes_of(plan: Plan, owners: Owners) -> Attributes:
+    """Return only what differs from what is shown."""
+    base, meta = plan.base, plan.meta
+    assert base is not None
+    if meta is None:
+        return Attributes(mtime_ns=plan.mtime_ns)
+    uid, gid = owners.ids(meta.owner, meta.uid, meta.group, meta.gid)
+    chowned = (uid, gid) != (base.uid, base.gid)
+    return Attributes(
+        # chown(2) may clear setuid and setgid: the mode is set again with it.
+        mode=meta.mode if chowned or meta.mode != base.mode or meta.xattrs != base.xattrs else None,
+        uid=uid if chowned else None,
+        gid=gid if chowned else None,
+        mtime_ns=plan.mtime_ns,
+        xattrs=meta.xattrs if meta.xattrs != base.xattrs or chowned else None,
+    )
+
+
+def disturbed_by(plans: Sequence[Plan]) -> set[RelPath]:
+    """Return the directories whose times change with the names in them, and those that come."""
+    plans = [plan for plan in plans if plan.step is not Step.ATTRIBUTES]
+    come = {p.path for p in plans if p.step is Step.INSTALL and p.content.kind is Kind.DIRECTORY}
+    return come | {parent_of(plan.path) for plan in plans}

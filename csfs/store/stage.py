@@ -223,14 +223,16 @@ class Stage:
             case FromStage(left):
                 return opened(self._directory, checked_name(left))
 
-    def link(self, name: bytes, existing: bytes) -> None:
-        """Give a staged object a second staged name: the names of one hard-linked inode are staged together."""
-        os.link(existing, name, src_dir_fd=self._directory, dst_dir_fd=self._directory, follow_symlinks=False)
+    def keep_copy(self, path: RelPath, kept: bytes, content: Content) -> None:
+        """Copy a live file to the kept versions: it stays live under another name, where it may be written to.
 
-    def link_live(self, name: bytes, path: RelPath) -> None:
-        """Stage a second name for the object that is live at `path`."""
-        with self._tree.open_parent(path) as (parent, live_name):
-            os.link(live_name, name, src_dir_fd=parent, dst_dir_fd=self._directory, follow_symlinks=False)
+        Raises:
+            ContentMismatchError: it has another content.
+            OSError: ENOSPC and the like; nothing is left.
+        """
+        with Unborn(self._reserved.kept, kept) as file, self._tree.open_file(path) as existing:
+            _copy(existing, file.descriptor, content)
+            file.appear()
 
     def discard(self, name: bytes) -> None:
         """Remove a staged object; one that is gone is no error."""
@@ -248,6 +250,10 @@ class Stage:
                 continue
             status = os.lstat(name, dir_fd=self._directory)
             kind = kind_of(status.st_mode)
+            if status.st_nlink > 1:
+                # Another name of what is live, or of what is kept: it has nothing that is not there.
+                remove(self._directory, name)
+                continue
             root = self._hash(name, status.st_size) if kind is Kind.FILE else b""
             found.append(Leftover(name, kind, root, status.st_size))
         return found

@@ -128,6 +128,18 @@ class Install(msgspec.Struct, frozen=True, array_like=True, tag=True):
     kept: bytes = b""
 
 
+class Link(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Make the path another name of what is live at `source`, which must be of the inode, size and mtime of `source_expected`.
+
+    What was there goes where `Install` has it go; the new name comes by way of `staged`, a name in the stage.
+    """
+
+    source: RelPath
+    source_expected: Stamp
+    staged: bytes
+    kept: bytes = b""
+
+
 class Remove(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Take the object away; a file goes to `kept` in the kept store if that is not empty. A directory must be empty."""
 
@@ -157,7 +169,7 @@ class Move(msgspec.Struct, frozen=True, array_like=True, tag=True):
     source_expected: Stamp
 
 
-Action = Install | Remove | Overwrite | Attributes | Move
+Action = Install | Link | Remove | Overwrite | Attributes | Move
 
 
 class Commit(msgspec.Struct, frozen=True, array_like=True):
@@ -195,9 +207,9 @@ class Outcome(enum.IntEnum):
 
 
 class CommitResult(msgspec.Struct, frozen=True, array_like=True):
-    """`stamp` is what the path shows after DONE (None: nothing), or what was found when REFUSED.
+    """`stamp` is what the path shows after DONE (None: nothing), or what was found when REFUSED; `links` how many names that has.
 
-    `refresh` with DONE of Attributes: the kernel has the old ones cached; a chmod through the mount makes it ask.
+    `refresh` with DONE: the kernel has the old attributes cached; a chmod through the mount makes it ask.
     """
 
     id: int
@@ -206,6 +218,7 @@ class CommitResult(msgspec.Struct, frozen=True, array_like=True):
     error: int = 0
     reason: str = ""
     refresh: bool = False
+    links: int = 1
 
 
 class CommitResults(Tagged, frozen=True):

@@ -23,8 +23,6 @@ WIDTH = 40
 EQUAL_S_MAX = 30.0
 SAMPLE = 8
 LOG_SIZE = 2000
-IGNORED = {"links"}
-"""Each name of a hard-linked file is a file of its own at a peer."""
 
 
 @contextlib.contextmanager
@@ -60,7 +58,7 @@ def prepare(root: Path) -> None:
 
 def differing(alpha: Member, beta: Member, rules: Rules) -> list[str]:
     """Return how the two differ in what they are to keep the same."""
-    lines = differences(str(alpha.tree), str(beta.tree), ignore=IGNORED)
+    lines = differences(str(alpha.tree), str(beta.tree))
     return [line for line in lines if rules.is_synced(_path_of(line))]
 
 
@@ -71,7 +69,7 @@ def _path_of(line: str) -> RelPath:
 
 def left_out(alpha: Member, beta: Member, rules: Rules) -> list[str]:
     """Return the paths at which the two differ as the profile wants it, without those below them."""
-    names = sorted({line.split(": ")[0] for line in differences(str(alpha.tree), str(beta.tree), ignore=IGNORED)})
+    names = sorted({line.split(": ")[0] for line in differences(str(alpha.tree), str(beta.tree))})
     found: list[str] = []
     for name in names:
         if not rules.is_synced(_path_of(name)) and not any(name.startswith(f"{above}/") for above in found):

@@ -8,8 +8,7 @@ from pathlib import Path
 from tests.trees import differences
 
 PAUSE_S = 0.0005
-IGNORED = {"/.csfs", "links"}
-"""Of a hard-linked file, each name is a file of its own at a peer."""
+IGNORED = {"/.csfs"}
 SAMPLE = 10
 """Differences that are worth a line each."""
 

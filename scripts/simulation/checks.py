@@ -24,6 +24,8 @@ def check(cluster: Cluster) -> None:
     """Check a healed cluster: equal trees, nothing lost, nothing granted, nothing left to say."""
     gone = contents_gone(cluster)
     check_equal(cluster, gone)
+    check_links(cluster, gone)
+    check_together(cluster)
     check_settled(cluster, gone)
     check_nothing_lost(cluster)
     check_nothing_deleted(cluster)
@@ -88,6 +90,55 @@ def check_equal(cluster: Cluster, gone: set[RelPath]) -> None:
                 continue
             is_same = ours.get(path) == theirs.get(path) or path in gone or bool(gone.intersection(ancestors_of(path)))
             assert is_same, f"{one.name} and {other.name} differ at {path!r}: {ours.get(path)} and {theirs.get(path)}"
+
+
+def linked(host: Host) -> set[tuple[RelPath, RelPath]]:
+    """Return the pairs of paths of one group that are names of one inode at a member."""
+    by_node: dict[int, list[RelPath]] = {}
+    for path, node in host.tree.nodes.items():
+        by_node.setdefault(id(node), []).append(path)
+    group_of = host.rules.group_of
+    return {
+        (one, other)
+        for names in by_node.values()
+        for one in names
+        for other in names
+        if one < other and group_of(one) is not None and group_of(one) == group_of(other)
+    }
+
+
+def check_links(cluster: Cluster, gone: set[RelPath]) -> None:
+    """Members of a group have the same names of the same inodes."""
+    for one, other in pairwise(cluster.members):
+        for pair in linked(one) ^ linked(other):
+            group = one.rules.group_of(pair[0])
+            if (
+                group is None
+                or not {one.name, other.name} <= set(group.members)
+                or NONE in group.policy
+                or gone & set(pair)
+            ):
+                continue
+            held = (one.held | other.held).intersection(pair)
+            assert held, f"{pair} are linked at {one.name if pair in linked(one) else other.name} alone"
+
+
+def check_together(cluster: Cluster) -> None:
+    """What a user linked, and nobody has taken apart, is linked, however many wrote to it without having seen each other."""
+    if cluster.changed_rules or cluster.plan.acts() & {Act.RESTORE, Act.JOIN}:
+        return
+    named = cluster.ledger.named
+    for pair in cluster.ledger.together:
+        if any(named[path] > 1 for path in pair):
+            continue
+        for host in cluster.members:
+            groups = [host.rules.group_of(path) for path in pair]
+            if groups[0] is None or groups[0] != groups[1] or host.name not in groups[0].members:
+                continue
+            if any(host.name in groups[0].receive_only for host in cluster.members):
+                continue
+            nodes = [host.tree.nodes.get(path) for path in pair]
+            assert nodes[0] is nodes[1], f"{pair} are no longer linked at {host.name}, and nobody took them apart"
 
 
 def _apart(cluster: Cluster) -> set[RelPath]:

@@ -20,6 +20,7 @@ from csfs.engine import following, forgetting, mending, minting, plans, quaranti
 from csfs.engine import merging as engine_merging
 from csfs.engine.brake import Brake
 from csfs.engine.brake import Verdict as BrakeVerdict
+from csfs.engine.links import Links
 from csfs.engine.live import meta_of
 from csfs.engine.memory import MemoryIndex
 from csfs.engine.ports import Outgoing, Plan, Received, Row, Step
@@ -177,7 +178,7 @@ def _latest(ours: Half[E], theirs: Half[E]) -> Half[E]:
     return Half(latest.entries[-1:], versions.joined(ours.seen, theirs.seen))
 
 
-def _not_carried_out(plan: Plan, observation: Observation | None) -> bool:
+def _not_carried_out(plan: Plan, *arguments: Any) -> bool:
     return False
 
 
@@ -199,6 +200,10 @@ def _nothing_waits(self: HostBrake, *arguments: Any) -> None:
 
 def _of_any_object(entry: ContentEntry | MetaEntry, birth: Dot) -> bool:
     return following.kind_of(entry) is not Kind.ABSENT
+
+
+def _own_meta(own: Half[MetaEntry], *others: Any) -> tuple[Half[MetaEntry], list[Meta]]:
+    return own, []
 
 
 def _nothing(value: Any) -> Callable[..., Any]:
@@ -258,6 +263,8 @@ FAULTS: dict[str, Fault] = {
         "what was removed meanwhile stays at a restored member", quarantine.Quarantine, "is_stale", _nothing(False)
     ),
     "hash-unread": Fault("nobody compares set hashes", mending.Mending, "differing", _nothing([])),
+    "links-forgotten": Fault("each name is a file of its own", Links, "twin", _nothing(None)),
+    "meta-by-name": Fault("linked paths decide each for itself", state, "shared_meta", _own_meta),
     "gate-open": Fault("commits do not look at what is there", Host, "_is_allowed", _any_gate),
 }
 
@@ -271,7 +278,7 @@ SEEDS = {
     "stale-stays": 436,
     "hash-unread": 403,
     "known-for-applied": 4,
-    "one-knowledge": 142,
+    "one-knowledge": 262,
     "knowledge-per-record": 3,
     "mark-from-the-start": 3,
     "sent-before-durable": 383,
@@ -280,7 +287,7 @@ SEEDS = {
     "half-set-is-a-change": 49,
     "outcome-forgotten": 85,
     "overruled-forgotten": 9,
-    "replaced-forgotten": 610,
+    "replaced-forgotten": 1863,
     "privileges-kept": 9,
     "brake-open": 13,
     "brake-forgotten": 464,
@@ -288,5 +295,7 @@ SEEDS = {
     "edit-left-behind": 99,
     "merged-forgotten": 467,
     "one-side-merged": 11,
+    "links-forgotten": 186,
+    "meta-by-name": 34,
 }
 """By fault, the run that found it when plans were last made in another way; 0 for the others. For tests, which look there first."""

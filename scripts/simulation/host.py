@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from csfs.core.objects import Kind, Observation
+from csfs.core.objects import Kind, Observation, Stamp
 from csfs.core.paths import ROOT, RelPath, ancestors_of, depth_of, is_below, parent_of
 from csfs.core.versions import Incarnation, Scope, covers
 from csfs.engine.plans import is_carried_out
@@ -147,6 +147,7 @@ class Host:
             self._finish_pull()
         minted, joining = self.index.minted, False
         looks, self.programs.looks = self.programs.looks, {}
+        self._add_names(looks)
         self._add_below(looks)
         for path, look in sorted(looks.items(), key=self._turn):
             joining = joining or look.joining or path in self.held
@@ -160,6 +161,8 @@ class Host:
                 moved_to=self._moved_to(look, found, known),
                 joining=look.joining,
                 extra=self.extra,
+                names=self._names_among(looks, path),
+                linked_from=look.linked_from,
             )
             self._check_made(path, known, look)
             self._note_made(path)
@@ -218,6 +221,20 @@ class Host:
                     if row.applied.observation is not None:
                         looks.setdefault(below, Look())
 
+    def _add_names(self, looks: dict[RelPath, Look]) -> None:
+        """Have the other names of what is there, or was, looked at as well."""
+        for path in list(looks):
+            row, node = self.index.row(path), self.tree.nodes.get(path)
+            before = row.applied.observation if row is not None else None
+            numbers = {before.stamp.inode if before is not None else 0, node.inode if node is not None else 0}
+            for name in (name for number in numbers for name in self.index.paths_linked(number)):
+                looks.setdefault(name, Look())
+
+    def _names_among(self, looks: dict[RelPath, Look], path: RelPath) -> list[RelPath]:
+        """Return the other names of what is at a path, of those that are looked at."""
+        node = self.tree.nodes.get(path)
+        return [name for name in self.tree.names_of(node) if name != path and name in looks] if node is not None else []
+
     def _turn(self, item: tuple[RelPath, Look]) -> tuple[int, int, RelPath]:
         path, look = item
         if self._is_gone_directory(path):
@@ -241,10 +258,10 @@ class Host:
 
     def _take_stock(self) -> None:
         """Find out what became of commits whose outcome nobody recorded."""
-        for path, plan in self.intents.items():
-            found = self.tree.observed(path)
-            if is_carried_out(plan, found):
-                self.engine.applied(plan, found, racy=True)
+        for path, plan in sorted(self.intents.items(), key=lambda item: item[1].link is not None):
+            found, source = self.tree.observed(path), self.engine.link_source(plan)
+            if is_carried_out(plan, found, source):
+                self.engine.applied(plan, found if plan.link is None else source, racy=True)
                 self.programs.marks.setdefault(parent_of(path), False)
             elif plan.step is Step.ATTRIBUTES and not self.engine.interrupted(plan, found) and plan.base is not None:
                 for node in self.tree.nodes.values():
@@ -286,22 +303,34 @@ class Host:
 
     def _is_at_hand(self, plan: Plan) -> bool:
         """Return whether the content is to be had, and there is room for it."""
-        if plan.step is not Step.INSTALL or plan.content.kind is not Kind.FILE:
+        if plan.step is not Step.INSTALL or plan.content.kind is not Kind.FILE or plan.link is not None:
             return True
         return not self.programs.full and self.contents(plan.content.hash) is not None
 
     def _is_allowed(self, plan: Plan) -> bool:
         """The gate: refuse what would overwrite a change that was not taken into account."""
         path = plan.path
-        near = {path, *ancestors_of(path)}
+        near = {path, *ancestors_of(path), *self._names_at(path), *self._names_at(plan.link)}
         if any(one in near or is_below(one, path) for one in self.programs.looks):
             return False
         if self.tree.stamp(path) != plan.expected or not self.tree.is_directory(parent_of(path)):
             self.programs.look_again(path)
             return False
+        if plan.link is not None and self.tree.stamp(plan.link) != _stamp(self._shown_at(plan.link)):
+            self.programs.look_again(plan.link)
+            return False
         below = self.tree.below(path)
         assert plan.step is Step.ATTRIBUTES or not below or self._only_local(below), f"{path!r} has {below} below it"
         return plan.step is Step.ATTRIBUTES or not below
+
+    def _names_at(self, path: RelPath | None) -> list[RelPath]:
+        """Return all names of what is at a path."""
+        node = self.tree.nodes.get(path) if path is not None else None
+        return self.tree.names_of(node) if node is not None else []
+
+    def _shown_at(self, path: RelPath | None) -> Observation | None:
+        row = self.index.row(path) if path is not None else None
+        return row.applied.observation if row is not None else None
 
     def _only_local(self, paths: list[RelPath]) -> bool:
         """Return whether nothing of this is followed: a directory that holds such things cannot go (ENOTEMPTY)."""
@@ -320,10 +349,16 @@ class Host:
             return self.tree.observed(path)
         if old is not None:
             self.tree.take(path, now_ns)
+            for name in self.tree.names_of(old):
+                self.programs.look_again(name)  # its number of links has changed
             if plan.keep:
                 self.kept.add(old.data)
         if plan.step is Step.INSTALL:
             assert plan.meta is not None
+            if plan.link is not None:
+                self.tree.put(path, self.tree.nodes[plan.link], now_ns)
+                self.programs.marks.setdefault(parent_of(path), False)
+                return self.tree.observed(path)
             data = self.contents(plan.content.hash) if plan.content.kind is Kind.FILE else b""
             assert data is not None
             self.tree.put(path, self.tree.built(plan.content, plan.meta, plan.mtime_ns, data), now_ns)
@@ -334,3 +369,7 @@ class Host:
     def holds(self, data: bytes) -> bool:
         """Return whether this member has a content on its disk."""
         return data in self.kept or any(node.data == data for node in self.tree.nodes.values())
+
+
+def _stamp(observation: Observation | None) -> Stamp | None:
+    return observation.stamp if observation is not None else None

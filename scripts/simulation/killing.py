@@ -1,7 +1,9 @@
 """A simulated member that is killed in the middle of a commit."""
 
 from csfs.core.objects import Meta
+from csfs.core.paths import RelPath
 from csfs.engine.ports import Plan, Step
+from csfs.replicate.linking import Leaders
 from scripts.simulation.dice import Dice
 from scripts.simulation.host import Host
 
@@ -11,6 +13,13 @@ def die_applying(host: Host, dice: Dice, now_ns: int) -> bool:
     plans = [plan for path in host.index.pending() if (plan := host._plan(path, now_ns)) is not None]
     if not plans:
         return False
+    together = _one_inode(plans)
+    if together and dice.one_in(2):
+        host.intents.update({plan.path: plan for plan in together})
+        for plan in together[: dice.below(len(together) + 1)]:
+            host._carry_out(plan, now_ns)
+            host.tree.nodes[plan.path].unsure = True
+        return True
     halves = [plan for plan in plans if plan.step is Step.ATTRIBUTES and _sets_meta(plan)]
     plan = dice.choice(halves if halves and dice.one_in(2) else plans)
     host.intents[plan.path] = plan
@@ -25,6 +34,16 @@ def die_applying(host: Host, dice: Dice, now_ns: int) -> bool:
         mode_only = Meta(meta.mode, node.uid, node.gid)
         host.tree.set_attributes(node, dice.choice((owners_only, mode_only, meta)), None)
     return True
+
+
+def _one_inode(plans: list[Plan]) -> list[Plan]:
+    """Return plans that are carried out together, the first of which builds what the others are linked to; none if there are none."""
+    leaders, found = Leaders(), dict[RelPath | None, list[Plan]]()
+    for plan in plans:
+        followed = leaders.followed(plan)
+        leaders.lead(followed)
+        found.setdefault(followed.path if followed is plan else followed.link, []).append(followed)
+    return next((together for together in found.values() if len(together) > 1), [])
 
 
 def _sets_meta(plan: Plan) -> bool:

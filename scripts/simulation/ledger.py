@@ -1,6 +1,7 @@
 """What all users together did: what the checks at the end of a run hold a cluster to."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -66,6 +67,14 @@ class Ledger:
     """By result of a merge, what it was made of."""
     gone: dict[RelPath, Vector] = field(default_factory=dict)
     """By path, the changes that somebody knew everybody to have settled when he forgot what removed it."""
+    names: dict[RelPath, set[RelPath]] = field(default_factory=dict)
+    """By path, those that were ever linked to it, by way of others too."""
+    named: Counter[RelPath] = field(default_factory=Counter)
+    """How often users put an object at a path, or took one away."""
+    last: dict[RelPath, tuple[bytes, int]] = field(default_factory=dict)
+    """Content and time that users gave each path last."""
+    together: set[tuple[RelPath, RelPath]] = field(default_factory=set)
+    """Paths that a user linked, and through which nobody has written since who had them apart."""
     steps: int = 0
 
     def wrote(self, path: RelPath, data: bytes, member: str = "") -> None:
@@ -127,7 +136,7 @@ class Ledger:
         """Return what users allowed group and others at a path, but for what the content's writer had done before."""
         written = self.secrets[data]
         bits = 0
-        for grant in self.modes.get(path, ()):
+        for grant in (grant for name in self.names.get(path, {path}) for grant in self.modes.get(name, ())):
             if grant.member != written.member or grant.step >= written.step:
                 bits |= grant.bits
         return bits
@@ -136,10 +145,28 @@ class Ledger:
         """What was given at one path goes where the object is."""
         self.modes.setdefault(target, []).extend(self.modes.get(source, ()))
 
+    def linked(self, source: RelPath, target: RelPath) -> None:
+        """What is given at one of these paths may be shown at the other from now on."""
+        together = self.names.get(source, {source}) | self.names.get(target, {target})
+        self.names.update(dict.fromkeys(together, together))
+
+    def keep_together(self, source: RelPath, target: RelPath, shown: tuple[bytes, int]) -> None:
+        """A user linked these; if that was made of all that was written to the first, they stay linked whatever is written to them."""
+        if self.last.get(source) == shown:
+            self.together.add((source, target))
+
+    def changed(self, path: RelPath, names: Sequence[RelPath], shown: tuple[bytes, int]) -> None:
+        """A user changed a path whose object has these names."""
+        self.last.update(dict.fromkeys(names, shown))
+        self.together = {pair for pair in self.together if path not in pair or set(pair) <= set(names)}
+
     def moved(self, source: RelPath, target: RelPath, *, counts: bool) -> None:
         """What was ever given at one path may be shown at another from now on; `counts`: everywhere."""
         self.modes.setdefault(target, []).extend(self.modes.get(source, ()))
+        if source in self.names:
+            self.linked(source, target)
         self.taken.add(source)
+        self.named.update((source, target))
         if counts:
             self.made.add(target)
         self.paths.add(target)

@@ -174,6 +174,10 @@ OPERATIONS = {
     "secret": 20,
     "give": 10,
 }
+LINKS = ("write", "save", "mode", "touch", "remove", "rename", "link", "link")
+"""Operations that make names of one inode, and what tears them apart."""
+LINKED = (4, 2)
+"""One in so many seeds has hard links: those that leave this when divided."""
 GENTLE = ("write", "save", "mode", "owner", "touch", "directory", "symlink", "secret", "give")
 """Operations that take nothing away."""
 ATTRIBUTES = ("write", "save", "mode", "owner", "give", "touch", "secret")
@@ -204,7 +208,6 @@ OFF = {
     "both hosts of a cloned member on the network at once": "they take turns: a peer keeps one link to a member",
     "member that becomes receive-only": "what it had not sent before is nobody else's, and stays live there",
     "member that leaves when only receive-only ones have heard it": "nobody listens to these",
-    "hard links": "every name is a file of its own at peers (R17)",
     "power cut": "what it took is not told apart from an edit (R24)",
 }
 """What is not simulated because the engine does not have it, and why."""
@@ -247,6 +250,8 @@ def made(seed: int, members: int, steps: int) -> Plan:
         # Edits of few files alone have something in common often enough to be put together.
         setup = msgspec.structs.replace(setup, paths=setup.paths[:2])
         names = [name if name in BESIDE_EDITS else "write" for name in names]
+    if seed % LINKED[0] == LINKED[1]:
+        names = _with_links(Random(~seed), names)
     happening = random.choices(acts, chances, k=steps)
     if allowed is FOLLOWED:
         setup = msgspec.structs.replace(setup, paths=random.choice(NEAR))
@@ -274,6 +279,13 @@ def _rounds(random: Random, count: int, happening: list[Act], names: list[str]) 
                 other=random.choice([o for o in range(count) if o != who]),
             )
         left -= len(acts)
+
+
+def _with_links(random: Random, names: list[str]) -> list[str]:
+    """Return what programs do in a run with hard links: little else, or all the rest as well."""
+    if random.random() < 0.5:
+        return random.choices(LINKS, k=len(names))
+    return ["link" if random.random() < 0.2 else name for name in names]
 
 
 def _has_receiver(random: Random, weights: dict[Act, int], late: tuple[int, ...], count: int) -> bool:

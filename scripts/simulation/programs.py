@@ -22,6 +22,7 @@ class Look:
     moved_from: RelPath | None = None
     moved_to: RelPath | None = None
     joining: bool = False
+    linked_from: RelPath | None = None
 
 
 @dataclass
@@ -80,20 +81,26 @@ class Programs:
             "turn": self.turn,
             "secret": self.write_secret,
             "give": self.give,
+            "link": self.link,
         }
 
     # ------------------------------------------------------------------------------------------------------ journal
 
     def look(self, path: RelPath, look: Look | None = None) -> None:
-        """Journal a change of a path."""
+        """Journal a change of a path; what is changed under one name is changed under all."""
         self.touched.add(path)
+        if path in self.tree.nodes:
+            self.touched.update(self.tree.names_of(self.tree.nodes[path]))
         self.look_again(path, look)
 
     def look_again(self, path: RelPath, look: Look | None = None) -> None:
         """Have a path looked at."""
         look, earlier = look or Look(), self.looks.get(path, Look())
         self.looks[path] = Look(
-            look.moved_from or earlier.moved_from, look.moved_to or earlier.moved_to, look.joining or earlier.joining
+            look.moved_from or earlier.moved_from,
+            look.moved_to or earlier.moved_to,
+            look.joining or earlier.joining,
+            look.linked_from or earlier.linked_from,
         )
 
     def mark(self, path: RelPath) -> None:
@@ -123,14 +130,16 @@ class Programs:
             return
         if self.speaks(path):
             self.ledger.taken.add(path)
-        if node.kind is Kind.FILE and (self.speaks(path) or self.ledger.writers.get(node.data) == self.name):
+        speaks = any(self.speaks(name) for name in (path, *self.tree.names_of(node)))
+        if node.kind is Kind.FILE and (speaks or self.ledger.writers.get(node.data) == self.name):
             self.ledger.replaced.add(node.data)
         else:
             self.unheard[node.data] = path
 
     def _gave(self, path: RelPath, node: Node) -> None:
         """A user says what others may do with an object."""
-        self.ledger.gave(path, self.name, node.mode)
+        for name in (path, *self.tree.names_of(node)):
+            self.ledger.gave(name, self.name, node.mode)
         if node.mode & 0o6000:
             self.ledger.granted.add(node.data)
 
@@ -151,6 +160,7 @@ class Programs:
             node.mtime_ns = self.tree.rounded(self.now_ns)
             self.tree.changed(node)
             self.look(path)
+            self._changed(path, node)
             if not node.mode & 0o077:
                 self.ledger.secrets[node.data] = Grant(self.ledger.steps, self.name, 0)
 
@@ -171,7 +181,12 @@ class Programs:
                 self.ledger.edited(node.data, data, aware=self.is_old(path))
             self._create(path, self.tree.new_node(Kind.FILE, data, mtime_ns=self.now_ns))
 
+    def _changed(self, path: RelPath, node: Node) -> None:
+        self.ledger.changed(path, self.tree.names_of(node), (node.data, node.mtime_ns))
+
     def _create(self, path: RelPath, node: Node) -> None:
+        self.ledger.named[path] += 1
+        self.ledger.last[path] = node.data, node.mtime_ns
         self.tree.give(node, self.dice.choice(USERS), 0)
         if path not in self.tree.nodes:
             self.ledger.hands.add((self.name, path))
@@ -182,6 +197,38 @@ class Programs:
         self._gave(path, node)
         self.look(path)
         self.mark(path)
+
+    def link(self, source: RelPath) -> None:
+        """ln -f: another name for something, perhaps one that something else had."""
+        self.hard_link(source, self.dice.choice(self.paths))
+
+    def hard_link(self, source: RelPath, target: RelPath) -> None:
+        """Give an object another name. The journal says so under its first name that the kernel knows."""
+        node, there = self.tree.nodes.get(source), self.tree.nodes.get(target)
+        if (
+            node is None
+            or node is there
+            or node.kind is Kind.DIRECTORY
+            or not self.tree.is_directory(parent_of(target))
+        ):
+            return
+        if there is not None:
+            if there.kind is Kind.DIRECTORY:
+                return
+            self._lose(target, there)
+            self.tree.take(target, self.now_ns)
+        self.tree.put(target, node, self.now_ns)
+        self.ledger.linked(source, target)
+        self.ledger.named[target] += 1
+        self.ledger.keep_together(source, target, (node.data, node.mtime_ns))
+        self.ledger.paths.add(target)
+        if self.speaks(target):
+            self.ledger.made.add(target)
+        self._gave(target, node)
+        came = self.looks.get(source, Look())
+        self.look(source)
+        self.look(target, Look(linked_from=came.moved_from or came.linked_from or source))
+        self.mark(target)
 
     def change_mode(self, path: RelPath) -> None:
         """chmod."""
@@ -215,6 +262,7 @@ class Programs:
             node.mtime_ns = self.tree.rounded(self.now_ns // self.dice.choice((1, 1, 2)))
             self.tree.changed(node)
             self.look(path)
+            self._changed(path, node)
 
     def rename(self, source: RelPath) -> None:
         """Rename something."""
@@ -231,7 +279,7 @@ class Programs:
         node, there = self.tree.nodes.get(source), self.tree.nodes.get(target)
         if node is None or not self._may_meet(source, target) or self.tree.below(target):
             return
-        if there is not None and (there.kind is Kind.DIRECTORY) != (node.kind is Kind.DIRECTORY):
+        if there is node or (there is not None and (there.kind is Kind.DIRECTORY) != (node.kind is Kind.DIRECTORY)):
             return
         self._lose(target, there)
         for path in [source, *self.tree.below(source)]:
@@ -246,6 +294,8 @@ class Programs:
     def swap(self, source: RelPath, target: RelPath) -> None:
         """Give two objects each other's name."""
         if not {source, target} <= self.tree.nodes.keys() or not self._may_meet(source, target):
+            return
+        if self.tree.nodes[source] is self.tree.nodes[target]:
             return
         ours = {path: self.tree.nodes.pop(path) for path in [source, *self.tree.below(source)]}
         theirs = {path: self.tree.nodes.pop(path) for path in [target, *self.tree.below(target)]}
@@ -281,6 +331,7 @@ class Programs:
     def remove(self, path: RelPath) -> None:
         """Remove a file, a link or an empty directory."""
         if path in self.tree.nodes and not self.tree.below(path):
+            self.ledger.named[path] += 1
             self._lose(path, self.tree.take(path, self.now_ns))
             self.look(path)
             self.mark(path)

@@ -12,8 +12,7 @@ def saved(host: Host) -> Saved:
     for name, value in vars(host.index).items():
         if isinstance(value, dict | list | set):
             setattr(index, name, value.copy())
-    tree = copy(host.tree)
-    tree.nodes = {path: copy(node) for path, node in host.tree.nodes.items()}
+    tree = host.tree.copied()
     for path in tree.nodes.keys() & {path for path, look in host.programs.looks.items() if look.moved_from}:
         tree.nodes[path].unsure = True  # nobody knows any more where it came from
     return Saved(

@@ -1,6 +1,7 @@
 """A directory tree in memory: what programs do to it, what a store finds in it, and what a commit does."""
 
 import hashlib
+from copy import copy
 from dataclasses import dataclass, field
 
 from csfs.core.objects import Content, Kind, Meta, Observation, Stamp
@@ -51,7 +52,10 @@ class Node:
 
 @dataclass
 class FakeTree:
-    """One member's disk. `names` are the users it knows, by number; times are kept to `granularity_ns`."""
+    """One member's disk. `names` are the users it knows, by number; times are kept to `granularity_ns`.
+
+    Paths with the same node are hard links.
+    """
 
     names: dict[int, str]
     granularity_ns: int = 1
@@ -89,15 +93,28 @@ class FakeTree:
         """Return all paths below a directory, ascending."""
         return sorted(found for found in self.nodes if is_below(found, path))
 
+    def names_of(self, node: Node) -> list[RelPath]:
+        """Return all names of an object, ascending."""
+        return sorted(path for path, other in self.nodes.items() if other is node)
+
+    def copied(self) -> "FakeTree":
+        """Return the whole tree with objects of its own, linked as they are."""
+        copies = {id(node): copy(node) for node in self.nodes.values()}
+        tree = copy(self)
+        tree.nodes = {path: copies[id(node)] for path, node in self.nodes.items()}
+        return tree
+
     def put(self, path: RelPath, node: Node, now_ns: int) -> None:
         """Make the object live at the path; its directory's time moves."""
         assert self.is_directory(parent_of(path)), path
         self.nodes[path] = node
+        self.changed(node)
         self.move_time(parent_of(path), now_ns)
 
     def take(self, path: RelPath, now_ns: int) -> Node:
         """Take the object away; its directory's time moves."""
         node = self.nodes.pop(path)
+        self.changed(node)
         self.move_time(parent_of(path), now_ns)
         return node
 
@@ -132,6 +149,7 @@ class FakeTree:
             size=len(node.data) if is_file else 0,
             hash=hash_of(node.data) if is_file else b"",
             target=node.data if node.kind is Kind.SYMLINK else b"",
+            links=len(self.names_of(node)),
         )
 
     def number_of(self, name: str, number: int) -> int:

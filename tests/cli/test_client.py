@@ -32,6 +32,7 @@ STATUS: dict[str, Any] = {
             "problems": [{"path": "[bold]x", "reason": "immutable"}],
             "living_on": [{"path": "d", "moved_to": "e"}, {"path": "gone", "moved_to": ""}],
             "alarms": [],
+            "linked_across": [["/a", "/b"]],
             "underneath": {
                 "watched": False,
                 "reason": "not permitted here",
@@ -169,6 +170,7 @@ def test_status_shows_volumes_peers_and_problems(host: Host) -> None:
         "etc: changed under the mount: /y: written, by vi (12)",
         "etc: 7 changes under the mount in all",
         "vi (4) writes /etc/4, and 2 more",
+        "etc: /a and /b are one file here, in different groups",
         "etc 3",
         "1.2 s",
         "2.0 KiB",

@@ -19,8 +19,6 @@ Pair = tuple[Member, Member]
 ALL: list[Case] = [*contents.CASES, *names.CASES, *attributes.CASES]
 TOGETHER = 10
 """How many cases, each in a directory of its own, are waited for at once."""
-LINKS = {"links"}
-"""Each name of a file with several is a file of its own at the other member."""
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +62,7 @@ def test_what_a_system_call_changes_is_followed(pair: Pair, first: int) -> None:
         assert look(alpha.tree / str(number)) != before, f"{name} has changed nothing"
     alpha.wait()
     for number in numbers:
-        found = differences(str(alpha.tree / str(number)), str(beta.tree / str(number)), ignore=LINKS)
+        found = differences(str(alpha.tree / str(number)), str(beta.tree / str(number)))
         assert found == [], ALL[number][0]
 
 

@@ -12,9 +12,10 @@ from scripts.simulation.checks import check_nothing_lost, check_quiet
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.host import Host
 from scripts.simulation.plan import SECOND_NS, Plan, Setup
+from tests.engine.linked import LINKED_CHECKS, check_whose, files
 
 TABLE = Path(__file__).parent.parent.parent / "docs" / "conflicts.md"
-F, G, H, N = (RelPath(name) for name in (b"f", b"g", b"h", b"n"))
+F, G, H, K, L, N = (RelPath(name) for name in (b"f", b"g", b"h", b"k", b"l", b"n"))
 ONWARD = RelPath(b"i")
 T, PASSWD = RelPath(b"t"), RelPath(b"passwd")
 LINES = [b"first", b"second", b"third", b"fourth", b"last"]
@@ -81,8 +82,13 @@ def makes_directory_with(actor: Actor) -> None:
     actor.puts(RelPath(b"n/in"), b"inside")
 
 
-def chmods(actor: Actor) -> None:
-    actor.sets(F, mode=0o740 if actor.host.name == "a" else 0o604)
+def replaces(actor: Actor) -> None:
+    actor.programs.remove(L)
+    actor.puts(L, data_of(actor, "another"))
+
+
+def chmods(actor: Actor, path: RelPath = F) -> None:
+    actor.sets(path, mode=0o740 if actor.host.name == "a" else 0o604)
 
 
 def renames_to_h_and(then: Callable[[Actor], None]) -> Callable[[Actor], None]:
@@ -169,6 +175,14 @@ ACTS: dict[str, Callable[[Actor], None]] = {
     "makes the directory n": lambda actor: actor.programs.make_directory(N),
     "makes the directory n with n/in": makes_directory_with,
     "makes the symlink n": lambda actor: actor.programs.make_link(N),
+    "edits k": lambda actor: actor.puts(K, data_of(actor, "edit")),
+    "edits l": lambda actor: actor.puts(L, data_of(actor, "edit")),
+    "chmods k": lambda actor: chmods(actor, K),
+    "chmods l": lambda actor: chmods(actor, L),
+    "removes l": lambda actor: actor.programs.remove(L),
+    "replaces l": replaces,
+    "links f to h": lambda actor: actor.programs.hard_link(F, H),
+    "links g to h": lambda actor: actor.programs.hard_link(G, H),
     "writes the same to f": lambda actor: (actor.puts(F, b"same"), actor.sets(F, mtime_ns=1))[0],
 }
 
@@ -187,6 +201,8 @@ def met(a_does: str, b_does: str, policy: str) -> Cluster:
     founder.puts(T, b"\n".join(LINES))
     founder.puts(PASSWD, ROOT_USER)
     founder.sets(G, mtime_ns=founder.programs.now_ns - SECOND_NS)
+    founder.puts(K, b"k before")
+    founder.programs.hard_link(K, L)
     cluster.heal()
     for link in cluster.links.values():
         link.cut()
@@ -198,26 +214,6 @@ def met(a_does: str, b_does: str, policy: str) -> Cluster:
     check_nothing_lost(cluster)
     check_quiet(cluster)
     return cluster
-
-
-def files(host: Host) -> dict[bytes, bytes]:
-    """Return the contents of files by path; of others, what they are."""
-    return {
-        path: node.data if node.kind is Kind.FILE else node.kind.name.lower().encode()
-        for path, node in host.tree.nodes.items()
-        if path
-    }
-
-
-def check_whose(cluster: Cluster, path: RelPath, whose: str) -> None:
-    """The version at a path is that of `a` or `b`, everywhere, or its own at each, and what is not shown there is kept."""
-    a, b = cluster.hosts
-    for host in (a, b):
-        name = host.name if whose == "own" else whose
-        assert f"by {name}".encode() in files(host)[path]
-    if whose != "own":
-        loser = b if whose == "a" else a
-        assert any(f"by {loser.name}".encode() in data for data in loser.kept)
 
 
 def check_merged(path: RelPath) -> Callable[[Cluster, str], None]:
@@ -334,6 +330,7 @@ def shows(**paths: str | None) -> Callable[[Cluster, str], None]:
 
 
 CHECKS: dict[tuple[str, str], Callable[[Cluster, str], None]] = {
+    **LINKED_CHECKS,
     ("edits f", "edits f"): check_edits,
     ("edits f", "deletes f"): check_edit_lives,
     ("deletes f", "edits f"): check_edit_lives,

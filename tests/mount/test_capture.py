@@ -89,7 +89,7 @@ def capturing(directory: Path) -> Iterator[tuple[Capture, OpenFile, list[tuple[i
     inodes = Inodes(root)
     capture = Capture(journal, inodes, Everything())
     told: list[tuple[int, int]] = []
-    capture.listen(lambda change, names, lazy: told.extend(change.extents))
+    capture.listen(lambda change, *rest: told.extend(change.extents))
     node, _ = inodes.found(inodes.node(ROOT_INODE), b"file")
     yield capture, capture.opened(node, 1, 0, True), told
     inodes.close()

@@ -39,7 +39,7 @@ class Asked:
         self.journal = Journal(IN_MEMORY, time.time_ns)
         self.capture = capture = Capture(self.journal, self.inodes, AllSynced())
         self.rows: list[ChangeKind] = []
-        capture.listen(lambda change, names, lazy: self.rows.append(change.kind))
+        capture.listen(lambda change, *rest: self.rows.append(change.kind))
         self.handlers = Handlers(self.inodes, capture, Gate(self.inodes, capture, Recent()))
         self._buffer = bytearray(1 << 20)
         self.direct = Direct(self.handlers, self._buffer)

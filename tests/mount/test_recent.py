@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from csfs.core.changes import Change, ChangeKind
 from csfs.core.paths import ROOT, RelPath, is_below
 from csfs.mount import recent as recent_module
 from csfs.mount.recent import Recent
@@ -42,6 +43,20 @@ def test_a_memory_that_is_full_refuses_what_it_no_longer_knows(monkeypatch: pyte
     assert recent.changed(RelPath(b"elsewhere"), 9, with_below=False)
     assert not recent.changed(RelPath(b"elsewhere"), 10, with_below=False)
     assert recent.changed(RelPath(b"20"), 10, with_below=False)
+
+
+def test_what_was_done_to_an_object_counts_for_names_that_nobody_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent_module, "INODES_MAX", 2)
+    recent = Recent()
+    for sequence, inode in enumerate((7, 8, 7), 1):
+        recent.note_change(Change(sequence=sequence, kind=ChangeKind.META, path=RelPath(b"a")), (), inode)
+    assert recent.changed(RelPath(b"b"), 2, with_below=False, inode=7)
+    assert not recent.changed(RelPath(b"b"), 3, with_below=False, inode=7)
+    assert not recent.changed(RelPath(b"b"), 2, with_below=False, inode=8)
+    recent.note_change(Change(sequence=4, kind=ChangeKind.META, path=RelPath(b"a")), (), 9)
+    assert recent.changed(RelPath(b"b"), 1, with_below=False, inode=8), (
+        "forgotten: whatever was decided before is refused"
+    )
 
 
 def test_commits_decided_before_the_mount_started_are_refused() -> None:

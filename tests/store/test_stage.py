@@ -213,13 +213,22 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, mounted_tmpfs: Callab
         os.close(root)
 
 
-def test_names_of_one_inode_are_staged_together(stage: Stage, volume: Path) -> None:
-    stage.build(b"7.1", file_of(b"content"), PLAIN, MTIME_NS, FromBytes(b"content"))
-    stage.link(b"7.2", b"7.1")
+def test_what_lives_on_under_another_name_is_kept_as_a_copy(stage: Stage, volume: Path) -> None:
     (volume / "live").write_bytes(b"live")
-    stage.link_live(b"7.3", RelPath(b"live"))
-    assert staged_path(volume, "7.2").stat().st_nlink == 2
-    assert os.path.samefile(staged_path(volume, "7.3"), volume / "live")
+    os.link(volume / "live", volume / "other")
+    stage.keep_copy(RelPath(b"live"), b"1.1", file_of(b"live"))
+    (volume / "other").write_bytes(b"written later")
+    assert stage.kept.read_blocks(b"1.1", 0, 1) == [b"live"]
+    with pytest.raises(ContentMismatchError):
+        stage.keep_copy(RelPath(b"live"), b"1.2", file_of(b"live"))
+    assert os.listdir(volume / ".csfs/kept") == ["1.1"]
+
+
+def test_another_name_of_what_is_live_is_never_taken_for_a_content_left_behind(stage: Stage, volume: Path) -> None:
+    (volume / "live").write_bytes(b"live")
+    os.link(volume / "live", staged_path(volume, "7.1"))
+    assert stage.leftovers() == []
+    assert (volume / "live").stat().st_nlink == 1
 
 
 def test_the_reserved_directory_is_roots_alone(volume: Path, tree: Tree) -> None:

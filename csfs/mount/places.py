@@ -1,0 +1,119 @@
+"""Where a commit acts: a name underneath, what is there, and giving what is live at one name another one."""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+
+from csfs.core.objects import Stamp
+from csfs.core.paths import RelPath, name_of, parent_of
+from csfs.mount.stamps import Stamps
+from csfs.store import attributes
+from csfs.store.beneath import open_in_pieces
+from csfs.wire import control
+from csfs.wire.control import Commit, CommitResult, Link, Outcome
+
+
+class GoneError(FileNotFoundError):
+    """The directory of a path is not there any more: what was decided for the path is to be decided anew."""
+
+
+class Place:
+    """A name underneath: a descriptor of the directory, and lstat of what is there, None for nothing. Closes itself."""
+
+    def __init__(self, root: int, path: RelPath) -> None:
+        self.path = path
+        self.name = name_of(path) or b"."
+        try:
+            self.directory = open_in_pieces(root, parent_of(path), os.O_PATH | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise GoneError(errno.ENOENT, "its directory is gone") from error
+        self.status = self.now()
+
+    def now(self) -> os.stat_result | None:
+        """Return lstat of what is there now."""
+        try:
+            return os.stat(self.name, dir_fd=self.directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def stamp(self) -> Stamp | None:
+        """Return the stamp that the name shows now."""
+        status = self.now()
+        return attributes.stamp_of(status) if status is not None else None
+
+    def shows(self, expected: Stamp | None, stamps: Stamps) -> bool:
+        """Return whether what was there when the place was opened is what the daemon expects."""
+        if self.status is None or expected is None:
+            return self.status is None and expected is None
+        if stat.S_ISDIR(self.status.st_mode):
+            return self.status.st_ino == expected.inode
+        return stamps.is_same(attributes.stamp_of(self.status), expected)
+
+    def __enter__(self) -> "Place":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self.directory)
+
+
+def staged_path(name: bytes) -> RelPath:
+    """Return where a name of the stage is."""
+    return RelPath(control.STAGE + b"/" + name)
+
+
+def inode_of(place: Place) -> int:
+    """Return the number of what is there if it has other names, 0 if not: rows may name it by those."""
+    status = place.status
+    return status.st_ino if status is not None and status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode) else 0
+
+
+def is_same_content(found: Stamp, expected: Stamp) -> bool:
+    """Return whether an object is the one expected, with the same bytes, whatever else was done to it."""
+    return (found.inode, found.size, found.mtime_ns) == (expected.inode, expected.size, expected.mtime_ns)
+
+
+def check_flat(name: bytes) -> None:
+    """Refuse a name that leads elsewhere. The daemon is trusted; what it derived from a peer's word is not."""
+    if not name or b"/" in name or b"\0" in name or name in (b".", b".."):
+        raise ValueError(f"{name!r} is not a plain name")
+
+
+@contextlib.contextmanager
+def following(place: Place, stamps: Stamps) -> Iterator[None]:
+    """Take note of how a commit moves the stamp of what it takes a name from, or gives attributes, while that has other names."""
+    status = place.status
+    if status is None or not inode_of(place):
+        yield
+        return
+    descriptor = os.open(place.name, os.O_PATH | os.O_NOFOLLOW, dir_fd=place.directory)
+    try:
+        yield
+        stamps.note(attributes.stamp_of(status), attributes.stamp_of(os.fstat(descriptor)))
+    finally:
+        os.close(descriptor)
+
+
+def stage_link(root: int, action: Link, stamps: Stamps) -> None:
+    """Give what is linked to its new name, in the stage still."""
+    with Place(root, action.source) as source, Place(root, staged_path(action.staged)) as stage:
+        os.link(source.name, stage.name, src_dir_fd=source.directory, dst_dir_fd=stage.directory, follow_symlinks=False)
+        before, after = source.status, source.stamp()
+        if before is not None and after is not None:
+            stamps.note(attributes.stamp_of(before), after)
+
+
+def done(commit: Commit, place: Place) -> CommitResult:
+    """Return that a commit is done, and what the place shows now."""
+    status = place.now()
+    if status is None:
+        return CommitResult(commit.id, Outcome.DONE)
+    return CommitResult(commit.id, Outcome.DONE, attributes.stamp_of(status), links=status.st_nlink)
+
+
+def failure(commit: Commit, error: OSError) -> CommitResult:
+    """Return what became of a commit that the directory underneath refused."""
+    if isinstance(error, GoneError):
+        return CommitResult(commit.id, Outcome.REFUSED, reason=str(error))
+    return CommitResult(commit.id, Outcome.FAILED, error=error.errno or errno.EIO, reason=str(error))
