@@ -135,8 +135,8 @@ class Minting(Moving):
         twin = circumstances.twin
         represented = twin[0].applied if twin is not None else moved_here or circumstances.kin or applied
         meta = _carried_meta(represented, observation)
-        if represented is not applied and meta is not None:
-            if _stands_for(applied, meta):
+        if represented is not applied and observation is not None and meta is not None:
+            if _stands_for(applied, meta, observation.kind):
                 meta = _carried_meta(applied, observation)
             else:
                 change = msgspec.structs.replace(change, meta=True)
@@ -345,10 +345,10 @@ def _known_entry(row: Row, content: Content, live: Live | None) -> ContentEntry 
     return next((entry for entry in known if entry is live.entry), known[0] if known else None)
 
 
-def _stands_for(applied: Applied, meta: Meta) -> bool:
-    """Return whether what is applied stands for this meta, whatever the numbers of owners are here."""
+def _stands_for(applied: Applied, meta: Meta, kind: Kind) -> bool:
+    """Return whether what is applied stands for this meta of an object of this kind, whatever the numbers of owners are here."""
     shown = applied.observation
-    return shown is not None and is_same_meta(applied.meta or meta_of(shown), meta)
+    return shown is not None and shown.kind is kind and is_same_meta(applied.meta or meta_of(shown), meta)
 
 
 def _carried_content(applied: Applied, observation: Observation | None) -> Content:

@@ -278,6 +278,20 @@ def test_an_owner_that_this_host_cannot_show_moves_along() -> None:
     assert beta.row(b"other").record.meta.entries[0].value.owner == "bob"
 
 
+def test_an_owner_that_this_host_cannot_show_moves_along_to_where_something_else_had_the_same() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"file", found(b"file", uid=1001, owner="bob"))
+    alpha.sees(b"d", directory(mode=0o640, uid=1001, owner="bob"))
+    beta.hears(alpha)
+    shown = {"uid": 1001, "owner": "carol"}
+    beta.shows(b"file", found(b"file", inode=5, **shown))
+    beta.shows(b"d", directory(inode=6, mode=0o640, **shown))
+    file, other = RelPath(b"file"), RelPath(b"d")
+    beta.sees(file, directory(inode=6, mode=0o640, **shown), moved_from=other, moved_to=other)
+    beta.sees(other, found(b"file", inode=5, mode=0o640, **shown), moved_from=file, moved_to=file)
+    assert [beta.row(path).record.meta.entries[0].value.owner for path in (file, other)] == ["bob", "bob"]
+
+
 def test_a_directory_that_is_made_live_by_what_is_below_it_is_given_a_time() -> None:
     alpha, beta = sides("alpha", "beta")
     alpha.sees(b"d", found(b"file"))
