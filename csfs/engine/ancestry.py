@@ -100,9 +100,9 @@ def overruled_by_change(row: Row, content: Content, incarnation: Incarnation) ->
         if versions.covers(applied.content_seen, entry.dot):
             found.update(dict.fromkeys(entry.overruled))
             if _is_bytes(entry) and entry.dot != applied.content_dot and entry.value != content:
-                found.update(dict.fromkeys((*entry.merged, entry.dot)))
+                found.update(dict.fromkeys(_decided_against(entry)))
         elif entry.dot.incarnation == incarnation and entry.value != content:
-            found.update(dict.fromkeys((*entry.overruled, *entry.merged, entry.dot, origin_of(entry))))
+            found.update(dict.fromkeys((*entry.overruled, *_decided_against(entry))))
     return tuple(found)[-OVERRULED_MAX:]
 
 
@@ -115,8 +115,13 @@ def overruled_by_decision(entries: Sequence[ContentEntry], live: Live, content: 
     for entry in entries:
         found.update(dict.fromkeys(entry.overruled))
         if _is_bytes(entry) and (entry.dot != live.content_dot or entry.value == content):
-            found.update(dict.fromkeys((*entry.merged, entry.dot)))
+            found.update(dict.fromkeys(_decided_against(entry)))
     return tuple(found)[-OVERRULED_MAX:]
+
+
+def _decided_against(entry: ContentEntry) -> tuple[Dot, ...]:
+    """Return the dots under which a member may show what a loser holds: an edit that followed has another where it was made."""
+    return (*entry.merged, entry.dot, origin_of(entry))
 
 
 def _is_bytes(entry: ContentEntry) -> bool:

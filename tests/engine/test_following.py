@@ -195,6 +195,20 @@ def test_an_edit_that_loses_at_the_new_name_is_kept_where_it_was_shown() -> None
     assert (plan.step, plan.keep) == (Step.REMOVE, True)
 
 
+def test_an_edit_that_loses_at_the_new_name_is_kept_also_if_the_winner_was_changed_before_it_was_to_go() -> None:
+    alpha, beta = together("alpha", "beta", policy=("left",))
+    edits(beta, A)
+    renames(alpha, A, B)
+    alpha.sees(B, found(b"ours", mtime_ns=9))
+    beta.hears(alpha)
+    beta.shows(B, found(b"ours", mtime_ns=9))
+    beta.sees(B, found(b"ours", mtime_ns=10))
+    assert len(beta.row(B).record.content.entries) == 1
+    plan = beta.plans(A)
+    assert plan is not None
+    assert (plan.step, plan.keep) == (Step.REMOVE, True)
+
+
 class TwoGroups:
     """Rules with one group for `c`, and one for everything else."""
 
