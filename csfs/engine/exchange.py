@@ -67,14 +67,17 @@ class Exchange(State):
         return (g for g in self._rules.groups if peer in g.members and self._member in g.members and self._may_write(g))
 
     def _owed(self, peer: str, scopes: set[Scope], peer_knowledge: Mapping[Scope, Vector]) -> list[Scope]:
-        """Return the scopes whose knowledge the peer neither has nor was told on this connection."""
+        """Return the scopes whose knowledge the peer neither has nor was told on this connection.
+
+        Of one of which nobody knows anything, it is told that: who joins waits for word of each (R14).
+        """
         told = self._told.get(peer, {})
+        known = {scope: versions.joined(peer_knowledge.get(scope, {}), told.get(scope, {})) for scope in scopes}
         return [
             scope
             for scope in sorted(scopes)
-            if not versions.includes(
-                versions.joined(peer_knowledge.get(scope, {}), told.get(scope, {})), self._index.knowledge(scope)
-            )
+            if not versions.includes(known[scope], self._index.knowledge(scope))
+            or (scope not in peer_knowledge and scope not in told)
         ]
 
 

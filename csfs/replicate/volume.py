@@ -261,8 +261,13 @@ class Volume:
 
     @property
     def heard_all(self) -> bool:
-        """Whether all scopes of this member were heard of since it started."""
-        return self._heard >= self.scopes()
+        """Whether all scopes of this member of which others have something to say were heard of since it started."""
+        ours = (group for group in self.rules.groups if self.member in group.members)
+        return self._heard >= {
+            group.scope
+            for group in ours
+            if any(group.may_send(member) for member in group.members if member != self.member)
+        }
 
     @property
     def mounted(self) -> bool:

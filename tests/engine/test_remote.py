@@ -371,3 +371,11 @@ def test_a_conflict_is_decided_anew_when_its_author_is_known() -> None:
     plan = gamma.plans(b"f")
     assert plan is not None
     assert plan.content.hash == found(b"one").hash
+
+
+def test_who_joins_is_told_of_a_group_of_which_nobody_knows_anything() -> None:
+    alpha, beta = sides("alpha", "beta", pulling=("beta",))
+    told = alpha.engine.outgoing(0, {}, 100, "beta")
+    assert (told.scope, told.mark, told.done) == (SCOPE, {}, True)
+    assert alpha.engine.outgoing(told.position, {}, 100, "beta").mark is None
+    assert alpha.engine.outgoing(0, beta.engine.knowledge(), 100, "gamma").mark is None
