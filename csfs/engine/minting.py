@@ -112,7 +112,6 @@ class Minting(Moving):
             if change.time and (change.object or not row.pending):
                 self._time_changed(sight, observation.mtime_ns)
         self._store_sight(sight)
-        self._wake_names(path, row)
         if minted and change.object:
             self._mint_parent(path, circumstances.now_ns)
         return sight.record is not row.record

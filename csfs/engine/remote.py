@@ -94,7 +94,6 @@ class Remote(State):
         if record == row.record:
             return
         self._store(path, row, record, row.applied, group, True)
-        self._wake_names(path, row)
         touched[path] = None
         live = is_live(record)
         if live != row.live:

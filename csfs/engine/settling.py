@@ -148,7 +148,6 @@ class Settling(State):
             record = Record(record.content, record.meta, time)
         # Also where the disk shows it already: a plan finds that, and adopts it.
         self._store(path, row, record, applied, group, True)
-        self._wake_names(path, row)
         return shared
 
 

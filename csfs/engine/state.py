@@ -253,6 +253,7 @@ class State:
             ),
         )
         self._wake_waiting(path, row.applied, applied)
+        self._wake_names(path, row)
         if path in self._followed_by:
             self._wake_followed(path)
 
