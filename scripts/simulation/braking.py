@@ -58,8 +58,13 @@ class HostBrake:
         self.restart()
 
     def restart(self, waiting: dict[RelPath, Waiting] | None = None, index: MemoryIndex | None = None) -> None:
-        """Begin again, as a daemon does: what waits is remembered, what was weighed is not."""
-        self.waiting.by_path = self.waiting.by_path if waiting is None else dict(waiting)
+        """Begin again, as a daemon does: what waits is remembered, what was weighed is not.
+
+        `waiting` is what an older index remembers that is put back: what was held back later is weighed anew when it comes again.
+        """
+        if waiting is not None:
+            self.waiting.by_path = dict(waiting)
+            self._braked = {path: one.loss for path, one in waiting.items() if not one.approved}
         self.waiting.index = index or self.waiting.index
         self._brake = Brake(self.waiting)
         self._carried.clear()
