@@ -11,7 +11,7 @@ from csfs.core.privileges import SET_ID
 from csfs.core.records import ContentEntry, DirectoryTime, write_of
 from csfs.engine.links import is_shown_elsewhere, shown_entry
 from csfs.engine.live import stands_for_time
-from csfs.engine.minting import Change, Circumstances, Minting
+from csfs.engine.minting import Change, Circumstances, Minting, carried_meta
 from csfs.engine.ports import Plan, Row
 from csfs.engine.rules import GroupRules
 from csfs.engine.state import new_row
@@ -89,11 +89,10 @@ class Local(Minting):
             return False
         for name, other in self._links.sharing(plan.path, base):
             if other.applied.observation is not None and other.applied.observation.stamp == base.stamp:
-                shown = msgspec.structs.replace(other.applied, observation=half_set)
-                self._store_applied(name, other, shown, pending=True)
+                self._store_applied(name, other, _half_set(other.applied, half_set), pending=True)
         if msgspec.structs.replace(half_set, stamp=observation.stamp) == observation:
             half_set = observation
-        self._store_applied(plan.path, row, msgspec.structs.replace(row.applied, observation=half_set), pending=True)
+        self._store_applied(plan.path, row, _half_set(row.applied, half_set), pending=True)
         return True
 
     def touched(self, directory: RelPath, mtime_ns: int, now_ns: int) -> bool:
@@ -205,6 +204,18 @@ def _fields_set(plan: Plan, base: Observation, found: Observation) -> dict[str, 
     if set(found.xattrs) <= {*base.xattrs, *wanted.xattrs}:
         fields["xattrs"] = found.xattrs
     return fields
+
+
+def _half_set(applied: Applied, found: Observation) -> Applied:
+    """Return what is applied once this is shown: what the disk stood for before goes for the fields that are as they were."""
+    before = applied.observation
+    is_same_time = before is not None and before.mtime_ns == found.mtime_ns
+    return msgspec.structs.replace(
+        applied,
+        observation=found,
+        mtime_ns=applied.mtime_ns if is_same_time else None,
+        meta=carried_meta(applied, found) if applied.meta is not None else None,
+    )
 
 
 def _shows_directory(row: Row) -> bool:

@@ -133,10 +133,10 @@ class Minting(Moving):
             change = msgspec.structs.replace(change, object=True)
         twin = circumstances.twin
         represented = twin[0].applied if twin is not None else moved_here or circumstances.kin or applied
-        meta = _carried_meta(represented, observation)
+        meta = carried_meta(represented, observation)
         if represented is not applied and observation is not None and meta is not None:
             if _stands_for(applied, meta, observation.kind):
-                meta = _carried_meta(applied, observation)
+                meta = carried_meta(applied, observation)
             else:
                 change = msgspec.structs.replace(change, meta=True)
         return _Sight(
@@ -361,7 +361,7 @@ def _carried_content(applied: Applied, observation: Observation | None) -> Conte
     return msgspec.structs.replace(content, mtime_ns=applied.mtime_ns)
 
 
-def _carried_meta(applied: Applied, observation: Observation | None) -> Meta | None:
+def carried_meta(applied: Applied, observation: Observation | None) -> Meta | None:
     """Return what was found, with each field that is still as we set it as it was wanted (R4)."""
     if observation is None:
         return None

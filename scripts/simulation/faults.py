@@ -60,7 +60,7 @@ _observe = VolumeEngine.observe
 _receive = VolumeEngine.receive
 _outgoing = VolumeEngine.outgoing
 _knowledge = MemoryIndex.knowledge
-_carried_meta = minting._carried_meta
+_carried_meta = minting.carried_meta
 _take_in = Link.take_in
 _digest = Host.digest
 _restart = HostBrake.restart
@@ -218,7 +218,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "mark-from-the-start": Fault("each batch carries the mark", VolumeEngine, "outgoing", _mark_from_the_start),
     "sent-before-durable": Fault("a dot leaves before it is durable", Host, "digest", _sent_before_durable),
-    "raw-observation": Fault("what a host cannot show is forgotten", minting, "_carried_meta", _from_raw_record),
+    "raw-observation": Fault("what a host cannot show is forgotten", minting, "carried_meta", _from_raw_record),
     "raw-record": Fault("what is live is the entry as it stands", policies, "live_meta", _raw_entry),
     "not-carried-along": Fault(
         "what a host cannot show is forgotten by a rename",

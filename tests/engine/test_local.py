@@ -348,6 +348,26 @@ def test_a_mode_that_is_shown_between_two_steps_of_a_change_is_nobodys() -> None
         assert not beta.sees(b"f", half)
 
 
+def test_what_is_half_set_stands_no_longer_for_what_was_applied_before() -> None:
+    alpha, beta = sides("alpha", "beta")
+    carols = {"uid": 1001, "owner": "carol"}
+    alpha.sees(b"f", found(b"one", mtime_ns=1_000_000_123, uid=1001, owner="bob"))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"one", mtime_ns=1_000_000_000, **carols))
+    alpha.sees(b"f", found(b"one", mode=0o600, mtime_ns=5, uid=1001, owner="bob"))
+    beta.hears(alpha)
+    assert interrupted(beta, found(b"one", mode=0o600, mtime_ns=5, **carols))
+    applied = beta.row(b"f").applied
+    assert (applied.meta and applied.meta.mode, applied.mtime_ns) == (0o600, None)
+    assert applied.meta is not None
+    assert applied.meta.owner == "bob", "a field that was not set stands for what it stood for"
+    alpha.sees(b"f", found(b"one", mtime_ns=1_000_000_123, uid=1001, owner="bob"))
+    beta.hears(alpha)
+    plan = beta.plans(b"f")
+    assert plan is not None
+    assert (plan.meta and plan.meta.mode, plan.mtime_ns) == (0o644, 1_000_000_123)
+
+
 def test_what_somebody_wrote_after_attributes_were_half_set_is_his_and_no_more() -> None:
     beta = half_set_pair()
     written = found(b"written since", mtime_ns=5, uid=1002, owner="eve")
