@@ -20,7 +20,7 @@ from csfs.core.records import ContentEntry, E, Half, MetaEntry, Move, Record, ha
 from csfs.core.versions import Dot
 from csfs.engine.live import ABSENT, NO_META
 from csfs.engine.moving import merged_moves
-from csfs.engine.ports import Row
+from csfs.engine.ports import IndexPort, Row
 from csfs.engine.rules import GroupRules
 from csfs.engine.state import State
 
@@ -287,6 +287,18 @@ def moved_from(row: Row) -> dict[Dot, RelPath]:
     """Return where objects went from a path, by the latest version that says so."""
     entries = sorted(row.record.content.entries, key=lambda entry: (entry.hlc, entry.dot))
     return {move.object: move.target for entry in entries for move in entry.moves}
+
+
+def rows_ahead(index: IndexPort, row: Row, moved: Dot) -> Iterator[tuple[RelPath, Row]]:
+    """Yield where an object went that was moved away from a path, move by move, and what is known there."""
+    seen, there = set[RelPath](), row
+    while (target := moved_from(there).get(moved)) is not None and target not in seen:
+        found = index.row(target)
+        if found is None:
+            return
+        seen.add(target)
+        there = found
+        yield target, there
 
 
 def _is_bytes(entry: ContentEntry) -> bool:

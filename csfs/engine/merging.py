@@ -4,7 +4,7 @@ The merge is a change that has seen all that is known, and a pure function of th
 from: two members that both make it make the same. Until it is there the next policy decides, and for good where there is none.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -15,8 +15,9 @@ from csfs.core.privileges import limited
 from csfs.core.records import Ancestor, ContentEntry, Half, Record, write_of
 from csfs.core.versions import Dot, Hlc
 from csfs.engine.ancestry import OVERRULED_MAX, common_ancestor, line_of, line_of_all, may_be_merged
-from csfs.engine.following import edits_left
+from csfs.engine.following import edits_left, is_of, moved_from, rows_ahead
 from csfs.engine.links import entry_of
+from csfs.engine.live import holds
 from csfs.engine.moving import merged_moves
 from csfs.engine.ports import Row
 from csfs.engine.rules import GroupRules
@@ -132,11 +133,21 @@ class Merging(State):
         shown, entries = row.applied.observation, row.record.content.entries
         found = {entry.value.hash for entry in entries if may_be_merged(entry.value)}
         found.update(ancestor.hash for entry in entries for ancestor in entry.ancestors)
+        found.update(entry.value.hash for entry in self._gone_ahead(row))
         if path in self._overtaken:
             found.add(self._overtaken[path].value.hash)
         if shown is not None and shown.kind is Kind.FILE and shown.size <= merging.MERGED_SIZE_MAX:
             found.add(shown.hash)
         return frozenset(found)
+
+    def _gone_ahead(self, row: Row) -> Iterator[ContentEntry]:
+        """Yield merges that may have been made at a path, went where their object is, and are not shown there yet (R15)."""
+        for moved in moved_from(row):
+            for _, there in rows_ahead(self._index, row, moved):
+                shown = there.applied.observation
+                for entry in there.record.content.entries:
+                    if entry.merged and is_of(entry, moved) and (shown is None or not holds(shown, entry.value)):
+                        yield entry
 
     def _designated(self, row: Row, group: GroupRules) -> str | None:
         """Return who has to merge: of those that made the versions, and may change the path, the first of the group."""

@@ -8,7 +8,7 @@ from csfs.core.paths import ROOT, RelPath, ancestors_of, parent_of
 from csfs.core.policies import origin_of
 from csfs.core.records import ContentEntry
 from csfs.core.rows import Doubt
-from csfs.engine.following import is_of, moved_from
+from csfs.engine.following import is_of, rows_ahead
 from csfs.engine.links import is_shown_elsewhere
 from csfs.engine.live import (
     ABSENT,
@@ -154,19 +154,16 @@ class Plans(State):
 
         That is None if another one took its place before it was ever shown.
         """
-        applied, seen = row.applied, set[RelPath]()
-        birth, there = applied.lineage.birth, row
+        applied, birth = row.applied, row.applied.lineage.birth
         if (
             birth is None
             or not row.record.content.entries
             or content_entry(row.record, applied.content_dot) is not None
         ):
             return None
-        while (target := moved_from(there).get(birth)) is not None and target not in seen:
-            seen.add(target)
-            there = self._index.row(target) or there
+        for target, there in rows_ahead(self._index, row, birth):
             for entry in there.record.content.entries:
-                if is_of(entry, birth) and not entry.carried and origin_of(entry) == applied.lineage.origin:
+                if is_of(entry, birth) and not entry.carried and _has(entry, applied):
                     shown = there.applied.observation
                     return None if shown is not None and holds(shown, entry.value) else (target, entry)
                 if applied.content_dot in entry.overruled:
@@ -277,6 +274,11 @@ def _cleared(path: RelPath, row: Row, keep: bool) -> Plan:
         meta_dot=None,
         meta_seen=applied.meta_seen,
     )
+
+
+def _has(entry: ContentEntry, applied: Applied) -> bool:
+    """Return whether an entry has the bytes that are shown, perhaps among those that it was put together from."""
+    return origin_of(entry) == applied.lineage.origin or applied.content_dot in entry.merged
 
 
 def _must_keep(row: Row, live: Live) -> bool:

@@ -1,7 +1,9 @@
 """What a member made of an object without having seen that it was moved goes where the object is, and nothing else does (R15)."""
 
+import msgspec
+
 from csfs.core.groups import Group
-from csfs.core.objects import Kind
+from csfs.core.objects import Kind, Stamp
 from csfs.core.paths import RelPath
 from csfs.core.versions import Incarnation, Scope
 from csfs.engine.memory import MemoryIndex
@@ -272,3 +274,25 @@ def test_edits_that_are_to_follow_are_merged_where_they_go() -> None:
         found(b"by gamma").hash,
     }
     assert [side.engine.merge_due(B) is not None for side in (alpha, beta, gamma)].count(True) == 1
+
+
+def test_a_merge_that_follows_a_move_is_held_until_it_is_shown_there_and_what_it_is_made_of_stays() -> None:
+    alpha, beta, gamma = together("alpha", "beta", "gamma", policy=("merge", "younger"))
+    edits(beta, A, b"by beta")
+    edits(gamma, A, b"by gamma")
+    gamma.hears(beta)
+    beta.hears(gamma)
+    due = beta.engine.merge_due(A)
+    assert due is not None
+    result = found(b"by both", mtime_ns=6)
+    assert beta.engine.merge(due, result.hash, result.size, NOW_NS)
+    renames(alpha, A, B)
+    beta.hears(alpha)
+    assert is_at(beta, B, b"by both")
+    assert result.hash in beta.engine.held(A) & beta.engine.held(B)
+    assert beta.plans(A) is None
+    assert A in beta.shows(B, msgspec.structs.replace(result, stamp=Stamp(9, result.size, 6, 6)))
+    assert result.hash not in beta.engine.held(A)
+    plan = beta.plans(A)
+    assert plan is not None
+    assert (plan.step, plan.keep) == (Step.REMOVE, False)
