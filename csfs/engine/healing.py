@@ -48,7 +48,10 @@ class Healing(Remote, Quarantine, Mending):
         stale = []
         if known_there is not None:
             told = {update.path for update in updates}
-            stale = [path for path in asked if path not in told and self.is_stale(path, known_there)]
+            forgotten = [path for path in asked if path not in told]
+            stale = [path for path in forgotten if self.is_stale(path, known_there)]
+            for path in forgotten:
+                self.drop_beside_doubt(path, known_there)
         for path in stale:
             self.remove_stale(path)
         touched = (*received.touched, *stale)

@@ -3,11 +3,12 @@
 A peer shows a token that this member does not remember giving. Then its last dots may have been given out before, with
 another meaning, and tombstones that it had known may be forgotten everywhere. So
 
-1. `distrust` takes out of the index whatever was made under dots that no peer is known to have stored, and marks it as in doubt.
+1. `distrust` takes out of the index whatever it made under dots that no peer is known to have stored, and marks it as in doubt.
    From then on this member is another incarnation (its caller draws it) and another index to its peers.
 2. It greets its peers anew and hears what they know. Nothing is applied meanwhile.
 3. Where the peer that showed the token knows of no record, and knows every change that ours is made of, ours is `stale`: it was
    removed, and that forgotten. It goes from this disk, too, and is kept.
+   What is left of a record beside what is in doubt goes from the index alone.
 4. What was in doubt and is still on disk is `mint_anew`: as a change on what was applied before, unless a peer has told the same.
 """
 
@@ -42,13 +43,16 @@ class Quarantine(Minting):
         return verdict
 
     def distrust(self) -> None:
-        """Put everything in doubt that this incarnation made and no peer is known to have stored. Another one follows at once."""
+        """Put everything in doubt that this member made and no peer is known to have stored. Another incarnation follows at once.
+
+        That of earlier incarnations, too: since it was restored it may have made something before a boot.
+        """
         trusted = {group.scope: self._trusted(group.scope) for group in self._rules.groups}
-        for scope, counter in trusted.items():
+        for scope, counters in trusted.items():
             knowledge = self._index.knowledge(scope)
-            self._index.set_knowledge(scope, self._seen_trusted(knowledge, counter))
+            self._index.set_knowledge(scope, _seen_trusted(knowledge, counters))
         for path, row in self._rows():
-            doubted = self._doubted(row, trusted.get(row.scope, 0))
+            doubted = self._doubted(row, trusted.get(row.scope, {self._incarnation: 0}))
             if doubted == row:
                 continue
             if row.scope:
@@ -57,24 +61,26 @@ class Quarantine(Minting):
                 # Nobody follows it: whoever does one day finds it by looking.
                 self._index.drop(path)
 
-    def _trusted(self, scope: Scope) -> int:
-        """Return the counter up to which our changes mean the same to all: a peer had stored them before the copy was made."""
+    def _trusted(self, scope: Scope) -> Vector:
+        """Return up to which counters our changes mean the same to all: a peer had stored them before the copy was made."""
         standings = [self._index.standings(peer).get(scope, Standing()) for peer in self._peers]
-        said = max((standing.known.get(self._incarnation, 0) for standing in standings), default=0)
-        return min(said, self._index.last_counter(scope))
+        lives = {life for life, member in self._authors.items() if member == self._member} | {self._incarnation}
+        said = {life: max((one.known.get(life, 0) for one in standings), default=0) for life in lives}
+        said[self._incarnation] = min(said[self._incarnation], self._index.last_counter(scope))
+        return said
 
-    def _doubted(self, row: Row, trusted: int) -> Row:
-        """Return the row without what our incarnation made after `trusted`, which is in doubt from now on."""
+    def _doubted(self, row: Row, trusted: Vector) -> Row:
+        """Return the row without what our incarnations made after `trusted`, which is in doubt from now on."""
         record, applied = row.record, row.applied
         content, content_doubt = self._half_trusted(record.content, applied.content_dot, trusted, Doubt.CONTENT)
         meta, meta_doubt = self._half_trusted(record.meta, applied.meta_dot, trusted, Doubt.META)
         time, doubt = record.time, row.doubt | content_doubt | meta_doubt
-        if time is not None and self._is_doubtful(time.dot, trusted):
+        if time is not None and _is_doubtful(time.dot, trusted):
             time, doubt = None, doubt | Doubt.TIME
         record = Record(content, meta, time)
         changes: dict[str, object] = {
-            "content_seen": self._seen_trusted(applied.content_seen, trusted),
-            "meta_seen": self._seen_trusted(applied.meta_seen, trusted),
+            "content_seen": _seen_trusted(applied.content_seen, trusted),
+            "meta_seen": _seen_trusted(applied.meta_seen, trusted),
         }
         if doubt & Doubt.CONTENT:
             changes["content_dot"] = None
@@ -86,25 +92,16 @@ class Quarantine(Minting):
             row, record=record, applied=applied, live=is_live(record), pending=pending, doubt=doubt
         )
 
-    def _half_trusted(self, half: Half[E], shown: Dot | None, trusted: int, doubt: Doubt) -> tuple[Half[E], Doubt]:
+    def _half_trusted(self, half: Half[E], shown: Dot | None, trusted: Vector, doubt: Doubt) -> tuple[Half[E], Doubt]:
         """Return a half without entries in doubt, and whether there were any.
 
         What such an entry had replaced is not here any more. So what is left has seen itself alone: whoever has more says so.
         """
-        left = tuple(entry for entry in half.entries if not self._is_doubtful(entry.dot, trusted))
+        left = tuple(entry for entry in half.entries if not _is_doubtful(entry.dot, trusted))
         if len(left) < len(half.entries):
             return Half(left, {entry.dot.incarnation: entry.dot.counter for entry in left}), doubt
-        found = doubt if shown is not None and self._is_doubtful(shown, trusted) else Doubt.NONE
-        return Half(half.entries, self._seen_trusted(half.seen, trusted)), found
-
-    def _is_doubtful(self, dot: Dot, trusted: int) -> bool:
-        return dot.incarnation == self._incarnation and dot.counter > trusted
-
-    def _seen_trusted(self, seen: Vector, trusted: int) -> Vector:
-        if seen.get(self._incarnation, 0) <= trusted:
-            return seen
-        others = {life: counter for life, counter in seen.items() if life != self._incarnation}
-        return {**others, self._incarnation: trusted} if trusted else others
+        found = doubt if shown is not None and _is_doubtful(shown, trusted) else Doubt.NONE
+        return Half(half.entries, _seen_trusted(half.seen, trusted)), found
 
     def is_stale(self, path: RelPath, theirs: Vector) -> bool:
         """Return whether a peer that knows `theirs`, and has no record of this path, has forgotten what removed it here."""
@@ -122,6 +119,15 @@ class Quarantine(Minting):
         self._index.put(
             path, msgspec.structs.replace(row, record=NOTHING_KNOWN, applied=applied, live=False, pending=True)
         )
+
+    def drop_beside_doubt(self, path: RelPath, theirs: Vector) -> None:
+        """Let go of what was removed and forgotten beside what is in doubt here: that is minted anew, and adopts nothing stale."""
+        row = self._index.row(path)
+        if row is None or not row.doubt & Doubt.CONTENT:
+            return
+        if all(versions.covers(theirs, dot) for dot in dots_of(row.record)):
+            doubt = row.doubt | Doubt.TIME if row.record.time is not None else row.doubt
+            self._index.put(path, msgspec.structs.replace(row, record=NOTHING_KNOWN, live=False, doubt=doubt))
 
     def doubtful(self) -> list[RelPath]:
         """Return the paths to be minted anew."""
@@ -194,3 +200,15 @@ class Quarantine(Minting):
 
     def _owe(self, peer: str, owed: Owed) -> None:
         self._index.set_tokens(peer, msgspec.structs.replace(self._index.tokens(peer), owed=owed))
+
+
+def _is_doubtful(dot: Dot, trusted: Vector) -> bool:
+    return dot.counter > trusted.get(dot.incarnation, dot.counter)
+
+
+def _seen_trusted(seen: Vector, trusted: Vector) -> Vector:
+    """Return what was seen, without what is beyond `trusted`."""
+    if all(seen.get(life, 0) <= counter for life, counter in trusted.items()):
+        return seen
+    limited = {life: min(counter, trusted.get(life, counter)) for life, counter in seen.items()}
+    return {life: counter for life, counter in limited.items() if counter}

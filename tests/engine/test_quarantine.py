@@ -83,6 +83,44 @@ def test_what_no_peer_had_stored_is_minted_anew_and_what_one_had_is_not() -> Non
     assert beta.row(b"f").record.content.entries == (entry,)
 
 
+def test_what_was_made_after_a_restore_and_before_a_boot_is_in_doubt_as_well() -> None:
+    alpha, beta = sides("alpha", "beta")
+    index = backup(alpha)
+    alpha.sees(b"f", found(b"removed before"))
+    alpha.sees(b"f", found(b"in the life that is lost", mtime_ns=2))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"in the life that is lost", mtime_ns=2))
+    again = restarted(alpha, index)
+    again.sees(b"f", found(b"zero", mtime_ns=3, inode=2))
+    again.sees(b"f", found(b"one", mtime_ns=4, inode=2))
+    again.sees(b"f", found(b"after the restore", mtime_ns=5, inode=2))
+    assert again.row(b"f").record.content.entries[0].dot > beta.row(b"f").record.content.entries[0].dot
+    lost = in_quarantine(restarted(again, index, 50), index)
+    assert not lost.row(b"f").record.content.entries
+    caught_up(lost, beta)
+    assert len(lost.row(b"f").record.content.entries) == 2
+    hears_anew(beta, lost)
+    assert len(beta.row(b"f").record.content.entries) == 2, "neither has seen the other"
+
+
+def test_what_is_in_doubt_adopts_nothing_that_was_removed_and_forgotten() -> None:
+    alpha, beta = sides("alpha", "beta")
+    beta.sees(b"d", directory(2))
+    alpha.sees(b"d", directory(3))
+    alpha.hears(beta)
+    index = backup(alpha)
+    beta.hears(alpha)
+    beta.sees(b"d", None)
+    beta.index.drop(RelPath(b"d"))
+    lost = in_quarantine(restarted(alpha, index), index)
+    assert [entry.dot.incarnation for entry in lost.row(b"d").record.content.entries] == [2]
+    caught_up(lost, beta)
+    record = lost.row(b"d").record
+    assert [entry.dot.incarnation for entry in record.content.entries] == [99]
+    assert record.time is not None
+    assert (record.time.dot.incarnation, record.time.mtime_ns) == (99, 3)
+
+
 def test_what_a_peer_tells_under_the_old_dot_is_adopted_if_it_is_on_disk() -> None:
     alpha, beta = sides("alpha", "beta")
     alpha.sees(b"f", found(b"same"))
