@@ -61,12 +61,13 @@ class Remote(State):
             self._learn(scope, mark, refused)
         return Received(tuple(touched), tuple(refused))
 
-    def _remembered(self, update: Update, scope: Scope) -> Update:
+    def _remembered(self, update: Update, group: GroupRules) -> Update:
         """Return an update without what is known and gone: a path without a record stands for a tombstone that was forgotten (R12)."""
         if self._index.row(RelPath(update.path)) is not None:
             return update
-        known, time = self._index.knowledge(scope), update.time
-        content, meta = _without_known(update.content, known), _without_known(update.meta, known)
+        known, time, speaks = self._index.knowledge(group.scope), update.time, self._may_write(group)
+        content = _without_known(update.content, known, speaks=speaks)
+        meta = _without_known(update.meta, known, speaks=speaks)
         # A directory's time has no context: it comes back with a directory that somebody made who remembers it.
         if content is None and time is not None and versions.covers(known, time.dot):
             time = None
@@ -88,7 +89,7 @@ class Remote(State):
         check_update(update)
         self._check_our_dots(update, group.scope)
         if not mending:
-            update = self._remembered(update, group.scope)
+            update = self._remembered(update, group)
         row = self._index.row(path) or new_row(group)
         record = joined_with(row.record, update)
         if record == row.record:
@@ -131,13 +132,28 @@ class Remote(State):
             self._index.set_knowledge(scope, knowledge)
 
 
-def _without_known(half: Half[E] | None, known: Vector) -> Half[E] | None:
+def _without_known(half: Half[E] | None, known: Vector, *, speaks: bool) -> Half[E] | None:
+    """Return a half without entries that are known; it has seen them, but at a member that only receives.
+
+    Nobody would hear from such a member that they are gone. If they are not, because the record was lost here, a walk brings them
+    back, which they could not be if they had been seen (R13).
+    """
     if half is None:
         return None
     left = tuple(entry for entry in half.entries if not versions.covers(known, entry.dot))
     if len(left) == len(half.entries):
         return half
-    return Half(left, half.seen) if left else None
+    seen = half.seen if speaks else _seen_without(half, left)
+    return Half(left, seen) if left else None
+
+
+def _seen_without(half: Half[E], left: tuple[E, ...]) -> Vector:
+    """Return what a half has seen without the entries that are not `left`. Those of one incarnation follow each other."""
+    seen = dict(half.seen)
+    for entry in half.entries:
+        if entry not in left:
+            seen[entry.dot.incarnation] = entry.dot.counter - 1
+    return {incarnation: counter for incarnation, counter in seen.items() if counter}
 
 
 def joined_with(record: Record, update: Update) -> Record:

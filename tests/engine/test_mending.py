@@ -110,6 +110,20 @@ def test_who_only_receives_mends_nobody() -> None:
     assert not differ(alpha, beta)
 
 
+def test_what_was_lost_beside_a_tombstone_comes_back_to_who_only_receives() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma", receive_only=("gamma",))
+    alpha.sees(b"a", found(b"one"))
+    gamma.hears(alpha)
+    gamma.index.drop(RelPath(b"a"))
+    beta.sees(b"a", found(b"two"))
+    beta.sees(b"a", None)
+    beta.hears(alpha)
+    gamma.hears(beta)
+    assert gamma.index.row(RelPath(b"a")) != beta.index.row(RelPath(b"a"))
+    gamma.engine.healed("beta", SCOPE, [RelPath(b"a")], beta.engine.records(SCOPE, [RelPath(b"a")]), 1)
+    assert gamma.row(b"a").record == beta.row(b"a").record
+
+
 def test_tombstones_add_nothing() -> None:
     alpha, beta = equal_pair()
     alpha.sees(b"b", None)
