@@ -47,6 +47,8 @@ class Programs:
     looks: dict[RelPath, Look] = field(default_factory=dict)
     unheard: dict[bytes, RelPath] = field(default_factory=dict)
     """What was replaced here, and where, while nobody listened to this member there."""
+    taken_out: set[bytes] = field(default_factory=set)
+    """What was moved from where the others listen to this member to where they do not: for them it was removed."""
     touched: set[RelPath] = field(default_factory=set)
     """Paths that programs changed since they were last taken into account."""
     unsettled: set[RelPath] = field(default_factory=set)
@@ -131,7 +133,8 @@ class Programs:
         if self.speaks(path):
             self.ledger.taken.add(path)
         speaks = any(self.speaks(name) for name in (path, *self.tree.names_of(node)))
-        if node.kind is Kind.FILE and (speaks or self.ledger.writers.get(node.data) == self.name):
+        is_ours = node.data in self.taken_out or self.ledger.writers.get(node.data) == self.name
+        if node.kind is Kind.FILE and (speaks or is_ours):
             self.ledger.replaced.add(node.data)
         else:
             self.unheard[node.data] = path
@@ -316,6 +319,8 @@ class Programs:
         self.ledger.hands.add((self.name, target))
         if self.speaks(path) and self.speaks(target):
             self.ledger.travelled(node.data, path, target)
+        elif self.speaks(path):
+            self.taken_out.add(node.data)
         self.ledger.moved(path, target, counts=self.speaks(target))
         self.look(target, Look(moved_from=None if first == target else first))
         for one in sorted({path, first} - {target}):
