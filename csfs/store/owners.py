@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+ID_MAX = 2**32 - 2
+"""The largest number that a user or group can have: the one above means nobody to chown(2)."""
 NAME, NUMERIC = "name", "numeric"
 """How owners are told to other hosts: by name, or by number alone."""
 _TABLES = ("/etc/passwd", "/etc/group", "/etc/nsswitch.conf")
@@ -128,8 +130,8 @@ class Owners:
         """Return who is to have everything here and is not known to this host; empty for nobody."""
         user, group = self._fixed or ("", "")
         memory = self._current()
-        missing = [user] if user and self._user_id(memory, user) is None else []
-        missing += [group] if group and self._group_id(memory, group) is None else []
+        missing = [user] if user and self._fixed_id(self._user_id, memory, user) is None else []
+        missing += [group] if group and self._fixed_id(self._group_id, memory, group) is None else []
         return " and ".join(missing)
 
     def names(self, uid: int, gid: int) -> tuple[str, str]:
@@ -146,19 +148,27 @@ class Owners:
     def ids(self, owner: str, uid: int, group: str, gid: int) -> tuple[int, int]:
         """Return the local ids of an owner and a group by name; the numbers given stand in for unknown or empty names."""
         memory = self._current()
-        if self._fixed is not None:
-            owner, group = self._fixed[0] or owner, self._fixed[1] or group
-        local_uid, local_gid = self._user_id(memory, owner), self._group_id(memory, group)
+        user, fixed_group = self._fixed or ("", "")
+        local_uid = self._fixed_id(self._user_id, memory, user) if user else self._user_id(memory, owner)
+        local_gid = (
+            self._fixed_id(self._group_id, memory, fixed_group) if fixed_group else self._group_id(memory, group)
+        )
         return (uid if local_uid is None else local_uid), (gid if local_gid is None else local_gid)
+
+    def _fixed_id(self, look_up: Callable[[_Memory, str], int | None], memory: _Memory, name: str) -> int | None:
+        """Return the id of a name or number that this host's administrator has written. To a peer, digits are a name."""
+        if not name.isdecimal():
+            return look_up(memory, name)
+        return int(name) if int(name) <= ID_MAX else None
 
     def _user_id(self, memory: _Memory, name: str) -> int | None:
         if name not in memory.owner_ids:
-            memory.owner_ids[name] = int(name) if name.isdecimal() else self._accounts.user_id(name)
+            memory.owner_ids[name] = self._accounts.user_id(name)
         return memory.owner_ids[name]
 
     def _group_id(self, memory: _Memory, name: str) -> int | None:
         if name not in memory.group_ids:
-            memory.group_ids[name] = int(name) if name.isdecimal() else self._accounts.group_id(name)
+            memory.group_ids[name] = self._accounts.group_id(name)
         return memory.group_ids[name]
 
     def _current(self) -> _Memory:

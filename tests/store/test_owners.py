@@ -51,6 +51,14 @@ def test_one_user_has_everything_that_arrives() -> None:
     assert known.ids("alice", 7, "root", 8) == (7, 8)
 
 
+@pytest.mark.parametrize("name", ["0", "65000", "9" * 30])
+def test_a_name_of_digits_is_a_name(name: str) -> None:
+    known = Owners(FixedAccounts({"www": 33}, {"www": 34}))
+    assert known.ids(name, 7, name, 8) == (7, 8)
+    known.follow("65000")
+    assert known.ids("alice", 7, name, 8) == (65000, 8)
+
+
 def test_the_host_knows_root() -> None:
     assert Owners().names(0, 0) == ("root", "root")
     assert Owners().ids("root", 5, "root", 5) == (0, 0)
