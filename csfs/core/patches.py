@@ -3,11 +3,14 @@
 import msgspec
 
 from csfs.core.changes import Piece
+from csfs.core.tables import HASH_SIZE
 from csfs.core.versions import Dot
 
 PATCH_SIZE_MAX = 256 * 1024
 """More than that is found block by block."""
 PIECES_MAX = 4_096
+_SIZE_MAX = 2**63 - 1
+"""No file is larger."""
 
 
 class Patch(msgspec.Struct, frozen=True, array_like=True):
@@ -31,6 +34,8 @@ class Patch(msgspec.Struct, frozen=True, array_like=True):
     def is_sound(self) -> bool:
         """Whether it can be applied at all: a peer may say anything."""
         if len(self.pieces) > PIECES_MAX or self.weight > 2 * PATCH_SIZE_MAX:
+            return False
+        if len(self.hash) != HASH_SIZE or len(self.base) != HASH_SIZE or self.size > _SIZE_MAX:
             return False
         end = 0
         for offset, data in self.pieces:

@@ -12,6 +12,7 @@ from csfs.wire.messages import PATCHES_SIZE_MAX, Update
 
 ALPHA = Incarnation(1)
 DATA = b"written"
+HASH = bytes(32)
 
 
 def patch(number: int, data: bytes = DATA) -> Patch:
@@ -89,4 +90,12 @@ def test_patches_of_one_message_are_few() -> None:
 )
 def test_what_a_peer_calls_a_patch_has_to_fit_a_content(pieces: tuple[tuple[int, bytes], ...], is_sound: bool) -> None:
     size = 1000 if len(pieces) < 10 and sum(len(data) for _, data in pieces) < 10 else 10**7
-    assert Patch(b"h", size, b"b", Dot(ALPHA, 1), pieces).is_sound == is_sound
+    assert Patch(HASH, size, HASH, Dot(ALPHA, 1), pieces).is_sound == is_sound
+
+
+@pytest.mark.parametrize(
+    ("content_hash", "base", "size"),
+    [(HASH + b"h", HASH, 1), (HASH, bytes(10**6), 1), (HASH, HASH, 2**63), (HASH, HASH, -1)],
+)
+def test_what_no_content_has_is_no_patchs_either(content_hash: bytes, base: bytes, size: int) -> None:
+    assert not Patch(content_hash, size, base, Dot(ALPHA, 1), ()).is_sound
