@@ -1,10 +1,11 @@
 """Plans under way, and staging them."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from csfs.core.objects import Content, Kind, Observation
-from csfs.core.paths import RelPath, parent_of
+from csfs.core.paths import RelPath, parent_of, shown
 from csfs.core.rows import Plan, Step
 from csfs.errors import CsfsError
 from csfs.replicate.volume import Root
@@ -12,6 +13,8 @@ from csfs.store.owners import Owners
 from csfs.store.patching import FromPatches
 from csfs.store.stage import FromBytes, Source, Staged
 from csfs.wire.control import Attributes
+
+log = logging.getLogger(__name__)
 
 INLINE_BUILDS_MAX = 2
 
@@ -43,23 +46,28 @@ def is_little(works: Sequence[Work]) -> bool:
 def build(root: Root, works: Sequence[Work]) -> None:
     """Stage everything that is to be installed; for a thread."""
     for work in works:
-        plan = work.plan
-        if work.copied and not _is_kept(root, work):
-            continue
         try:
-            if plan.step is not Step.INSTALL or plan.link is not None:
-                continue
-            assert plan.meta is not None
-            if work.overwrites:
-                assert isinstance(work.source, FromPatches)
-                assert plan.mtime_ns is not None
-                work.built = root.stage.prepare_overwrite(
-                    work.staged, work.kept, plan.content, plan.mtime_ns, work.source
-                )
-            else:
-                work.built = root.stage.build(work.staged, plan.content, plan.meta, plan.mtime_ns, work.source)
+            _stage(root, work)
         except (OSError, CsfsError) as error:
             work.error = error
+        except (
+            Exception
+        ) as error:  # one path's bug must not hold up the others, nor have all of them planned anew for ever
+            log.exception("unexpected error staging %s", shown(work.plan.path))
+            work.error = CsfsError(f"a bug in csfs: {error!r}")
+
+
+def _stage(root: Root, work: Work) -> None:
+    plan = work.plan
+    if (work.copied and not _is_kept(root, work)) or plan.step is not Step.INSTALL or plan.link is not None:
+        return
+    assert plan.meta is not None
+    if work.overwrites:
+        assert isinstance(work.source, FromPatches)
+        assert plan.mtime_ns is not None
+        work.built = root.stage.prepare_overwrite(work.staged, work.kept, plan.content, plan.mtime_ns, work.source)
+    else:
+        work.built = root.stage.build(work.staged, plan.content, plan.meta, plan.mtime_ns, work.source)
 
 
 def _is_kept(root: Root, work: Work) -> bool:

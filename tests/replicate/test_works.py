@@ -1,0 +1,35 @@
+"""Staging a batch of plans: what cannot be built is told of its path, whatever went wrong, and the others are built."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from csfs.core.objects import Content, Kind, Meta
+from csfs.core.paths import RelPath
+from csfs.errors import CsfsError
+from csfs.replicate.sources import wanting
+from csfs.replicate.works import Work, build
+from csfs.store.hashing import hash_bytes
+from csfs.store.stage import FromBytes
+from tests.replicate.test_fetcher import made_volume
+
+
+def work(number: int, meta: Meta) -> Work:
+    data = b"%d" % number
+    plan = wanting(RelPath(data), Content(Kind.FILE, len(data), hash_bytes(data)[0]), None)
+    return Work(msgspec.structs.replace(plan, meta=meta), number, b"0.%d" % number, source=FromBytes(data))
+
+
+def test_a_bug_at_one_path_is_that_paths_problem_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    volume = made_volume(tmp_path)
+    assert volume.root is not None
+    no_number, fine = Meta(0o600, 2**40, 0), Meta(0o600, 0, 0)
+    works = [work(1, no_number), work(2, fine)]
+    build(volume.root, works)
+    assert isinstance(works[0].error, CsfsError)
+    assert works[1].error is None
+    assert "unexpected error staging 1" in caplog.text
+    caplog.clear()
+    assert (tmp_path / "tree/.csfs/stage/0.2").read_bytes() == b"2"
+    assert not (tmp_path / "tree/.csfs/stage/0.1").exists()
