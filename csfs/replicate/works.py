@@ -50,9 +50,8 @@ def build(root: Root, works: Sequence[Work]) -> None:
             _stage(root, work)
         except (OSError, CsfsError) as error:
             work.error = error
-        except (
-            Exception
-        ) as error:  # one path's bug must not hold up the others, nor have all of them planned anew for ever
+        except Exception as error:
+            # One path's bug must not hold up the others, nor have all of them planned anew for ever.
             log.exception("unexpected error staging %s", shown(work.plan.path))
             work.error = CsfsError(f"a bug in csfs: {error!r}")
 

@@ -13,9 +13,9 @@ from csfs.store import redo
 from csfs.store.attributes import stamp_of
 from csfs.store.blocks import retabled, touched_blocks
 from csfs.store.hashing import BLOCK_SIZE, block_hash
-from csfs.store.patching import FromPatches, extents_of, write_at
-from csfs.store.redo import Image, Redo, Written
-from csfs.store.reserved import write_all
+from csfs.store.patching import FromPatches, extents_of
+from csfs.store.redo import Image, Redo, Written, write_at
+from csfs.store.reserved import remove, write_all
 from csfs.store.unborn import Unborn
 
 WRITTEN_SIZE_MAX = 1024 * 1024
@@ -83,7 +83,13 @@ def prepare(
             displaced.appear()
     blocks = tuple(hashes.items())
     boot, expected = redo.boot_id(), base.stamp
-    write_log(directories.stage, log, Redo(source.path, boot, expected, steps, mtime_ns, BLOCK_SIZE, blocks))
+    try:
+        write_log(directories.stage, log, Redo(source.path, boot, expected, steps, mtime_ns, BLOCK_SIZE, blocks))
+    except BaseException:
+        remove(directories.stage, redo.PREPARED + log)
+        if kept:
+            remove(directories.kept, kept)
+        raise
     shown = msgspec.structs.replace(base, size=content.size, hash=content.hash, mtime_ns=mtime_ns)
     return shown, table
 

@@ -19,6 +19,7 @@ from csfs.errors import ContentMismatchError
 from csfs.store.attributes import stamp_of
 from csfs.store.blocks import rehash
 from csfs.store.copying import copy_content
+from csfs.store.redo import write_at
 
 
 class FromPatches(msgspec.Struct, frozen=True):
@@ -70,10 +71,3 @@ def patched(data: bytes, patches: tuple[Patch, ...]) -> bytes:
             content[offset : offset + len(piece)] = piece
         del content[patch.size :]
     return bytes(content)
-
-
-def write_at(descriptor: int, offset: int, data: bytes) -> None:
-    """Write all of `data` at its place."""
-    written = 0
-    while written < len(data):
-        written += os.pwrite(descriptor, memoryview(data)[written:], offset + written)

@@ -77,26 +77,40 @@ def carry_out(stage: int, name: bytes, target: int, redo: Redo) -> None:
     No step but the last may make the file shorter: what is cut off cannot be put back.
 
     Raises:
-        OSError: the file holds what it held before.
+        OSError: the file holds what it held before; where even that could not be put back, the next mount process finishes it.
     """
-    size = os.fstat(target).st_size
+    status = os.fstat(target)
     before = [
         (offset, os.pread(target, len(data), offset))
         for step in redo.steps
         for offset, data in step.pieces
-        if offset < size
+        if offset < status.st_size
     ]
     syscalls.renameat2(stage, PREPARED + name, stage, BEGUN + name, syscalls.RENAME_NOREPLACE)
     try:
         _overwrite(target, redo)
     except OSError:
         # A disk that is full, where blocks are shared or were holes. A truncation does not fail, and comes last.
-        for offset, data in before:
-            os.pwrite(target, data, offset)
-        os.ftruncate(target, size)
+        _put_back(target, before, status)
         os.rename(BEGUN + name, PREPARED + name, src_dir_fd=stage, dst_dir_fd=stage)
         raise
     syscalls.renameat2(stage, BEGUN + name, stage, DONE + name, syscalls.RENAME_NOREPLACE)
+
+
+def _put_back(target: int, before: list[Piece], status: os.stat_result) -> None:
+    """Have a file hold what it held before.
+
+    Raises:
+        OSError: it does not.
+    """
+    for offset, data in before:
+        # For what could not be written there is no room now either: it is a hole still.
+        with contextlib.suppress(OSError):
+            write_at(target, offset, data)
+    os.ftruncate(target, status.st_size)
+    if any(os.pread(target, len(data), offset) != data for offset, data in before):
+        raise OSError(errno.EIO, "half overwritten, and not to be put back")
+    syscalls.set_mtime_of(target, status.st_mtime_ns)
 
 
 def settle(root: int, stage: int, name: bytes) -> None:
@@ -125,8 +139,9 @@ def recover(root: int, stage: int, told: Callable[[str], None], boot: bytes | No
         try:
             redo = read(stage, name)
             is_due = state == BEGUN or redo.boot != boot
-            if is_due and _carried_out_again(root, redo, is_half=state == BEGUN):
-                told(f"{shown(redo.path)}: overwritten in place, and finished after a crash")
+            with contextlib.suppress(FileNotFoundError):  # gone: there is nothing to finish
+                if is_due and _carried_out_again(root, redo, is_half=state == BEGUN):
+                    told(f"{shown(redo.path)}: overwritten in place, and finished after a crash")
             if state != DONE:
                 os.rename(name, DONE + rest, src_dir_fd=stage, dst_dir_fd=stage)
         except OSError as error:
@@ -162,7 +177,8 @@ def _block(descriptor: int, block_size: int, number: int) -> bytes:
 
 @contextlib.contextmanager
 def _opened(root: int, path: RelPath, flags: int) -> Iterator[int]:
-    handle = open_in_pieces(root, path, flags | os.O_NOFOLLOW)
+    # Never waiting: by now anything may be there.
+    handle = open_in_pieces(root, path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         yield handle
     finally:
@@ -172,12 +188,17 @@ def _opened(root: int, path: RelPath, flags: int) -> Iterator[int]:
 def _overwrite(target: int, redo: Redo) -> None:
     for step in redo.steps:
         for offset, data in step.pieces:
-            written = 0
-            while written < len(data):
-                written += os.pwrite(target, memoryview(data)[written:], offset + written)
+            write_at(target, offset, data)
         if os.fstat(target).st_size != step.size:
             os.ftruncate(target, step.size)
     syscalls.set_mtime_of(target, redo.mtime_ns)
+
+
+def write_at(descriptor: int, offset: int, data: bytes) -> None:
+    """Write all of `data` at its place."""
+    written = 0
+    while written < len(data):
+        written += os.pwrite(descriptor, memoryview(data)[written:], offset + written)
 
 
 class Image:

@@ -251,14 +251,69 @@ def test_a_kill_at_any_step_leaves_the_old_content_or_the_new(
 def test_a_step_that_fails_leaves_the_old_content(
     tree: Tree, stage: Stage, volume: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    prepared(tree, stage, volume)
+    base = prepared(tree, stage, volume)
     failure = OSError(28, "No space left on device")
     with killed_before(step, monkeypatch, failure), contextlib.suppress(OSError):
         overwrite(volume)
     # All is written before the last step, which but tells so.
     assert (volume / "f").read_bytes() == (CONTENT if step < STEP_COUNT - 1 else TARGET)
+    assert (volume / "f").stat().st_mtime_ns == (base.mtime_ns if step < STEP_COUNT - 1 else MTIME_NS)
     recover(volume)
     assert (volume / "f").read_bytes() == (CONTENT if step < STEP_COUNT - 1 else TARGET)
+
+
+def test_a_hole_for_which_there_is_no_room_stays_one_and_the_rest_is_put_back(
+    tree: Tree, stage: Stage, volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hole = 2 * BLOCK_SIZE
+    content = CONTENT[:hole] + bytes(BLOCK_SIZE) + CONTENT[hole + BLOCK_SIZE :]
+    (volume / "f").write_bytes(content)
+    steps: list[Step] = [(((10, b"ten"), (hole, b"hole"), (4 * BLOCK_SIZE, b"four")), len(content) + 9)]
+    base = source_of(tree, content, steps).base
+    stage.prepare_overwrite(b"1.1", b"", wanted(carried_out(content, steps)), MTIME_NS, source_of(tree, content, steps))
+    write = os.pwrite
+
+    def full(descriptor: int, data: bytes, offset: int) -> int:
+        if hole <= offset < hole + BLOCK_SIZE:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, data, offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        with pytest.raises(OSError, match="No space left"):
+            overwrite(volume)
+    assert (volume / "f").read_bytes() == content
+    assert (volume / "f").stat().st_mtime_ns == base.mtime_ns
+    assert os.listdir(volume / ".csfs/stage") == ["redo.1.1"]
+
+
+@pytest.mark.parametrize("is_fifo", [False, True])
+def test_where_the_file_is_gone_there_is_nothing_to_finish(
+    tree: Tree, stage: Stage, volume: Path, is_fifo: bool
+) -> None:
+    prepared(tree, stage, volume)
+    (volume / ".csfs/stage/redo.1.1").rename(volume / ".csfs/stage/begun.1.1")
+    (volume / "f").unlink()
+    if is_fifo:
+        os.mkfifo(volume / "f")
+    recover(volume)
+    stage.settle_overwrites()
+    assert os.listdir(volume / ".csfs/stage") == []
+
+
+def test_without_room_for_the_log_nothing_is_kept(
+    tree: Tree, stage: Stage, volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for call in ("write_all", "os.fsync"):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"csfs.store.overwriting.{call}", full)
+            with pytest.raises(OSError, match="No space left"):
+                prepared(tree, stage, volume)
+        assert os.listdir(volume / ".csfs/stage") == []
+        assert os.listdir(volume / ".csfs/kept") == []
 
 
 def test_what_somebody_wrote_after_a_crash_is_not_overwritten(tree: Tree, stage: Stage, volume: Path) -> None:
