@@ -47,6 +47,7 @@ class Serving:
 
     def __init__(self, worker: VolumeWorker, peer: str) -> None:
         self._volume = worker.volume
+        self._sights_limit = worker.sights_limit
         self._scopes = worker.volume.scopes(peer)
 
     def _may_read(self, path: RelPath) -> bool:
@@ -85,7 +86,8 @@ class Serving:
             return Unavailable(question.request)
         asked = Range(question.above, question.last)
         try:
-            found = await self._volume.with_root(_seen, self._volume, question.scope, asked)
+            async with self._sights_limit:
+                found = await self._volume.with_root(_seen, self._volume, question.scope, asked)
         except trio.ClosedResourceError:
             return Unavailable(question.request)
         return Sights(question.request, *found)

@@ -7,6 +7,7 @@ has asked for them.
 
 import enum
 import hashlib
+import itertools
 
 import msgspec
 
@@ -43,12 +44,14 @@ def sights(volume: Volume, root: Root, scope: Scope, asked: Range) -> tuple[byte
     """Return how far this reaches in a range (empty: to its end), and what the disk shows there; for a thread."""
     found, size = list[Sight](), 0
     with volume.index.shown() as shown:
-        for path, row in shown.rows(scope, asked):
-            if len(found) == SIGHTS_MAX or size > BYTES_MAX:
-                return found[-1].path, tuple(found)
-            sight, read = _sight(root, path, row)
-            size += read
-            found.append(sight)
+        # Before anything is read from the disk: while somebody reads the index, its log cannot be begun anew.
+        rows = list(itertools.islice(shown.rows(scope, asked), SIGHTS_MAX + 1))
+    for path, row in rows:
+        if len(found) == SIGHTS_MAX or size > BYTES_MAX:
+            return found[-1].path, tuple(found)
+        sight, read = _sight(root, path, row)
+        size += read
+        found.append(sight)
     return b"", tuple(found)
 
 

@@ -41,6 +41,8 @@ MAINTENANCE_S = 60.0
 TRIM_S = 3_600.0
 RESTART_S = 1.0
 CHECKPOINT_S = 1.0
+SIGHTS_AT_ONCE_MAX = 2
+"""Answers to peers that ask what the disk shows: each holds a thread for as long as a file, which may be a whole disk, is read."""
 UNKNOWN = Applied(observation=None)
 """Of what an earlier run left, nothing is known but its bytes."""
 
@@ -61,6 +63,7 @@ class VolumeWorker:
         self.durability = Durability(volume)
         self.forgetting = Forgetting(volume)
         self.counting = Counting(volume)
+        self.sights_limit = trio.Semaphore(SIGHTS_AT_ONCE_MAX)
         self._discarded: list[bytes] = []
         self._trimmed = -1, 0.0
         """How many versions had been kept when surplus was last asked for, and when that was."""
