@@ -257,6 +257,15 @@ def cluster_of(
                 shutil.rmtree(member.directory, ignore_errors=True)
 
 
+def without_brake(founder: Member, *others: Member) -> None:
+    """Have all of a volume be removed at once, if somebody does so: nobody is there to approve of it."""
+    settings = founder.home.settings_file
+    settings.write_text(settings.read_text().replace(f"[volumes.{VOLUME}]", f'[volumes.{VOLUME}]\nbrake = "off"', 1))
+    founder.csfs("config", "reload")
+    for member in others:
+        until(lambda m=member: "brake" in m.home.settings_file.read_text(), "all have the configuration")  # type: ignore[misc]
+
+
 def replicating(*members: Member, timeout_s: float = 120.0) -> None:
     """Return when all members replicate, and have told each other all that they know."""
     for member in members:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.benchmarks.rivals.hosts import Host, Pair
-from scripts.support.members import VOLUME, Member, cluster_of, replicating, until
+from scripts.support.members import Member, cluster_of, replicating, until, without_brake
 
 READY_S_MAX = 60.0
 TRIGGER = """
@@ -80,12 +80,7 @@ class Csfs(Contender):
         ]
         self._cluster = cluster_of(*self._members, clear=False)
         self._cluster.__enter__()
-        founder, joined = self._members
-        settings = founder.home.settings_file
-        # All that there is, is removed at once: nobody is there to approve of it.
-        settings.write_text(settings.read_text().replace(f"[volumes.{VOLUME}]", f'[volumes.{VOLUME}]\nbrake = "off"'))
-        founder.csfs("config", "reload")
-        until(lambda: "brake" in joined.home.settings_file.read_text(), "both have the configuration")
+        without_brake(*self._members)
         replicating(*self._members)
 
     def end(self) -> None:
