@@ -170,7 +170,7 @@ def is_same_meta(ours: Meta, theirs: Meta) -> bool:
     )
 
 
-def _is_exactly(wanted: Meta, found: Meta) -> bool:
+def is_exactly(wanted: Meta, found: Meta) -> bool:
     """Return whether a new entry made from what was found would say what was wanted; numbers of known names aside."""
     return is_same_meta(wanted, found) and wanted.owner == found.owner and wanted.group == found.group
 
@@ -208,7 +208,7 @@ def applied_as(
     if observation is not None:
         if live_mtime_ns is not None and live_mtime_ns != observation.mtime_ns:
             mtime_ns = live_mtime_ns
-        if live_meta is not None and not _is_exactly(live_meta, meta_of(observation)):
+        if live_meta is not None and not is_exactly(live_meta, meta_of(observation)):
             kept_meta = live_meta
     return Applied(
         observation=observation,

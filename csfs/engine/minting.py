@@ -18,6 +18,7 @@ from csfs.engine.live import (
     content_of,
     holds,
     holds_directory,
+    is_exactly,
     is_live,
     is_plain_directory,
     is_same_meta,
@@ -345,9 +346,12 @@ def _known_entry(row: Row, content: Content, live: Live | None) -> ContentEntry 
 
 
 def _stands_for(applied: Applied, meta: Meta, kind: Kind) -> bool:
-    """Return whether what is applied stands for this meta of an object of this kind, whatever the numbers of owners are here."""
+    """Return whether what is applied stands for this meta of an object of this kind, whatever the numbers of owners are here.
+
+    An owner without a name is not one with a name: elsewhere they may have other numbers.
+    """
     shown = applied.observation
-    return shown is not None and shown.kind is kind and is_same_meta(applied.meta or meta_of(shown), meta)
+    return shown is not None and shown.kind is kind and is_exactly(applied.meta or meta_of(shown), meta)
 
 
 def _carried_content(applied: Applied, observation: Observation | None) -> Content:

@@ -292,6 +292,18 @@ def test_an_owner_that_this_host_cannot_show_moves_along_to_where_something_else
     assert [beta.row(path).record.meta.entries[0].value.owner for path in (file, other)] == ["bob", "bob"]
 
 
+def test_who_replaces_a_nameless_owner_s_file_with_a_named_one_s_of_the_same_number_says_so() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"nameless", found(b"1", uid=1001, owner=""))
+    alpha.sees(b"named", found(b"2", uid=1001, owner="bob"))
+    beta.hears(alpha)
+    beta.shows(b"nameless", found(b"1", inode=5, uid=1001, owner="bob"))
+    beta.shows(b"named", found(b"2", inode=6, uid=1001, owner="bob"))
+    source, target = RelPath(b"named"), RelPath(b"nameless")
+    beta.sees(target, found(b"2", inode=6, uid=1001, owner="bob"), moved_from=source)
+    assert beta.row(target).record.meta.entries[0].value.owner == "bob"
+
+
 def test_a_directory_that_is_made_live_by_what_is_below_it_is_given_a_time() -> None:
     alpha, beta = sides("alpha", "beta")
     alpha.sees(b"d", found(b"file"))
