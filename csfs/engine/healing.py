@@ -52,11 +52,13 @@ class Healing(Remote, Quarantine, Mending):
             stale = [path for path in forgotten if self.is_stale(path, known_there)]
             for path in forgotten:
                 self.drop_beside_doubt(path, known_there)
-        for path in stale:
-            self.remove_stale(path)
-        touched = (*received.touched, *stale)
+        touched = dict.fromkeys((*received.touched, *stale))
+        turned = {path: False for path in stale if self.remove_stale(path)}
+        self._turn_ancestors(turned, touched)
         return Healed(
-            Received(touched, received.refused), tuple(path for path in lost if path not in refused), tuple(stale)
+            Received(tuple(touched), received.refused),
+            tuple(path for path in lost if path not in refused),
+            tuple(stale),
         )
 
     def _is_lost(self, update: Update, scope: Scope) -> bool:

@@ -51,15 +51,19 @@ class Quarantine(Minting):
         for scope, counters in trusted.items():
             knowledge = self._index.knowledge(scope)
             self._index.set_knowledge(scope, _seen_trusted(knowledge, counters))
+        turned: dict[RelPath, bool] = {}
         for path, row in self._rows():
             doubted = self._doubted(row, trusted.get(row.scope, {self._incarnation: 0}))
             if doubted == row:
                 continue
+            if row.live and not doubted.live:
+                turned[path] = False
             if row.scope:
                 self._index.put(path, doubted)
             else:
                 # Nobody follows it: whoever does one day finds it by looking.
                 self._index.drop(path)
+        self._turn_ancestors(turned, {})
 
     def _trusted(self, scope: Scope) -> Vector:
         """Return up to which counters our changes mean the same to all: a peer had stored them before the copy was made."""
@@ -110,8 +114,8 @@ class Quarantine(Minting):
             return False
         return all(versions.covers(theirs, dot) for dot in dots_of(row.record))
 
-    def remove_stale(self, path: RelPath) -> None:
-        """Take away what was removed while this member does not remember; to be planned, and kept."""
+    def remove_stale(self, path: RelPath) -> bool:
+        """Take away what was removed while this member does not remember; to be planned, and kept. Return whether it was live."""
         row = self._index.row(path)
         assert row is not None, "a stale record that is not there"
         # Under no dot, it is kept as what nobody else may have.
@@ -119,6 +123,7 @@ class Quarantine(Minting):
         self._index.put(
             path, msgspec.structs.replace(row, record=NOTHING_KNOWN, applied=applied, live=False, pending=True)
         )
+        return row.live
 
     def drop_beside_doubt(self, path: RelPath, theirs: Vector) -> None:
         """Let go of what was removed and forgotten beside what is in doubt here: that is minted anew, and adopts nothing stale."""

@@ -7,8 +7,9 @@ from csfs.core import digests
 from csfs.core.digests import Digested, Range
 from csfs.core.paths import RelPath
 from csfs.engine.mending import Walk, parts_of
+from csfs.engine.ports import Step
 from csfs.wire.messages import PARTS_MAX
-from tests.engine.members import SCOPE, Side, found, sides
+from tests.engine.members import SCOPE, Side, directory, found, sides
 
 names = st.dictionaries(st.binary(max_size=3).map(RelPath), st.integers(1, 3), max_size=300).map(
     lambda values: {path: hash((path, value)) % digests.MODULUS for path, value in values.items()}
@@ -97,6 +98,27 @@ def test_what_the_other_does_not_have_stays_but_for_a_member_that_catches_up() -
     plan = beta.plans(b"b")
     assert plan is not None
     assert plan.keep, "it may be the only copy"
+
+
+def test_a_directory_that_lived_by_what_is_stale_goes_with_it() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d", directory())
+    beta.hears(alpha)
+    beta.shows(b"d", directory())
+    beta.sees(b"d/f", found(b"inside"))
+    alpha.sees(b"d", None)
+    alpha.hears(beta)
+    beta.hears(alpha)
+    assert beta.plans(b"d") is None
+    assert not beta.row(b"d").pending, "it lives on"
+    known = alpha.engine.knowledge()[SCOPE]
+    healed = beta.engine.healed("alpha", SCOPE, [RelPath(b"d/f")], [], 1, known_there=known)
+    assert (healed.stale, set(healed.received.touched)) == ((b"d/f",), {b"d/f", b"d"})
+    assert beta.plans(b"d") is None
+    assert beta.shows(b"d/f", None) == (b"d",)
+    plan = beta.plans(b"d")
+    assert plan is not None
+    assert plan.step is Step.REMOVE
 
 
 def test_who_only_receives_mends_nobody() -> None:
