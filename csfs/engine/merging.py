@@ -11,7 +11,7 @@ import msgspec
 from csfs.core import merging, policies, versions
 from csfs.core.objects import Content, Kind, Meta
 from csfs.core.paths import RelPath, name_of
-from csfs.core.privileges import limited
+from csfs.core.privileges import limited, without_privileges
 from csfs.core.records import Ancestor, ContentEntry, Half, Record, write_of
 from csfs.core.versions import Dot, Hlc
 from csfs.engine.ancestry import OVERRULED_MAX, common_ancestor, line_of, line_of_all, may_be_merged
@@ -174,9 +174,12 @@ def _merge(path: RelPath, entries: Sequence[ContentEntry], overtaken: ContentEnt
 
 
 def _snapshot(entries: Sequence[ContentEntry]) -> Meta | None:
-    """Return the meta of the latest, as far as group and others are concerned limited to what all allow."""
+    """Return the meta of the latest, as far as group and others are concerned limited to what all allow.
+
+    Nobody has given privileges to the bytes that the merge makes (R5).
+    """
     found = [entry.snapshot for entry in sorted(entries, key=lambda entry: (entry.hlc, entry.dot)) if entry.snapshot]
-    return limited(found[-1], found) if found else None
+    return without_privileges(limited(found[-1], found)) if found else None
 
 
 def _parents(entries: Sequence[ContentEntry]) -> tuple[Dot, ...]:

@@ -315,3 +315,20 @@ def test_a_merge_is_not_setuid_and_open_to_others_only_as_far_as_all_versions_ar
     entry = alpha.row(b"f").record.content.entries[0]
     assert entry.snapshot is not None
     assert entry.snapshot.mode & 0o077 == 0
+
+
+def test_a_merge_that_a_removal_overtook_is_not_setuid() -> None:
+    members = Members("alpha", "beta")
+    alpha, beta = members.sides
+    members.writes(beta, edited(9), mode=0o4755)
+    members.writes(alpha, edited(1), mode=0o4755)
+    exchange(members.sides)
+    members.merge(alpha)
+    alpha.sees(b"f", None)
+    members.merge(alpha)
+    exchange(members.sides)
+    for side in members.sides:
+        live = side.engine.live(F)
+        assert live is not None
+        assert live.meta is not None
+        assert live.meta.mode == 0o755, "neither has given it to what is made of both"
