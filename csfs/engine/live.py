@@ -7,6 +7,7 @@ import msgspec
 from csfs.core import policies, versions
 from csfs.core.objects import NO_LINEAGE, Applied, Content, Kind, Lineage, Meta, Observation
 from csfs.core.policies import Ranks
+from csfs.core.privileges import limited
 from csfs.core.records import ContentEntry, Half, MetaEntry, Record, write_of
 from csfs.core.versions import Dot, Vector
 from csfs.engine.ports import Step
@@ -79,10 +80,19 @@ def live_of(record: Record, applied: Applied, below: bool, policy: tuple[str, ..
     if content.kind is Kind.ABSENT:
         return Live(ABSENT, entry)
     meta, meta_dot = policies.live_meta(record.meta, content, snapshot, policy, ranks, applied.meta_dot)
+    if meta is not None and snapshot is not None and _is_of_another(meta_entry(record, meta_dot), entry):
+        meta = limited(meta, [snapshot])
     mtime_ns: int | None = content.mtime_ns
     if content.kind is Kind.DIRECTORY:
         mtime_ns = record.time.mtime_ns if record.time is not None else None
     return Live(content, entry, meta or PRIVATE_META, meta_dot, mtime_ns)
+
+
+def _is_of_another(meta: MetaEntry | None, entry: ContentEntry | None) -> bool:
+    """Return whether a meta was given to another file, which took the place of this one: nobody opened this one to more (R5)."""
+    if meta is None or entry is None or entry.value.kind is Kind.DIRECTORY:
+        return False
+    return meta.birth is not None and entry.birth is not None and meta.birth != entry.birth
 
 
 def removed_meta(half: Half[ContentEntry]) -> Meta | None:

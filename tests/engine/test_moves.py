@@ -131,3 +131,30 @@ def test_what_is_made_where_an_object_came_by_is_another_one() -> None:
     alpha.sees(B, found(b"new", inode=2), moved_from=A, moved_to=C)
     assert birth(alpha, C) == one
     assert birth(alpha, B) != one
+
+
+def test_what_a_file_that_took_the_place_may_do_does_not_open_what_was_written_into_the_one_before() -> None:
+    alpha, beta = members = sides("alpha", "beta")
+    alpha.sees(b"a", found(b"open to all", inode=1))
+    alpha.sees(b"f", found(b"closed", mode=0o600, inode=2))
+    beta.hears(alpha)
+    beta.shows(b"a", found(b"open to all", inode=1))
+    beta.shows(b"f", found(b"closed", mode=0o600, inode=2))
+    alpha.sees(b"f", found(b"open to all", inode=1), moved_from=RelPath(b"a"))
+    alpha.sees(b"a", None, moved_to=RelPath(b"f"))
+    beta.sees(b"f", found(b"secret", mode=0o600, mtime_ns=9, inode=2))
+    beta.hears(alpha)
+    alpha.hears(beta)
+    for side in members:
+        live = side.engine.live(RelPath(b"f"))
+        assert live is not None
+        assert live.content.hash == found(b"secret").hash
+        assert live.meta is not None
+        assert live.meta.mode == 0o600
+    alpha.shows(b"f", found(b"secret", mode=0o600, mtime_ns=9, inode=3))
+    alpha.sees(b"f", found(b"secret", mode=0o640, mtime_ns=9, inode=3))
+    beta.hears(alpha)
+    live = beta.engine.live(RelPath(b"f"))
+    assert live is not None
+    assert live.meta is not None
+    assert live.meta.mode == 0o640, "whoever opens this one has seen it"
