@@ -264,6 +264,8 @@ def check_followed(cluster: Cluster) -> int:
             group = host.rules.group_of(path)
             if group is None or group != host.rules.group_of(now) or not {author, host.name} <= set(group.members):
                 continue
+            if cluster.rotten.intersection((path, *names)):
+                continue  # what a member lost there may have told of a move, and nobody else knew it
             count += now == path and path in names[1:] and (author, path) not in ledger.hands
             is_left = path in names and now != path and live.get(now) == one and (author, now) not in ledger.hands
             if not is_left or ledger.led_to(host.tree.nodes[path].data, host.tree.nodes[now].data):

@@ -49,7 +49,8 @@ class Cluster:
         """The other host of a member that was cloned."""
         self.minted_by_users = 0
         self.merged_before: dict[RelPath, int] = {}
-        self.rotten = 0
+        self.rotten: set[RelPath] = set()
+        """Paths of which somebody lost what he knew."""
         self.restored: set[int] = set()
         self.messages = 0
         self.changed_rules = False
@@ -264,7 +265,7 @@ class Cluster:
             self.ledger.excused |= {data for data in self.ledger.written if hash_of(data) in hashes}
             host.index.drop(path)
             host.index.commit()
-            self.rotten += 1
+            self.rotten.add(path)
 
     def _rules(self, action: Action, host: Host, dice: Dice) -> None:
         self.shape = changed(self.shape, REVISIONS[action.dice % len(REVISIONS)])

@@ -47,6 +47,8 @@ class Host:
         self.authors: dict[Incarnation, str] = {}
         self.merging = HostMerging(self)
         self.lives = 0
+        self.relived: Incarnation | None = None
+        """What it was restored to be, without a boot: others may know changes of it that it has not made."""
         self.given = 0
         self.walks = 0
         self.lost: set[RelPath] = set()

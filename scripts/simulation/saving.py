@@ -47,6 +47,7 @@ def restore(host: Host, backup: Saved, *, booting: bool) -> None:
     host.programs.marks.clear()
     host.cache.clear()
     host.incarnation, host.index_id = backup.life
+    host.relived = host.incarnation
     if booting:
         host.boot()
     else:
