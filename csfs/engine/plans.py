@@ -8,6 +8,7 @@ from csfs.core.paths import ROOT, RelPath, ancestors_of, parent_of
 from csfs.core.policies import origin_of
 from csfs.core.records import ContentEntry
 from csfs.core.rows import Doubt
+from csfs.core.versions import Dot
 from csfs.engine.following import is_of, rows_ahead
 from csfs.engine.links import is_shown_elsewhere
 from csfs.engine.live import (
@@ -166,7 +167,7 @@ class Plans(State):
                 if is_of(entry, birth) and not entry.carried and _has(entry, applied):
                     shown = there.applied.observation
                     return None if shown is not None and holds(shown, entry.value) else (target, entry)
-                if applied.content_dot in entry.overruled:
+                if not _dots_shown(applied).isdisjoint(entry.overruled):
                     return target, None
         return None
 
@@ -292,4 +293,12 @@ def _must_keep(row: Row, live: Live) -> bool:
     losers = [entry for entry in row.record.content.entries if entry.dot != live.content_dot]
     is_loser = any(entry.dot == dot or holds(shown, entry.value) for entry in losers)
     is_in_loser = any(dot in entry.merged for entry in losers)
-    return is_loser or is_in_loser or any(dot in entry.overruled for entry in row.record.content.entries)
+    shown_as = _dots_shown(row.applied)
+    return (
+        is_loser or is_in_loser or any(not shown_as.isdisjoint(entry.overruled) for entry in row.record.content.entries)
+    )
+
+
+def _dots_shown(applied: Applied) -> set[Dot | None]:
+    """Return the dots by which a later version may name the bytes shown: a touch, or a move, gives them another one."""
+    return {applied.content_dot, applied.lineage.origin}

@@ -211,6 +211,21 @@ def test_an_edit_that_loses_at_the_new_name_is_kept_also_if_the_winner_was_chang
     assert (plan.step, plan.keep) == (Step.REMOVE, True)
 
 
+def test_what_was_touched_and_loses_is_kept_by_all_who_show_the_same_bytes_by_another_dot() -> None:
+    alpha, beta = together("alpha", "beta")
+    alpha.sees(A, found(b"one", mtime_ns=5))
+    renames(beta, A, B)
+    alpha.hears(beta)
+    alpha.sees(B, found(b"other", mtime_ns=9, inode=4))
+    beta.hears(alpha)
+    plan = beta.plans(B)
+    assert plan is not None
+    assert (plan.step, plan.content.hash, plan.keep) == (Step.INSTALL, found(b"other").hash, True)
+    plan = alpha.plans(A)
+    assert plan is not None
+    assert (plan.step, plan.keep) == (Step.REMOVE, True)
+
+
 class TwoGroups:
     """Rules with one group for `c`, and one for everything else."""
 
