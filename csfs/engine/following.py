@@ -87,7 +87,10 @@ class Following(State):
             if path in found:
                 continue
             found[path] = list(self._edits_at(path))
-            left += self._ahead.pop(path, ())
+            ahead = self._ahead.pop(path, ())
+            if path in ahead:
+                self._woken[path] = None
+            left += ahead
             left += [edit.target for edit in found[path] if edit.content is not None]
         return [edit for edits in found.values() for edit in edits]
 

@@ -50,6 +50,10 @@ class Plans(State):
             return None
         live = self._live(path, row.record, row.applied, group)
         step = self._step(path, row.applied, live, group)
+        if path in self._ahead.get(path, ()):
+            # An edit is to follow a move from here once somebody has looked: what was made since has not seen that move.
+            self._set_pending(path, row)
+            return None
         if step is None:
             self._adopt(path, row, group)
             return None

@@ -76,7 +76,7 @@ class State:
         self._told: dict[str, dict[Scope, Vector]] = {}
         """By peer, the marks that it was sent on this connection."""
         self._ahead: dict[RelPath, set[RelPath]] = {}
-        """By path, those from which an edit would follow a move if the object were there, which may be on its way."""
+        """By path, those from which an edit would follow if the object had come there; itself, if it waits to be looked at first."""
         self._left: dict[RelPath, Applied] = {}
         """By path, what was shown before what is shown now."""
         self._overtaken: dict[RelPath, ContentEntry] = {}

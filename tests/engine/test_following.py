@@ -126,6 +126,22 @@ def test_an_edit_waits_while_something_is_still_to_be_looked_at() -> None:
     assert is_at(beta, B, b"edited")
 
 
+def test_what_was_written_before_the_move_was_known_follows_though_nobody_had_looked_at_it() -> None:
+    alpha, beta = together("alpha", "beta")
+    edits(beta, A)
+    renames(alpha, A, B)
+    beta.unseen.add(A)
+    beta.hears(alpha)
+    assert beta.plans(A) is None
+    assert beta.row(A).pending
+    beta.engine.woken()
+    beta.unseen.clear()
+    edits(beta, A, b"later")
+    assert A in beta.engine.woken()
+    assert is_at(beta, A, None)
+    assert is_at(beta, B, b"later")
+
+
 def test_who_starts_anew_takes_along_what_is_contested() -> None:
     alpha, beta = together("alpha", "beta")
     edits(beta, A)
