@@ -54,7 +54,7 @@ class Ledger:
     parents: dict[bytes, bytes] = field(default_factory=dict)
     """By content, what was in the file before."""
     aware: set[bytes] = field(default_factory=set)
-    """Contents that were written under a name of which it was known that it was an old one."""
+    """Contents that were written, or touched, under a name of which it was known that it was an old one."""
     hands: set[tuple[str, RelPath]] = field(default_factory=set)
     """At which paths each member's users made something, or moved something to."""
     moves: Counter[Dot] = field(default_factory=Counter)

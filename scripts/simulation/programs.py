@@ -222,6 +222,7 @@ class Programs:
             self.tree.take(target, self.now_ns)
         self.tree.put(target, node, self.now_ns)
         self.ledger.linked(source, target)
+        self.ledger.travelled(node.data, source, source)  # and is elsewhere, too: no name of it is an old one for sure
         self.ledger.named[target] += 1
         self.ledger.keep_together(source, target, (node.data, node.mtime_ns))
         self.ledger.paths.add(target)
@@ -263,6 +264,8 @@ class Programs:
         node = self.tree.nodes.get(path)
         if node is not None:
             node.mtime_ns = self.tree.rounded(self.now_ns // self.dice.choice((1, 1, 2)))
+            if self.is_old(path):
+                self.ledger.aware.add(node.data)
             self.tree.changed(node)
             self.look(path)
             self._changed(path, node)
