@@ -87,6 +87,12 @@ class UnstableError(CsfsError):
     exit_code = ExitCode.FOUND
 
 
+class LostRootError(CsfsError):
+    """The directory underneath is no longer the volume's: what is missing there was not removed by anybody."""
+
+    exit_code = ExitCode.REFUSED
+
+
 class ForeignError(CsfsError):
     """What lies at a path belongs to another mount: nothing is read, written or concluded there."""
 

@@ -12,6 +12,7 @@ def configuration(settings: Settings, host: HostSettings) -> dict[str, object]:
         "cluster": settings.cluster,
         "revision": settings.revision,
         "digest": render.digest(settings).hex(),
+        "revoked": list(settings.revoked),
         "member": host.member,
         "listen": [str(address) for address in host.listen],
         "log_level": host.log_level,

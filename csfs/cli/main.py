@@ -23,6 +23,7 @@ COMMANDS = {
     "volume": "csfs.cli.volume",
     "invite": "csfs.cli.invite",
     "join": "csfs.cli.join",
+    "member": "csfs.cli.member",
     "mount": "csfs.cli.mount",
     "umount": "csfs.cli.umount",
     "daemon": "csfs.cli.daemon",

@@ -27,6 +27,7 @@ from csfs.errors import ConfigError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _OWNERS = re.compile(r"[^\s:/]+(:[^\s:/]+)?")
+SERIAL = re.compile(r"[1-9a-f][0-9a-f]{0,39}")
 
 
 def checked_name(text: str) -> str:
@@ -57,10 +58,17 @@ def parse(text: str, file: str = "csfs.toml") -> Settings:
     if not names:
         complaints.add("members", "there is none; write a table [members.NAME] for each host")
     volumes = tuple(_volume(name, table, names, complaints) for name, table in top.table("volumes").entries())
+    revoked = top.parsed("revoked", (), _serial)
     top.finish()
     _complain_of_nested_paths(volumes, names, complaints)
     _raise(complaints)
-    return Settings(cluster, members, volumes, revision)
+    return Settings(cluster, members, volumes, revision, tuple(sorted(revoked)))
+
+
+def _serial(text: str) -> str:
+    if not SERIAL.fullmatch(text):
+        raise ValueError(f'"{text}" is no serial number: lower-case hexadecimal digits without zeros in front')
+    return text
 
 
 def parse_host(text: str, file: str = "member.toml") -> HostSettings:

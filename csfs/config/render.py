@@ -28,6 +28,8 @@ DIGEST_SIZE = 16
 def rendered(settings: Settings) -> str:
     """Return the text of csfs.toml; `reader.parse` makes the same settings of it."""
     lines = [HEADER, f"revision = {settings.revision}", f"cluster = {_string(settings.cluster)}"]
+    if settings.revoked:
+        lines.append(f"revoked = {_list(settings.revoked)}")
     for member in settings.members:
         lines += ["", f"[members.{written(member.name)}]"]
         if member.address:

@@ -1,7 +1,7 @@
 """Settings: what the configuration says, as frozen values, and the changes that commands make to them."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -133,12 +133,16 @@ class VolumeRules:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The cluster's configuration, the same at every member. `revision` grows with each change that csfs makes."""
+    """The cluster's configuration, the same at every member. `revision` grows with each change that csfs makes.
+
+    `revoked` are serial numbers of certificates that are trusted no longer, in lower-case hexadecimal digits, ascending as text.
+    """
 
     cluster: str
     members: tuple[MemberSettings, ...]
     volumes: tuple[VolumeSettings, ...] = ()
     revision: int = 1
+    revoked: tuple[str, ...] = ()
 
     @property
     def member_names(self) -> tuple[str, ...]:
@@ -256,8 +260,8 @@ def with_path(volume: VolumeSettings, member: str, path: str) -> VolumeSettings:
     return dataclasses.replace(volume, paths=tuple(sorted({**dict(volume.paths), member: path}.items())))
 
 
-def without_member(settings: Settings, name: str) -> Settings:
-    """Return `settings` without a member, wherever it is named.
+def without_member(settings: Settings, name: str, serials: Iterable[int] = ()) -> Settings:
+    """Return `settings` without a member, wherever it is named; `serials` are those of its certificates.
 
     Raises:
         ConfigError: there is no such member, or it is the last that may write in some group.
@@ -270,7 +274,8 @@ def without_member(settings: Settings, name: str) -> Settings:
             complaint = lacking(group, tuple(member.name for member in members))
             if complaint:
                 raise ConfigError(f"volume {volume.name}: without {name}, {complaint}; change that first")
-    return _changed(settings, members=members, volumes=volumes)
+    revoked = tuple(sorted({*settings.revoked, *(f"{serial:x}" for serial in serials)}))
+    return dataclasses.replace(_changed(settings, members=members, volumes=volumes), revoked=revoked)
 
 
 def lacking(group: GroupSettings, cluster: tuple[str, ...]) -> str:

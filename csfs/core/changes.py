@@ -21,6 +21,8 @@ class ChangeKind(enum.IntEnum):
     """Bytes written to an object after a peer's version took its name; `path` is the name it had, `target` is empty."""
     COMPARE = 9
     """The journal cannot say what changed (it was full, or rows were lost): everything below `path` is to be compared."""
+    SYNCED = 10
+    """What had been written to the object is on its disk, as `synced` says: somebody has asked for that, and nothing changed."""
 
 
 Extent = tuple[int, int]
@@ -28,6 +30,14 @@ Extent = tuple[int, int]
 
 Piece = tuple[int, bytes]
 """Offset of what was written, and the bytes that are there now."""
+
+
+class Synced(msgspec.Struct, frozen=True, array_like=True):
+    """Which object was on its disk as a whole, and what was: what has another size or a later time was written to since."""
+
+    inode: int
+    size: int
+    mtime_ns: int
 
 
 class Change(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -49,3 +59,4 @@ class Change(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     uid: int = 0
     pid: int = 0
     program: str = ""
+    synced: Synced | None = None

@@ -41,6 +41,15 @@ packed_stamp = struct.Struct("<Qqqq").pack
 """Inode, size, mtime and ctime as the index has them: a million of them are compared without a million `Stamp`s being made."""
 
 
+def changed_ns(packed: bytes) -> int:
+    """Return the ctime of a packed stamp."""
+    (ctime_ns,) = _packed_ctime(packed, 24)
+    return int(ctime_ns)
+
+
+_packed_ctime = struct.Struct("<q").unpack_from
+
+
 class Meta(msgspec.Struct, frozen=True, array_like=True):
     """Everything about an object that is not its content; `mode` has the permission bits alone (07777)."""
 

@@ -79,7 +79,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     hand for a file). `meta` is the complete meta wanted; `mtime_ns` None leaves the time alone. `base` is what is
     shown now, `lineage` belongs to what is to be shown. `keep`: what is displaced is the loser of a conflict and must be kept
     whatever retention says. `write` is shared by all names of what is installed; `link` is one of them that shows it already: to be
-    linked to it, nothing is built then.
+    linked to it, nothing is built then. `room_for` is what a removal makes
+    room for.
     """
 
     path: RelPath
@@ -97,6 +98,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     lineage: Lineage = NO_LINEAGE
     write: Dot | None = None
     link: RelPath | None = None
+    room_for: Content | None = None
+
+    @property
+    def needed(self) -> Content | None:
+        """The content of a file that has to be at hand before this is carried out, None for none."""
+        if self.link is not None:
+            return None
+        content = self.content if self.step is Step.INSTALL else self.room_for
+        return content if content is not None and content.kind is Kind.FILE else None
 
 
 class Loss(msgspec.Struct, frozen=True):

@@ -1,7 +1,9 @@
-"""`csfs approve`: what the brake holds back, and letting it through or turning it down."""
+"""`csfs approve`: what the brake holds back, let through or turned down; what a power cut may have left, taken as it is."""
 
 from typing import Any
 
+from csfs.core.objects import Applied, Content, Kind
+from csfs.core.paths import RelPath, is_below
 from csfs.core.rows import Waiting
 from csfs.daemon.deciding import Deciding, Decision, check_may_decide, known_at
 from csfs.daemon.places import Handler, Place, Places
@@ -26,19 +28,29 @@ class Approving:
         """Return what waits, everywhere or at and below a path; there, unless it is a dry run, let it through or turn it down."""
         name = arguments.get("path")
         if not name:
-            return {"waiting": [told for place in self._places.all([]) for told in summary(place)], "errors": []}
-        place = self._places.of(name)
+            places = self._places.all([])
+            waiting = [told for place in places for told in summary(place)]
+            suspects = [_suspect(place, path) for place in places for path in _suspects(place)]
+            return {"waiting": waiting, "suspects": suspects[:PATHS_TOLD_MAX], "errors": []}
+        return await self._decide(self._places.of(name), bool(arguments.get("reject")), bool(arguments.get("dry_run")))
+
+    async def _decide(self, place: Place, reject: bool, dry_run: bool) -> dict[str, Any]:
         waiting = place.volume.index.braked.below(place.path)
-        if not waiting:
+        suspects = [] if reject else _suspects(place)
+        if not waiting and not suspects:
             raise ConfigError(f"nothing waits at {place.shown()}; csfs approve lists what waits")
         errors: list[dict[str, Any]] = []
-        if not arguments.get("dry_run"):
-            if arguments.get("reject"):
-                errors = await _turned_down(place, waiting)
-            else:
-                place.mounted.worker.applier.braking.approve(waiting)
+        if waiting and not dry_run and not reject:
+            place.mounted.worker.applier.braking.approve(waiting)
+        elif waiting and not dry_run:
+            errors = await _decided_as_shown(place, [one.path for one in waiting])
+            place.mounted.worker.applier.braking.turned_down(waiting)
+        told = [_suspect(place, path) for path in suspects[:PATHS_TOLD_MAX]]
+        if suspects and not dry_run:
+            errors = await _decided_as_shown(place, suspects)
         return {
             "waiting": [],
+            "suspects": told,
             "paths": [_told(place, one) for one in waiting[:PATHS_TOLD_MAX]],
             "removed": sum(one.loss.removed for one in waiting),
             "replaced": sum(not one.loss.removed for one in waiting),
@@ -61,21 +73,33 @@ def summary(place: Place) -> list[dict[str, Any]]:
     ]
 
 
-async def _turned_down(place: Place, waiting: list[Waiting]) -> list[dict[str, Any]]:
-    """Have what is shown here supersede what waits, for all members; return what could not be done."""
+async def _decided_as_shown(place: Place, paths: list[RelPath]) -> list[dict[str, Any]]:
+    """Have what is shown here, or is not there, supersede all that is known, for all members; return what could not be done."""
     place.check_mounted()
-    check_may_decide(place, place.path)
+    for path in paths:
+        check_may_decide(place, path)
     await place.catch_up()
     decisions = []
-    for one in waiting:
-        row = place.volume.index.rows.row(one.path)
-        if row is not None and row.applied.observation is not None:
-            content, meta = shown_by(row.applied)
-            known = known_at(place, one.path)
-            decisions.append(Decision(one.path, content, meta, known, row.applied.content_dot))
+    for path in paths:
+        row = place.volume.index.rows.row(path)
+        applied = row.applied if row is not None else Applied(observation=None)
+        content, meta = shown_by(applied) if applied.observation is not None else (Content(Kind.ABSENT), None)
+        decisions.append(Decision(path, content, meta, known_at(place, path), applied.content_dot))
     results = await Deciding(place, Cause.RESTORED).carry_out(decisions)
-    place.mounted.worker.applier.braking.turned_down(waiting)
     return [{"path": result["path"], "error": result["error"]} for result in results if result["error"]]
+
+
+def _suspects(place: Place) -> list[RelPath]:
+    """Return what a power cut may have left at and below a path."""
+    left = place.volume.index.suspects.left()
+    return [path for path in left if path == place.path or is_below(path, place.path)]
+
+
+def _suspect(place: Place, path: RelPath) -> dict[str, Any]:
+    row = place.volume.index.rows.row(path)
+    found = row.applied.observation if row is not None else None
+    kind, size = (found.kind.name.lower(), found.size) if found is not None else ("absent", 0)
+    return {"path": place.shown(path), "kind": kind, "size": size}
 
 
 def _told(place: Place, waiting: Waiting) -> dict[str, Any]:

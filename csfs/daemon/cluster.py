@@ -12,11 +12,12 @@ import csfs
 from csfs.config import addresses, files, reader, render
 from csfs.config.addresses import Address
 from csfs.config.home import Home
-from csfs.config.settings import with_member
+from csfs.config.settings import with_member, without_member
 from csfs.errors import ConfigError, NotPermittedError, RemoteProtocolError
 from csfs.replicate.join import Inviter
-from csfs.trust import certificates, signatures
+from csfs.trust import certificates, issued, signatures
 from csfs.trust.authority import Authority, public_point
+from csfs.trust.identities import Revoked
 from csfs.trust.invitations import Invitations
 from csfs.wire import messages
 from csfs.wire.messages import PROTOCOL, Hello, VolumeHello
@@ -51,6 +52,11 @@ class Cluster:
     def peers(self) -> dict[str, tuple[Address, ...]]:
         """The other members, and where they are called."""
         return {member.name: member.address for member in self.settings.members if member.name != self.member}
+
+    @property
+    def revoked(self) -> Revoked:
+        """Certificates that are trusted no longer."""
+        return Revoked(serials=frozenset(int(serial, 16) for serial in self.settings.revoked))
 
     def reload(self) -> None:
         """Read the configuration again.
@@ -156,6 +162,24 @@ class Cluster:
         invitations = Invitations(self.home.keys)
         point = public_point(authority.key.public_key())
         return invitations.invite(member, point, lifetime, now()).text()
+
+    def check_removable(self, member: str) -> None:
+        """Make sure that a member can be taken out of the cluster here.
+
+        Raises:
+            NotPermittedError: this host is not where `csfs init` ran.
+            ConfigError: it is no member, or this one, or cannot be spared.
+        """
+        certificates.load_authority(self.home.keys)
+        if member == self.member:
+            raise ConfigError(f"{member} is this host, which alone can change the cluster; it cannot be removed")
+        without_member(self.settings, member)
+
+    def remove(self, member: str) -> None:
+        """Take a member out of the cluster: its certificates are trusted no longer, wherever this configuration arrives."""
+        serials = issued.serials_of(self.home.keys, member)
+        files.change(self.home, lambda ours: without_member(ours, member, serials))
+        self._changed()
 
     def inviter(self) -> Inviter | None:
         """Return what it takes to let a host in, None if this host cannot."""

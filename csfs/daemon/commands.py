@@ -12,6 +12,7 @@ from csfs.core.paths import RelPath, shown
 from csfs.daemon.approving import Approving
 from csfs.daemon.cluster import SKEW_S_MAX, Cluster
 from csfs.daemon.happened import Happened
+from csfs.daemon.membership import Membership
 from csfs.daemon.mounts import MountedVolume
 from csfs.daemon.places import Places
 from csfs.daemon.resolving import Resolving
@@ -47,11 +48,15 @@ class Commands:
         self._stop = stop
         self._places = places = Places(cluster, mounts)
         self._verification = Verification(places, lambda: set(cluster.peers))
-        self._others = {
-            name: handler
-            for part in (Versions(places), Resolving(places), Restoring(places), Approving(places), Happened(places))
-            for name, handler in part.handlers().items()
-        }
+        parts = (
+            Versions(places),
+            Resolving(places),
+            Restoring(places),
+            Approving(places),
+            Happened(places),
+            Membership(cluster, places, network),
+        )
+        self._others = {name: handler for part in parts for name, handler in part.handlers().items()}
 
     async def answer(self, request: Request, tell: Callable[[Any], None]) -> Reply:
         """Return the answer to one request; what it raises on purpose becomes its exit code and line.

@@ -31,6 +31,7 @@ from csfs.replicate.network import PeerNetwork
 from csfs.replicate.volume import Volume
 from csfs.replicate.watcher import Watcher
 from csfs.replicate.worker import VolumeWorker
+from csfs.store.boot import boot_id
 from csfs.store.owners import Owners
 from csfs.wire.control import MountHello, ParentHello, Progress, Request
 
@@ -56,6 +57,7 @@ class Daemon:
             self._on_link,
             report=self._report,
             inviter=self._cluster.inviter,
+            revoked=self._cluster.revoked,
         )
         self._commands = Commands(self._cluster, self._mounts, self._network, self._reload, self._stop)
         self._nursery: trio.Nursery | None = None
@@ -104,7 +106,7 @@ class Daemon:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         founding = self._home.founding(name)
         index = Index(
-            str(self._home.index(name)), member=self._cluster.member, boot=_boot_id(), founding=founding.exists()
+            str(self._home.index(name)), member=self._cluster.member, boot=boot_id(), founding=founding.exists()
         )
         founding.unlink(missing_ok=True)
         rules = self._cluster.settings.rules(name, self._cluster.member)
@@ -166,7 +168,7 @@ class Daemon:
                 worker.follow(settings.rules(name, self._cluster.member))
                 if worker.volume.rules.groups != groups:
                     await self._mounts[name].tell_changed()
-        self._network.update_peers(self._cluster.peers)
+        self._network.update_peers(self._cluster.peers, self._cluster.revoked)
         if render.digest(settings) != before:
             # What two members share may not be what it was, and settings are told in a greeting: they greet each other anew.
             await self._network.restart_links("the configuration changed")
@@ -277,11 +279,6 @@ def _lock(home: Home) -> int:
     os.ftruncate(descriptor, 0)
     os.write(descriptor, b"%d\n" % os.getpid())
     return descriptor
-
-
-def _boot_id() -> bytes:
-    with open("/proc/sys/kernel/random/boot_id", "rb") as file:
-        return file.read().strip()
 
 
 def _first_error(group: BaseExceptionGroup[CsfsError]) -> CsfsError:

@@ -7,15 +7,17 @@ import trio
 
 from csfs.daemon.connection import ControlConnection
 from csfs.daemon.securing import Securing
+from csfs.engine.evidence import Evidence
 from csfs.errors import CorruptDatabaseError, CsfsError
 from csfs.journal.journal import JournalReader
 from csfs.mount import bypass
 from csfs.mount.bypass import Passing
-from csfs.replicate import braking
+from csfs.replicate import braking, doubts
 from csfs.replicate.commit_thread import CommitThread
 from csfs.replicate.gate import Gate
 from csfs.replicate.watcher import Watcher
 from csfs.replicate.worker import VolumeWorker
+from csfs.store.boot import boot_id, booted_ns
 from csfs.wire.control import (
     Behind,
     CommitResults,
@@ -170,7 +172,11 @@ class MountedVolume:
         self._hello, self._connection = hello, connection
         digested = volume.index.ledger.digested(hello.journal)
         clean = hello.clean and hello.first <= digested + 1 and digested <= hello.last
-        digested = min(digested, hello.last) if clean else hello.last
+        if hello.cut and volume.index.ledger.whole not in (b"", boot_id()):
+            await self._gather_evidence(digested, hello.last)
+        elif not clean:
+            digested = hello.last
+        digested = min(digested, hello.last)
         self.worker.observer.start_journal(hello.journal, digested)
         self._clean = clean
         try:
@@ -254,12 +260,39 @@ class MountedVolume:
         finally:
             reader.close()
 
+    async def _gather_evidence(self, after: int, last: int) -> None:
+        """The host went down while the volume was mounted: have all that differs judged by what the journal proves (R24)."""
+        volume = self.worker.volume
+        log.warning(
+            "%s: the host went down while it was mounted: what differs is compared with the journal", volume.name
+        )
+        evidence = Evidence(booted_ns())
+        try:
+            reader = JournalReader(self._journal_file)
+            try:
+                while after < last and (rows := await trio.to_thread.run_sync(reader.rows, after, last, ROWS_READ_MAX)):
+                    for change in rows:
+                        evidence.take(change)
+                    after = rows[-1].sequence
+            finally:
+                reader.close()
+        except CorruptDatabaseError as error:
+            log.error("%s", error)
+        volume.evidence = evidence
+
     async def _tell_digested(self, connection: ControlConnection) -> None:
         told = 0
         while True:
             await trio.sleep(DIGESTED_EVERY_S)
-            if self.worker.observer.digested > told:
-                told = self.worker.observer.digested
+            digested, index = self.worker.observer.digested, self.worker.volume.index
+            if digested > told:
+                try:
+                    # The mount lets its rows go: from here on the index alone proves what they did, through a power cut, too.
+                    await trio.to_thread.run_sync(index.sync, abandon_on_cancel=True)
+                except OSError as error:
+                    log.warning("%s: the index cannot be synced: %s", self.worker.volume.name, error)
+                    continue
+                told = digested
                 await connection.send(Digested(told))
 
     async def flush(self) -> int | None:
@@ -319,7 +352,8 @@ class MountedVolume:
             f"programs on {path} do not wait for other members: {UNKNOWN_LAYOUT}" if cannot_wait else "",
         )
         braked = [braking.alarm(one) for one in self.worker.volume.index.braked.summary()]
-        return [*(alarm for alarm in alarms if alarm), *braked, *self.worker.volume.memory.alarms]
+        told = (*alarms, doubts.alarm(self.worker.volume))
+        return [*(alarm for alarm in told if alarm), *braked, *self.worker.volume.memory.alarms]
 
     @property
     def mounted(self) -> bool:
@@ -349,6 +383,4 @@ def _life_of(pid: int) -> bytes:
             started = file.read().rpartition(b")")[2].split()[19]
     except OSError:
         started = b"?"
-    with open("/proc/sys/kernel/random/boot_id", "rb") as file:
-        boot = file.read().strip()
-    return b"%s %d %s" % (boot, pid, started)
+    return b"%s %d %s" % (boot_id(), pid, started)

@@ -7,7 +7,6 @@ A burst of removals is weighed as a whole, once it has ended: a host that has lo
 
 import enum
 from collections.abc import Mapping
-from itertools import islice
 from typing import Final, Protocol
 
 import msgspec
@@ -114,42 +113,41 @@ class Brake:
 
 
 class _Recent:
-    """What one member has taken away lately: by path, when, the oldest first."""
+    """What one member has taken away lately."""
 
     def __init__(self) -> None:
-        self._removed: dict[RelPath, float] = {}
-        self._replaced: dict[RelPath, float] = {}
+        self._taken: dict[RelPath, tuple[float, bool]] = {}
+        """By path, when it was weighed last, and whether nothing came in its place; the oldest first."""
+        self._burst: dict[RelPath, float] = {}
+        """Removals, and when they were weighed first; the oldest first."""
         self._burst_since_s: float | None = None
+        self.removals = 0
 
     @property
     def count(self) -> int:
-        return len(self._removed) + len(self._replaced)
-
-    @property
-    def removals(self) -> int:
-        return len(self._removed)
+        return len(self._taken)
 
     def add(self, path: RelPath, removed: bool, now_s: float) -> None:
-        # What is past first: a path that is lost once more must not go with its earlier loss.
-        self.forget_before(now_s - WINDOW_S)
-        taken, other = (self._removed, self._replaced) if removed else (self._replaced, self._removed)
-        other.pop(path, None)
-        taken.setdefault(path, now_s)
+        before = self._taken.pop(path, None)
+        self.removals += removed - (before is not None and before[1])
+        self._taken[path] = now_s, removed
+        if removed:
+            self._burst.setdefault(path, now_s)
 
     def forget_before(self, then_s: float) -> None:
-        for taken in (self._removed, self._replaced):
-            while taken and taken[first := next(iter(taken))] < then_s:
-                del taken[first]
+        while self._taken and self._taken[first := next(iter(self._taken))][0] < then_s:
+            self.removals -= self._taken.pop(first)[1]
 
     def is_in_burst(self, now_s: float) -> bool:
         """Return whether a burst of removals is under way that should be weighed as a whole."""
-        latest = islice(reversed(self._removed.values()), AT_ONCE_MAX + 1)
-        if sum(now_s - at_s < BURST_S for at_s in latest) <= AT_ONCE_MAX:
+        while self._burst and now_s - self._burst[first := next(iter(self._burst))] >= BURST_S:
+            del self._burst[first]
+        if len(self._burst) <= AT_ONCE_MAX:
             self._burst_since_s = None
             return False
         if self._burst_since_s is None:
             self._burst_since_s = now_s
-        last_s = next(reversed(self._removed.values()))
+        last_s = next(reversed(self._burst.values()))
         return now_s - last_s < QUIET_S and now_s - self._burst_since_s < BURST_S
 
 

@@ -1,5 +1,6 @@
 """What a path should show, derived from its record and from what is live below it, and how that differs from the disk."""
 
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -66,9 +67,21 @@ def holds_directory(record: Record) -> bool:
     return any(entry.value.kind is Kind.DIRECTORY for entry in record.content.entries)
 
 
-def live_of(record: Record, applied: Applied, below: bool, policy: tuple[str, ...], ranks: Ranks) -> Live:
-    """Return what the path should show; `below` says that something below it is live, so it has to be a directory."""
-    entries = record.content.entries
+def live_of(
+    record: Record,
+    applied: Applied,
+    below: bool,
+    policy: tuple[str, ...],
+    ranks: Ranks,
+    without: Collection[bytes] = (),
+) -> Live:
+    """Return what the path should show; `below` says that something below it is live, so it has to be a directory.
+
+    `without` are hashes of contents that are not to be had: the best of the other entries is live meanwhile, if there is one (R21).
+    """
+    entries: Sequence[ContentEntry] = record.content.entries
+    if without:
+        entries = [entry for entry in entries if entry.value.hash not in without] or entries
     candidates = [e for e in entries if e.value.kind is Kind.DIRECTORY] if below else entries
     entry = policies.content_winner(candidates, policy, ranks, applied.content_dot)
     if entry is not None:
@@ -189,12 +202,15 @@ def _is_same_owner(name: str, number: int, other_name: str, other_number: int) -
     return name == other_name if name and other_name else number == other_number
 
 
-def context_of(half: Half[ContentEntry], live: Live, applied: Applied, policy: tuple[str, ...]) -> Vector:
+def context_of(
+    half: Half[ContentEntry], live: Live, applied: Applied, policy: tuple[str, ...], *, best: bool = True
+) -> Vector:
     """Return what a change to the live content has seen: everything, but where the policy leaves the choice open (R3).
 
-    Entries of one incarnation at one path follow each other, so that a vector can leave out one of them and nothing older.
+    Nor has it where a `best` one is still wanted, and another is shown. Entries of one incarnation at one path follow each other, so
+    that a vector can leave out one of them and nothing older.
     """
-    if not policies.is_left_open(half.entries, policy):
+    if best and not policies.is_left_open(half.entries, policy):
         return half.seen
     seen = dict(half.seen)
     for entry in half.entries:

@@ -10,8 +10,8 @@ from csfs.core.paths import RelPath
 from csfs.core.privileges import SET_ID
 from csfs.core.records import ContentEntry, DirectoryTime, write_of
 from csfs.engine.links import is_shown_elsewhere, shown_entry
-from csfs.engine.live import stands_for_time
-from csfs.engine.minting import Change, Circumstances, Minting, carried_meta
+from csfs.engine.live import applied_as, content_of, holds, stands_for_time
+from csfs.engine.minting import Change, Circumstances, Minting, carried_content, carried_meta
 from csfs.engine.ports import Plan, Row
 from csfs.engine.rules import GroupRules
 from csfs.engine.state import new_row
@@ -70,6 +70,12 @@ class Local(Minting):
         if not self._may_write(group):
             self._notice(path, row, observation, change, group)
             return False
+        if change.content and observation is not None and _is_unclaimed(row, observation):
+            # Bytes that are nobody's do not become somebody's by a touch.
+            change = msgspec.structs.replace(change, content=False)
+            if not (change.meta and row.record.content.entries):
+                self._refresh(path, row, observation, racy)
+                return False
         circumstances = Circumstances(now_ns, moved_from, moved_to, racy, twin=twin, kin=kin)
         return self._change(path, row, observation, change, group, circumstances)
 
@@ -172,13 +178,14 @@ class Local(Minting):
         self, path: RelPath, row: Row, observation: Observation | None, change: Change, group: GroupRules
     ) -> None:
         """A receive-only member mints nothing: note what is shown, so that the plan restores what is live, and keeps this."""
-        applied = Applied(
-            observation=observation,
-            content_dot=None if change.content else row.applied.content_dot,
-            content_seen=row.applied.content_seen,
-            meta_dot=None if change.meta else row.applied.meta_dot,
-            meta_seen=row.applied.meta_seen,
-            lineage=NO_LINEAGE if change.content else row.applied.lineage,
+        before = row.applied
+        applied = applied_as(
+            observation,
+            carried_content(before, observation).mtime_ns or None,
+            carried_meta(before, observation),
+            (None if change.content else before.content_dot, before.content_seen),
+            (None if change.meta else before.meta_dot, before.meta_seen),
+            lineage=NO_LINEAGE if change.content else before.lineage,
         )
         self._store_applied(path, row, applied, pending=True)
         row = msgspec.structs.replace(row, applied=applied, pending=True)
@@ -216,6 +223,15 @@ def _half_set(applied: Applied, found: Observation) -> Applied:
         mtime_ns=applied.mtime_ns if is_same_time else None,
         meta=carried_meta(applied, found) if applied.meta is not None else None,
     )
+
+
+def _is_unclaimed(row: Row, observation: Observation) -> bool:
+    """Return whether the bytes found were shown before, and are no version's."""
+    before = row.applied.observation
+    same = (
+        before is not None and before.kind is observation.kind is Kind.FILE and holds(observation, content_of(before))
+    )
+    return same and row.applied.content_dot is None
 
 
 def _shows_directory(row: Row) -> bool:

@@ -150,7 +150,7 @@ class Minting(Moving):
             group,
             circumstances,
             self._tick(circumstances.now_ns, row.record),
-            (_carried_content(represented, observation), meta),
+            (carried_content(represented, observation), meta),
             self._live(path, row.record, applied, group, alone=True) if is_waiting else None,
             row.record,
             (applied.content_dot, applied.content_seen),
@@ -256,7 +256,9 @@ class Minting(Moving):
         change, live, meta = sight.change, sight.live, sight.values[1]
         assert meta is not None, "an object without meta"
         # Someone else's bytes must not inherit what was granted to others: privileges are said anew for new bytes (R5).
-        if minted and (change.object or has_privileges(observation.mode, observation.xattrs)):
+        # Who writes where no version's mode is shown has seen the one that is.
+        is_new = change.object or sight.row.applied.meta_dot is None
+        if minted and (is_new or has_privileges(observation.mode, observation.xattrs)):
             self._mint_meta(sight, meta)
         elif not change.meta and minted:
             return
@@ -354,7 +356,7 @@ def _stands_for(applied: Applied, meta: Meta, kind: Kind) -> bool:
     return shown is not None and shown.kind is kind and is_exactly(applied.meta or meta_of(shown), meta)
 
 
-def _carried_content(applied: Applied, observation: Observation | None) -> Content:
+def carried_content(applied: Applied, observation: Observation | None) -> Content:
     """Return what was found, with the exact time where the disk shows what it made of it (R4)."""
     content = content_of(observation)
     before = applied.observation

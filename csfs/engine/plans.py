@@ -1,21 +1,25 @@
 """What has to be done on disk: derived from what is known and what is applied, never stored."""
 
+from collections.abc import Collection
+
 import msgspec
 
 from csfs.core import versions
-from csfs.core.objects import Applied, Kind, Meta, Observation
+from csfs.core.objects import Applied, Content, Kind, Meta, Observation
 from csfs.core.paths import ROOT, RelPath, ancestors_of, parent_of
 from csfs.core.policies import origin_of
-from csfs.core.records import ContentEntry
+from csfs.core.records import NOTHING_KNOWN, ContentEntry
 from csfs.core.rows import Doubt
 from csfs.core.versions import Dot
 from csfs.engine.following import is_of, rows_ahead
 from csfs.engine.links import is_shown_elsewhere
 from csfs.engine.live import (
     ABSENT,
+    NOTHING_LIVE,
     Live,
     applied_as,
     content_entry,
+    context_of,
     holds,
     is_same_meta,
     lineage_of,
@@ -30,11 +34,12 @@ from csfs.engine.state import State, new_row
 class Plans(State):
     """Plans, and what becomes of them."""
 
-    def plan(self, path: RelPath) -> Plan | None:
+    def plan(self, path: RelPath, without: Collection[bytes] = ()) -> Plan | None:
         """Return what makes the disk show what is live at a path; None if it does, or cannot yet.
 
         A path that cannot be planned yet stays pending: `applied` and `woken` return it when it can. What is on disk already is
-        adopted here.
+        adopted here. `without` are hashes of contents that nobody reachable has: what is live without them is shown until then, and
+        the better version stays wanted (R21).
         """
         group = self._followed(path)
         if group is None or self.pulling or self.is_in_quarantine:
@@ -48,14 +53,19 @@ class Plans(State):
             # Nobody looked at it: it is there, whatever the index says, and nothing can be installed.
             self._settle(path, row)
             return None
-        live = self._live(path, row.record, row.applied, group)
+        live = self._live(path, row.record, row.applied, group, without=without)
         step = self._step(path, row.applied, live, group)
         if path in self._ahead.get(path, ()):
             # An edit is to follow a move from here once somebody has looked: what was made since has not seen that move.
             self._set_pending(path, row)
             return None
+        if without and (step is None or live.content.hash in without):
+            return None
         if step is None:
             self._adopt(path, row, group)
+            return None
+        if self._is_unknown(row, live, group):
+            self._settle(path, row)
             return None
         self._set_pending(path, row)
         in_the_way = step is Step.INSTALL and _is_in_the_way(row.applied.observation, live)
@@ -67,7 +77,9 @@ class Plans(State):
         if taken is not None and live.content.kind is Kind.ABSENT and self._comes_first(path, *taken):
             return None
         keep = step is not Step.ATTRIBUTES and (taken is not None or _must_keep(row, live))
-        return _cleared(path, row, keep) if in_the_way else self._planned(path, step, row, live, group, keep=keep)
+        if in_the_way:
+            return _cleared(path, row, keep, live.content)
+        return self._planned(path, step, row, live, group, keep=keep, best=not without)
 
     def applied(self, plan: Plan, observation: Observation | None, *, racy: bool = False) -> tuple[RelPath, ...]:
         """Record that a plan was carried out, and what the disk shows now; return paths that may be planned now."""
@@ -135,6 +147,17 @@ class Plans(State):
             self._store_applied(name, row, theirs, pending=row.pending)
             self._woken[name] = None
 
+    def _is_unknown(self, row: Row, live: Live, group: GroupRules) -> bool:
+        """Return whether something is shown of which nobody has ever said a word: a power cut has left it, and it is not sent (R24).
+
+        Where this member only receives, it goes.
+        """
+        shown = row.applied.observation
+        is_file = shown is not None and shown.kind is not Kind.DIRECTORY
+        # What was known once and is not any more goes like anything that was removed (R8).
+        is_new = row.record == NOTHING_KNOWN and not row.applied.content_seen
+        return is_file and live is NOTHING_LIVE and is_new and self._may_write(group)
+
     def _settle(self, path: RelPath, row: Row) -> None:
         if row.pending:
             self._store_applied(path, row, row.applied, pending=False)
@@ -192,7 +215,9 @@ class Plans(State):
         self._followed_by.setdefault(target, set()).add(path)
         return True
 
-    def _planned(self, path: RelPath, step: Step, row: Row, live: Live, group: GroupRules, *, keep: bool) -> Plan:
+    def _planned(
+        self, path: RelPath, step: Step, row: Row, live: Live, group: GroupRules, *, keep: bool, best: bool
+    ) -> Plan:
         base = row.applied.observation
         return Plan(
             path=path,
@@ -204,7 +229,7 @@ class Plans(State):
             mtime_ns=live.mtime_ns,
             keep=keep,
             content_dot=live.content_dot,
-            content_seen=self._context(row, live, group),
+            content_seen=context_of(row.record.content, live, row.applied, group.policy, best=best),
             meta_dot=live.meta_dot,
             meta_seen=row.record.meta.seen,
             lineage=lineage_of(row.record, live.content_dot, live.meta_dot, row.applied),
@@ -261,7 +286,7 @@ def _is_in_the_way(shown: Observation | None, live: Live) -> bool:
     return shown is not None and (shown.kind is Kind.DIRECTORY) != (live.content.kind is Kind.DIRECTORY)
 
 
-def _cleared(path: RelPath, row: Row, keep: bool) -> Plan:
+def _cleared(path: RelPath, row: Row, keep: bool, room_for: Content) -> Plan:
     """Return what makes room for what is live. Nothing new is applied by that: the context stays what it was (R3)."""
     base, applied = row.applied.observation, row.applied
     assert base is not None, "nothing is in the way"
@@ -278,6 +303,7 @@ def _cleared(path: RelPath, row: Row, keep: bool) -> Plan:
         content_seen=applied.content_seen,
         meta_dot=None,
         meta_seen=applied.meta_seen,
+        room_for=room_for,
     )
 
 

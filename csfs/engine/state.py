@@ -1,6 +1,6 @@
 """What all parts of an engine share: the index, the rules, minting, and storing a row with what follows from it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -150,6 +150,7 @@ class State:
         *,
         leaf: bool = False,
         alone: bool = False,
+        without: Collection[bytes] = (),
     ) -> Live:
         """Return what the path should show. `leaf` says that nothing can be live below it, which saves asking.
 
@@ -158,7 +159,7 @@ class State:
         below = False
         if not leaf and not is_plain_directory(record):
             below = not path or self._index.has_live_below(path)
-        live = live_of(record, applied, below, group.policy, self._ranks(group, record))
+        live = live_of(record, applied, below, group.policy, self._ranks(group, record), without)
         return (
             live
             if alone or live.entry is None or live.write is None

@@ -14,12 +14,12 @@ from csfs.core.policies import is_content_conflict, is_meta_conflict
 from csfs.core.records import Record
 from csfs.core.versions import Dot, Scope
 from csfs.engine.brake import Weighing
+from csfs.engine.doubting import Doubting
 from csfs.engine.exchange import Exchange
 from csfs.engine.following import Following
 from csfs.engine.forgetting import Forgetting
 from csfs.engine.healing import Healing
 from csfs.engine.links import entry_of
-from csfs.engine.local import Local
 from csfs.engine.merging import Merging
 from csfs.engine.plans import Plans
 from csfs.engine.ports import Conflict, Row
@@ -28,7 +28,7 @@ from csfs.engine.rules import Rules as Rules
 from csfs.engine.settling import Settling
 
 
-class VolumeEngine(Local, Following, Settling, Merging, Plans, Weighing, Exchange, Forgetting, Healing):
+class VolumeEngine(Doubting, Following, Settling, Merging, Plans, Weighing, Exchange, Forgetting, Healing):
     """One volume on one member as a state machine; the caller's transactions make its steps stand or fall together."""
 
     def conflicts(self, paths: Iterable[RelPath]) -> Iterator[Conflict]:

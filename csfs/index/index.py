@@ -11,6 +11,7 @@ from csfs.index.facts import Facts
 from csfs.index.ledger import Ledger
 from csfs.index.rows import Rows
 from csfs.index.shown import Shown
+from csfs.index.suspects import SuspectPaths
 from csfs.index.tables import Tables
 
 
@@ -29,6 +30,7 @@ class Index:
         self.braked = BrakedPaths(self._database)
         self.tables = Tables(self._database)
         self.bases = Bases(self._database)
+        self.suspects = SuspectPaths(self._database, self.rows)
         with self.transaction():
             if self._facts.value("index_id") is None:
                 self.ledger.set_pulling(not founding)

@@ -134,6 +134,15 @@ class Ledger:
         """Record that the whole tree was compared in that life of the mount."""
         self._facts.set_value("compared", mount)
 
+    @property
+    def whole(self) -> bytes:
+        """In which boot of the host the tree was last compared as a whole; empty if it never was."""
+        return self._facts.value("whole") or b""
+
+    def set_whole(self, boot: bytes) -> None:
+        """Record that nothing is left to be found of what happened before that boot."""
+        self._facts.set_value("whole", boot)
+
     def authors(self) -> dict[Incarnation, str]:
         """Return the member of every incarnation heard of."""
         return dict(self._database.execute("SELECT incarnation, member FROM incarnations").fetchall())

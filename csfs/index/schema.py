@@ -137,4 +137,9 @@ CREATE INDEX IF NOT EXISTS braked_by_member ON braked (member);
 CREATE TABLE IF NOT EXISTS disturbed (
     path BLOB PRIMARY KEY      -- a directory whose time commits here have changed, or are about to, and nobody has looked since
 ) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS suspects (
+    path     BLOB PRIMARY KEY,     -- a power cut may have left what is here; looked at again before it is told of
+    found_ns INTEGER NOT NULL
+) WITHOUT ROWID;
 """

@@ -49,11 +49,14 @@ class Journal:
     """The one writer of a journal. Not thread-safe but for `write`, `prune`, `sync_file` and `checkpoint`.
 
     Those may run in a thread while the owner appends; `write` and `prune` one at a time. `clean`: every change since the daemon's last
-    comparison of the whole volume is in rows. `trouble`: why rows cannot be written at the moment, empty if they can.
+    comparison of the whole volume is in rows. `cut`: the boot before this one ended without this journal being closed. `trouble`: why
+    rows cannot be written at the moment, empty if they can.
     """
 
-    def __init__(self, path: str, clock: Callable[[], int], random: Callable[[int], bytes] = os.urandom) -> None:
-        """Open the journal at `path`, or make one. `clock` gives nanoseconds since 1970.
+    def __init__(
+        self, path: str, clock: Callable[[], int], random: Callable[[int], bytes] = os.urandom, boot: bytes = b""
+    ) -> None:
+        """Open the journal at `path`, or make one. `clock` gives nanoseconds since 1970, `boot` names the host's present boot.
 
         Raises:
             CorruptDatabaseError: the file is no journal, or a damaged one.
@@ -61,6 +64,7 @@ class Journal:
         """
         self.path = path
         self._clock = clock
+        self._boot = boot
         self._encode = msgspec.msgpack.Encoder().encode
         self._buffered: list[Change] = []
         self._writing: list[Change] = []
@@ -90,12 +94,22 @@ class Journal:
         self._compare = int(str(schema.fact(connection, "compare")))
         stopped_clean = schema.fact(connection, "clean") == 1
         self.clean = stopped_clean and self._compare == 0
+        if not stopped_clean and schema.fact(connection, "boot") != self._boot:
+            self.note_cut()
+        self.cut = bool(self._boot) and schema.fact(connection, "cut") == self._boot
         with connection:
             schema.set_fact(connection, "clean", 0)
+            schema.set_fact(connection, "boot", self._boot)
         if not stopped_clean:
             self._last += SKIP
             self.ask_for_comparison()
             self.commit()
+
+    def note_cut(self) -> None:
+        """The host went down while a mount was there: in this boot, what is on disk may be what a power cut left of it (R24)."""
+        self.cut = bool(self._boot)
+        with self._connection:
+            schema.set_fact(self._connection, "cut", self._boot)
 
     def _wal_grew(self, connection: apsw.Connection, name: str, pages: int) -> int:
         self._wal_pages = pages
@@ -304,17 +318,17 @@ class JournalReader:
         self._connection.close()
 
 
-def open_or_replace(path: str, clock: Callable[[], int]) -> Journal:
+def open_or_replace(path: str, clock: Callable[[], int], boot: bytes = b"") -> Journal:
     """Return the journal at `path`; a damaged one is moved aside first, and the new one is not clean.
 
     Where none can be written now (a full disk), one in memory serves until the next mount: programs come first.
     """
     try:
-        return Journal(path, clock)
+        return Journal(path, clock, boot=boot)
     except apsw.Error as error:
         trouble = f"journal {path} cannot be opened ({error}); until the volume is mounted anew, changes are noted in memory alone"
         log.error("%s", trouble)
-        journal = _asking_for_comparison(Journal(IN_MEMORY, clock))
+        journal = _asking_for_comparison(Journal(IN_MEMORY, clock, boot=boot))
         journal.trouble = trouble
         return journal
     except CorruptDatabaseError as error:
@@ -323,10 +337,11 @@ def open_or_replace(path: str, clock: Callable[[], int]) -> Journal:
         for suffix in ("", "-wal", "-shm"):
             if os.path.exists(path + suffix):
                 os.rename(path + suffix, aside + suffix)
-        return _asking_for_comparison(Journal(path, clock))
+        return _asking_for_comparison(Journal(path, clock, boot=boot))
 
 
 def _asking_for_comparison(journal: Journal) -> Journal:
     journal.ask_for_comparison()
+    journal.note_cut()  # for all that anybody knows
     journal.commit()
     return journal

@@ -6,6 +6,7 @@ single values by name:
 * `id`: 16 random bytes drawn when the file was made: a journal that was replaced is not taken for the one before.
 * `clean`: 1 while closed by a mount that wrote all it knew, else 0. It is 0 while a mount has it open, so that a crash leaves 0.
 * `compare`: the sequence of the last row that asks for the whole volume to be compared, 0 for none.
+* `boot`: the boot in which a mount opened it last. `cut`: the boot that found it open from an earlier one, missing for none.
 * `format`: the version of this description.
 """
 
@@ -43,5 +44,5 @@ def fact(connection: apsw.Connection, name: str) -> object:
     return connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).get
 
 
-def set_fact(connection: apsw.Connection, name: str, value: int) -> None:
+def set_fact(connection: apsw.Connection, name: str, value: int | bytes) -> None:
     connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))

@@ -7,7 +7,7 @@ had it open goes on being watched: what is written to it then is told as DISPLAC
 
 from collections.abc import Callable
 
-from csfs.core.changes import Change, ChangeKind, Extent
+from csfs.core.changes import Change, ChangeKind, Extent, Synced
 from csfs.core.paths import RESERVED, ROOT, RelPath, parent_of
 from csfs.journal.journal import Journal
 from csfs.mount.extents import Extents
@@ -33,7 +33,7 @@ class OpenFile:
     `size` is the size as the mount last knew it, `told` how many bytes rows have told of since it was opened, `postponed` how often
     the next row was put off. `displaced` is the path that the file had when a commit displaced it, `kept` its
     name in the kept store, empty if it has other names that are not known here; `doomed`: nobody asked to keep it, so it goes at
-    the last release unless something was written.
+    the last release unless something was written. `synced` is what the last row said that is on its disk.
     """
 
     __slots__ = (
@@ -46,6 +46,7 @@ class OpenFile:
         "node",
         "postponed",
         "size",
+        "synced",
         "told",
         "writer",
         "writing",
@@ -64,6 +65,7 @@ class OpenFile:
         self.displaced: RelPath | None = None
         self.kept = b""
         self.doomed = False
+        self.synced: Synced | None = None
 
     def wrote(self, offset: int, length: int, writer: Writer) -> None:
         """Take note of bytes written. What lay between the old end and `offset` has become zeros, and counts."""
@@ -264,6 +266,8 @@ class Capture:
         self.dirty.discard(file)
         if not file.dirty and not even_clean:
             return
+        # Nothing was written since: what is on the disk is still what the file holds, and the last row has to say so.
+        synced, file.synced = None if file.dirty else file.synced, None
         file.dirty = False
         file.told += file.extents.size
         file.postponed = 0
@@ -278,6 +282,8 @@ class Capture:
         names = self._other_paths(file.node)
         for path in self._synced_paths(file.node):
             self._tell_extents(file, ChangeKind.CONTENT, path, extents, names)
+        if synced is not None:
+            self.synced(file, synced)
 
     def _tell_extents(
         self,
@@ -300,6 +306,13 @@ class Capture:
         )
         file.doomed = False
         self._told(change, names, inode=file.node.inode)
+
+    def synced(self, file: OpenFile, synced: Synced) -> None:
+        """What was written to a file is on its disk: the row says so once, under one of its names, for the object is what counts."""
+        paths = self._synced_paths(file.node) if file.displaced is None and file.synced != synced else []
+        if paths:
+            file.synced = synced
+            self._told(Change(sequence=0, kind=ChangeKind.SYNCED, path=paths[0], synced=synced), (), lazy=True)
 
     def tell_all(self) -> None:
         """Tell of every file that has something to tell, without waiting for its release."""

@@ -173,7 +173,8 @@ class Link:
         # What the hello counts must be in the file, where the daemon reads it; what is not there yet goes live, as what comes after.
         unwritten = self._journal.unwritten
         last = unwritten[0].sequence - 1 if unwritten else self._journal.last
-        counted = (self._journal.id, self._journal.first, last, self._journal.clean)
+        journal = self._journal
+        counted = (journal.id, journal.first, last, journal.clean, journal.cut)
         hello = MountHello(self._volume, os.getpid(), *counted, self._waiting.is_possible)
         for change in unwritten:
             self._outbox.add_row(change)

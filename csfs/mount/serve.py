@@ -29,6 +29,7 @@ from csfs.mount.settings import MountSettings
 from csfs.mount.waiting import Waiting
 from csfs.store import redo
 from csfs.store.beneath import open_in_pieces
+from csfs.store.boot import boot_id
 from csfs.wire import control
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Mount:
 
     def __init__(self, settings: MountSettings, root: int, load_rules: LoadRules, ready: Callable[[], None]) -> None:
         self.settings = settings
-        self.journal: Journal = open_or_replace(settings.journal, time.time_ns)
+        self.journal: Journal = open_or_replace(settings.journal, time.time_ns, boot_id())
         self._rules = rules = CurrentRules(load_rules)
         self._leases: dict[Scope, float] = {}
         self._is_listening = False

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import trio
 
-from csfs.core.objects import Kind, Observation, Stamp
+from csfs.core.objects import Observation, Stamp
 from csfs.core.paths import RelPath, depth_of, shown
 from csfs.core.rows import Plan, Step
 from csfs.engine.brake import QUIET_S
@@ -196,7 +196,7 @@ class Applier:
         """Return what can be done now: installs and attributes parents first, then removals children first."""
         volume = self._volume
         with volume.index.transaction():
-            plans = [plan for path in batch if (plan := volume.engine.plan(path)) is not None]
+            plans = [plan for path in batch if (plan := self._sources.plan(path)) is not None]
             plans, soon = self.braking.sorted(batch, plans)
         if soon:
             self._refused.update(soon)
@@ -217,8 +217,12 @@ class Applier:
             work = Work(plan, volume.next_commit_id())
             if plan.step is Step.INSTALL:
                 work.staged = staged_name(self._observer.digested, work.commit_id)
-                is_new = plan.link is None and plan.content.kind is Kind.FILE
-                if is_new and not (self._find_source(work) and self._is_allowed(work)):
+            if plan.needed is not None:
+                work.source = self._sources.supply(plan)
+                if work.source is None:
+                    self._tries.setdefault(plan.path, 0)
+                    continue  # what is there stays until what comes can be shown
+                if plan.step is Step.INSTALL and not self._is_allowed(work):
                     continue
             work.kept = self.keeping.name(plan, work.commit_id)
             promised = plan.path in self.keeping.promises
@@ -230,14 +234,6 @@ class Applier:
             works.append(work)
         volume.apply_soon(leaders.deferred)
         return works
-
-    def _find_source(self, work: Work) -> bool:
-        """Find the content of a file to install; have it fetched if it is not here."""
-        work.source = self._sources.find(work.plan)
-        if work.source is None:
-            self._tries.setdefault(work.plan.path, 0)
-            self._sources.fetch(work.plan)
-        return work.source is not None
 
     def _is_allowed(self, work: Work) -> bool:
         """Return whether no validator has anything against it; the path is planned anew once all were asked."""
@@ -319,6 +315,7 @@ class Applier:
             self._overwrites.done(plan.path, work.staged)
         else:
             self._overwrites.replaced(plan.path)
+        volume.index.suspects.drop(plan.path)
         self._tries.pop(plan.path, None)
         volume.settle_problem(plan.path)
         for directory in disturbed_by([plan]):

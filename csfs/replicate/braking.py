@@ -27,11 +27,13 @@ class Braking:
 
     def sorted(self, batch: Sequence[RelPath], plans: Sequence[Plan]) -> tuple[list[Plan], list[RelPath]]:
         """Return the plans to be carried out now, and the paths to be planned again in a moment. In a transaction."""
-        engine, braked = self._volume.engine, self._volume.index.braked
+        engine, braked, suspects = self._volume.engine, self._volume.index.braked, self._volume.index.suspects
         losses = {plan.path: loss for plan in plans if (loss := engine.loss(plan)) is not None}
         for path in batch:
             if path not in losses:
                 braked.drop(path)  # what waited there was superseded, or is so already
+            if path not in suspects:
+                suspects.drop(path)
         if not losses:
             return list(plans), []
         live = self._volume.index.rows.live_count()

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
+from csfs.core.objects import changed_ns
 from csfs.core.paths import RelPath, is_below
 from csfs.index import rows
 from csfs.index.shown import Shown
+from csfs.replicate.doubts import unsure_since_ns
 from csfs.replicate.looking import Reason
 from csfs.replicate.observer import Observer
 from csfs.replicate.volume import Root, Volume
@@ -61,7 +63,8 @@ async def compare(
     reason = Reason(joining=joining, compared=not joining)
     begin, count, gone, patience_s = trio.current_time(), 0, 0, LOG_PATIENCE_S
     with volume.index.shown() as reader:
-        root, parts = await volume.with_root(lambda root: (root, differences(root, reader, below)))
+        unsure_ns = unsure_since_ns(volume)
+        root, parts = await volume.with_root(lambda root: (root, differences(root, reader, below, unsure_ns)))
         asked_at = trio.current_time()
         while (part := await volume.with_root(_worth_telling, root, parts)) is not None:
             found_at = trio.current_time()
@@ -103,21 +106,30 @@ def _worth_telling(root: Root, walked: Root, parts: Iterator[Differences]) -> Di
     deadline, equal = time.monotonic() + EQUAL_S_MAX, 0
     for part in parts:
         part.count += equal
+        if part.gone:
+            root.check()
         if part.differs or time.monotonic() > deadline:
             return part
         equal = part.count
     return Differences(equal) if equal else None
 
 
-def differences(root: Root, reader: Shown, below: RelPath) -> Iterator[Differences]:
-    """Yield how the tree differs from the index, part by part; each in a thread."""
+def differences(root: Root, reader: Shown, below: RelPath, unsure_ns: int | None = None) -> Iterator[Differences]:
+    """Yield how the tree differs from the index, part by part; each in a thread.
+
+    The stamp of what was changed since `unsure_ns` proves nothing; None: those alone that say so.
+    """
     skipped: list[Skipped] = []
     above, end = rows.below(below)
     for chunk in scan(root.tree.root, below):
         skipped += chunk.skipped
         if chunk.found:
             last = next(reversed(chunk.found))
-            yield _compared(chunk, reader, (above, last + b"\0"), skipped)
+            part = _compared(chunk, reader, (above, last + b"\0"), skipped)
+            if unsure_ns is not None:
+                new = {*part.changed, *part.racy}
+                part.racy += [p for p, at in chunk.found.items() if p not in new and changed_ns(at) >= unsure_ns]
+            yield part
             above = last
         else:
             yield Differences(skipped=chunk.skipped)

@@ -111,6 +111,8 @@ def look_at(
             found.append((path, reason, root.tree.look_from(path, of_it, LIMITS)))
         except (OSError, CsfsError) as error:
             found.append((path, reason, error))
+    if any(result is None for _, _, result in found):
+        root.check()
     return found
 
 

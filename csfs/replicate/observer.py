@@ -16,6 +16,7 @@ from csfs.core.changes import Change, ChangeKind
 from csfs.core.objects import Kind, Observation
 from csfs.core.paths import RelPath, concern, depth_of, is_below, parent_of, shown
 from csfs.errors import CsfsError
+from csfs.replicate import doubts
 from csfs.replicate.directories import Directories
 from csfs.replicate.keeping import keep_written, note_local
 from csfs.replicate.looking import (
@@ -67,8 +68,7 @@ class Observer:
         """Kept versions that somebody who had them open has written to since: where they were live, and the row."""
         self._wanted = Signal()
         self._journal = b""
-        self._last = 0
-        self.digested = 0
+        self._last = self.digested = 0
         self.compare_wanted: set[RelPath] = set()
 
     # ------------------------------------------------------------------------------------------------- what to look at
@@ -102,6 +102,7 @@ class Observer:
 
     def _take(self, change: Change) -> None:
         path, target = change.path, change.target
+        doubts.note(self._volume, change)
         match change.kind:
             case ChangeKind.CONTENT:
                 # What a row without a number says comes from a watch, which sees no extents; nor does an empty row.
@@ -129,7 +130,7 @@ class Observer:
                 self._volume.comparison.notify()
             case ChangeKind.DISPLACED:
                 self._displaced[change.kept] = path, change.sequence
-            case _:
+            case kind if kind is not ChangeKind.SYNCED:  # which says that nothing has changed
                 self.look(path, Reason(content=True))
 
     def _moved(self, source: RelPath, target: RelPath, written: Reason | None) -> None:
@@ -352,17 +353,16 @@ class Observer:
         return reason.confirmed(before, there.observation if isinstance(there, Look) else there)
 
     def _observe(self, path: RelPath, reason: Reason, look: Look | None, names: Sequence[RelPath]) -> None:
-        volume = self._volume
+        volume, found = self._volume, look.observation if look is not None else None
         known = volume.index.rows.row(path)
-        found = look.observation if look is not None else None
-        shown_before = known.applied.observation if known is not None else None
-        volume.findings.looked(path, shown_before, found, compared=reason.compared)
         volume.settle_problem(path)
         self._tries.pop(path, None)
+        if doubts.holds(volume, path, found, reason):
+            return
+        volume.findings.looked(path, self._shown_at(path), found, compared=reason.compared)
         if look is None and known is None:
             return
-        content_dot = known.applied.content_dot if known is not None else None
-        if look is not None and not remember_content(volume, look, content_dot):
+        if look is not None and not remember_content(volume, look, known.applied.content_dot if known else None):
             # What its table was made from is known in part alone by now: it is read whole.
             self.look(path, Reason(True, moved_from=reason.moved_from))
             return

@@ -4,6 +4,7 @@ import errno
 import logging
 from collections.abc import Callable, Sequence
 
+import msgspec
 import trio
 
 from csfs.core.objects import Content, Kind, Observation
@@ -45,6 +46,23 @@ class Sources:
         self._misses: dict[bytes, int] = {}
         """How often nobody had a content that is still wanted."""
         self._limiter = trio.Semaphore(FETCHES_MAX)
+
+    def plan(self, path: RelPath) -> Plan | None:
+        """Return the plan for a path: what is next best where nobody who could be asked last has the content of what is best (R21)."""
+        plan = self._volume.engine.plan(path)
+        needed = plan.needed if plan is not None else None
+        if plan is None or needed is None or needed.hash not in self._misses or self.supply(plan) is not None:
+            return plan
+        return self._volume.engine.plan(path, self._misses.keys()) or plan
+
+    def supply(self, plan: Plan) -> Source | None:
+        """Return where to find what a plan needs; have it fetched if it is not here."""
+        assert plan.needed is not None, "a plan that needs nothing"
+        wanted = msgspec.structs.replace(plan, content=plan.needed)
+        source = self.find(wanted)
+        if source is None:
+            self.fetch(wanted)
+        return source
 
     def find(self, plan: Plan) -> Source | None:
         """Return where the content of `plan` can be had at once, None if it has to be fetched."""
@@ -157,11 +175,12 @@ class Sources:
                 self.arrived(content.hash, verified=True)
             self._volume.apply_soon(paths)
             return
-        # Live stays what is shown; the entry stays wanted until somebody who has the content is reachable (R21).
+        # It stays wanted until somebody who has the content is reachable; what is next best is live meanwhile (R21).
         if len(self._misses) >= MISSES_MAX:
             self._misses.clear()
         misses = self._misses[content.hash] = self._misses.get(content.hash, 0) + 1
         if misses == 1:
+            self._volume.apply_soon(paths)
             log.info("%s: nobody reachable has the content of %s", self._volume.name, shown(plan.path))
         if self._fetcher.requesters:  # else whoever connects next has all that is pending applied
             delay_s = min(REFETCH_S_MAX, REFETCH_S_MIN * 2 ** min(misses - 1, 8))

@@ -1,6 +1,7 @@
 """One volume on this member: what the workers share. Everything here is touched from the event loop alone."""
 
 import itertools
+import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -14,7 +15,9 @@ from csfs.core.changes import Change
 from csfs.core.groups import Rules
 from csfs.core.paths import RelPath
 from csfs.core.versions import Scope, Vector
+from csfs.engine.evidence import Evidence
 from csfs.engine.volume import VolumeEngine
+from csfs.errors import LostRootError
 from csfs.index.index import Index
 from csfs.replicate.asking import Asking
 from csfs.replicate.contents import Contents, Hashes
@@ -29,6 +32,8 @@ from csfs.store.owners import Owners
 from csfs.store.stage import Stage
 from csfs.store.tree import Tree
 from csfs.wire import messages as wire
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -55,6 +60,20 @@ class Root:
     stage: Stage
     users: int = 0
     """Threads that work with it now: its descriptors stay open until there are none."""
+    identity: bytes = b""
+    """What it carries as its identity."""
+
+    def check(self) -> None:
+        """Make sure that it is the volume's still, before what is missing there is believed; for a thread.
+
+        Raises:
+            LostRootError: it is not: its identity is gone, and everything else with it, perhaps.
+        """
+        if self.identity and self.stage.identity() != self.identity:
+            raise LostRootError(
+                "the directory underneath has lost .csfs/identity while it was mounted: nothing is replicated, so that what else "
+                "is missing there is not taken for deleted; put it back, and mount the volume again"
+            )
 
 
 @dataclass(slots=True)
@@ -129,10 +148,8 @@ class Volume:
     def __init__(
         self, name: str, *, index: Index, rules: Rules, member: str, owners: Owners, extra: str = "keep"
     ) -> None:
-        self.name = name
-        self.member = member
-        self.index = index
-        self.owners = owners
+        self.name, self.member = name, member
+        self.index, self.owners = index, owners
         self.extra = extra
         self.apply_mode = "auto"
         """Whether files are overwritten in place: `auto`, `atomic` for never, `in-place` wherever it is possible."""
@@ -148,6 +165,8 @@ class Volume:
         """Whether things may have changed here that the index does not show: the tree is still to be compared."""
         self.compared_at = -float("inf")
         """When the whole tree was compared last, by the loop's clock."""
+        self.evidence: Evidence | None = None
+        """What the journal proves, from a power cut until the tree was compared."""
         self.contents = Contents()
         self.travelled = Hashes()
         self.patches = Patches()
@@ -365,6 +384,11 @@ class Volume:
             if inline:
                 return function(root, *arguments)
             return await trio.to_thread.run_sync(function, root, *arguments, limiter=self._limiter)
+        except LostRootError as error:
+            self.stopped = str(error)
+            log.error("%s: %s", self.name, self.stopped)
+            self.ready.notify()
+            raise trio.ClosedResourceError(self.stopped) from error
         finally:
             root.users -= 1
             self.progress.notify()

@@ -29,6 +29,7 @@ from csfs.replicate.sources import Sources
 from csfs.replicate.underneath import Underneath
 from csfs.replicate.validating import Validation
 from csfs.replicate.volume import Root, Volume
+from csfs.store.boot import boot_id
 from csfs.store.stage import Leftover, Stage
 from csfs.store.tree import Tree
 
@@ -138,7 +139,7 @@ class VolumeWorker:
         # Of what was to be overwritten when the daemon ended, and was not, nobody noted the blocks.
         blocks = await trio.to_thread.run_sync(stage.settle_overwrites)
         await trio.to_thread.run_sync(_delete_kept, stage, [n for n in blocks if not volume.index.ledger.is_kept(n)])
-        volume.root = Root(descriptor, tree, stage)
+        volume.root = Root(descriptor, tree, stage, identity=volume.index.ledger.volume_identity or b"")
         if not volume.stopped:
             volume.apply_soon(volume.index.rows.pending())
         self.sources.adopt(await trio.to_thread.run_sync(stage.leftovers))
@@ -223,9 +224,16 @@ class VolumeWorker:
                     volume.engine.finish_pull()
                 for path in [ROOT] if joining or ROOT in wanted else sorted(wanted):
                     await compare(volume, self.observer, path, joining=joining)
+                is_whole = (ROOT in wanted or joining) and ROOT not in self.observer.compare_wanted
                 with volume.index.transaction():
                     volume.index.ledger.set_pulling(False)
-                if (ROOT in wanted or joining) and ROOT not in self.observer.compare_wanted:
+                    if is_whole:
+                        volume.index.ledger.set_whole(boot_id())
+                if is_whole and volume.evidence is not None:
+                    # What is not believed is not to be proved by an fsync of this boot, should the power go again.
+                    await trio.to_thread.run_sync(volume.index.sync, abandon_on_cancel=True)
+                    volume.evidence = None
+                if is_whole:
                     self._compared = self._mount
                     volume.compared_at = trio.current_time()
                     volume.uncompared = False

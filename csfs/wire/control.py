@@ -61,6 +61,7 @@ class MountHello(Tagged, frozen=True):
     """A mount process: what its journal holds. `clean` is False when rows may be missing: compare the whole volume.
 
     `can_wait`: it can have programs wait for other members.
+    `cut`: the host went down while the volume was mounted, before this boot: not all that differs was done by somebody (R24).
     """
 
     volume: str
@@ -69,6 +70,7 @@ class MountHello(Tagged, frozen=True):
     first: int
     last: int
     clean: bool
+    cut: bool = False
     can_wait: bool = True
 
 

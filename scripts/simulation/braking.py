@@ -49,8 +49,6 @@ class HostBrake:
         self.waiting = FakeWaiting(index)
         self.on = False
         self._carried: dict[tuple[str, RelPath], float] = {}
-        self._weighed: dict[tuple[str, RelPath], float] = {}
-        """When each loss was weighed first: the window begins then, however long it took to carry it out."""
         self._let: set[tuple[RelPath, Loss]] = set()
         """What somebody let through."""
         self._braked: dict[RelPath, Loss] = {}
@@ -68,7 +66,6 @@ class HostBrake:
         self.waiting.index = index or self.waiting.index
         self._brake = Brake(self.waiting)
         self._carried.clear()
-        self._weighed.clear()
 
     def lets(self, plan: Plan, loss: Loss | None, now_ns: int) -> bool:
         """Return whether a plan is carried out now."""
@@ -76,9 +73,6 @@ class HostBrake:
         if loss is None:
             self.superseded(plan.path)
             return True
-        key, now_s = (loss.member, plan.path), now_ns / 1e9
-        if now_s - self._weighed.get(key, -WINDOW_S) >= WINDOW_S:
-            self._weighed[key] = now_s
         verdicts = self._brake.verdicts({plan.path: loss}, self._live(), now_ns / 1e9, now_ns)
         if verdicts[plan.path] is Verdict.WAIT:
             self._braked[plan.path] = loss
@@ -96,7 +90,7 @@ class HostBrake:
             return
         assert self._braked.get(plan.path) != loss, f"{plan.path!r} waited, and nobody has let it through"
         now_s = now_ns / 1e9
-        self._carried[loss.member, plan.path] = self._weighed.get((loss.member, plan.path), now_s)
+        self._carried[loss.member, plan.path] = now_s
         lately = [
             path for (member, path), at_s in self._carried.items() if member == loss.member and at_s > now_s - WINDOW_S
         ]

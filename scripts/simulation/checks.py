@@ -4,8 +4,8 @@ from collections import Counter
 from itertools import pairwise
 
 from csfs.core.digests import digest_of, together
-from csfs.core.objects import Kind
-from csfs.core.paths import ROOT, RelPath, ancestors_of
+from csfs.core.objects import Content, Kind
+from csfs.core.paths import ROOT, RelPath, ancestors_of, parent_of
 from csfs.core.policies import NONE, origin_of
 from csfs.core.versions import covers
 from csfs.engine.forgetting import dots_of
@@ -13,7 +13,7 @@ from csfs.engine.ports import Row
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.host import Host
 from scripts.simulation.plan import Act
-from scripts.simulation.tree import Owner, hash_of
+from scripts.simulation.tree import Node, Owner, hash_of
 
 WALKS_MAX = 40
 LATE_MINTS_MAX = 0
@@ -26,6 +26,7 @@ def check(cluster: Cluster) -> None:
     check_equal(cluster, gone)
     check_links(cluster, gone)
     check_together(cluster)
+    check_best_shown(cluster, gone)
     check_settled(cluster, gone)
     check_nothing_lost(cluster)
     check_nothing_deleted(cluster)
@@ -43,7 +44,7 @@ def check(cluster: Cluster) -> None:
 
 def contents_gone(cluster: Cluster) -> set[RelPath]:
     """Return the paths that wait for a content that went down with a disk: what they showed stays live (R21)."""
-    if not cluster.plan.acts() & {Act.RESTORE, Act.CLONE, Act.LEAVE, Act.RULES}:
+    if not cluster.plan.acts() & {Act.RESTORE, Act.CLONE, Act.LEAVE, Act.RULES, Act.POWER_CUT}:
         return set()
     members = cluster.members
     at_hand = {hash_of(data) for host in members for data in (*host.kept, *(n.data for n in host.tree.nodes.values()))}
@@ -141,6 +142,28 @@ def check_together(cluster: Cluster) -> None:
             assert nodes[0] is nodes[1], f"{pair} are no longer linked at {host.name}, and nobody took them apart"
 
 
+def check_best_shown(cluster: Cluster, gone: set[RelPath]) -> None:
+    """Where the best version's content is nowhere, another version is shown, and nothing older, if one is to be had (R21)."""
+    held = (node.data for host in cluster.members for node in host.tree.nodes.values())
+    at_hand = {hash_of(data) for data in (*held, *(data for host in cluster.members for data in host.kept))}
+    for host in cluster.members:
+        for path in sorted(gone & set(host.index.pending())):
+            row, node = host.index.row(path), host.tree.nodes.get(path)
+            assert row is not None
+            entries = [entry.value for entry in row.record.content.entries]
+            if not host.tree.is_directory(parent_of(path)) or host.index.has_live_below(path):
+                continue
+            if any(value.kind is Kind.FILE and value.hash in at_hand for value in entries):
+                is_one = any(_is_shown(value, node) for value in entries)
+                assert is_one, f"{host.name} shows {node} at {path!r}, and none of {entries}"
+
+
+def _is_shown(value: Content, node: Node | None) -> bool:
+    if node is None or value.kind is not node.kind:
+        return node is None and value.kind is Kind.ABSENT
+    return value.kind is not Kind.FILE or value.hash == hash_of(node.data)
+
+
 def _apart(cluster: Cluster) -> set[RelPath]:
     """Return paths that members may show differently: directories that hold what some of them do not follow."""
     apart: set[RelPath] = set()
@@ -178,7 +201,7 @@ def check_nothing_lost(cluster: Cluster) -> None:
 
 def check_nothing_deleted(cluster: Cluster) -> None:
     """Where somebody made something, and nobody ever took anything away, something is."""
-    if cluster.changed_rules or cluster.plan.acts() & {Act.RESTORE, Act.JOIN}:
+    if cluster.changed_rules or cluster.plan.acts() & {Act.RESTORE, Act.JOIN, Act.POWER_CUT}:
         return
     for host in cluster.members:
         for path in cluster.ledger.made - cluster.ledger.taken:

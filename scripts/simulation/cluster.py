@@ -11,6 +11,7 @@ from scripts.simulation.killing import die_applying
 from scripts.simulation.ledger import Ledger
 from scripts.simulation.links import Link
 from scripts.simulation.plan import NAMES, SECOND_NS, Act, Action, Plan
+from scripts.simulation.power import Disk
 from scripts.simulation.programs import PATHS
 from scripts.simulation.rules import REVISIONS, Shape, changed
 from scripts.simulation.saved import Saved
@@ -47,6 +48,7 @@ class Cluster:
         self.saves: dict[int, Saved] = {}
         self.parked: dict[int, Saved] = {}
         """The other host of a member that was cloned."""
+        self.disks = {host.number: Disk(host) for host in self.hosts}
         self.minted_by_users = 0
         self.merged_before: dict[RelPath, int] = {}
         self.rotten: set[RelPath] = set()
@@ -236,6 +238,7 @@ class Cluster:
         self.restored.add(action.member)
         restore(host, backup, booting=dice.one_in(2))
         self._follow_again(host, backup)
+        self.disks[host.number] = Disk(host)
         self.ledger.excused |= {data for data in lost if not any(other.holds(data) for other in self.hosts)}
 
     def _clone(self, action: Action, host: Host, dice: Dice) -> None:
@@ -247,6 +250,7 @@ class Cluster:
         if parked is not None:
             restore(host, parked, booting=False)
             self._follow_again(host, parked)
+            self.disks[host.number] = Disk(host)
 
     def _follow_again(self, host: Host, backup: Saved) -> None:
         if backup.scopes != [group.scope for group in host.rules.groups]:
@@ -297,6 +301,22 @@ class Cluster:
     def _reject(self, action: Action, host: Host, dice: Dice) -> None:
         persons.reject(host, self.now(host))
 
+    def _flush(self, action: Action, host: Host, dice: Dice) -> None:
+        self.disks[host.number].flush()
+
+    def _power_cut(self, action: Action, host: Host, dice: Dice) -> None:
+        if host.pulling:
+            return  # what a host damages before it is a member is its own
+        self._isolate(host)
+        lost = self.disks[host.number].cut(dice)
+        if host.scopes != [group.scope for group in host.rules.groups]:
+            host.adopt(host.rules)
+        host.digest(self.now(host))
+        self.disks[host.number].flush()
+        # Who only receives does not answer for what others have lost.
+        writers = [other for other in self.members if other.name not in self.shape.receive_only and not other.pulling]
+        self.ledger.excused |= {data for data in lost if not any(other.holds(data) for other in writers)}
+
     # --------------------------------------------------------------------------------------------------------- healing
 
     def heal(self) -> None:
@@ -311,6 +331,10 @@ class Cluster:
         self.minted_by_users = self.minted() - self.minted_following()
         self.merged_before = self.merged()
         self._settle()
+        if any([persons.look_after(host, self.now(host)) for host in self.members]):
+            self.minted_by_users = self.minted() - self.minted_following()
+            self.merged_before = self.merged()
+            self._settle()
         for _ in range(2):
             # Both hosts of a member that was cloned come to the network, and go.
             for number in self.parked:

@@ -20,6 +20,7 @@ from csfs.engine import following, forgetting, mending, minting, plans, quaranti
 from csfs.engine import merging as engine_merging
 from csfs.engine.brake import Brake
 from csfs.engine.brake import Verdict as BrakeVerdict
+from csfs.engine.evidence import Evidence
 from csfs.engine.links import Links
 from csfs.engine.live import meta_of
 from csfs.engine.memory import MemoryIndex
@@ -265,6 +266,7 @@ FAULTS: dict[str, Fault] = {
     "hash-unread": Fault("nobody compares set hashes", mending.Mending, "differing", _nothing([])),
     "links-forgotten": Fault("each name is a file of its own", Links, "twin", _nothing(None)),
     "meta-by-name": Fault("linked paths decide each for itself", state, "shared_meta", _own_meta),
+    "cut-is-an-edit": Fault("what a power cut took is an edit", Evidence, "is_damage", _nothing(False)),
     "gate-open": Fault("commits do not look at what is there", Host, "_is_allowed", _any_gate),
 }
 

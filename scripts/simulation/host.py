@@ -5,6 +5,7 @@ from collections.abc import Callable
 from csfs.core.objects import Kind, Observation, Stamp
 from csfs.core.paths import ROOT, RelPath, ancestors_of, depth_of, is_below, parent_of
 from csfs.core.versions import Incarnation, Scope, covers
+from csfs.engine.evidence import Evidence
 from csfs.engine.plans import is_carried_out
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import Rules, may_send
@@ -55,6 +56,11 @@ class Host:
         """Paths of which this member did not have what it took for known."""
         self.unasked_minted = 0
         """Versions made of what was here before this member joined, or lost its memory, and merges."""
+        self.evidence: Evidence | None = None
+        """What the journal proves, from a power cut until everything was looked at."""
+        self.suspects: set[RelPath] = set()
+        self.digested = 0
+        """How many of the journal's rows the index knows."""
         self.programs.speaks = self._speaks
         self.programs.is_old = self._is_old
         self.programs.merges = self.merging.is_merged
@@ -155,6 +161,8 @@ class Host:
             joining = joining or look.joining or path in self.held
             found = self.tree.observed(path)
             known = self.index.row(path)
+            if self._is_doubted(path, look):
+                continue
             changed = self.engine.observe(
                 path,
                 found,
@@ -174,10 +182,25 @@ class Host:
                 self.held.discard(path)
             self.merging.hold(path)
         self.engine.follow(looks, now_ns)
+        self.evidence, self.digested = None, len(self.programs.rows)
         self._settle_directories(now_ns)
         if joining:
             self.unasked_minted += self.index.minted - minted
         self.commit()
+
+    def _is_doubted(self, path: RelPath, look: Look) -> bool:
+        """Return whether what is there is nobody's change: a power cut may have left it."""
+        found, source = (
+            self.tree.observed(path),
+            self.index.row(look.moved_from) if look.moved_from is not None else None,
+        )
+        shown = source.applied.observation if source is not None else None
+        row = self.index.row(path)
+        if self.evidence is None or look.joining or not self.evidence.is_damage(path, row, found, shown):
+            return False
+        if self.engine.doubt(path, found):
+            self.suspects.add(path)
+        return True
 
     def commit(self) -> None:
         """Make what was digested durable."""
@@ -296,18 +319,24 @@ class Host:
         if self.intents:
             return None  # nothing is applied before stock was taken
         plan = self.engine.plan(path)
-        self.index.commit()
         if plan is None:
             self.brake.superseded(path)
+        missed: set[bytes] = set()
+        while plan is not None and self._lacks(plan):
+            missed.add(plan.needed.hash if plan.needed is not None else b"")
+            plan = self.engine.plan(path, missed)
+        self.index.commit()
+        if plan is None:
             return None
         is_let = self.brake.lets(plan, self.engine.loss(plan), now_ns)
-        return plan if is_let and self._is_allowed(plan) and self._is_at_hand(plan) else None
+        return plan if is_let and self._is_allowed(plan) and self._has_room(plan) else None
 
-    def _is_at_hand(self, plan: Plan) -> bool:
-        """Return whether the content is to be had, and there is room for it."""
-        if plan.step is not Step.INSTALL or plan.content.kind is not Kind.FILE or plan.link is not None:
-            return True
-        return not self.programs.full and self.contents(plan.content.hash) is not None
+    def _lacks(self, plan: Plan) -> bool:
+        """Return whether the content is not to be had."""
+        return plan.needed is not None and self.contents(plan.needed.hash) is None
+
+    def _has_room(self, plan: Plan) -> bool:
+        return not (self.programs.full and plan.step is Step.INSTALL and plan.needed is not None)
 
     def _is_allowed(self, plan: Plan) -> bool:
         """The gate: refuse what would overwrite a change that was not taken into account."""
@@ -363,6 +392,7 @@ class Host:
                 return self.tree.observed(path)
             data = self.contents(plan.content.hash) if plan.content.kind is Kind.FILE else b""
             assert data is not None
+            assert data not in self.ledger.damaged, f"{data!r} is damaged, and travels"
             self.tree.put(path, self.tree.built(plan.content, plan.meta, plan.mtime_ns, data), now_ns)
             self.ledger.installed(path, data)
         self.programs.marks.setdefault(parent_of(path), False)

@@ -38,6 +38,8 @@ class Ledger:
     """Contents that a user made setuid."""
     excused: set[bytes] = field(default_factory=set)
     """Contents that were lost with a disk, before anybody else had them."""
+    damaged: set[bytes] = field(default_factory=set)
+    """What power cuts have left of contents, and no user has moved about since."""
     made: set[RelPath] = field(default_factory=set)
     taken: set[RelPath] = field(default_factory=set)
     """Paths at which users made something, and from which they took something away."""

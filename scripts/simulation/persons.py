@@ -3,6 +3,7 @@
 import msgspec
 
 from csfs.core.objects import Kind
+from csfs.core.paths import RelPath, parent_of
 from csfs.engine.live import content_of, meta_of
 from scripts.simulation.host import Host
 from scripts.simulation.tree import hash_of
@@ -24,3 +25,36 @@ def reject(host: Host, now_ns: int) -> None:
         host.engine.settle(path, content, applied.meta or meta_of(shown), now_ns)
         host.brake.turned_down(waiting)
     host.index.commit()
+
+
+def look_after(host: Host, now_ns: int) -> bool:
+    """Settle what a power cut has left and nobody could put right; return whether there was anything."""
+    left = [path for path in sorted(host.suspects) if _is_left(host, path)]
+    host.suspects.clear()
+    for path in left:
+        host.programs.now_ns = now_ns
+        node, row = host.tree.nodes.get(path), host.index.row(path)
+        if (
+            node is not None
+            and row is not None
+            and node.data not in host.ledger.damaged
+            and not row.record.content.entries
+        ):
+            shown = row.applied.observation
+            assert shown is not None
+            host.engine.settle(path, content_of(shown), meta_of(shown), now_ns)
+            host.index.commit()
+        elif host.tree.is_directory(parent_of(path)) and not host.tree.is_directory(path):
+            host.programs.remove(path)
+            host.programs.write(path)
+    host.digest(now_ns)
+    return bool(left)
+
+
+def _is_left(host: Host, path: RelPath) -> bool:
+    """Return whether what is shown at a path stands for no version, or what should be there is not to be had."""
+    row = host.index.row(path)
+    if row is None or not host.engine.may_settle(path):
+        return False
+    shown = row.applied.observation
+    return row.applied.content_dot is None and (row.pending or shown is not None)

@@ -61,6 +61,8 @@ class Act(enum.Enum):
     LEAVE = "leave"
     APPROVE = "approve"
     REJECT = "reject"
+    FLUSH = "flush"
+    POWER_CUT = "power cut"
 
 
 class Action(msgspec.Struct, frozen=True, array_like=True):
@@ -142,6 +144,8 @@ DISTURBANCES: dict[Act, int] = {
     Act.LEAVE: 2,
     Act.APPROVE: 4,
     Act.REJECT: 4,
+    Act.FLUSH: 12,
+    Act.POWER_CUT: 12,
 }
 TOGETHER = (
     (Act.REPEAT, Act.ROT, Act.QUIET),
@@ -154,6 +158,7 @@ TOGETHER = (
     (Act.JOIN, Act.ADOPT),
     (Act.LEAVE, Act.ADOPT),
     (Act.APPROVE, Act.REJECT),
+    (Act.FLUSH, Act.POWER_CUT),
 )
 """Disturbances that belong together; each run has some of them, so that most runs have few."""
 
@@ -173,14 +178,15 @@ OPERATIONS = {
     "turn": 8,
     "secret": 20,
     "give": 10,
+    "sync": 10,
 }
 LINKS = ("write", "save", "mode", "touch", "remove", "rename", "link", "link")
 """Operations that make names of one inode, and what tears them apart."""
-LINKED = (4, 2)
+WITH_LINKS = (4, 2)
 """One in so many seeds has hard links: those that leave this when divided."""
-GENTLE = ("write", "save", "mode", "owner", "touch", "directory", "symlink", "secret", "give")
+GENTLE = ("write", "save", "mode", "owner", "touch", "directory", "symlink", "secret", "give", "sync")
 """Operations that take nothing away."""
-ATTRIBUTES = ("write", "save", "mode", "owner", "give", "touch", "secret")
+ATTRIBUTES = ("write", "save", "mode", "owner", "give", "touch", "secret", "sync")
 """Operations that change what a file may, and whose it is."""
 BESIDE_EDITS = ("save", "mode", "touch", "remove", "rename")
 MOVES = ("save", "symlink", "owner", "rename", "exchange", "remove", "directory", "turn")
@@ -207,8 +213,8 @@ OFF = {
     "several members cloned": "a copy of one may find a copy of the other behind, instead of itself",
     "both hosts of a cloned member on the network at once": "they take turns: a peer keeps one link to a member",
     "member that becomes receive-only": "what it had not sent before is nobody else's, and stays live there",
-    "member that leaves when only receive-only ones have heard it": "nobody listens to these",
-    "power cut": "what it took is not told apart from an edit (R24)",
+    "member that leaves, or loses its power, when only receive-only ones have heard it": "nobody listens to these",
+    "hard links at a member that loses its power": "its disk is remembered name by name",
 }
 """What is not simulated because the engine does not have it, and why."""
 
@@ -250,7 +256,7 @@ def made(seed: int, members: int, steps: int) -> Plan:
         # Edits of few files alone have something in common often enough to be put together.
         setup = msgspec.structs.replace(setup, paths=setup.paths[:2])
         names = [name if name in BESIDE_EDITS else "write" for name in names]
-    if seed % LINKED[0] == LINKED[1]:
+    if seed % WITH_LINKS[0] == WITH_LINKS[1] and Act.POWER_CUT not in weights:
         names = _with_links(Random(~seed), names)
     happening = random.choices(acts, chances, k=steps)
     if allowed is FOLLOWED:
@@ -290,7 +296,7 @@ def _with_links(random: Random, names: list[str]) -> list[str]:
 
 def _has_receiver(random: Random, weights: dict[Act, int], late: tuple[int, ...], count: int) -> bool:
     """Return whether the last member only receives."""
-    return random.random() < 0.1 and count > 2 and not late and Act.LEAVE not in weights
+    return random.random() < 0.1 and count > 2 and not late and not weights.keys() & {Act.LEAVE, Act.POWER_CUT}
 
 
 def _action(random: Random, act: Act, count: int, name: str) -> Action:

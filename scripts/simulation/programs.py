@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from csfs.core.changes import Change, ChangeKind, Synced
 from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath, is_below, parent_of
 from scripts.simulation.dice import Dice
@@ -53,6 +54,9 @@ class Programs:
     """Paths that programs changed since they were last taken into account."""
     unsettled: set[RelPath] = field(default_factory=set)
     """Those that were, and of which it is not durable yet."""
+    rows: list[Change] = field(default_factory=list)
+    """The journal's rows since what the index on the disk knows."""
+    sync: Callable[[RelPath], None] = lambda path: None
     marks: dict[RelPath, bool] = field(default_factory=dict)
     """Directories in which names changed; True: by a program."""
 
@@ -84,6 +88,7 @@ class Programs:
             "secret": self.write_secret,
             "give": self.give,
             "link": self.link,
+            "sync": self.synchronize,
         }
 
     # ------------------------------------------------------------------------------------------------------ journal
@@ -94,6 +99,10 @@ class Programs:
         if path in self.tree.nodes:
             self.touched.update(self.tree.names_of(self.tree.nodes[path]))
         self.look_again(path, look)
+
+    def row(self, kind: ChangeKind, path: RelPath, target: RelPath | None = None, synced: Synced | None = None) -> None:
+        """Journal what was done; what has to be looked at is said apart."""
+        self.rows.append(Change(sequence=0, kind=kind, path=path, target=target, synced=synced))
 
     def look_again(self, path: RelPath, look: Look | None = None) -> None:
         """Have a path looked at."""
@@ -162,6 +171,7 @@ class Programs:
             node.mode &= ~0o6000  # as the kernel does
             node.mtime_ns = self.tree.rounded(self.now_ns)
             self.tree.changed(node)
+            self.row(ChangeKind.CONTENT, path)
             self.look(path)
             self._changed(path, node)
             if not node.mode & 0o077:
@@ -198,6 +208,7 @@ class Programs:
         if self.speaks(path):
             self.ledger.made.add(path)
         self._gave(path, node)
+        self.row(ChangeKind.CREATE, path)
         self.look(path)
         self.mark(path)
 
@@ -242,6 +253,7 @@ class Programs:
         node.mode = self.dice.choice(MODES)
         self._gave(path, node)
         self.tree.changed(node)
+        self.row(ChangeKind.META, path)
         self.look(path)
 
     def change_owner(self, path: RelPath) -> None:
@@ -252,12 +264,20 @@ class Programs:
             if node.kind is Kind.FILE:
                 node.mode &= ~0o6000
             self.tree.changed(node)
+            self.row(ChangeKind.META, path)
             self.look(path)
 
     def give(self, path: RelPath) -> None:
         """chown and chmod, as install does."""
         self.change_owner(path)
         self.change_mode(path)
+
+    def synchronize(self, path: RelPath) -> None:
+        """fsync."""
+        node = self.tree.nodes.get(path)
+        if node is not None and node.kind is Kind.FILE:
+            self.row(ChangeKind.SYNCED, path, synced=Synced(node.inode, len(node.data), node.mtime_ns))
+            self.sync(path)
 
     def touch(self, path: RelPath) -> None:
         """Set a time, sometimes an old one."""
@@ -267,6 +287,7 @@ class Programs:
             if self.is_old(path):
                 self.ledger.aware.add(node.data)
             self.tree.changed(node)
+            self.row(ChangeKind.META, path)
             self.look(path)
             self._changed(path, node)
 
@@ -288,6 +309,7 @@ class Programs:
         if there is node or (there is not None and (there.kind is Kind.DIRECTORY) != (node.kind is Kind.DIRECTORY)):
             return
         self._lose(target, there)
+        self.row(ChangeKind.RENAME, source, target)
         for path in [source, *self.tree.below(source)]:
             node = self.tree.nodes.pop(path)
             self._moved(path, RelPath(target + path[len(source) :]), node, self.looks.get(path))
@@ -303,6 +325,7 @@ class Programs:
             return
         if self.tree.nodes[source] is self.tree.nodes[target]:
             return
+        self.row(ChangeKind.EXCHANGE, source, target)
         ours = {path: self.tree.nodes.pop(path) for path in [source, *self.tree.below(source)]}
         theirs = {path: self.tree.nodes.pop(path) for path in [target, *self.tree.below(target)]}
         earlier = {path: self.looks.get(path) for path in (*ours, *theirs)}
@@ -324,6 +347,7 @@ class Programs:
             self.ledger.travelled(node.data, path, target)
         elif self.speaks(path):
             self.taken_out.add(node.data)
+        self.ledger.damaged.discard(node.data)
         self.ledger.moved(path, target, counts=self.speaks(target))
         self.look(target, Look(moved_from=None if first == target else first))
         for one in sorted({path, first} - {target}):
@@ -341,6 +365,7 @@ class Programs:
         if path in self.tree.nodes and not self.tree.below(path):
             self.ledger.named[path] += 1
             self._lose(path, self.tree.take(path, self.now_ns))
+            self.row(ChangeKind.REMOVE, path)
             self.look(path)
             self.mark(path)
 

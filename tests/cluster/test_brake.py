@@ -10,7 +10,7 @@ import pytest
 
 from csfs.engine.brake import AT_ONCE_MAX
 from csfs.errors import ExitCode
-from scripts.support.members import Member, two_members, until
+from scripts.support.members import Member, replicating, two_members, until
 from tests.cluster.conftest import expect_calm_logs
 from tests.cluster.test_versions import ran, told
 
@@ -79,7 +79,7 @@ def test_a_mass_delete_waits_survives_a_restart_and_is_let_through(full: Pair) -
     alpha.wait()
     assert files(beta) == 1
     assert not beta.volume()["alarms"]
-    assert told(beta, "approve") == {"waiting": [], "errors": []}
+    assert told(beta, "approve") == {"waiting": [], "suspects": [], "errors": []}
 
 
 def test_a_mass_delete_is_turned_down_for_all(full: Pair) -> None:
@@ -121,6 +121,12 @@ def test_half_of_it_or_less_and_a_directory_that_moves_do_not_wait(full: Pair) -
     assert sorted(os.listdir(beta.tree)) == ["e2", "e3", "e4"]
 
 
+def _knows(member: Member) -> bool:
+    """Return whether a member has no link from before it read its configuration last."""
+    since = member.peer()["since"]
+    return since is not None and since > member.home.settings_file.stat().st_mtime
+
+
 def test_nothing_waits_where_the_brake_is_off(full: Pair) -> None:
     alpha, beta = full
     settings = alpha.home.settings_file
@@ -130,6 +136,8 @@ def test_nothing_waits_where_the_brake_is_off(full: Pair) -> None:
     settings.write_text(changed.replace("[volumes.files]", '[volumes.files]\nbrake = "off"'))
     alpha.csfs("config", "reload")
     until(lambda: 'brake = "off"' in beta.home.settings_file.read_text(), "beta has the configuration")
+    until(lambda: all(_knows(member) for member in (alpha, beta)), "both follow it")
+    replicating(alpha, beta)
     remove_all(alpha)
     alpha.wait()
     assert files(beta) == 0

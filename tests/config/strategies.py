@@ -81,4 +81,5 @@ def all_settings(draw: st.DrawFn) -> Settings:
         tuple(MemberSettings(name, tuple(draw(st.lists(addresses, max_size=2, unique=True)))) for name in members),
         volumes,
         draw(st.integers(1, 2**60)),
+        tuple(sorted(draw(unique(st.integers(1, 2**159).map(lambda serial: f"{serial:x}"))))),
     )

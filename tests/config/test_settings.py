@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from csfs.config import addresses, files, home, profiles, reader, settings
+from csfs.config import addresses, files, home, profiles, reader, render, settings
 from csfs.config.addresses import Address
 from csfs.config.home import Home
 from csfs.config.settings import GroupSettings, HostSettings, MemberSettings, Settings, VolumeSettings
@@ -218,3 +218,20 @@ def test_a_name_becomes_part_of_file_names() -> None:
     for text in ("", ".a", "a/b", "a b", "x" * 64, "a\n"):
         with pytest.raises(ValueError, match="not a name"):
             reader.checked_name(text)
+
+
+def test_a_member_that_is_removed_takes_its_certificates_along() -> None:
+    before = reader.parse('cluster = "web"\n[members.a]\n[members.b]\n[volumes.v]\npath.a = "/a"\npath.b = "/b"')
+    after = settings.without_member(before, "b", [0xAB, 7])
+    assert after.member_names == ("a",)
+    assert after.revoked == ("7", "ab")
+    assert after.volume("v").path_of("b") is None
+    assert reader.parse(render.rendered(after)) == after
+    again = settings.without_member(settings.with_member(after, "b"), "b", [0xCD])
+    assert again.revoked == ("7", "ab", "cd"), "the old ones are not trusted again with a new member of the name"
+
+
+@pytest.mark.parametrize("text", ["0a", "AB", "xyz", "", "a" * 41])
+def test_a_serial_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="no serial number"):
+        reader.parse(f'cluster = "web"\nrevoked = ["{text}"]\n[members.a]')

@@ -240,3 +240,33 @@ def test_rows_that_are_being_written_are_neither_lost_nor_written_twice(tmp_path
     assert (journal.first, journal.unwritten, journal.trouble) == (1, [], "")
     assert stored(tmp_path) == appended
     journal.close()
+
+
+def test_a_boot_that_ended_without_the_journal_being_closed_is_told_for_the_whole_of_the_next_one(
+    tmp_path: Path,
+) -> None:
+    path = str(tmp_path / "journal.db")
+
+    def opened_in(boot: bytes) -> Journal:
+        return Journal(path, lambda: 7, boot=boot)
+
+    first = opened_in(b"one")
+    assert not first.cut, "a new one"
+    assert not opened_in(b"one").cut, "killed, and started again in the same boot"
+    assert opened_in(b"two").cut
+    again = opened_in(b"two")
+    assert again.cut, "the mount may have been killed since"
+    again.close()
+    assert opened_in(b"two").cut
+    third = opened_in(b"three")
+    assert third.cut
+    third.close()
+    assert not opened_in(b"four").cut, "shut down in order"
+
+
+def test_a_journal_that_cannot_be_read_after_a_boot_proves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    path.write_bytes(b"not a journal" * 1_000)
+    journal = open_or_replace(str(path), lambda: 7, b"boot")
+    assert journal.cut
+    journal.close()

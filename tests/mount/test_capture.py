@@ -123,6 +123,25 @@ def test_of_a_great_deal_rows_are_few(tmp_path: Path) -> None:
         assert sum(length for _, length in told) >= 100 * FLOOD_SIZE
 
 
+def test_what_an_fsync_has_put_on_the_disk_is_told_last_and_once(served: Served) -> None:
+    volume, daemon = served
+    path = volume.path / "file"
+    with open(path, "wb", buffering=0) as file:
+        file.write(b"synced")
+        os.fsync(file.fileno())
+        os.fsync(file.fileno())
+    status = path.stat()
+    rows = daemon.flushed()
+    assert [row.kind for row in rows] == [CREATE, CONTENT, ChangeKind.SYNCED, CONTENT, ChangeKind.SYNCED]
+    proof = rows[-1].synced
+    assert proof is not None
+    assert (proof.size, proof.mtime_ns) == (6, status.st_mtime_ns)
+    assert rows[2].synced == proof
+    with open(path, "r+b", buffering=0) as file:
+        file.write(b"torn?!")
+    assert [row.kind for row in daemon.flushed()] == [CONTENT], "that is on no disk for sure"
+
+
 def test_a_mapping_written_after_close_is_told(served: Served) -> None:
     volume, daemon = served
     (volume.path / "file").write_bytes(b"x" * 8192)
@@ -133,7 +152,7 @@ def test_a_mapping_written_after_close_is_told(served: Served) -> None:
     mapped.flush()
     mapped.close()
     rows = daemon.flushed()
-    assert {row.kind for row in rows} == {CONTENT}
+    assert {row.kind for row in rows} - {ChangeKind.SYNCED} == {CONTENT}
     assert any(offset <= 5000 < offset + length for row in rows for offset, length in row.extents)
 
 
@@ -292,7 +311,7 @@ def test_fsync_makes_the_row_durable_before_it_returns(mounted: Mounted) -> None
         reader = JournalReader(mounted.settings.journal)
         kinds = [row.kind for row in reader.rows(0, 100, 100)]
         reader.close()
-    assert kinds == [CREATE, CONTENT]
+    assert kinds == [CREATE, CONTENT, ChangeKind.SYNCED]
 
 
 def test_rows_made_without_a_daemon_are_in_the_journal_or_told_after_the_hello(mounted: Mounted) -> None:

@@ -8,6 +8,7 @@ import stat
 import pyfuse3
 import trio
 
+from csfs.core.changes import Synced
 from csfs.mount.capture import OpenFile
 from csfs.mount.gate import forget_attributes
 from csfs.mount.inodes import Node
@@ -229,8 +230,10 @@ class Files(Directories):
     async def fsync(self, fh: int, datasync: bool) -> None:
         handle = self._handles[fh]
         # The data first: a durable row then proves that the content it names was on the disk.
+        status = os.fstat(handle.descriptor)
         await trio.to_thread.run_sync(os.fdatasync if datasync else os.fsync, handle.descriptor)
         self.capture.tell(handle.file)
+        self.capture.synced(handle.file, Synced(status.st_ino, status.st_size, status.st_mtime_ns))
         await self.journal_durable()
         if self.waiting_for is not None:
             self.waiting_for.begin()

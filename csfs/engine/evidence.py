@@ -1,0 +1,102 @@
+"""What a journal proves of the time before a power cut, and which differences are damage for all that anybody knows (R24).
+
+The disk may have lost what was written last: files are empty, cut short or as they were, names are missing or back again. That is
+nobody's change. A row says that something was tried. Rows are on the disk in their order, and each follows what it tells of: one
+that names a path shows that somebody meant it; bytes are somebody's if a row says that they were on their disk, and the object still
+looks as it did then. What was changed in this boot is a change like any other.
+"""
+
+from collections.abc import Callable
+
+from csfs.core.changes import Change, ChangeKind, Synced
+from csfs.core.objects import Kind, Observation
+from csfs.core.paths import RelPath, ancestors_of
+from csfs.core.rows import Row
+from csfs.engine.live import content_of, holds
+
+
+class Evidence:
+    """Rows since what the index knows, the oldest first. `booted_ns`: when this boot began, by the clock of change times."""
+
+    def __init__(self, booted_ns: int) -> None:
+        self.booted_ns = booted_ns
+        self._named: set[RelPath] = set()
+        """Paths that somebody gave an object or attributes."""
+        self._left: set[RelPath] = set()
+        """Paths that somebody took an object away from."""
+        self._synced: dict[int, Synced] = {}
+        self._inodes: dict[RelPath, int] = {}
+        self._taking: dict[ChangeKind, Callable[[Change], None]] = {
+            ChangeKind.CONTENT: self._written,
+            ChangeKind.SYNCED: self._on_disk,
+            ChangeKind.CREATE: lambda change: self._put(change.path, None),
+            ChangeKind.META: lambda change: self._named.add(change.path),
+            ChangeKind.REMOVE: self._removed,
+            ChangeKind.RENAME: self._moved,
+            ChangeKind.EXCHANGE: self._exchanged,
+            ChangeKind.LINK: self._linked,
+        }
+
+    def take(self, change: Change) -> None:
+        """Take in a row."""
+        if change.kind in self._taking:
+            self._taking[change.kind](change)
+
+    def is_damage(self, path: RelPath, row: Row | None, found: Observation | None, source: Observation | None) -> bool:
+        """Return whether what was found at a path, if it differs from what was shown, must not be taken for somebody's change.
+
+        `source` is what was shown where a row says that the object came from.
+        """
+        before = row.applied.observation if row is not None else None
+        if found is None:
+            return before is not None and not self._is_taken_away(path)
+        if found.stamp.ctime_ns >= self.booted_ns:
+            return False
+        if found.kind is not Kind.FILE or (before is not None and holds(found, content_of(before))):
+            is_new = row is None or not row.record.content.entries
+            return path not in self._named and not (is_new and found.kind is Kind.DIRECTORY)
+        if source is not None and source.stamp.inode == found.stamp.inode and holds(found, content_of(source)):
+            return False
+        proof = self._synced.get(found.stamp.inode)
+        # fdatasync leaves the time to be written later.
+        return proof is None or proof.size != found.size or proof.mtime_ns < found.mtime_ns
+
+    def _is_taken_away(self, path: RelPath) -> bool:
+        return path in self._left or any(directory in self._left for directory in ancestors_of(path))
+
+    def _put(self, path: RelPath, inode: int | None) -> None:
+        self._named.add(path)
+        self._left.discard(path)
+        self._inodes.pop(path, None)
+        if inode is not None:
+            self._inodes[path] = inode
+
+    def _take_away(self, path: RelPath) -> int | None:
+        self._left.add(path)
+        return self._inodes.pop(path, None)
+
+    def _removed(self, change: Change) -> None:
+        self._take_away(change.path)
+
+    def _written(self, change: Change) -> None:
+        self._synced.pop(self._inodes.get(change.path, 0), None)
+
+    def _on_disk(self, change: Change) -> None:
+        if change.synced is not None:
+            self._synced[change.synced.inode] = change.synced
+            self._inodes[change.path] = change.synced.inode
+
+    def _moved(self, change: Change) -> None:
+        if change.target is not None:
+            self._put(change.target, self._take_away(change.path))
+
+    def _exchanged(self, change: Change) -> None:
+        if change.target is not None:
+            ours, theirs = self._take_away(change.path), self._take_away(change.target)
+            self._put(change.path, theirs)
+            self._put(change.target, ours)
+            self._left |= {change.path, change.target}  # of what is below them, some is gone
+
+    def _linked(self, change: Change) -> None:
+        if change.target is not None:
+            self._put(change.target, self._inodes.get(change.path))

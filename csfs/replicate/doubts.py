@@ -1,0 +1,57 @@
+"""After a power cut: what the disk shows is somebody's change only where the journal proves it (R24)."""
+
+import logging
+import time
+
+from csfs.core.changes import Change
+from csfs.core.objects import Observation
+from csfs.core.paths import RelPath, shown
+from csfs.replicate.looking import Reason
+from csfs.replicate.volume import Volume
+
+log = logging.getLogger(__name__)
+
+UNSURE_NS = 600 * 10**9
+"""So long before the last thing that is known to have happened, data may not have reached its disk though its stamp has: kernels write
+back after half a minute, busy ones later."""
+
+
+def note(volume: Volume, change: Change) -> None:
+    """Take in a row of this boot: it proves as much as one from before."""
+    if volume.evidence is not None:
+        volume.evidence.take(change)
+
+
+def holds(volume: Volume, path: RelPath, found: Observation | None, reason: Reason) -> bool:
+    """Return whether what was found is nobody's change; it is noted then, and is mended once what is known is to be had."""
+    evidence, index, moved_from = volume.evidence, volume.index, reason.moved_from
+    if evidence is None or reason.joining:
+        return False
+    row, source = index.rows.row(path), index.rows.row(moved_from) if moved_from is not None else None
+    if not evidence.is_damage(path, row, found, source.applied.observation if source is not None else None):
+        return False
+    if volume.engine.doubt(path, found):
+        index.suspects.put(path, time.time_ns())
+        what = "is gone" if found is None else "is not believed"
+        log.warning("%s: %s %s: a power cut may have done that", volume.name, shown(path), what)
+    return True
+
+
+def unsure_since_ns(volume: Volume) -> int | None:
+    """Return from which change time on a stamp does not prove that the data are there; None: they are."""
+    if volume.evidence is None:
+        return None
+    return min(volume.index.rows.clock(), volume.evidence.booted_ns) - UNSURE_NS
+
+
+def alarm(volume: Volume) -> str:
+    """Return what a person has to know; empty for nothing."""
+    left = volume.index.suspects.left()
+    if not left:
+        return ""
+    first = shown(next(iter(left)))
+    which = first if len(left) == 1 else f"{first} and {len(left) - 1} more paths"
+    return (
+        f"a power cut may have damaged {which}: not sent, and put right once a member that has the version before is connected; "
+        "csfs approve lists them, and takes one as it is"
+    )

@@ -1,0 +1,102 @@
+"""What is on a simulated member's disk, and what a power cut leaves of the rest (R24).
+
+On the disk are names and attributes as they were when anything was synced last, and the bytes that files had when they were. Of what
+came after, each thing may have got there or not: all names or none, rows up to one of them, the index or not, bytes file by file.
+"""
+
+from collections.abc import Sequence
+from copy import copy
+
+from csfs.core.changes import Change, ChangeKind
+from csfs.core.objects import Kind
+from csfs.core.paths import RelPath, is_below
+from csfs.engine.evidence import Evidence
+from scripts.simulation import disasters
+from scripts.simulation.dice import Dice
+from scripts.simulation.host import Host
+from scripts.simulation.programs import Look
+from scripts.simulation.saved import Saved
+from scripts.simulation.saving import saved
+from scripts.simulation.tree import Node
+
+
+class Disk:
+    """The disk of one member."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._bytes: set[tuple[int, bytes]] = set()
+        """Inodes, and bytes of theirs that were synced."""
+        host.programs.sync = self._sync
+        self.flush()
+
+    def flush(self) -> None:
+        """The kernel writes everything back."""
+        host = self._host
+        del host.programs.rows[: host.digested]
+        host.digested = 0
+        self._index: Saved = saved(host)
+        self._bytes |= {(node.inode, node.data) for node in host.tree.nodes.values()}
+        self._sync_names()
+
+    def _sync(self, path: RelPath) -> None:
+        """A program syncs a file: names and rows so far are on the disk with it."""
+        node = self._host.tree.nodes[path]
+        self._bytes.add((node.inode, node.data))
+        self._sync_names()
+
+    def _sync_names(self) -> None:
+        host = self._host
+        self._names: dict[RelPath, Node] = {path: copy(node) for path, node in host.tree.nodes.items()}
+        self._kept = frozenset(host.kept)
+        self._rows = len(host.programs.rows)
+
+    def cut(self, dice: Dice) -> set[bytes]:
+        """Take the power away and boot again; return the contents that had been on no disk here, and are gone from it."""
+        host, tree = self._host, self._host.tree
+        before = {node.data for node in tree.nodes.values()} | host.kept
+        rows = host.programs.rows[: self._rows + dice.below(len(host.programs.rows) - self._rows + 1)]
+        if dice.one_in(2):
+            tree.nodes = {path: copy(node) for path, node in self._names.items()}
+            host.kept = set(self._kept)
+        for node in tree.nodes.values():
+            if node.kind is Kind.FILE and (node.inode, node.data) not in self._bytes and not dice.one_in(3):
+                node.data = dice.choice((b"\0" + node.data, node.data.upper()))  # shorter or longer than it was, or not
+                host.ledger.damaged.add(node.data)
+        if dice.one_in(2) and not self._index.pulling:
+            disasters.take_index(host, self._index)
+            for path, node in tree.nodes.items():
+                shown = row.applied.observation if (row := host.index.row(path)) is not None else None
+                at = (shown.stamp.inode, shown.uid, shown.gid) if shown is not None else None
+                # Whose it is, as it is shown here, was never recorded, for all that the index knows.
+                node.unsure = node.unsure or at != (node.inode, node.uid, node.gid)
+        else:
+            rows = rows[host.digested :]
+        host.programs.rows, host.digested = rows, 0
+        host.evidence = _proof(rows, tree.ticks + 1)
+        disasters.reboot_after_cut(host)
+        self._look_at_moves(rows)
+        self.flush()
+        synced = {data for _, data in self._bytes}
+        return before - host.kept - {node.data for node in tree.nodes.values()} - synced
+
+    def _look_at_moves(self, rows: Sequence[Change]) -> None:
+        """Rows say where objects came from: what is known of them there is known of them here."""
+        programs, nodes = self._host.programs, self._host.tree.nodes
+        for row in rows:
+            pairs = [(row.path, row.target)] if row.kind in (ChangeKind.RENAME, ChangeKind.EXCHANGE) else []
+            pairs += [(row.target, row.path)] if row.kind is ChangeKind.EXCHANGE else []
+            for source, target in pairs:
+                assert source is not None
+                assert target is not None
+                for path in [path for path in nodes if path == target or is_below(path, target)]:
+                    programs.look_again(path, Look(moved_from=RelPath(source + path[len(target) :])))
+                for path in [path for path in self._host.index.rows() if path == source or is_below(path, source)]:
+                    programs.look_again(path, Look(moved_to=RelPath(target + path[len(source) :])))
+
+
+def _proof(rows: Sequence[Change], booted: int) -> Evidence:
+    evidence = Evidence(booted)
+    for row in rows:
+        evidence.take(row)
+    return evidence

@@ -1,0 +1,212 @@
+"""After a power cut: what the journal proves is somebody's, the rest is nobody's change, and is mended (R24)."""
+
+import pytest
+
+from csfs.core.changes import Change, ChangeKind, Synced
+from csfs.core.objects import Kind, Observation
+from csfs.core.paths import RelPath
+from csfs.engine.evidence import Evidence
+from csfs.engine.live import ABSENT
+from csfs.engine.ports import Row, Step
+from tests.engine.members import NOW_NS, Side, directory, found, sides
+
+BOOTED_NS = 1_000
+F, G, D = RelPath(b"f"), RelPath(b"g"), RelPath(b"d")
+
+
+def change(kind: ChangeKind, path: RelPath, target: RelPath | None = None) -> Change:
+    return Change(sequence=0, kind=kind, path=path, target=target)
+
+
+def synced(path: RelPath, observation: Observation) -> Change:
+    stamp = observation.stamp
+    proof = Synced(stamp.inode, observation.size, stamp.mtime_ns)
+    return Change(sequence=0, kind=ChangeKind.SYNCED, path=path, synced=proof)
+
+
+def row(data: bytes | None = b"old") -> Row | None:
+    """Return the row of a path that shows this."""
+    if data is None:
+        return None
+    (alpha,) = sides("alpha")
+    alpha.sees(b"f", found(data))
+    return alpha.row(b"f")
+
+
+def is_damage(after: Observation | None, *changes: Change, before: bytes | None = b"old", path: RelPath = F) -> bool:
+    evidence = Evidence(BOOTED_NS)
+    for one in changes:
+        evidence.take(one)
+    return evidence.is_damage(path, row(before), after, None)
+
+
+NEW = found(b"newer", mtime_ns=7)
+"""Of before this boot."""
+
+
+def test_what_was_changed_in_this_boot_is_a_change() -> None:
+    assert not is_damage(found(b"newer", mtime_ns=BOOTED_NS))
+    assert is_damage(found(b"newer", mtime_ns=BOOTED_NS - 1))
+
+
+@pytest.mark.parametrize("after", [found(b""), found(b"ol"), NEW, found(b"\0\0\0")])
+@pytest.mark.parametrize("before", [b"old", None])
+def test_bytes_that_nobody_saw_on_the_disk_are_not_believed(after: Observation, before: bytes | None) -> None:
+    assert is_damage(after, before=before)
+    assert is_damage(after, change(ChangeKind.CREATE, F), change(ChangeKind.CONTENT, F), before=before), "it was tried"
+
+
+@pytest.mark.parametrize("before", [b"old", None])
+def test_bytes_that_were_synced_are_believed(before: bytes | None) -> None:
+    rows = change(ChangeKind.CREATE, F), change(ChangeKind.CONTENT, F), synced(F, NEW)
+    assert not is_damage(NEW, *rows, before=before)
+    assert is_damage(found(b"newest", mtime_ns=7), *rows, before=before), "of another size"
+    assert is_damage(found(b"newer", mtime_ns=8), *rows, before=before), "written to later"
+    assert is_damage(found(b"newer", mtime_ns=7, inode=2), *rows, before=before), "another object"
+    assert not is_damage(found(b"newer", mtime_ns=6), *rows, before=before), "fdatasync leaves the time behind"
+
+
+def test_what_was_written_after_it_was_synced_is_not_believed() -> None:
+    assert is_damage(NEW, synced(F, NEW), change(ChangeKind.CONTENT, F))
+    assert not is_damage(NEW, synced(F, NEW), change(ChangeKind.CONTENT, G))
+    assert is_damage(NEW, synced(G, NEW), change(ChangeKind.RENAME, G, F), change(ChangeKind.CONTENT, F))
+
+
+def test_a_file_that_was_synced_and_renamed_is_believed_whether_or_not_the_rename_is_in_the_journal() -> None:
+    assert not is_damage(NEW, synced(G, NEW), change(ChangeKind.RENAME, G, F))
+    assert not is_damage(NEW, synced(G, NEW))
+
+
+def test_a_file_that_was_renamed_before_it_was_synced_is_not_believed() -> None:
+    assert is_damage(found(b""), change(ChangeKind.CREATE, G), change(ChangeKind.RENAME, G, F))
+
+
+def test_what_moved_with_known_bytes_is_believed() -> None:
+    evidence = Evidence(BOOTED_NS)
+    evidence.take(change(ChangeKind.RENAME, G, F))
+    assert not evidence.is_damage(F, None, NEW, NEW)
+    assert evidence.is_damage(F, None, found(b""), NEW)
+
+
+def test_what_is_gone_is_not_believed_unless_a_row_says_so() -> None:
+    assert is_damage(None)
+    assert is_damage(None, change(ChangeKind.CONTENT, F))
+    assert not is_damage(None, change(ChangeKind.REMOVE, F))
+    assert not is_damage(None, change(ChangeKind.RENAME, F, G))
+    assert is_damage(None, change(ChangeKind.REMOVE, F), change(ChangeKind.CREATE, F)), "made again since"
+    assert not is_damage(None, before=None)
+
+
+def test_what_was_in_a_directory_that_went_is_gone() -> None:
+    inside = RelPath(b"d/f")
+    assert not is_damage(None, change(ChangeKind.RENAME, D, G), path=inside)
+    assert not is_damage(None, change(ChangeKind.EXCHANGE, D, G), path=inside)
+    assert is_damage(None, change(ChangeKind.RENAME, G, D), path=inside)
+
+
+def test_attributes_are_believed_if_a_row_names_the_path() -> None:
+    other = found(b"old", mode=0o600)
+    assert is_damage(other)
+    assert not is_damage(other, change(ChangeKind.META, F))
+
+
+def test_a_new_directory_cannot_be_torn_and_one_that_is_back_is_not_believed() -> None:
+    assert not is_damage(directory(), before=None)
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d", directory())
+    alpha.sees(b"d", None)
+    beta.hears(alpha)
+    assert Evidence(BOOTED_NS).is_damage(D, beta.row(b"d"), directory(), None)
+
+
+# ------------------------------------------------------------------------------------------------------ what is not believed
+
+
+def cut(after: Observation | None) -> tuple[Side, Side]:
+    """Two members that had `one` at f; then beta finds this."""
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"one"))
+    made = beta.counter()
+    assert beta.engine.doubt(F, after)
+    assert beta.counter() == made, "nothing is made of it"
+    return alpha, beta
+
+
+@pytest.mark.parametrize("after", [found(b"", mtime_ns=5), None, directory()])
+def test_what_is_not_believed_is_put_right_and_kept(after: Observation | None) -> None:
+    _, beta = cut(after)
+    plan = beta.plans(b"f")
+    assert plan is not None
+    assert plan.keep == (after is not None and after.kind is Kind.FILE)
+    assert plan.content.size == 3 or plan.step is Step.REMOVE, "a directory is in the way of what comes back"
+    if after is None or after.kind is Kind.FILE:
+        beta.shows(b"f", found(b"one", inode=9))
+        assert beta.plans(b"f") is None
+
+
+def test_what_a_peer_knows_better_is_adopted() -> None:
+    alpha, beta = cut(found(b"two", mtime_ns=5))
+    alpha.sees(b"f", found(b"two", mtime_ns=5))
+    beta.hears(alpha)
+    assert beta.plans(b"f") is None
+    assert not beta.row(b"f").pending
+    assert beta.row(b"f").applied.content_dot == alpha.row(b"f").applied.content_dot
+
+
+def test_who_writes_to_it_in_this_boot_replaces_what_was_known() -> None:
+    alpha, beta = cut(found(b"", mtime_ns=5))
+    assert beta.sees(b"f", found(b"mine", mtime_ns=6))
+    assert len(beta.row(b"f").record.content.entries) == 1
+    alpha.hears(beta)
+    assert len(alpha.row(b"f").record.content.entries) == 1
+
+
+def test_what_nobody_knows_stays_and_is_not_sent() -> None:
+    alpha, beta = sides("alpha", "beta")
+    assert beta.engine.doubt(F, found(b""))
+    assert beta.plans(b"f") is None
+    assert not beta.row(b"f").pending
+    alpha.hears(beta)
+    assert alpha.index.row(F) is None
+    assert not beta.sees(b"f", found(b"")), "a later look finds nothing new"
+
+
+def test_what_nobody_knew_gives_way_to_a_peer_s_version_and_is_kept() -> None:
+    alpha, beta = sides("alpha", "beta")
+    beta.engine.doubt(F, found(b""))
+    alpha.sees(b"f", found(b"whole"))
+    beta.hears(alpha)
+    plan = beta.plans(b"f")
+    assert plan is not None
+    assert (plan.content.size, plan.keep) == (5, True)
+
+
+def test_a_person_takes_it_as_it_is() -> None:
+    alpha, beta = cut(None)
+    beta.engine.settle(F, ABSENT, None, NOW_NS)
+    assert beta.plans(b"f") is None
+    alpha.hears(beta)
+    plan = alpha.plans(b"f")
+    assert plan is not None
+    assert plan.step is Step.REMOVE
+
+
+def test_attributes_that_are_back_are_set_again() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one", mode=0o600))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"one", mode=0o600))
+    assert beta.engine.doubt(F, found(b"one", mode=0o644))
+    plan = beta.plans(b"f")
+    assert plan is not None
+    assert plan.meta is not None
+    assert (plan.step, plan.meta.mode) == (Step.ATTRIBUTES, 0o600)
+
+
+def test_what_is_as_it_was_is_not_doubted() -> None:
+    alpha, _ = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    assert not alpha.engine.doubt(F, found(b"one", inode=4))
+    assert alpha.row(b"f").applied.content_dot is not None
