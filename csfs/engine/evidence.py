@@ -12,7 +12,7 @@ from csfs.core.changes import Change, ChangeKind, Synced
 from csfs.core.objects import Kind, Observation
 from csfs.core.paths import RelPath, ancestors_of
 from csfs.core.rows import Row
-from csfs.engine.live import content_of, holds
+from csfs.engine.live import content_of, holds, meta_of
 
 
 class Evidence:
@@ -54,6 +54,8 @@ class Evidence:
             return False
         if found.kind is not Kind.FILE or (before is not None and holds(found, content_of(before))):
             is_new = row is None or not row.record.content.entries
+            if found.kind is Kind.DIRECTORY and before is not None and meta_of(found) == meta_of(before):
+                return False  # its time, which is no edit: where all have lost what was known of it, somebody has to say one
             return path not in self._named and not (is_new and found.kind is Kind.DIRECTORY)
         if source is not None and source.stamp.inode == found.stamp.inode and holds(found, content_of(source)):
             return False

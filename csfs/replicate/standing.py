@@ -191,7 +191,9 @@ class PeerStanding:
             if engine.hears(self.peer, scope) and not await self.walking.walk(scope, standing.known):
                 return
         with volume.index.transaction():
-            ended = engine.caught_up(self.peer, volume.exchanges.keys())
+            # Who is in quarantine itself waits for the others: two that lost their power at once would wait for each other.
+            sound = [name for name, one in volume.exchanges.items() if not (one.stands and one.stands.quarantined)]
+            ended = engine.caught_up(self.peer, sound)
         if ended:
             await self._mint_anew()
             volume.memory_found()

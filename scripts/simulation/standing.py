@@ -77,7 +77,7 @@ def catch_up(report: Report, source: Host, target: Host, now_ns: int, connected:
     for scope, standing in report.standings.items():
         if source.engine.may_tell(target.name, scope) and source.speaks_in(scope):
             heal(scope, source, target, now_ns, standing)
-    if target.engine.caught_up(source.name, connected):
+    if target.engine.caught_up(source.name, [name for name, quarantined in connected.items() if not quarantined]):
         minted = target.index.minted
         for path in target.engine.doubtful():
             target.engine.mint_anew(path, now_ns)
