@@ -271,13 +271,14 @@ FAULTS: dict[str, Fault] = {
 }
 
 SEEDS = {
+    "cut-is-an-edit": 26,
     "empty-context": 35,
     "forgotten-before-applied": 16,
     "forgotten-alone": 44,
     "token-ignored": 3,
     "all-is-trusted": 32,
-    "never-minted-anew": 32,
-    "stale-stays": 436,
+    "never-minted-anew": 721,
+    "stale-stays": 512,
     "hash-unread": 403,
     "known-for-applied": 4,
     "one-knowledge": 262,
