@@ -398,7 +398,7 @@ def check_forgotten(cluster: Cluster) -> None:
 
 def check_walks(cluster: Cluster) -> None:
     """Nobody had lost anything that he took for known, unless something was taken from him; and nobody looks for it for ever."""
-    is_harmed = bool(cluster.plan.acts() & {Act.RESTORE, Act.CLONE} or cluster.rotten)
+    is_harmed = bool(cluster.plan.acts() & {Act.RESTORE, Act.CLONE, Act.POWER_CUT} or cluster.rotten)
     for host in cluster.hosts:
         assert is_harmed or not host.lost, f"{host.name} had lost {sorted(host.lost)}"
         assert host.walks <= WALKS_MAX * len(cluster.hosts), f"{host.name} was walked with {host.walks} times"

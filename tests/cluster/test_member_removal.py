@@ -1,5 +1,7 @@
 """A member that is removed is refused, and what it alone had the content of is wanted by nobody any more."""
 
+import os
+
 from csfs.errors import ExitCode
 from scripts.support.members import Member, until
 from tests.cluster.test_versions import ran, told
@@ -21,7 +23,7 @@ def test_a_removed_member_is_refused_and_nothing_stays_wanted(pair: Pair) -> Non
     assert ran(alpha, "member", "remove", "gamma").returncode == ExitCode.REFUSED
 
     alpha.umount()
-    (beta.tree / "large").write_bytes(b"x" * (8 << 20))
+    (beta.tree / "large").write_bytes(os.urandom(8 << 20))
     until(lambda: alpha.volume()["pending"] >= 1, "alpha has heard of it, and not fetched it")
     beta.stop_daemon()
     alpha.mount()
