@@ -49,6 +49,7 @@ class Watched(Cluster):
                 host.index.minted,
                 len(host.index.pending()),
                 len(host.programs.looks),
+                (len(host.programs.rows), host.digested),
                 len(host.intents),
                 host.programs.full,
                 tuple(host.scopes),
