@@ -160,11 +160,9 @@ class State:
         if not leaf and not is_plain_directory(record):
             below = not path or self._index.has_live_below(path)
         live = live_of(record, applied, below, group.policy, self._ranks(group, record), without)
-        return (
-            live
-            if alone or live.entry is None or live.write is None
-            else self._together(path, record, live, applied, group)
-        )
+        if alone or live.entry is None or live.write is None:
+            return live
+        return self._together(path, record, live, applied, group)
 
     def _together(self, path: RelPath, record: Record, live: Live, applied: Applied, group: GroupRules) -> Live:
         """Return what is live with the meta that all linked paths have (R17)."""
