@@ -31,7 +31,7 @@ from csfs.replicate.overwrites import Overwrites
 from csfs.replicate.sources import Sources, is_at_fault
 from csfs.replicate.validating import Validation
 from csfs.replicate.volume import Volume
-from csfs.replicate.works import Work, attributes_of, build, delete_kept, disturbed_by, is_little, observed_at
+from csfs.replicate.works import Work, attributes_of, build, disturbed_by, is_little, observed_at
 from csfs.store.overwriting import BLOCKS_ONLY
 from csfs.store.patching import FromPatches
 from csfs.wire.control import Action, Commit, CommitResult, Install, Link, Outcome, Overwrite, Remove
@@ -112,7 +112,6 @@ class Applier:
             try:
                 results = settled(await gate.commit(commits))
                 self._record(ready, results)
-                await self._forget_copies(ready, results)
                 outcomes = zip(ready, results, strict=True)
                 await self._take_stock([w.plan for w, result in outcomes if result.outcome is Outcome.FAILED])
             except Exception:
@@ -189,6 +188,8 @@ class Applier:
             self._overwrites.not_done(work.plan.path, work.staged, work.kept)
         elif work.staged:
             self._sources.discard_later(work.staged)
+        if work.copied:
+            self.keeping.drop_soon(work.kept)
 
     # -------------------------------------------------------------------------------------------------------- planning
 
@@ -294,10 +295,6 @@ class Applier:
             if number is not None and result.outcome is Outcome.DONE:
                 for name in self._volume.index.rows.paths_linked(number):
                     self._observer.look(name, ATTRIBUTES)
-
-    async def _forget_copies(self, works: Sequence[Work], results: Sequence[CommitResult]) -> None:
-        if names := [w.kept for w, r in zip(works, results, strict=True) if w.copied and r.outcome is not Outcome.DONE]:
-            await self._volume.with_root(delete_kept, names)
 
     def _done(self, work: Work, result: CommitResult) -> tuple[RelPath, ...]:
         volume, plan = self._volume, work.plan

@@ -1,10 +1,12 @@
 """What becomes of objects that commits take away: which are kept, under which name, and why they went."""
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
+import trio
 
 from csfs.core.objects import Applied, Content, Kind, Meta, Observation
 from csfs.core.paths import RelPath
@@ -15,6 +17,7 @@ from csfs.replicate.gate import kept_name
 from csfs.replicate.linking import Shared, shared_inode
 from csfs.replicate.looking import look_at_kept
 from csfs.replicate.volume import Volume
+from csfs.replicate.works import delete_kept
 from csfs.store.overwriting import BLOCKS_ONLY
 
 KEPT_ROWS_MAX = 100_000
@@ -70,6 +73,15 @@ class Keeping:
     def is_copied(self, plan: Plan) -> bool:
         """Return whether what is kept goes on living under another name: whoever writes to it there must not reach what is kept."""
         return plan.base is not None and plan.base.kind is Kind.FILE and self._shared.stays(plan.base)
+
+    def drop_soon(self, name: bytes) -> None:
+        """A copy was kept for a commit that is not made."""
+        assert self._volume.nursery is not None
+        self._volume.nursery.start_soon(self._drop, name)
+
+    async def _drop(self, name: bytes) -> None:
+        with contextlib.suppress(trio.ClosedResourceError):
+            await self._volume.with_root(delete_kept, [name])
 
     def note(self, plan: Plan, name: bytes) -> None:
         """A plan was carried out, and what it displaced is in the kept store under `name`, if there is one."""

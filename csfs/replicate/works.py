@@ -54,6 +54,8 @@ def build(root: Root, works: Sequence[Work]) -> None:
             # One path's bug must not hold up the others, nor have all of them planned anew for ever.
             log.exception("unexpected error staging %s", shown(work.plan.path))
             work.error = CsfsError(f"a bug in csfs: {error!r}")
+        if work.error is not None and work.copied:
+            root.stage.kept.delete(work.kept)
 
 
 def _stage(root: Root, work: Work) -> None:

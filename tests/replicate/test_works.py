@@ -33,3 +33,15 @@ def test_a_bug_at_one_path_is_that_paths_problem_alone(tmp_path: Path, caplog: p
     caplog.clear()
     assert (tmp_path / "tree/.csfs/stage/0.2").read_bytes() == b"2"
     assert not (tmp_path / "tree/.csfs/stage/0.1").exists()
+
+
+def test_a_copy_of_what_lives_on_is_not_kept_for_what_cannot_be_built(tmp_path: Path) -> None:
+    volume = made_volume(tmp_path)
+    assert volume.root is not None
+    (tmp_path / "tree" / "1").write_bytes(b"shown")
+    lacking = work(1, Meta(0o600, 0, 0))
+    lacking.plan = msgspec.structs.replace(lacking.plan, base=volume.root.tree.observe(RelPath(b"1")))
+    lacking.source, lacking.kept, lacking.copied = FromBytes(b"another"), b"kept", True
+    build(volume.root, [lacking])
+    assert lacking.error is not None
+    assert list((tmp_path / "tree/.csfs/kept").iterdir()) == []
