@@ -1,6 +1,6 @@
 """The index's block tables, page by page: versions of one large content that differ in a block have all other pages in common."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from csfs.core.tables import HASH_SIZE, PAGE_HASHES, BlockTable
 from csfs.index.database import Database
@@ -82,10 +82,12 @@ class Tables:
                 counts[content_hash] = counts.get(content_hash, 0) + 1
         return sorted(counts, key=lambda content_hash: -counts[content_hash])[:limit]
 
-    def prune(self) -> None:
-        """Forget tables of contents that no path shows and no kept version holds."""
-        self._database.write(
-            "DELETE FROM tables WHERE NOT EXISTS (SELECT 1 FROM rows WHERE rows.hash = tables.hash) "
+    def prune(self, awaited: Container[bytes] = ()) -> None:
+        """Forget tables of contents that no path shows, no kept version holds, and that are not `awaited`."""
+        query = (
+            "SELECT DISTINCT hash FROM tables WHERE NOT EXISTS (SELECT 1 FROM rows WHERE rows.hash = tables.hash) "
             "AND NOT EXISTS (SELECT 1 FROM kept WHERE kept.hash = tables.hash)"
         )
+        unused = [(found,) for (found,) in self._database.execute(query) if found not in awaited]
+        self._database.write_many("DELETE FROM tables WHERE hash = ?", unused)
         self._database.write("DELETE FROM pages WHERE NOT EXISTS (SELECT 1 FROM tables WHERE tables.page = pages.hash)")

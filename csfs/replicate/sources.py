@@ -116,6 +116,11 @@ class Sources:
         """All of a content was written to its partial file; `verified`: and each block was what its hash says."""
         self._finished[content_hash] = verified
 
+    @property
+    def fetching(self) -> set[bytes]:
+        """The hashes of the contents that are being fetched."""
+        return set(self._fetching)
+
     def adopt(self, left: Sequence[Leftover]) -> None:
         """Take over what an earlier run, or an earlier mount in this one, left in the stage."""
         for leftover in left:

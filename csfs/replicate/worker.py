@@ -280,6 +280,7 @@ class VolumeWorker:
             # What an earlier run left and nothing has asked for since may be the only copy of something.
             rescued = self.sources.unused() if patience.cancelled_caught and not volume.to_apply else []
             if surplus or discarded or rescued:
+                awaited = await self._awaited()
                 try:
                     rescued = await volume.with_root(_clean, surplus, discarded, rescued)
                 except trio.ClosedResourceError:
@@ -293,7 +294,7 @@ class VolumeWorker:
                                 left.name, ROOT, time.time_ns(), left.size, left.hash, True, UNKNOWN, Cause.FOUND
                             )
                         )
-                    volume.index.tables.prune()
+                    volume.index.tables.prune(awaited | self.sources.fetching)
             self._trimmed = added, trio.current_time()
             if cramped and surplus:
                 volume.apply_soon(volume.index.rows.pending())

@@ -16,6 +16,7 @@ from csfs.replicate.commit_thread import CommitThread
 from csfs.replicate.gate import Gate
 from csfs.replicate.volume import Arrival, Volume
 from csfs.replicate.worker import UNKNOWN, VolumeWorker
+from csfs.store.hashing import BLOCK_SIZE, hash_bytes, whole_table
 from csfs.store.owners import Owners
 from csfs.store.stage import Leftover
 from tests.replicate.alone import rules_of
@@ -118,6 +119,20 @@ async def test_a_kept_version_that_is_yet_to_be_shown_again_stays_also_on_a_full
     with index.transaction():
         worker.volume.engine.settle(f, wanted, Meta(0o600, 0, 0), 1)
     assert sorted(await worker._surplus(0)) == [b"2", b"3"], "nobody else may have it"
+    index.close()
+
+
+async def test_the_table_of_a_content_that_is_awaited_is_not_forgotten(tmp_path: Path) -> None:
+    index, worker = opened(tmp_path)
+    data = os.urandom(2 * BLOCK_SIZE)
+    content_hash, hashes = hash_bytes(data)
+    with index.transaction():
+        index.tables.add(content_hash, whole_table(len(data), hashes))
+        worker.volume.engine.settle(RelPath(b"f"), Content(Kind.FILE, len(data), content_hash), Meta(0o600, 0, 0), 1)
+        index.tables.prune(await worker._awaited())
+        assert index.tables.whole(content_hash) == hashes
+        index.tables.prune()
+        assert index.tables.whole(content_hash) == b""
     index.close()
 
 
