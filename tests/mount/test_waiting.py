@@ -211,6 +211,16 @@ async def test_where_nothing_waits_the_kernel_need_not_ask_when_a_file_is_closed
     assert asked.outcome(p.FLUSH, 2, p.FLUSH_IN.pack(handle)) == (errno.ENOSYS, b"")
 
 
+async def test_a_file_that_was_opened_while_others_were_waited_for_does_not_end_the_asking(
+    served: Served, tmp_path: Path
+) -> None:
+    (tmp_path / "f").write_bytes(b"x")
+    inode, handle, _ = served.opened(tmp_path / "f")
+    served.asked.handlers.waiting_for = None
+    served.asked.direct.follow(None)
+    assert served.asked.outcome(p.FLUSH, inode, p.FLUSH_IN.pack(handle)) == (0, b"")
+
+
 async def test_with_a_quorum_nothing_is_changed_without_a_lease(asked: Asked, tmp_path: Path) -> None:
     rules = rules_of(Synchrony(Mode.QUORUM))
     leases = {rules.groups[1].scope: time.monotonic() - 0.001}

@@ -30,9 +30,12 @@ Opened = tuple[int, int]
 
 
 class Handle:
-    """An open file as one opener has it; `created`: by this very open, and no row has told its end yet."""
+    """An open file as one opener has it; `created`: by this very open, and no row has told its end yet.
 
-    __slots__ = ("created", "descriptor", "file", "writer", "writing")
+    `flushed`: the kernel asks when one of its descriptors is closed, because that had to wait for others when it was opened.
+    """
+
+    __slots__ = ("created", "descriptor", "file", "flushed", "writer", "writing")
 
     def __init__(self, descriptor: int, file: OpenFile, writer: Writer, writing: bool) -> None:
         self.descriptor = descriptor
@@ -40,6 +43,7 @@ class Handle:
         self.writer = writer
         self.writing = writing
         self.created = False
+        self.flushed = False
 
 
 class Files(Directories):
@@ -75,13 +79,16 @@ class Files(Directories):
             except BaseException:
                 self._close(handle)  # the kernel never hears of it, so it will not release it
                 raise
-        return handle, self._how(node, flags)
+        return handle, self._how(handle, flags)
 
-    def _how(self, node: Node, flags: int) -> int:
+    def _how(self, fh: int, flags: int) -> int:
         """Return what the kernel is to know: whether its pages of the file stay right, and whether to ask when it is closed."""
+        handle = self._handles[fh]
+        node = handle.file.node
         how = 0 if node.foreign or node.inode in self.refresher.outdated else FILE_KEEPS_CACHE
-        waits = self.waiting_for is not None and flags & os.O_ACCMODE and self.waiting_for.covers(node)
-        return how if waits else how | FILE_NOT_FLUSHED
+        is_writing = bool(flags & os.O_ACCMODE)
+        handle.flushed = self.waiting_for is not None and is_writing and self.waiting_for.covers(node)
+        return how if handle.flushed else how | FILE_NOT_FLUSHED
 
     def _opened(self, node: Node, flags: int) -> int:
         # O_TRUNC is done after the open, when the old size is known
@@ -150,7 +157,7 @@ class Files(Directories):
         number = self._remembered(node, descriptor, 0, flags, writer)
         self._handles[number].created = True
         self.capture.created((parent.inode, name), writer, still_open=True)
-        return (number, self._how(node, flags)), self.entered(node, status)
+        return (number, self._how(number, flags)), self.entered(node, status)
 
     def _found_instead(
         self, parent: Node, name: bytes, flags: int, ctx: Caller, kills: bool | None
@@ -206,11 +213,13 @@ class Files(Directories):
         """A descriptor of a file is closed: where that has to wait, say what for.
 
         Raises:
-            OSError: ENOSYS where nothing is waited for: the kernel then asks no more.
+            OSError: ENOSYS where nothing is waited for: the kernel then asks no more, of no file, as long as this mount lasts.
         """
-        if self.waiting_for is None:
-            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         handle = self._handles[fh]
+        if self.waiting_for is None:
+            if handle.flushed:
+                return  # its group has just ceased to wait, and may begin again
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         if handle.writing:
             self.capture.tell(handle.file)
             self.waiting_for.owe(handle.file.node)
