@@ -26,6 +26,8 @@ STANDS_S = 1.0
 TOKEN_S = 0.2
 """Tokens that go with records are made at most so often: each is a transaction."""
 RETRY_S = 2.0
+REFUSED_MAX = 10_000
+"""Of more problems, what a peer says and is refused makes no further one: it may say anything, for ever."""
 MINTED_MAX = 500
 """Paths minted anew between two transactions."""
 
@@ -219,5 +221,5 @@ def note_refused(volume: Volume, peer: str, received: Received) -> None:
     """Report what a peer said and was not taken in."""
     for path, reason in received.refused:
         log.warning("%s: peer %s: %s refused: %s", volume.name, peer, shown(path), reason)
-        if path:
+        if path and len(volume.problems) < REFUSED_MAX:
             volume.set_problem(RelPath(path), f"refused from {peer}: {reason}")
