@@ -79,8 +79,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     hand for a file). `meta` is the complete meta wanted; `mtime_ns` None leaves the time alone. `base` is what is
     shown now, `lineage` belongs to what is to be shown. `keep`: what is displaced is the loser of a conflict and must be kept
     whatever retention says. `write` is shared by all names of what is installed; `link` is one of them that shows it already: to be
-    linked to it, nothing is built then. `room_for` is what a removal makes
-    room for.
+    linked to it, nothing is built then. `room_for` is what a removal makes room for. `kept` is the name in the kept store of what is
+    displaced, if that is to be there as a whole.
     """
 
     path: RelPath
@@ -99,6 +99,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     write: Dot | None = None
     link: RelPath | None = None
     room_for: Content | None = None
+    kept: bytes = b""
 
     @property
     def needed(self) -> Content | None:

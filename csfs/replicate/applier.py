@@ -148,15 +148,16 @@ class Applier:
         What is known may have moved on since: what was installed would then be taken for a new version. What was left half
         set is completed (R20).
         """
-        volume = self._volume
+        volume, plans = self._volume, sorted(plans, key=lambda plan: plan.link is not None)
         if not plans:
             return
-        plans = sorted(plans, key=lambda plan: plan.link is not None)
-        found = await volume.with_root(observed_at, plans)
+        found, kept = await volume.with_root(observed_at, plans)
         with volume.index.transaction():
             for plan, observation in zip(plans, found, strict=True):
                 source = volume.engine.link_source(plan)
-                if is_carried_out(plan, observation, source):
+                is_done = is_carried_out(plan, observation, source)
+                self.keeping.take_stock(plan, kept, is_done=is_done)
+                if is_done:
                     self._carried_out(plan, observation if plan.link is None else source)
                 elif plan.step is Step.ATTRIBUTES and volume.engine.interrupted(plan, observation):
                     log.info("%s: %s was left half set, and is completed", volume.name, shown(plan.path))
@@ -228,8 +229,10 @@ class Applier:
             work.kept = self.keeping.name(plan, work.commit_id)
             promised = plan.path in self.keeping.promises
             work.overwrites = self._overwrites.is_chosen(plan, work.source, is_promised=promised)
-            if work.overwrites and work.kept:
-                work.kept += BLOCKS_ONLY
+            if work.overwrites:
+                work.kept += BLOCKS_ONLY if work.kept else b""
+            elif work.kept:
+                work.plan = msgspec.structs.replace(plan, kept=work.kept)
             work.copied = bool(work.kept) and self.keeping.is_copied(plan)
             leaders.lead(plan)
             works.append(work)

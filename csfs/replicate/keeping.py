@@ -99,6 +99,11 @@ class Keeping:
             promise.name = name
         self._volume.index.ledger.add_kept(self._version(plan, row, name, size, promise))
 
+    def take_stock(self, plan: Plan, kept: set[bytes], *, is_done: bool) -> None:
+        """Nobody heard what became of a plan: what is in the kept store because of it is noted, whatever is shown by now."""
+        if is_done or plan.kept in kept:
+            self.note(plan, plan.kept if plan.kept in kept else b"")
+
     def _version(self, plan: Plan, row: Row, name: bytes, size: int, promise: Promise | None) -> KeptVersion:
         content_hash = plan.base.hash if plan.base is not None else b""
         cause, member = self._cause(plan), self._member(plan, row)

@@ -83,8 +83,11 @@ def _is_kept(root: Root, work: Work) -> bool:
     return True
 
 
-def observed_at(root: Root, plans: Sequence[Plan]) -> list[Observation | None]:
-    """Observe what plans were to change; what cannot be read counts as unchanged. For a thread."""
+def observed_at(root: Root, plans: Sequence[Plan]) -> tuple[list[Observation | None], set[bytes]]:
+    """Observe what plans were to change; what cannot be read counts as unchanged. For a thread.
+
+    Returns also the names of those versions that they were to keep, and that are in the kept store.
+    """
     found: list[Observation | None] = []
     for plan in plans:
         content_changed = False if plan.step is Step.ATTRIBUTES else None
@@ -92,7 +95,7 @@ def observed_at(root: Root, plans: Sequence[Plan]) -> list[Observation | None]:
             found.append(root.tree.observe(plan.path, plan.base, content_changed))
         except (OSError, CsfsError):
             found.append(plan.base)
-    return found
+    return found, {plan.kept for plan in plans if plan.kept and root.stage.kept.has(plan.kept)}
 
 
 def delete_kept(root: Root, names: Sequence[bytes]) -> None:

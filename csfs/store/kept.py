@@ -45,6 +45,14 @@ class Kept:
         with opened(self.directory, name) as descriptor:
             yield descriptor
 
+    def has(self, name: bytes) -> bool:
+        """Return whether there is an object of that name."""
+        try:
+            os.lstat(checked_name(name), dir_fd=self.directory)
+        except FileNotFoundError:
+            return False
+        return True
+
     def read_blocks(self, name: bytes, first: int, count: int) -> list[bytes]:
         """Return up to `count` blocks of a kept regular file."""
         with self.open_file(name) as descriptor:
