@@ -77,7 +77,9 @@ class Local(Minting):
                 self._refresh(path, row, observation, racy)
                 return False
         circumstances = Circumstances(now_ns, moved_from, moved_to, racy, twin=twin, kin=kin)
-        return self._change(path, row, observation, change, group, circumstances)
+        is_changed = self._change(path, row, observation, change, group, circumstances)
+        self._adopt_shown(path, row, group)
+        return is_changed
 
     def interrupted(self, plan: Plan, observation: Observation | None) -> bool:
         """Attributes were being set as planned when everything stopped: return whether any of what is on disk comes from that.
@@ -118,6 +120,7 @@ class Local(Minting):
         record = msgspec.structs.replace(row.record, time=time)
         pending = row.pending and self._is_pending(directory, record, applied, group, leaf=False)
         self._store(directory, row, record, applied, group, pending)
+        self._adopt_shown(directory, row, group)
         return True
 
     def disturbed(self, directory: RelPath, stamp: Stamp, mtime_ns: int) -> None:
@@ -136,6 +139,12 @@ class Local(Minting):
         register = row.record.time
         moved = register is not None and register.mtime_ns != mtime_ns
         self._store_applied(directory, row, applied, pending=row.pending or moved)
+
+    def _adopt_shown(self, path: RelPath, before: Row, group: GroupRules) -> None:
+        """Adopt what a path waited for, and shows by now without a plan: a host may show two versions alike (R4)."""
+        row = self._index.row(path)
+        if row is not None and before.pending and not row.pending:
+            self._adopt(path, row, group)
 
     def _is_relinked(
         self,
