@@ -279,7 +279,7 @@ def check_followed(cluster: Cluster) -> int:
     for host in cluster.members:
         live = {path: ledger.objects.get(node.data) for path, node in host.tree.nodes.items() if node.kind is Kind.FILE}
         for path, one in live.items():
-            if one is None or host.tree.nodes[path].data in ledger.aware:
+            if one is None or host.tree.nodes[path].data in ledger.aware or (one, path) in ledger.stays:
                 continue
             names = _names(ledger.travels.get(one, []))
             author = ledger.writers[host.tree.nodes[path].data]
@@ -293,11 +293,15 @@ def check_followed(cluster: Cluster) -> int:
             is_left = path in names and now != path and live.get(now) == one and (author, now) not in ledger.hands
             if not is_left or ledger.led_to(host.tree.nodes[path].data, host.tree.nodes[now].data):
                 continue  # or nothing but its attributes was changed, perhaps by somebody else
+            data = host.tree.nodes[path].data
+            # A version of the same file is in the way, too, unless this one was made from it.
             written = [
-                data for data, where in ledger.written.items() if where == now and ledger.objects.get(data) != one
+                other
+                for other, where in ledger.written.items()
+                if where == now and (ledger.objects.get(other) != one or not ledger.led_to(other, data))
             ]
-            is_in_the_way = any(ledger.writers.get(data) == author for data in written)
-            assert is_in_the_way, f"{host.name} shows {host.tree.nodes[path].data!r} at {path!r}, not at {now!r}"
+            is_in_the_way = any(ledger.writers.get(other) == author for other in written)
+            assert is_in_the_way, f"{host.name} shows {data!r} at {path!r}, not at {now!r}"
     return count
 
 

@@ -57,8 +57,10 @@ class Ledger:
     """By content, what was in the file before."""
     aware: set[bytes] = field(default_factory=set)
     """Contents that were written, or touched, under a name of which it was known that it was an old one."""
+    stays: set[tuple[int, RelPath]] = field(default_factory=set)
+    """Files, with names under which that happened: from then on they are there as well."""
     hands: set[tuple[str, RelPath]] = field(default_factory=set)
-    """At which paths each member's users made something, or moved something to."""
+    """At which paths each member's users made something, set its time, or moved something to."""
     moves: Counter[Dot] = field(default_factory=Counter)
     """How often users moved each object, as members found out."""
     writers: dict[bytes, str] = field(default_factory=dict)
@@ -91,7 +93,13 @@ class Ledger:
         if before in self.objects:
             self.objects[after] = self.objects[before]
         if aware or before in self.aware:
-            self.aware.add(after)
+            self.stayed(self.written[after], after)
+
+    def stayed(self, path: RelPath, data: bytes) -> None:
+        """A user made this of a file under a name of which it was known that it was an old one."""
+        self.aware.add(data)
+        if data in self.objects:
+            self.stays.add((self.objects[data], path))
 
     def led_to(self, data: bytes, later: bytes | None) -> bool:
         """Return whether one content was in the file before another one."""

@@ -284,8 +284,9 @@ class Programs:
         node = self.tree.nodes.get(path)
         if node is not None:
             node.mtime_ns = self.tree.rounded(self.now_ns // self.dice.choice((1, 1, 2)))
+            self.ledger.hands.add((self.name, path))
             if self.is_old(path):
-                self.ledger.aware.add(node.data)
+                self.ledger.stayed(path, node.data)
             self.tree.changed(node)
             self.row(ChangeKind.META, path)
             self.look(path)
