@@ -304,32 +304,6 @@ def test_who_replaces_a_nameless_owner_s_file_with_a_named_one_s_of_the_same_num
     assert beta.row(target).record.meta.entries[0].value.owner == "bob"
 
 
-def test_what_a_host_shows_for_two_versions_alike_is_the_one_that_is_live_once_somebody_has_looked() -> None:
-    alpha, beta = sides("alpha", "beta", policy=("right",))
-    alpha.sees(b"d", directory(uid=1001, owner=""))
-    beta.sees(b"d", directory(uid=1001, owner="bob"))
-    alpha.hears(beta)
-    alpha.engine.touched(RelPath(b"d"), 7, 1_000)
-    live, row = alpha.engine.live(RelPath(b"d")), alpha.row(b"d")
-    assert live is not None
-    assert not row.pending
-    assert (row.applied.content_dot, row.applied.meta_dot) == (live.content_dot, live.meta_dot)
-    alpha.sees(b"d", directory(uid=1001, owner="", mtime_ns=7, mode=0o700))
-    assert [entry.value.owner for entry in alpha.row(b"d").record.meta.entries] == ["bob"]
-
-
-def test_a_directory_that_was_given_the_live_mode_by_hand_is_the_one_that_is_live() -> None:
-    alpha, beta = sides("alpha", "beta", policy=("right",))
-    alpha.sees(b"d", directory())
-    beta.sees(b"d", directory(mode=0o700))
-    alpha.hears(beta)
-    alpha.sees(b"d", directory(mode=0o700))
-    live, row = alpha.engine.live(RelPath(b"d")), alpha.row(b"d")
-    assert live is not None
-    assert not row.pending
-    assert (row.applied.content_dot, row.applied.meta_dot) == (live.content_dot, live.meta_dot)
-
-
 def test_a_directory_that_is_made_live_by_what_is_below_it_is_given_a_time() -> None:
     alpha, beta = sides("alpha", "beta")
     alpha.sees(b"d", found(b"file"))

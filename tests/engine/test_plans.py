@@ -101,3 +101,29 @@ def test_what_a_host_cannot_show_exactly_is_carried_out_too() -> None:
     assert not is_carried_out(plan, msgspec.structs.replace(shown, uid=1002))
     assert not is_carried_out(plan, msgspec.structs.replace(shown, xattrs=((b"user.b", b"1"),)))
     assert not is_carried_out(plan, msgspec.structs.replace(shown, mtime_ns=1_235_000))
+
+
+def test_what_a_host_shows_for_two_versions_alike_is_the_one_that_is_live_once_somebody_has_looked() -> None:
+    alpha, beta = sides("alpha", "beta", policy=("right",))
+    alpha.sees(b"d", directory(uid=1001, owner=""))
+    beta.sees(b"d", directory(uid=1001, owner="bob"))
+    alpha.hears(beta)
+    alpha.engine.touched(RelPath(b"d"), 7, 1_000)
+    live, row = alpha.engine.live(RelPath(b"d")), alpha.row(b"d")
+    assert live is not None
+    assert not row.pending
+    assert (row.applied.content_dot, row.applied.meta_dot) == (live.content_dot, live.meta_dot)
+    alpha.sees(b"d", directory(uid=1001, owner="", mtime_ns=7, mode=0o700))
+    assert [entry.value.owner for entry in alpha.row(b"d").record.meta.entries] == ["bob"]
+
+
+def test_a_directory_that_was_given_the_live_mode_by_hand_is_the_one_that_is_live() -> None:
+    alpha, beta = sides("alpha", "beta", policy=("right",))
+    alpha.sees(b"d", directory())
+    beta.sees(b"d", directory(mode=0o700))
+    alpha.hears(beta)
+    alpha.sees(b"d", directory(mode=0o700))
+    live, row = alpha.engine.live(RelPath(b"d")), alpha.row(b"d")
+    assert live is not None
+    assert not row.pending
+    assert (row.applied.content_dot, row.applied.meta_dot) == (live.content_dot, live.meta_dot)
