@@ -160,7 +160,8 @@ class Quarantine(Minting):
         )
         if change.content or change.meta:
             self._change(path, row, observation, change, group, Circumstances(now_ns, racy=applied.racy))
-        if doubt & Doubt.TIME and observation is not None:
+        # What is a directory by now may have been something else in the life that was lost, and then had no time to doubt.
+        if (change.content or doubt & Doubt.TIME) and observation is not None:
             self._mint_time_anew(path, observation.mtime_ns, group, now_ns)
 
     def _mint_time_anew(self, path: RelPath, mtime_ns: int, group: GroupRules, now_ns: int) -> None:

@@ -2,6 +2,8 @@
 
 from copy import copy
 
+from msgspec import structs
+
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from csfs.core.rows import Doubt, Standing
@@ -230,3 +232,16 @@ def test_who_only_receives_ends_no_quarantine_while_others_may_speak() -> None:
     assert alone.engine.may_catch_up_with("gamma", nothing), "there is nobody else to hear"
     assert beta.engine.may_catch_up_with("alpha", nothing)
     assert not gamma.engine.may_catch_up_with("alpha", {SCOPE: Standing({Incarnation(1): 5})})
+
+
+def test_what_is_a_directory_by_now_is_minted_anew_with_a_time() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"once a file"))
+    lost = in_quarantine(alpha, backup(alpha))
+    row = lost.row(b"f")
+    applied = structs.replace(row.applied, observation=directory(mtime_ns=7))
+    lost.index.put(PATH, structs.replace(row, applied=applied))
+    caught_up(lost, beta)
+    time = lost.row(b"f").record.time
+    assert time is not None
+    assert time.mtime_ns == 7
