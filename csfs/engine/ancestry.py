@@ -109,12 +109,14 @@ def overruled_by_change(row: Row, content: Content, incarnation: Incarnation) ->
 def overruled_by_decision(entries: Sequence[ContentEntry], live: Live, content: Content) -> tuple[Dot, ...]:
     """Return the entries that are decided against beside the live one, with those that were before, and those decided for.
 
-    Who shows one of the latter does nothing now; whoever replaces this entry before it has come has not seen them.
+    A file that gives way to a directory is among them: who wants something below it has said nothing of the file (R16).
+    Who shows one of those decided for does nothing now; whoever replaces this entry before it has come has not seen them.
     """
     found = dict[Dot, None]()
     for entry in entries:
         found.update(dict.fromkeys(entry.overruled))
-        if _is_bytes(entry) and (entry.dot != live.content_dot or entry.value == content):
+        is_displaced = entry.dot != live.content_dot or content.kind is Kind.DIRECTORY
+        if _is_bytes(entry) and (is_displaced or entry.value == content):
             found.update(dict.fromkeys(_decided_against(entry)))
     return tuple(found)[-OVERRULED_MAX:]
 

@@ -107,6 +107,17 @@ def test_a_path_comes_back_with_the_directories_that_it_was_in() -> None:
         assert plan.content == content_of(found(b"one"))
 
 
+def test_a_file_that_gives_way_to_a_directory_of_what_comes_back_is_kept_everywhere() -> None:
+    alpha, beta = sides("alpha", "beta")
+    beta.sees(b"d", found(b"a file"))
+    exchange([alpha, beta])
+    settle(alpha, b"d/f", found(b"one"))
+    exchange([alpha, beta])
+    plan = beta.plans(b"d")
+    assert plan is not None
+    assert (plan.step, plan.keep) == (Step.REMOVE, True)
+
+
 def test_a_decision_can_take_a_path_away() -> None:
     alpha, beta = disputed("alpha", "beta")
     alpha.engine.settle(F, ABSENT, None, NOW_NS)
