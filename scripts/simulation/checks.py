@@ -208,6 +208,8 @@ def check_nothing_deleted(cluster: Cluster) -> None:
             group = host.rules.group_of(path)
             if group is None or host.name not in group.members:
                 continue
+            if len(group.members) == 1 and host.number in cluster.parked:
+                continue  # nobody tells the copies of a member what is its own alone: each has what was made there
             above = [host.tree.nodes.get(one) for one in ancestors_of(path)]
             beaten = any(node is None or node.kind is not Kind.DIRECTORY for node in above)
             assert path in host.tree.nodes or beaten, f"{path!r} is gone from {host.name}, and nobody removed it"
@@ -287,6 +289,8 @@ def check_followed(cluster: Cluster) -> int:
             group = host.rules.group_of(path)
             if group is None or group != host.rules.group_of(now) or not {author, host.name} <= set(group.members):
                 continue
+            if now in ledger.names.get(path, ()):
+                continue  # somebody linked them: the file has both names (R17)
             if cluster.rotten.intersection((path, *names)):
                 continue  # what a member lost there may have told of a move, and nobody else knew it
             count += now == path and path in names[1:] and (author, path) not in ledger.hands
