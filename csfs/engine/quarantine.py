@@ -17,6 +17,7 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from csfs.core import versions
+from csfs.core.objects import Kind, Observation
 from csfs.core.paths import RelPath
 from csfs.core.records import NOTHING_KNOWN, DirectoryTime, E, Half, Record
 from csfs.core.rows import Doubt
@@ -162,13 +163,14 @@ class Quarantine(Minting):
             self._change(path, row, observation, change, group, Circumstances(now_ns, racy=applied.racy))
         # What is a directory by now may have been something else in the life that was lost, and then had no time to doubt.
         if (change.content or doubt & Doubt.TIME) and observation is not None:
-            self._mint_time_anew(path, observation.mtime_ns, group, now_ns)
+            self._mint_time_anew(path, observation, group, now_ns)
 
-    def _mint_time_anew(self, path: RelPath, mtime_ns: int, group: GroupRules, now_ns: int) -> None:
-        row = self._index.row(path)
-        if row is None or row.record.time is not None or not holds_directory(row.record):
+    def _mint_time_anew(self, path: RelPath, found: Observation, group: GroupRules, now_ns: int) -> None:
+        """Give a directory its time again, also one that lives by what is below it alone (R16)."""
+        row, is_shown = self._index.row(path), found.kind is Kind.DIRECTORY
+        if row is None or row.record.time is not None or not (is_shown or holds_directory(row.record)):
             return
-        time = DirectoryTime(self._mint(group.scope, row.record), self._tick(now_ns, row.record), mtime_ns)
+        time = DirectoryTime(self._mint(group.scope, row.record), self._tick(now_ns, row.record), found.mtime_ns)
         self._store(path, row, msgspec.structs.replace(row.record, time=time), row.applied, group, row.pending)
 
     def may_catch_up_with(self, peer: str, standings: Mapping[Scope, Standing]) -> bool:

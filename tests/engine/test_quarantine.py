@@ -209,6 +209,26 @@ def test_a_time_in_doubt_is_made_anew() -> None:
     assert (time.dot.incarnation, time.mtime_ns) == (99, 9)
 
 
+def test_the_time_in_doubt_of_a_directory_that_lives_by_what_is_below_it_is_made_anew() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d", directory())
+    beta.hears(alpha)
+    beta.shows(b"d", directory())
+    beta.sees(b"d", None)
+    alpha.sees(b"d/f", found(b"one", inode=2))
+    alpha.hears(beta)
+    alpha.engine.stands("beta", beta.engine.standings())
+    alpha.engine.touched(RelPath(b"d"), 9, NOW_NS)
+    lost = in_quarantine(alpha, backup(alpha))
+    assert not lost.row(b"d").live
+    assert lost.row(b"d").record.time is None
+    lost.engine.caught_up("beta", ["beta"])
+    lost.engine.mint_anew(RelPath(b"d"), NOW_NS)
+    time = lost.row(b"d").record.time
+    assert time is not None
+    assert (time.dot.incarnation, time.mtime_ns) == (99, 9)
+
+
 def test_a_peer_that_went_away_is_caught_up_with_later() -> None:
     alpha, _, gamma = sides("alpha", "beta", "gamma")
     alpha.sees(b"f", found(b"one"))
