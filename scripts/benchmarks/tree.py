@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scripts.benchmarks.measuring import cpu_s, fresh_filesystem, memory_mib, wire_bytes
-from scripts.support.members import Member, replicating, two_members, without_brake
+from scripts.support.members import Member, two_members
 from tests.trees import differences
 
 FILES_PER_DIRECTORY = 100
@@ -52,8 +52,6 @@ def main() -> None:
     options = parser.parse_args()
     count = options.files
     with fresh_filesystem() as place, two_members(place / "members") as (alpha, beta):
-        without_brake(alpha, beta)
-        replicating(alpha, beta)
         top = alpha.tree / "work"
         top.mkdir()
         alpha.wait()

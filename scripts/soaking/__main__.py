@@ -17,7 +17,7 @@ from typing import Any
 from scripts.soaking import load, verdict
 from scripts.soaking.harm import Harms
 from scripts.soaking.hosts import Host
-from scripts.support.members import cluster_of, replicating, without_brake
+from scripts.support.members import cluster_of, replicating
 from scripts.support.share import OWN
 from tests.cluster.networks import Network, network
 
@@ -62,8 +62,6 @@ class Soak:
         first, second = (host.member for host in self.hosts)
         with cluster_of(first, second, clear=False):
             try:
-                without_brake(first, second)
-                replicating(first, second)
                 return self._rounds(seconds)
             except Exception:
                 return self._failed(traceback.format_exc().splitlines())

@@ -214,11 +214,12 @@ def two_members(
     mounted: bool = True,
     names: tuple[str, str] = ("alpha", "beta"),
     options: tuple[str, ...] = (),
+    braked: bool = False,
 ) -> Iterator[tuple[Member, Member]]:
     """Give two members that replicate copies of `source` (or an empty directory); end both at the end."""
     first, second = (Member(base, name, free_port()) for name in names)
     try:
-        with cluster_of(first, second, source, mounted=mounted, options=options):
+        with cluster_of(first, second, source, mounted=mounted, options=options, braked=braked):
             yield first, second
     finally:
         shutil.rmtree(base, ignore_errors=True)
@@ -233,10 +234,11 @@ def cluster_of(
     mounted: bool = True,
     clear: bool = True,
     options: tuple[str, ...] = (),
+    braked: bool = False,
 ) -> Iterator[None]:
     """Make a cluster of two members with copies of `source`; end both, and with `clear` remove what was theirs, at the end.
 
-    `options` are those of `csfs volume add`.
+    `options` are those of `csfs volume add`; `braked`: the volume has the brake that volumes have.
     """
     try:
         for member in (first, second):
@@ -244,6 +246,8 @@ def cluster_of(
             if source is not None:
                 subprocess.run(["cp", "-a", str(source), str(member.tree)], check=True)
         first.found(*options)
+        if not braked:
+            without_brake(first)
         second.join(first)
         if mounted:
             first.mount()
@@ -257,13 +261,10 @@ def cluster_of(
                 shutil.rmtree(member.directory, ignore_errors=True)
 
 
-def without_brake(founder: Member, *others: Member) -> None:
-    """Have all of a volume be removed at once, if somebody does so: nobody is there to approve of it."""
+def without_brake(founder: Member) -> None:
+    """Have whatever is removed at once be removed everywhere: nobody is there to approve of it. To be called before others join."""
     settings = founder.home.settings_file
     settings.write_text(settings.read_text().replace(f"[volumes.{VOLUME}]", f'[volumes.{VOLUME}]\nbrake = "off"', 1))
-    founder.csfs("config", "reload")
-    for member in others:
-        until(lambda m=member: "brake" in m.home.settings_file.read_text(), "all have the configuration")  # type: ignore[misc]
 
 
 def replicating(*members: Member, timeout_s: float = 120.0) -> None:

@@ -27,7 +27,7 @@ def full(tmp_path: Path) -> Iterator[Pair]:
         file = source / f"d{number % DIRECTORIES}" / f"f{number}"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"content {number}\n")
-    with two_members(tmp_path / "m", source) as (alpha, beta):
+    with two_members(tmp_path / "m", source, braked=True) as (alpha, beta):
         alpha.wait()
         yield alpha, beta
         expect_calm_logs(alpha, beta)

@@ -24,9 +24,17 @@ def fixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         alpha.csfs("config", "reload")
         until(lambda: "www-data" in beta.home.settings_file.read_text(), "beta has the configuration")
         beta.csfs("config", "check")
-        alpha.wait()
+        until(lambda: arrived(alpha, beta, "probe") == (33, 4321), "beta follows it")
         yield alpha, beta
         expect_calm_logs(alpha, beta)
+
+
+def arrived(alpha: Member, beta: Member, name: str) -> tuple[int, int]:
+    """Make a file anew at alpha, and return whose it is at beta."""
+    (alpha.tree / name).unlink(missing_ok=True)
+    (alpha.tree / name).write_text("probe")
+    alpha.wait()
+    return owner(beta.tree / name)
 
 
 def owner(path: Path) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.benchmarks.rivals.hosts import Host, Pair
-from scripts.support.members import Member, cluster_of, replicating, until, without_brake
+from scripts.support.members import Member, cluster_of, replicating, until
 
 READY_S_MAX = 60.0
 TRIGGER = """
@@ -80,7 +80,6 @@ class Csfs(Contender):
         ]
         self._cluster = cluster_of(*self._members, clear=False)
         self._cluster.__enter__()
-        without_brake(*self._members)
         replicating(*self._members)
 
     def end(self) -> None:
