@@ -256,9 +256,7 @@ FAULTS: dict[str, Fault] = {
         "a tombstone is forgotten that others have not heard of", forgetting.Forgetting, "_common", _ours_alone
     ),
     "token-ignored": Fault("nobody looks at tokens", quarantine.Quarantine, "shown", _nothing(Verdict.GOOD)),
-    "all-is-trusted": Fault(
-        "a restored member keeps its last dots", quarantine.Quarantine, "_is_doubtful", _nothing(False)
-    ),
+    "all-is-trusted": Fault("a restored member keeps its last dots", quarantine, "_is_doubtful", _nothing(False)),
     "never-minted-anew": Fault("what was in doubt is let go", quarantine.Quarantine, "mint_anew", _nothing(None)),
     "stale-stays": Fault(
         "what was removed meanwhile stays at a restored member", quarantine.Quarantine, "is_stale", _nothing(False)
