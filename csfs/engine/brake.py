@@ -21,8 +21,10 @@ from csfs.engine.state import State
 
 WINDOW_S: Final = 60.0
 """What one member takes away within this time counts together."""
-AT_ONCE_MAX: Final = 8
+AT_ONCE_MIN: Final = 8
 """So many removals in one burst are carried out as they come: `rm` of a few files need not wait for anything."""
+AT_ONCE_SHARE: Final = 0.1
+"""Of what would be too much. So many are carried out as they come, too, where that is more."""
 BURST_S: Final = 2.0
 """Removals of this time are one burst; none waits longer for its end."""
 QUIET_S: Final = 0.25
@@ -34,6 +36,10 @@ class Limits(msgspec.Struct, frozen=True):
 
     share: float
     paths: int
+
+    def at_once(self, size: int) -> int:
+        """Return how many removals of one burst wait for nothing in a volume of `size` paths."""
+        return max(AT_ONCE_MIN, int(AT_ONCE_SHARE * self.share * size))
 
 
 class WaitingPort(Protocol):
@@ -109,7 +115,8 @@ class Brake:
             return Verdict.WAIT
         # A volume that is too small to lose that much need not wait for the end of anything.
         is_small = live + recent.removals <= limits.paths
-        return Verdict.SOON if not is_small and recent.is_in_burst(now_s) else Verdict.GO
+        is_burst = recent.is_in_burst(now_s, limits.at_once(live + recent.removals))
+        return Verdict.SOON if is_burst and not is_small else Verdict.GO
 
 
 class _Recent:
@@ -138,11 +145,11 @@ class _Recent:
         while self._taken and self._taken[first := next(iter(self._taken))][0] < then_s:
             self.removals -= self._taken.pop(first)[1]
 
-    def is_in_burst(self, now_s: float) -> bool:
-        """Return whether a burst of removals is under way that should be weighed as a whole."""
+    def is_in_burst(self, now_s: float, at_once: int) -> bool:
+        """Return whether a burst of more than `at_once` removals is under way, which should be weighed as a whole."""
         while self._burst and now_s - self._burst[first := next(iter(self._burst))] >= BURST_S:
             del self._burst[first]
-        if len(self._burst) <= AT_ONCE_MAX:
+        if len(self._burst) <= at_once:
             self._burst_since_s = None
             return False
         if self._burst_since_s is None:
@@ -157,10 +164,13 @@ class Weighing(State):
     def loss(self, plan: Plan) -> Loss | None:
         """Return what carrying out a plan would take away of what a version stood for; None for nothing, or if it is our own doing.
 
-        What moved, and is live where it went, is not lost; nor is an empty file that is filled.
+        What moved, and is live where it went, is not lost; nor is an empty file that is filled, nor a directory: it is
+        empty by then, and what was in it was weighed. Else each level of a tree would wait for the end of a burst of its own.
         """
         base, row = plan.base, self._index.row(plan.path)
         if plan.step is Step.ATTRIBUTES or base is None or row is None or row.applied.content_dot is None:
+            return None
+        if plan.step is Step.REMOVE and base.kind is Kind.DIRECTORY:
             return None
         if plan.step is Step.INSTALL and (holds(base, plan.content) or (base.kind is Kind.FILE and not base.size)):
             return None

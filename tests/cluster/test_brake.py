@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from csfs.engine.brake import AT_ONCE_MAX
+from csfs.engine.brake import Limits
 from csfs.errors import ExitCode
 from scripts.support.members import Member, replicating, two_members, until
 from tests.cluster.conftest import expect_calm_logs
@@ -16,6 +16,8 @@ from tests.cluster.test_versions import ran, told
 
 FILES = 250
 DIRECTORIES = 5
+AT_ONCE = Limits(0.5, 100).at_once(FILES + DIRECTORIES + 1)
+"""As configured where nothing is."""
 Pair = tuple[Member, Member]
 
 
@@ -47,7 +49,7 @@ def braked(member: Member) -> bool:
 
 
 def waiting_for_all(member: Member) -> None:
-    left = FILES - AT_ONCE_MAX
+    left = FILES - AT_ONCE
     until(lambda: member.ask("approve", path=None)["waiting"][0]["removed"] >= left, "what was removed waits")
 
 
@@ -55,7 +57,7 @@ def test_a_mass_delete_waits_survives_a_restart_and_is_let_through(full: Pair) -
     alpha, beta = full
     remove_all(alpha)
     waiting_for_all(beta)
-    assert files(beta) >= FILES - AT_ONCE_MAX, "more than the first few were removed"
+    assert files(beta) >= FILES - AT_ONCE, "more than the first few were removed"
     (waiting,) = told(beta, "approve", code=ExitCode.FOUND)["waiting"]
     assert (waiting["member"], waiting["volume"], waiting["replaced"]) == ("alpha", "files", 0)
     assert time.time() - waiting["since"] < 60
@@ -70,7 +72,7 @@ def test_a_mass_delete_waits_survives_a_restart_and_is_let_through(full: Pair) -
     until(lambda: beta.volume()["state"] == "replicating" and beta.peer()["connected"], "beta replicates again")
     waiting_for_all(beta)
     kept = files(beta)
-    assert kept > FILES - AT_ONCE_MAX
+    assert kept > FILES - AT_ONCE
 
     paths = told(beta, "approve", str(beta.tree), "--dry-run")["paths"]
     assert len(paths) >= kept - 1
@@ -89,7 +91,7 @@ def test_a_mass_delete_is_turned_down_for_all(full: Pair) -> None:
     assert ran(beta, "approve", "files", "--reject").returncode == ExitCode.DONE
     beta.wait()
     kept = files(beta)
-    assert files(alpha) == kept >= FILES - AT_ONCE_MAX
+    assert files(alpha) == kept >= FILES - AT_ONCE
     one = next(path for path in alpha.tree.glob("d*/f*") if path.is_file())
     assert one.read_text() == f"content {one.name[1:]}\n"
     assert not beta.volume()["alarms"]

@@ -6,7 +6,7 @@ import pytest
 from csfs.core.paths import RelPath
 from csfs.core.rows import Loss, Waiting
 from csfs.core.versions import Dot, Incarnation
-from csfs.engine.brake import AT_ONCE_MAX, BURST_S, QUIET_S, WINDOW_S, Brake, Limits, Verdict
+from csfs.engine.brake import AT_ONCE_MIN, BURST_S, QUIET_S, WINDOW_S, Brake, Limits, Verdict
 from csfs.engine.memory import MemoryIndex
 from scripts.simulation.braking import FakeWaiting
 from tests.engine.members import NOW_NS, Side, directory, found, sides
@@ -98,18 +98,25 @@ def test_while_something_waits_all_that_the_member_takes_away_waits() -> None:
 
 
 def test_a_burst_of_removals_is_begun_when_it_has_ended() -> None:
-    weighed = Weighed(live=100_000)
-    assert weighed.takes(0, AT_ONCE_MAX) == {Verdict.GO}
+    weighed = Weighed(live=150)
+    assert weighed.takes(0, AT_ONCE_MIN) == {Verdict.GO}
     weighed.now_s += 0.01
-    assert weighed.takes(AT_ONCE_MAX, 50) == {Verdict.SOON}
+    assert weighed.takes(AT_ONCE_MIN, 50) == {Verdict.SOON}
     weighed.now_s += QUIET_S + 0.01
-    assert weighed.takes(AT_ONCE_MAX, 50) == {Verdict.GO}
+    assert weighed.takes(AT_ONCE_MIN, 50) == {Verdict.GO}
+
+
+def test_what_is_little_beside_the_volume_waits_for_nothing() -> None:
+    weighed = Weighed(live=10_000)
+    assert weighed.takes(0, 500) == {Verdict.GO}
+    assert weighed.takes(500, 100) == {Verdict.SOON}
 
 
 def test_a_burst_without_an_end_is_not_waited_for() -> None:
-    weighed = Weighed(live=100_000)
+    weighed = Weighed(live=10_000)
     first, begun_s = 0, weighed.now_s
-    while weighed.takes(first, 50) != {Verdict.GO}:
+    weighed.takes(0, 600)
+    while weighed.takes(600 + first, 50) != {Verdict.GO}:
         first, weighed.now_s = first + 50, weighed.now_s + 0.05
         assert weighed.now_s < begun_s + 2 * BURST_S
 
@@ -202,6 +209,16 @@ def test_what_was_here_before_a_member_joined_is_no_loss() -> None:
     beta.engine.finish_pull()
     beta.sees(b"f", found(b"mine"), joining=True)
     assert lost(beta, b"f") is None
+
+
+def test_an_empty_directory_is_no_loss() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d", directory())
+    beta.hears(alpha)
+    beta.shows(b"d", directory())
+    alpha.sees(b"d", None)
+    beta.hears(alpha)
+    assert lost(beta, b"d") is None
 
 
 def test_an_empty_file_that_is_filled_is_no_loss() -> None:
