@@ -1,7 +1,10 @@
 """What a power cut may have left is nobody's change: the disk shows it, and no version stands for it (R24)."""
 
+import msgspec
+
 from csfs.core.objects import Observation
 from csfs.core.paths import RelPath
+from csfs.core.rows import Doubt
 from csfs.engine.local import Local
 from csfs.engine.minting import Change
 from csfs.engine.state import new_row
@@ -25,6 +28,9 @@ class Doubting(Local):
         if change is None:
             self._refresh(path, row, observation, racy)
             return False
+        # What was to be minted anew (R8) is not what was found.
+        gone = (Doubt.CONTENT if change.content else Doubt.NONE) | (Doubt.META if change.meta else Doubt.NONE)
+        row = msgspec.structs.replace(row, doubt=row.doubt & ~gone)
         self._notice(path, row, observation, change, group)
         after = self._index.row(path)
         return after is not None and after.pending

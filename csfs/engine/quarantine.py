@@ -79,6 +79,10 @@ class Quarantine(Minting):
         record, applied = row.record, row.applied
         content, content_doubt = self._half_trusted(record.content, applied.content_dot, trusted, Doubt.CONTENT)
         meta, meta_doubt = self._half_trusted(record.meta, applied.meta_dot, trusted, Doubt.META)
+        if not _is_directory(applied.observation):
+            # What a power cut has left is no version, whatever is known of the path, and does not become one now (R24).
+            content_doubt = content_doubt if applied.content_dot is not None else Doubt.NONE
+            meta_doubt = meta_doubt if applied.meta_dot is not None else Doubt.NONE
         time, doubt = record.time, row.doubt | content_doubt | meta_doubt
         if time is not None and _is_doubtful(time.dot, trusted):
             time, doubt = None, doubt | Doubt.TIME
@@ -152,10 +156,10 @@ class Quarantine(Minting):
             doubt &= ~Doubt.CONTENT
         if applied.meta_dot is not None:
             doubt &= ~Doubt.META
-        observation = applied.observation
+        observation, is_known = applied.observation, bool(doubt & Doubt.CONTENT or row.record.content.entries)
         change = Change(
             content=bool(doubt & Doubt.CONTENT),
-            meta=bool(doubt & Doubt.META) and observation is not None,
+            meta=bool(doubt & Doubt.META) and observation is not None and is_known,
             time=False,
             object=bool(doubt & Doubt.CONTENT),
         )
@@ -208,6 +212,10 @@ class Quarantine(Minting):
 
     def _owe(self, peer: str, owed: Owed) -> None:
         self._index.set_tokens(peer, msgspec.structs.replace(self._index.tokens(peer), owed=owed))
+
+
+def _is_directory(observation: Observation | None) -> bool:
+    return observation is not None and observation.kind is Kind.DIRECTORY
 
 
 def _is_doubtful(dot: Dot, trusted: Vector) -> bool:

@@ -265,3 +265,31 @@ def test_what_is_a_directory_by_now_is_minted_anew_with_a_time() -> None:
     time = lost.row(b"f").record.time
     assert time is not None
     assert time.mtime_ns == 7
+
+
+def test_what_a_power_cut_has_left_of_a_version_in_doubt_is_not_minted_anew() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"g", found(b"two", mode=0o644, inode=2))
+    beta.hears(alpha)
+    alpha.engine.stands("beta", beta.engine.standings())
+    alpha.sees(b"g", found(b"two", mode=0o600, inode=2))
+    alpha.sees(b"f", found(b"one"))
+    assert alpha.engine.doubt(PATH, found(b""))
+    assert alpha.engine.doubt(RelPath(b"g"), found(b"two", mode=0o644, inode=2))
+    lost = in_quarantine(alpha, backup(alpha))
+    made = lost.counter()
+    caught_up(lost, beta)
+    assert lost.counter() == made
+    hears_anew(beta, lost)
+    assert beta.index.row(PATH) is None
+    assert lost.row(b"g").record == beta.row(b"g").record
+
+
+def test_what_a_power_cut_in_quarantine_leaves_is_not_minted_anew() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"whole"))
+    lost = in_quarantine(alpha, backup(alpha))
+    assert lost.row(b"f").doubt
+    lost.engine.doubt(PATH, found(b""))
+    caught_up(lost, beta)
+    assert not lost.row(b"f").record.content.entries
