@@ -76,4 +76,4 @@ def _tell(settings: Settings, member: str) -> None:
     click.echo(f"This host is {member} of cluster {settings.cluster}.", err=True)
     for volume in settings.volumes:
         if path := volume.path_of(member):
-            click.echo(f"Volume {volume.name}: csfs mount {path}", err=True)
+            click.echo(f"Volume {volume.name}: csfs mount {path}; csfs status --watch shows how far it is", err=True)

@@ -59,3 +59,18 @@ def moment(time_ns: int | None) -> str:
     if not time_ns:
         return ""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_ns / 1e9))
+
+
+def progress(value: dict[str, Any]) -> str:
+    """Return how far something is, in one line: what is done of what, how fast, and how long it will take."""
+    paths, done = value["paths"], value["paths"] - value["paths_left"]
+    parts = [f"{done:,} of {paths:,} paths"]
+    if value["bytes"]:
+        parts.append(f"{size(value['bytes'] - value['bytes_left'])} of {size(value['bytes'])}")
+    if value["bytes_per_s"]:
+        parts.append(f"{size(int(value['bytes_per_s']))}/s")
+    elif value["paths_per_s"]:
+        parts.append(f"{value['paths_per_s']:,.0f} paths/s")
+    if value["seconds_left"] is not None:
+        parts.append(f"{seconds(value['seconds_left'])} left")
+    return ", ".join(parts)

@@ -57,7 +57,27 @@ def has_trouble(value: dict[str, Any]) -> bool:
 def shown(value: dict[str, Any], now_s: float) -> RenderableType:
     """Return the status for people; `now_s` is seconds since 1970."""
     heading = f"{value['member']} of cluster {value['cluster']}, csfs {value['version']}, daemon {value['pid']}"
-    return Group(Text(heading), Text(), *_volumes(value["volumes"]), Text(), _peers(value["peers"], now_s))
+    progress = [Text(line) for line in progress_lines(value)]
+    parts = (
+        *_volumes(value["volumes"]),
+        Text(),
+        _peers(value["peers"], now_s),
+        *([Text(), *progress] if progress else []),
+    )
+    return Group(Text(heading), Text(), *parts)
+
+
+def progress_lines(value: dict[str, Any]) -> list[str]:
+    """Return how far each volume is that has something to show yet, here and at peers."""
+    here = [f"{one['name']}: {output.progress(one['progress'])}" for one in value["volumes"] if one["progress"]]
+    volumes = {one["name"] for one in value["volumes"]}
+    there = [
+        f"{volume} at {peer['name']}: {output.progress(progress)}"
+        for peer in value["peers"]
+        for volume, progress in peer["progress"].items()
+        if volume in volumes
+    ]
+    return here + there
 
 
 def _volumes(volumes: list[dict[str, Any]]) -> list[RenderableType]:

@@ -1,10 +1,13 @@
 """`csfs wait`: returns when peers show what was written before the call."""
 
 import os
+import shutil
+import sys
+from typing import Any
 
 import click
 
-from csfs.cli import client
+from csfs.cli import client, status
 from csfs.config.home import Home
 
 GRACE_S = 10.0
@@ -24,4 +27,15 @@ def command(home: Home, path: str | None, peers: tuple[str, ...], timeout_s: flo
     """Wait until peers have applied all that was written before this call, everywhere or below PATH."""
     place = None if path is None else os.fsencode(os.path.abspath(path))
     patience = None if timeout_s is None else timeout_s + GRACE_S
-    client.ask(home, "wait", {"path": place, "peers": list(peers), "timeout": timeout_s}, timeout_s=patience)
+    show = _progress if sys.stderr.isatty() else None
+    asked = {"path": place, "peers": list(peers), "timeout": timeout_s}
+    try:
+        client.ask(home, "wait", asked, timeout_s=patience, show=show)
+    finally:
+        if show is not None:
+            click.echo("\r\033[K", nl=False, err=True)
+
+
+def _progress(value: dict[str, Any]) -> None:
+    line = "; ".join(status.progress_lines(value))
+    click.echo(f"\r\033[K{line[: shutil.get_terminal_size().columns - 1]}", nl=False, err=True)

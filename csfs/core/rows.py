@@ -1,6 +1,7 @@
 """What is held of one path and of a peer, and what has to be done there: values that the engine makes and an index keeps."""
 
 import enum
+from typing import NamedTuple
 
 import msgspec
 
@@ -54,6 +55,21 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
 
     known: Vector = {}
     settled: Vector = {}
+
+
+class Amount(NamedTuple):
+    """So many paths, and so many bytes of contents."""
+
+    paths: int
+    size: int
+
+    def plus(self, other: "Amount") -> "Amount":
+        """Return both together."""
+        return Amount(self.paths + other.paths, self.size + other.size)
+
+    def less(self, other: "Amount") -> "Amount":
+        """Return what is left without `other`."""
+        return Amount(self.paths - other.paths, self.size - other.size)
 
 
 def linked_inode(row: Row) -> int | None:

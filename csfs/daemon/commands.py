@@ -23,6 +23,7 @@ from csfs.errors import ConfigError, CsfsError, ExitCode, NotPermittedError, Not
 from csfs.mount.bypass import Passing
 from csfs.replicate.findings import Finding
 from csfs.replicate.network import PeerNetwork
+from csfs.replicate.progress import SAMPLE_S
 from csfs.replicate.volume import Exchange, Volume
 from csfs.replicate.worker import VolumeWorker
 from csfs.wire.control import Reply, Request
@@ -65,7 +66,7 @@ class Commands:
         """
         handlers: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {
             "status": self._status,
-            "wait": self._wait,
+            "wait": lambda arguments: self._wait(arguments, tell),
             "compare": self._compare,
             "invite": self._invite,
             "reload": self._reloaded,
@@ -128,6 +129,7 @@ class Commands:
                 for validator in mounted.worker.validation.missing()
             ],
             "alarms": mounted.alarms,
+            "progress": mounted.worker.progress.meter.shown(),
             "journal_backlog": max(0, mounted.worker.observer.last - mounted.worker.observer.digested),
             "bytes_fetched": mounted.worker.fetcher.bytes_fetched,
             "linked_across": [[shown(path), shown(other)] for path, other in volume.across.items()],
@@ -150,6 +152,9 @@ class Commands:
             "since": link.since_ns / 1e9 if link is not None and link.since_ns else None,
             "error": link.error if link is not None else "",
             "backlog": backlog,
+            "progress": {
+                volume: shown for volume, exchange in exchanges.items() if (shown := exchange.meter.shown()) is not None
+            },
             "lag_s": max(0.0, (time.time_ns() - min(waiting_ns)) / 1e9) if waiting_ns else 0.0,
             "clock_skew_s": self._cluster.skews.get(name, 0.0),
             "alarms": clock_alarms(self._cluster.skews.get(name, 0.0), connected=link is not None and link.connected),
@@ -159,7 +164,7 @@ class Commands:
 
     # ------------------------------------------------------------------------------------------------------------ wait
 
-    async def _wait(self, arguments: dict[str, Any]) -> None:
+    async def _wait(self, arguments: dict[str, Any], tell: Callable[[Any], None]) -> None:
         chosen = self._chosen(arguments.get("path"))
         peers = [str(peer) for peer in arguments.get("peers") or ()]
         for peer in peers:
@@ -167,11 +172,24 @@ class Commands:
                 raise ConfigError(f"{peer} is not among the members; `csfs member list` shows them")
         timeout_s = arguments.get("timeout")
         with trio.move_on_after(float("inf") if timeout_s is None else float(timeout_s)) as scope:
-            async with trio.open_nursery() as nursery:
-                for mounted in chosen:
-                    nursery.start_soon(self._wait_for, mounted, peers)
+            async with trio.open_nursery() as showing:
+                showing.start_soon(self._tell_progress, chosen, tell)
+                async with trio.open_nursery() as nursery:
+                    for mounted in chosen:
+                        nursery.start_soon(self._wait_for, mounted, peers)
+                showing.cancel_scope.cancel()
         if scope.cancelled_caught:
             raise WaitTimeoutError(f"not everything was applied within {timeout_s} s: {self._behind(chosen, peers)}")
+
+    async def _tell_progress(self, chosen: list[MountedVolume], tell: Callable[[Any], None]) -> None:
+        """Tell every second how far these volumes are, in the shape of the status."""
+        while True:
+            await trio.sleep(SAMPLE_S)
+            volumes = [
+                {"name": one.worker.volume.name, "progress": one.worker.progress.meter.shown()} for one in chosen
+            ]
+            peers = [self._peer_status(name) for name in sorted(self._cluster.peers)]
+            tell({"volumes": volumes, "peers": peers})
 
     async def _wait_for(self, mounted: MountedVolume, peers: list[str]) -> None:
         """Return when the connected (or the named) members have applied all that was written before."""

@@ -13,26 +13,30 @@ import msgspec
 from csfs.core import digests
 from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath
-from csfs.core.rows import MADE, Row, Standing, linked_inode
+from csfs.core.rows import MADE, Amount, Row, Standing, linked_inode
 from csfs.core.tokens import Tokens
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope, Vector
 from csfs.index.database import Database
 from csfs.index.facts import Facts
 from csfs.index.peers import Peers
+from csfs.index.pending import Pending, awaited
 
 CACHED_ROWS_MAX = 4_096
 
 RACY = b"r"
 """Follows a packed stamp that does not prove that nothing was written since (R23)."""
 
-_PUT = """INSERT INTO rows (path, position, live, pending, contested, stamp, hash, write, inode, row, scope, digest, doubtful)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+_PUT = """INSERT INTO rows (path, position, live, pending, contested, stamp, hash, write, inode, row, scope, digest, doubtful,
+awaited) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (path) DO UPDATE SET position = excluded.position, live = excluded.live, pending = excluded.pending,
 contested = excluded.contested, stamp = excluded.stamp, hash = excluded.hash, write = excluded.write, inode = excluded.inode,
-row = excluded.row, scope = excluded.scope, digest = excluded.digest, doubtful = excluded.doubtful"""
+row = excluded.row, scope = excluded.scope, digest = excluded.digest, doubtful = excluded.doubtful,
+awaited = excluded.awaited"""
 
 _packed_dot = struct.Struct(">QQ").pack
 _packed_inode = struct.Struct(">Q").pack
+
+_NOTHING = Scope(b""), None, 0, 0  # the columns of a path that has no row
 
 _BELOW = "path > ? AND path < ?"
 
@@ -60,6 +64,7 @@ class Rows:
         self._dirty_knowledge: set[Scope] = set()
         self._digests: dict[Scope, int] = {}
         self._dirty_digests: set[Scope] = set()
+        self.amounts = Pending(database)
         self._load()
         self._peers = Peers(database)
         database.on_transaction_end(self._flush, self._forget)
@@ -88,10 +93,12 @@ class Rows:
     def _flush_rows(self) -> None:
         if not self._dirty:
             return
-        for path in self._dirty:
-            before = self._database.execute("SELECT scope, digest FROM rows WHERE path = ?", (path,)).fetchone()
-            if before is not None and before[1] is not None:
-                self._add_digest(before[0], -digests.unpacked(before[1]))
+        query = "SELECT scope, digest, pending, awaited FROM rows WHERE path = ?"
+        for path, row in self._dirty.items():
+            scope, digest, pending, size = self._database.execute(query, (path,)).fetchone() or _NOTHING
+            if digest is not None:
+                self._add_digest(scope, -digests.unpacked(digest))
+            self.amounts.changes(Amount(pending, size), row)
         dropped = [(path,) for path, row in self._dirty.items() if row is None]
         if dropped:
             self._database.write_many("DELETE FROM rows WHERE path = ?", dropped)
@@ -114,7 +121,8 @@ class Rows:
             _packed_inode(inode) if inode is not None else None,
         )
         state = row.live, row.pending, contested, stamp, _file_hash(row), *links
-        return path, position, *state, self._encode(row), row.scope, packed, bool(row.doubt & MADE)
+        rest = self._encode(row), row.scope, packed, bool(row.doubt & MADE), awaited(row).size
+        return path, position, *state, *rest
 
     def _add_digest(self, scope: Scope, digest: int) -> None:
         if digest:
@@ -129,6 +137,7 @@ class Rows:
         self._dirty_knowledge.clear()
         self._dirty_digests.clear()
         self._load()
+        self.amounts.load()
 
     # ------------------------------------------------------------------------------------------------ IndexPort: rows
 
@@ -372,9 +381,7 @@ class Rows:
 
     def counts(self) -> tuple[int, int]:
         """Return how many paths are live, and how many are pending."""
-        live = self.live_count()
-        (pending,) = self._database.execute("SELECT count(*) FROM rows WHERE pending").fetchone()
-        return live, pending
+        return self.live_count(), self.amounts.left.paths
 
     def live_count(self) -> int:
         """Return how many paths are live."""

@@ -1,8 +1,10 @@
 """The index file's tables; this module alone explains columns and sentinels."""
 
-VERSION = 6
+VERSION = 7
 
-UPGRADES: dict[int, str] = {}
+UPGRADES: dict[int, str] = {
+    6: "ALTER TABLE rows ADD COLUMN awaited INTEGER NOT NULL DEFAULT 0; DROP INDEX rows_pending"
+}
 """By format, what makes the next one of it. What is older is refused: large contents had other hashes, or rows did
 not say which object is where, nor which names belong to one inode."""
 
@@ -25,10 +27,11 @@ CREATE TABLE IF NOT EXISTS rows (
     row      BLOB NOT NULL,    -- msgpack of core.rows.Row
     scope    BLOB NOT NULL DEFAULT x'', -- row.scope
     digest   BLOB,             -- what the path adds to the set hash of its scope; NULL: nothing is live
-    doubtful INTEGER NOT NULL DEFAULT 0 -- 1: something is to be minted anew
+    doubtful INTEGER NOT NULL DEFAULT 0, -- 1: something is to be minted anew
+    awaited  INTEGER NOT NULL DEFAULT 0  -- bytes of the content that is to be shown and is not; 0 if nothing is pending
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS rows_by_position ON rows (position) WHERE position > 0;
-CREATE INDEX IF NOT EXISTS rows_pending ON rows (path) WHERE pending;
+CREATE INDEX IF NOT EXISTS rows_pending ON rows (path, awaited) WHERE pending;
 CREATE INDEX IF NOT EXISTS rows_contested ON rows (path) WHERE contested;
 CREATE INDEX IF NOT EXISTS rows_living_on ON rows (path) WHERE stamp IS NOT NULL AND NOT live;
 CREATE INDEX IF NOT EXISTS rows_removed ON rows (path) WHERE NOT live;

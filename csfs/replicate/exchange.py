@@ -46,6 +46,7 @@ from csfs.wire.messages import (
     Question,
     Records,
     Refusals,
+    Remaining,
     Settings,
     Sights,
     Stands,
@@ -109,6 +110,7 @@ class PeerSession:
                     nursery.start_soon(self._send_records, worker)
                     nursery.start_soon(acknowledge, worker, self._peer, self._link.send)
                     nursery.start_soon(worker.volume.tell_refusals, self._peer, self._link.send)
+                    nursery.start_soon(worker.progress.tell, self._link.send)
                     standing = self._standings[worker.volume.name]
                     nursery.start_soon(standing.say)
                     nursery.start_soon(standing.follow)
@@ -287,6 +289,8 @@ class PeerSession:
                     await self._received_records(message)
                 case Stored() | AppliedUpTo():
                     self._received_ack(message)
+                case Remaining(volume=name, left=left, done=done):
+                    self._worker(name).volume.exchanges[self._peer].meter.note(trio.current_time(), left, done)
                 case Stands() | Mend():
                     self._worker(message.volume)
                     self._standings[message.volume].hear(message)

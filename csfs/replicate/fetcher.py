@@ -11,12 +11,21 @@ from typing import Protocol
 
 import trio
 
-from csfs.core.rows import Plan
+from csfs.core.rows import Amount, Plan
 from csfs.core.tables import HASH_SIZE, BlockTable
 from csfs.errors import ContentMismatchError, CsfsError, RemoteProtocolError
 from csfs.replicate.assembling import begun, holders
 from csfs.replicate.volume import Root, Volume
-from csfs.store.hashing import BLOCK_SIZE, block_count, block_hash, hash_of_block, page_count, page_hash, summary_root
+from csfs.store.hashing import (
+    BLOCK_SIZE,
+    block_count,
+    block_hash,
+    block_size,
+    hash_of_block,
+    page_count,
+    page_hash,
+    summary_root,
+)
 from csfs.wire.messages import BLOCKS_PER_REQUEST_MAX, PAGES_PER_REQUEST_MAX
 
 log = logging.getLogger(__name__)
@@ -52,6 +61,8 @@ class Fetcher:
         self._volume = volume
         self.requesters: dict[str, Requester] = {}
         self.bytes_fetched = 0
+        self.arrived: dict[bytes, int] = {}
+        """How much of a content that is being fetched, or is to be installed next, is here, in bytes."""
 
     async def fetch(self, plan: Plan) -> bool:
         """Get the content of `plan` here, every block verified; return whether somebody had it."""
@@ -71,6 +82,12 @@ class Fetcher:
                     self._volume.set_problem(plan.path, f"content not stored: {error.strerror}")
                     await self._make_room(plan, error)
         return False
+
+    def reading(self) -> tuple[Amount, Amount]:
+        """Return what is left to be shown, without what has arrived, and what was done since the index was opened, with it."""
+        amounts = self._volume.index.rows.amounts
+        here = Amount(0, min(sum(self.arrived.values()), amounts.left.size))
+        return amounts.left.less(here), amounts.done.plus(here)
 
     async def _make_room(self, plan: Plan, error: OSError) -> None:
         """What does not fit gives back what it took: on a full disk nothing else would come in."""
@@ -150,6 +167,7 @@ class Fetcher:
         content, table = plan.content, block_table.whole()
         places = holders(self._volume, plan, block_table)
         present = await self._volume.with_root(begun, content, table, places)
+        self.arrived[content.hash] = sum(block_size(number, content.size) for number in present)
         if requester is None:
             return len(present) == block_count(content.size)
         # Whoever installs it relies on each block having been verified, and does not read them again.
@@ -194,7 +212,9 @@ class Fetcher:
             await self._volume.with_root(_write, content.hash, table, first, blocks)
         except ContentMismatchError:
             return False
-        self.bytes_fetched += sum(map(len, blocks))
+        size = sum(map(len, blocks))
+        self.bytes_fetched += size
+        self.arrived[content.hash] = self.arrived.get(content.hash, 0) + size
         self._volume.progress.notify()
         return True
 

@@ -140,11 +140,13 @@ class Sources:
         self._volume.contents.drop(content_hash)
         self._finished.pop(content_hash, None)
         self._left.pop(content_hash, None)
+        self._fetcher.arrived.pop(content_hash, None)
 
     def failed(self, source: Source, content_hash: bytes) -> None:
         """What was there did not have the content after all."""
         self._finished.pop(content_hash, None)
         self._left.pop(content_hash, None)
+        self._fetcher.arrived.pop(content_hash, None)
         self._volume.contents.drop(content_hash)
         if isinstance(source, FromPatches):
             self._volume.patches.drop(content_hash)
@@ -180,6 +182,7 @@ class Sources:
                 self.arrived(content.hash, verified=True)
             self._volume.apply_soon(paths)
             return
+        self._fetcher.arrived.pop(content.hash, None)
         # It stays wanted until somebody who has the content is reachable; what is next best is live meanwhile (R21).
         if len(self._misses) >= MISSES_MAX:
             self._misses.clear()

@@ -26,6 +26,7 @@ from csfs.replicate.gate import Gate
 from csfs.replicate.happenings import Happenings
 from csfs.replicate.memory import Memory
 from csfs.replicate.patches import Patches
+from csfs.replicate.progress import Meter
 from csfs.replicate.refusals import KeptOut, Refusal
 from csfs.replicate.signals import Signal
 from csfs.store.owners import Owners
@@ -116,6 +117,7 @@ class Exchange:
     """It has not said the mark of what it is sending."""
     waiting_since_ns: int = 0
     """When the oldest message of records left that it has not applied yet; 0: none."""
+    meter: Meter = field(default_factory=Meter)  # how far it says it is with what it has to show
     problems: int = 0
     refusals: tuple[wire.Refusal, ...] = ()
     """What its validators refuse of what this member made."""
@@ -167,9 +169,7 @@ class Volume:
         """When the whole tree was compared last, by the loop's clock."""
         self.evidence: Evidence | None = None
         """What the journal proves, from a power cut until the tree was compared."""
-        self.contents = Contents()
-        self.travelled = Hashes()
-        self.patches = Patches()
+        self.contents, self.travelled, self.patches = Contents(), Hashes(), Patches()
         self._heard: set[Scope] = set()
         self.problems: dict[RelPath, Problem] = {}
         self.kept_out = KeptOut()

@@ -25,6 +25,7 @@ from csfs.replicate.gate import Gate
 from csfs.replicate.keeping import KEPT_ROWS_MAX
 from csfs.replicate.merging import Merger
 from csfs.replicate.observer import Observer
+from csfs.replicate.progress import Progress
 from csfs.replicate.sources import Sources
 from csfs.replicate.underneath import Underneath
 from csfs.replicate.validating import Validation
@@ -56,6 +57,7 @@ class VolumeWorker:
         self.directories = Directories(volume)
         self.observer = Observer(volume, self.directories)
         self.fetcher = Fetcher(volume)
+        self.progress = Progress(volume.name, volume.progress, self.fetcher.reading)
         self.sources = Sources(volume, self.fetcher, self._discard_later)
         self.validation = Validation(volume)
         self.applier = Applier(volume, self.directories, self.observer, self.sources, self.validation)
@@ -103,6 +105,7 @@ class VolumeWorker:
                 self._compare,
                 self._maintain,
                 self._keep_index,
+                self.progress.run,
                 self.forgetting.run,
                 self.counting.run,
                 self.underneath.take,

@@ -42,6 +42,7 @@ _REPLICATING: tuple[type[PeerMessage], ...] = (
     messages.Sights,
     messages.Stored,
     messages.AppliedUpTo,
+    messages.Remaining,
     messages.GetSummary,
     messages.Summary,
     messages.GetPages,

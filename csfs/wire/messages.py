@@ -10,7 +10,7 @@ import msgspec
 
 from csfs.core.patches import Patch
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry
-from csfs.core.rows import Standing
+from csfs.core.rows import Amount, Standing
 from csfs.core.versions import Dot, Scope, Vector
 from csfs.wire.control import Tagged
 
@@ -208,6 +208,14 @@ class AppliedUpTo(Tagged, frozen=True):
     problems: int = 0
 
 
+class Remaining(Tagged, frozen=True):
+    """How much the sender has yet to show, of what anybody told it, and how much it has done since its index was opened."""
+
+    volume: str
+    left: Amount
+    done: Amount
+
+
 class GetSummary(Tagged, frozen=True):
     """Ask for the hashes of the pages of a content's table, from page `first` on; the content has more than one block."""
 
@@ -367,6 +375,7 @@ PeerMessage = (
     | Sights
     | Stored
     | AppliedUpTo
+    | Remaining
     | GetSummary
     | Summary
     | GetPages

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from csfs.core.objects import Applied, Kind, Observation, Stamp
 from csfs.core.paths import RelPath
-from csfs.core.records import NOTHING_KNOWN
-from csfs.core.rows import Row
-from csfs.core.versions import Scope
+from csfs.core.records import NOTHING_KNOWN, Content, ContentEntry, Half, Record
+from csfs.core.rows import Amount, Row
+from csfs.core.versions import Dot, Hlc, Incarnation, Scope
 from csfs.errors import UnwritableError
 from csfs.index import database
 from csfs.index.index import Index
@@ -107,8 +107,15 @@ def test_after_a_checkpoint_the_log_is_begun_anew(tmp_path: Path) -> None:
 
 
 def put(index: Index, number: int, live: bool, pending: bool = False) -> None:
-    """Set a row, in a transaction of the caller's."""
-    row = Row(record=NOTHING_KNOWN, applied=Applied(observation=None), scope=Scope(b""), live=live, pending=pending)
+    """Set a row, in a transaction of the caller's; the content that it may show has that many bytes."""
+    entry = ContentEntry(Dot(Incarnation(1), 1), Hlc(1), Content(Kind.FILE, number, b"h"))
+    row = Row(
+        record=Record(content=Half((entry,), {})),
+        applied=Applied(observation=None),
+        scope=Scope(b""),
+        live=live,
+        pending=pending,
+    )
     index.rows.put(RelPath(b"%d" % number), row)
 
 
@@ -122,6 +129,11 @@ def test_live_paths_are_counted_as_they_come_and_go(changes: list[tuple[int, str
         model = carried_out(index, changes)
         kinds = list(model.values())
         assert index.rows.counts() == (len(kinds) - kinds.count("dead"), kinds.count("pending"))
+        left = Amount(kinds.count("pending"), sum(number for number, kind in model.items() if kind == "pending"))
+        assert index.rows.amounts.left == left
+        index.close()
+        index = Index(f"{place}/index.db", member="alpha", boot=b"boot")
+        assert index.rows.amounts.left == left, "also of an index that is opened again"
         index.close()
 
 

@@ -3,7 +3,7 @@
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from csfs.core.records import Ancestor, Content, ContentEntry, DirectoryTime, Half, Meta, MetaEntry, Move
-from csfs.core.rows import Standing
+from csfs.core.rows import Amount, Standing
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope
 from csfs.wire import messages
 from csfs.wire.messages import Part, PeerMessage, Sight
@@ -64,6 +64,7 @@ EXAMPLES: tuple[PeerMessage, ...] = (
     messages.Mend("etc", SCOPE, (UPDATE,), b"t" * 32),
     messages.Stored("etc", 9, {SCOPE: {ONE.incarnation: 5}}),
     messages.AppliedUpTo("etc", 9, 1),
+    messages.Remaining("etc", Amount(2, 2**40), Amount(0, 3)),
     messages.GetSummary("etc", 1, b"h" * 32, 3),
     messages.Summary(1, 3, 4, b"t" * 128),
     messages.GetPages("etc", 1, b"h" * 32, (0, 3)),
