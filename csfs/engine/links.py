@@ -94,17 +94,21 @@ class Links:
         shows = _shows(applied, entry)
         if shows and entry.write is None and applied.observation is not None and applied.observation.links < 2:
             return None  # as nearly always: it need not ask
-        ready = [(*self._rank(path, scope, entry, applied), path)] if shows else []
+        candidates = [(path, entry, applied.observation)] if shows else []
         for other, row in self.linked(path, scope, entry):
             theirs = shown_entry(row)
             if theirs is not None and write_of(theirs) == write_of(entry) and _shows(row.applied, theirs):
-                ready.append((*self._rank(other, scope, theirs, row.applied), other))
+                candidates.append((other, theirs, row.applied.observation))
+        shared: dict[int, bool] = {}
+        """By inode, as most names have the same one: to ask for each name what shares it would cost the square of their number."""
+        ready = []
+        for name, theirs, observation in candidates:
+            inode = observation.stamp.inode if observation is not None else 0
+            if inode not in shared:
+                shared[inode] = any(row.scope != scope for _, row in self.sharing(name, observation))
+            ready.append((shared[inode], theirs.write is not None, name))
         first = min(ready)[-1] if ready else path
         return None if first == path else first
-
-    def _rank(self, path: RelPath, scope: Scope, entry: ContentEntry, applied: Applied) -> tuple[bool, bool]:
-        is_shared = any(row.scope != scope for _, row in self.sharing(path, applied.observation))
-        return is_shared, entry.write is not None
 
     def twin(
         self, path: RelPath, scope: Scope, observation: Observation | None, names: Iterable[RelPath]

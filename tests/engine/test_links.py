@@ -1,10 +1,12 @@
 """Names of one inode: one write is one version of all of them, and peers link exactly what is linked (R17)."""
 
 import msgspec
+import pytest
 
 from csfs.core.objects import Observation
 from csfs.core.paths import RelPath
 from csfs.core.records import write_of
+from csfs.engine.links import Links
 from csfs.engine.plans import is_carried_out
 from csfs.engine.ports import Step
 from tests.engine.members import Side, found, sides
@@ -53,6 +55,25 @@ def test_a_new_name_takes_a_version_of_that_name_alone() -> None:
     assert alpha.row(b"a").record == before
     assert len(writes(alpha, b"a", b"b")) == 1
     assert alpha.counter() == made + 2
+
+
+def test_whom_a_name_follows_is_asked_of_each_inode_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    (alpha,) = sides("alpha")
+    names = [b"n%d" % number for number in range(30)]
+    sees_together(alpha, linked(b"1", links=30), *names)
+    asked: list[int] = []
+    index, paths_linked = alpha.index, type(alpha.index).paths_linked
+
+    def counted(self: object, inode: int) -> list[RelPath]:
+        asked.append(inode)
+        return paths_linked(index, inode)
+
+    monkeypatch.setattr(type(index), "paths_linked", counted)
+    row = alpha.row(names[7])
+    entry = row.record.content.entries[0]
+    assert row.scope is not None
+    assert Links(index).leader(RelPath(names[7]), row.scope, entry, row.applied) == b"n0"
+    assert len(asked) == 1
 
 
 def test_the_peer_installs_one_name_and_links_the_others() -> None:
