@@ -6,6 +6,7 @@ had it open goes on being watched: what is written to it then is told as DISPLAC
 """
 
 from collections.abc import Callable
+from itertools import islice
 
 from csfs.core.changes import Change, ChangeKind, Extent, Synced
 from csfs.core.paths import RESERVED, ROOT, RelPath, parent_of
@@ -16,13 +17,16 @@ from csfs.mount.noting import Noting
 from csfs.mount.rules import SyncedRules
 from csfs.mount.writers import Writer
 
-Listener = Callable[[Change, tuple[RelPath, ...], bool, int], None]
-"""Called with each row, further paths of its object, whether the daemon can wait for the row that is bound to follow, and the object's
-inode number, 0 where the row is of the name."""
+Listener = Callable[[Change, bool, int], None]
+"""Called with each row, whether the daemon can wait for the row that is bound to follow, and the object's inode number, 0 where the row
+is of the name."""
 
 NOBODY = Writer(0, 0, "")
 FLOOD_SIZE = 1024 * 1024
 """Bytes that are few: up to this, what a program writes and goes on writing is told of within a second."""
+NAMES_TOLD_MAX = 16
+"""Rows that tell what was done to one object, each under another of its names; the daemon finds all others by its inode. With a row for
+each of a thousand names, one call would keep all other programs waiting."""
 POSTPONED_MAX = 20
 """How often a row is put off: some ten seconds, as `tell_lasting` is called."""
 
@@ -109,7 +113,6 @@ class Capture:
         path: RelPath,
         writer: Writer,
         target: RelPath | None = None,
-        names: tuple[RelPath, ...] = (),
         lazy: bool = False,
         writing: bool = False,
         inode: int = 0,
@@ -125,33 +128,29 @@ class Capture:
                 pid=writer.pid,
                 program=writer.program,
             ),
-            names,
             lazy,
             inode,
         )
 
-    def _told(self, change: Change, names: tuple[RelPath, ...], lazy: bool = False, inode: int = 0) -> None:
+    def _told(self, change: Change, lazy: bool = False, inode: int = 0) -> None:
         change = self.journal.append(change)
         self.noting.appended()
         for listener in self._listeners:
-            listener(change, names, lazy, inode)
+            listener(change, lazy, inode)
 
     def _synced(self, name: Name) -> RelPath | None:
         path = self._inodes.path_at(name)
         return path if path is not None and self.rules.is_synced(path) else None
 
     def _synced_paths(self, node: Node) -> list[RelPath]:
-        """Return the synced paths of an object, as far as they are known here; the daemon finds its other names by its inode."""
+        """Return the synced paths of an object, as far as they are known here, and not too many: the daemon finds its other names by
+        its inode."""
         if node.hidden or node.foreign:
             return []
         if not node.names:
             path = self._inodes.path_of(node)
             return [path] if path is not None and self.rules.is_synced(path) else []
-        return [path for path in map(self._synced, node.names) if path is not None]
-
-    def _other_paths(self, node: Node) -> tuple[RelPath, ...]:
-        """Return all paths of an object that has several."""
-        return self._inodes.paths_of(node) if len(node.names) > 1 else ()
+        return list(islice((path for path in map(self._synced, node.names) if path is not None), NAMES_TOLD_MAX))
 
     # ------------------------------------------------------------------------------------------------ names and attributes
 
@@ -174,7 +173,7 @@ class Capture:
         if first is None:
             self._append(ChangeKind.CREATE, target, writer)
         else:
-            self._append(ChangeKind.LINK, first, writer, target=target, names=self._inodes.paths_of(node))
+            self._append(ChangeKind.LINK, first, writer, target=target, inode=node.inode)
 
     def removed(self, name: Name, writer: Writer) -> None:
         path = self._synced(name)
@@ -221,9 +220,8 @@ class Capture:
             self._append(ChangeKind.COMPARE, path, writer)
 
     def attributes_set(self, node: Node, writer: Writer) -> None:
-        names = self._other_paths(node)
         for path in self._synced_paths(node):
-            self._append(ChangeKind.META, path, writer, names=names, inode=node.inode)
+            self._append(ChangeKind.META, path, writer, inode=node.inode)
 
     # ------------------------------------------------------------------------------------------------------- contents
 
@@ -277,22 +275,14 @@ class Capture:
             self._append(ChangeKind.COMPARE, ROOT, file.writer)
             return
         if file.displaced is not None:
-            self._tell_extents(file, ChangeKind.DISPLACED, file.displaced, extents, ())
+            self._tell_extents(file, ChangeKind.DISPLACED, file.displaced, extents)
             return
-        names = self._other_paths(file.node)
         for path in self._synced_paths(file.node):
-            self._tell_extents(file, ChangeKind.CONTENT, path, extents, names)
+            self._tell_extents(file, ChangeKind.CONTENT, path, extents)
         if synced is not None:
             self.synced(file, synced)
 
-    def _tell_extents(
-        self,
-        file: OpenFile,
-        kind: ChangeKind,
-        path: RelPath,
-        extents: tuple[Extent, ...],
-        names: tuple[RelPath, ...],
-    ) -> None:
+    def _tell_extents(self, file: OpenFile, kind: ChangeKind, path: RelPath, extents: tuple[Extent, ...]) -> None:
         change = Change(
             sequence=0,
             kind=kind,
@@ -305,14 +295,14 @@ class Capture:
             program=file.writer.program,
         )
         file.doomed = False
-        self._told(change, names, inode=file.node.inode)
+        self._told(change, inode=file.node.inode)
 
     def synced(self, file: OpenFile, synced: Synced) -> None:
         """What was written to a file is on its disk: the row says so once, under one of its names, for the object is what counts."""
         paths = self._synced_paths(file.node) if file.displaced is None and file.synced != synced else []
         if paths:
             file.synced = synced
-            self._told(Change(sequence=0, kind=ChangeKind.SYNCED, path=paths[0], synced=synced), (), lazy=True)
+            self._told(Change(sequence=0, kind=ChangeKind.SYNCED, path=paths[0], synced=synced), lazy=True)
 
     def tell_all(self) -> None:
         """Tell of every file that has something to tell, without waiting for its release."""

@@ -12,7 +12,6 @@ from functools import partial
 import trio
 
 from csfs.core.changes import Change
-from csfs.core.paths import RelPath
 from csfs.core.versions import Scope
 from csfs.errors import RemoteProtocolError
 from csfs.mount.capture import Capture
@@ -101,8 +100,8 @@ class Link:
         """The socket of the connection, -1 while there is none."""
         return self._socket
 
-    def _row(self, change: Change, names: tuple[RelPath, ...], lazy: bool, inode: int) -> None:
-        self._recent.note_change(change, names, inode)
+    def _row(self, change: Change, lazy: bool, inode: int) -> None:
+        self._recent.note_change(change, inode)
         if self._connected:
             self._outbox.add_row(change)
             if lazy:

@@ -11,6 +11,8 @@ ROWS_MAX = 200_000
 INODES_MAX = 10_000
 """Of which the last row is remembered; those that were changed longest ago are forgotten as rows are."""
 DIRECTORIES_REMEMBERED_MAX = 1_000
+DEPTH_REMEMBERED_MAX = 64
+"""The directories above a deeper one are reckoned anew each time: a thousand such lists could take a gigabyte."""
 
 
 class Recent:
@@ -40,21 +42,16 @@ class Recent:
         if len(self._rows) > ROWS_MAX:
             self._forget_oldest()
 
-    def note_change(self, change: Change, names: tuple[RelPath, ...] = (), inode: int = 0) -> None:
-        """Take note of a change at its path, its target, and all other `names` of the object, and of its `inode` number.
-
-        The object may have names that nobody has used since mounting.
-        """
+    def note_change(self, change: Change, inode: int = 0) -> None:
+        """Take note of a change at its path and its target, and at all names of the object by its `inode` number."""
         if inode:
             if len(self._of) >= INODES_MAX and inode not in self._of:
                 self.floor = max(self.floor, self._of.pop(next(iter(self._of))))
             self._of.pop(inode, None)
             self._of[inode] = change.sequence
         self.note(change.sequence, change.path)
-        if change.target is not None or names:
-            for path in {change.target, *names}:
-                if path is not None and path != change.path:
-                    self.note(change.sequence, path)
+        if change.target is not None and change.target != change.path:
+            self.note(change.sequence, change.target)
 
     def _ancestors_of(self, path: RelPath) -> list[RelPath]:
         """Return the directories above `path`, from memory if it can be."""
@@ -63,7 +60,9 @@ class Recent:
         if above is None:
             if len(self._above) >= DIRECTORIES_REMEMBERED_MAX:
                 self._above.clear()
-            above = self._above[parent] = ancestors_of(path)
+            above = ancestors_of(path)
+            if len(above) <= DEPTH_REMEMBERED_MAX:
+                self._above[parent] = above
         return above if path else []
 
     def digested(self, sequence: int) -> None:

@@ -83,7 +83,7 @@ class Waiting:
         self._due.clear()
         self._moved = False
 
-    def note(self, change: Change, names: tuple[RelPath, ...] = (), lazy: bool = False, inode: int = 0) -> None:
+    def note(self, change: Change, lazy: bool = False, inode: int = 0) -> None:
         """A row was told."""
         if self._rules is not None:
             self._owe(change.path)

@@ -13,7 +13,7 @@ import pytest
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.paths import RelPath
 from csfs.journal.journal import JournalReader, open_or_replace
-from csfs.mount.capture import FLOOD_SIZE, Capture, OpenFile
+from csfs.mount.capture import FLOOD_SIZE, NAMES_TOLD_MAX, Capture, OpenFile
 from csfs.mount.inodes import ROOT_INODE, Inodes
 from csfs.mount.writers import Writer
 from csfs.store.syscalls import RENAME_EXCHANGE, renameat2
@@ -264,6 +264,22 @@ def test_each_name_of_a_hard_linked_file_is_told_of(served: Served) -> None:
     rows = daemon.flushed()
     assert {(row.kind, row.path) for row in rows} == {(ChangeKind.CONTENT, b"a"), (ChangeKind.CONTENT, b"b")}
     assert len({row.extents for row in rows}) == 1
+
+
+def test_of_a_file_with_a_great_many_names_few_are_told_of(served: Served) -> None:
+    volume, daemon = served
+    (volume.path / "a").write_bytes(b"x")
+    for number in range(300):
+        os.link(volume.path / "a", volume.path / f"name{number}")
+    linked = daemon.flushed()
+    assert [row.kind for row in linked].count(ChangeKind.LINK) == 300
+    (volume.path / "name7").chmod(0o600)
+    assert [row.kind for row in daemon.flushed()] == [META] * NAMES_TOLD_MAX
+    with open(volume.path / "name200", "ab") as file:
+        file.write(b"y")
+    assert [row.kind for row in daemon.flushed()] == [CONTENT] * NAMES_TOLD_MAX
+    (volume.path / "name100").unlink()
+    assert [row.kind for row in daemon.flushed()] == [ChangeKind.REMOVE, *[META] * NAMES_TOLD_MAX]
 
 
 def test_the_other_names_of_a_file_that_loses_one_are_looked_at_again(served: Served) -> None:

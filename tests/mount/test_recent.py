@@ -49,11 +49,11 @@ def test_what_was_done_to_an_object_counts_for_names_that_nobody_used(monkeypatc
     monkeypatch.setattr(recent_module, "INODES_MAX", 2)
     recent = Recent()
     for sequence, inode in enumerate((7, 8, 7), 1):
-        recent.note_change(Change(sequence=sequence, kind=ChangeKind.META, path=RelPath(b"a")), (), inode)
+        recent.note_change(Change(sequence=sequence, kind=ChangeKind.META, path=RelPath(b"a")), inode)
     assert recent.changed(RelPath(b"b"), 2, with_below=False, inode=7)
     assert not recent.changed(RelPath(b"b"), 3, with_below=False, inode=7)
     assert not recent.changed(RelPath(b"b"), 2, with_below=False, inode=8)
-    recent.note_change(Change(sequence=4, kind=ChangeKind.META, path=RelPath(b"a")), (), 9)
+    recent.note_change(Change(sequence=4, kind=ChangeKind.META, path=RelPath(b"a")), 9)
     assert recent.changed(RelPath(b"b"), 1, with_below=False, inode=8), (
         "forgotten: whatever was decided before is refused"
     )
@@ -63,3 +63,13 @@ def test_commits_decided_before_the_mount_started_are_refused() -> None:
     recent = Recent(floor=7)
     assert recent.changed(RelPath(b"a"), 6, with_below=False)
     assert not recent.changed(RelPath(b"a"), 7, with_below=False)
+
+
+def test_the_directories_above_deep_ones_are_not_all_remembered() -> None:
+    recent = Recent()
+    for depth in range(1, 1_000):
+        recent.note(depth, RelPath(b"/".join([b"d"] * depth)))
+    remembered = sum(map(len, recent._above.values()))
+    assert remembered <= recent_module.DEPTH_REMEMBERED_MAX**2
+    assert recent.changed(RelPath(b"d/d"), 998, with_below=True)
+    assert not recent.changed(RelPath(b"e"), 998, with_below=True)
