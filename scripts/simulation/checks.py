@@ -130,7 +130,7 @@ def check_together(cluster: Cluster) -> None:
         return
     named = cluster.ledger.named
     for pair in cluster.ledger.together:
-        if any(named[path] > 1 for path in pair):
+        if any(named[path] > 1 for path in pair) or cluster.ledger.doubled.intersection(pair):
             continue
         for host in cluster.members:
             groups = [host.rules.group_of(path) for path in pair]
@@ -328,10 +328,9 @@ def check_forgotten(cluster: Cluster) -> None:
             back = [entry.dot for entry in living if covers(gone, entry.dot)]
             if path in cluster.rotten:
                 continue  # what is left of a record that a bad disk took looks like a tombstone, and is to come back
-            # Who did not follow a path for a while has what he had then; what all were restored to is what there is.
-            assert not back or cluster.changed_rules or len(cluster.restored) > 1, (
-                f"{path!r} is back at {host.name}: {back}"
-            )
+            # Who did not follow a path for a while has what he had then; what all were set back to is what there is.
+            is_excused = cluster.changed_rules or len(cluster.restored) == len(cluster.hosts)
+            assert not back or is_excused, f"{path!r} is back at {host.name}: {back}"
     if any(host.index.unsettled(1) for host in cluster.members):
         return
     for host in cluster.members:

@@ -54,6 +54,7 @@ class Cluster:
         self.rotten: set[RelPath] = set()
         """Paths of which somebody lost what he knew."""
         self.restored: set[int] = set()
+        """Members that were set back to what they were: by a backup, a copy of theirs, or a power cut."""
         self.messages = 0
         self.changed_rules = False
 
@@ -246,8 +247,11 @@ class Cluster:
         if self.parked and action.member not in self.parked:
             return
         self._isolate(host)
+        # What was not taken into account yet becomes a version at each of the two.
+        self.ledger.doubled |= host.programs.touched | host.programs.unsettled
         parked, self.parked[action.member] = self.parked.get(action.member), saved(host)
         if parked is not None:
+            self.restored.add(action.member)
             restore(host, parked, booting=False)
             self._follow_again(host, parked)
             self.disks[host.number] = Disk(host)
@@ -308,6 +312,7 @@ class Cluster:
         if host.pulling:
             return  # what a host damages before it is a member is its own
         self._isolate(host)
+        self.restored.add(action.member)
         lost = self.disks[host.number].cut(dice)
         if host.scopes != [group.scope for group in host.rules.groups]:
             host.adopt(host.rules)

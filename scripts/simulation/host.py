@@ -67,7 +67,7 @@ class Host:
         self.boot()
         self.programs.look(ROOT)
 
-    def _follows(self, path: RelPath) -> bool:
+    def follows(self, path: RelPath) -> bool:
         """Return whether a group of this member has the path."""
         group = self.rules.group_of(path)
         return group is not None and self.name in group.members
@@ -145,7 +145,7 @@ class Host:
         """Take all journalled changes into account, in one transaction."""
         self._take_stock()
         unheard = self.programs.unheard
-        self.programs.unheard = {data: path for data, path in unheard.items() if not self._follows(path)}
+        self.programs.unheard = {data: path for data, path in unheard.items() if not self.follows(path)}
         if self.pulling:
             scopes = {group.scope for group in self.rules.groups if self.name in group.members}
             if not scopes or not scopes <= self.heard:
@@ -226,7 +226,7 @@ class Host:
 
     def _note_made(self, path: RelPath) -> None:
         """What users changed here is taken into account."""
-        if path in self.programs.touched and self._follows(path):
+        if path in self.programs.touched and self.follows(path):
             self.programs.touched.remove(path)
             self.programs.unsettled.add(path)
 

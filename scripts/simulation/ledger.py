@@ -79,6 +79,8 @@ class Ledger:
     """Content and time that users gave each path last."""
     together: set[tuple[RelPath, RelPath]] = field(default_factory=set)
     """Paths that a user linked, and through which nobody has written since who had them apart."""
+    doubled: set[RelPath] = field(default_factory=set)
+    """Paths that a user changed at a member before it was cloned, and that each of its two hosts found changed."""
     steps: int = 0
 
     def wrote(self, path: RelPath, data: bytes, member: str = "") -> None:

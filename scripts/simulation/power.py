@@ -59,10 +59,11 @@ class Disk:
         if dice.one_in(2):
             tree.nodes = {path: copy(node) for path, node in self._names.items()}
             host.kept = set(self._kept)
-        for node in tree.nodes.values():
+        for path, node in tree.nodes.items():
             if node.kind is Kind.FILE and (node.inode, node.data) not in self._bytes and not dice.one_in(3):
                 node.data = dice.choice((b"\0" + node.data, node.data.upper()))  # shorter or longer than it was, or not
-                host.ledger.damaged.add(node.data)
+                if host.follows(path):
+                    host.ledger.damaged.add(node.data)
         if dice.one_in(2) and not self._index.pulling:
             disasters.take_index(host, self._index)
             for path, node in tree.nodes.items():
