@@ -12,7 +12,7 @@ from csfs.core.versions import Dot, Scope, Vector
 
 
 class Doubt(enum.IntFlag):
-    """What is in doubt at a path of a member that was restored or cloned (R8).
+    """What is in doubt at a path of a member that was restored or cloned (R8), or lost its power (R24).
 
     Content, meta and time: made under dots that may mean something else to others; to be minted anew once others were heard.
     """
@@ -23,6 +23,8 @@ class Doubt(enum.IntFlag):
     TIME = 4
     LAST = 8
     """What is shown may be the last of its content, which was kept elsewhere in a life that is lost: it is kept."""
+    UNPROVEN = 16
+    """What is shown is what a power cut has left: where nothing is known of the path, it stays and is not sent."""
 
 
 MADE = Doubt.CONTENT | Doubt.META | Doubt.TIME

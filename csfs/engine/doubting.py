@@ -30,7 +30,7 @@ class Doubting(Local):
             return False
         # What was to be minted anew (R8) is not what was found.
         gone = (Doubt.CONTENT if change.content else Doubt.NONE) | (Doubt.META if change.meta else Doubt.NONE)
-        row = msgspec.structs.replace(row, doubt=row.doubt & ~gone)
+        row = msgspec.structs.replace(row, doubt=row.doubt & ~gone | Doubt.UNPROVEN)
         self._notice(path, row, observation, change, group)
         after = self._index.row(path)
         return after is not None and after.pending

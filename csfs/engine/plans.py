@@ -150,13 +150,14 @@ class Plans(State):
     def _is_unknown(self, row: Row, live: Live, group: GroupRules) -> bool:
         """Return whether something is shown of which nobody has ever said a word: a power cut has left it, and it is not sent (R24).
 
-        Where this member only receives, it goes.
+        Where this member only receives, it goes; so does what somebody made here while it did.
         """
         shown = row.applied.observation
         is_file = shown is not None and shown.kind is not Kind.DIRECTORY
         # What was known once and is not any more goes like anything that was removed (R8).
         is_new = row.record == NOTHING_KNOWN and not row.applied.content_seen
-        return is_file and live is NOTHING_LIVE and is_new and self._may_write(group)
+        is_unproven = bool(row.doubt & Doubt.UNPROVEN)
+        return is_file and live is NOTHING_LIVE and is_new and is_unproven and self._may_write(group)
 
     def _settle(self, path: RelPath, row: Row) -> None:
         if row.pending:

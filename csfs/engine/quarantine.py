@@ -148,7 +148,7 @@ class Quarantine(Minting):
         row, group = self._index.row(path), self._followed(path)
         assert row is not None, "nothing is in doubt"
         doubt, applied = row.doubt, row.applied
-        row = msgspec.structs.replace(row, doubt=doubt & Doubt.LAST)
+        row = msgspec.structs.replace(row, doubt=doubt & (Doubt.LAST | Doubt.UNPROVEN))
         self._index.put(path, row)
         if group is None or not self._may_write(group):
             return

@@ -3,11 +3,15 @@
 import pytest
 
 from csfs.core.changes import Change, ChangeKind, Synced
+from csfs.core.groups import Group
 from csfs.core.objects import Kind, Observation
 from csfs.core.paths import RelPath
+from csfs.core.versions import Scope
 from csfs.engine.evidence import Evidence
 from csfs.engine.live import ABSENT
 from csfs.engine.ports import Row, Step
+from csfs.engine.volume import VolumeEngine
+from scripts.simulation.rules import OneGroup
 from tests.engine.members import NOW_NS, Side, directory, found, sides
 
 BOOTED_NS = 1_000
@@ -210,3 +214,16 @@ def test_what_is_as_it_was_is_not_doubted() -> None:
     alpha.sees(b"f", found(b"one"))
     assert not alpha.engine.doubt(F, found(b"one", inode=4))
     assert alpha.row(b"f").applied.content_dot is not None
+
+
+def test_what_was_made_while_a_member_only_received_is_no_damage_once_the_others_listen_to_it() -> None:
+    _, gamma = sides("alpha", "gamma", receive_only=("gamma",))
+    gamma.engine.doubt(G, found(b""))
+    gamma.sees(b"f", found(b"mine", inode=2))
+    group = Group(("alpha", "gamma"), frozenset(), ("younger",), Scope(b"scope-02"))
+    gamma.engine = VolumeEngine(gamma.index, OneGroup(group), "gamma", gamma.engine._incarnation, gamma.engine._authors)
+    gamma.engine.follow_rules()
+    plan = gamma.plans(b"f")
+    assert plan is not None, "it is put back as it would have been before"
+    assert (plan.step, plan.keep) == (Step.REMOVE, True)
+    assert gamma.plans(b"g") is None, "what a power cut has left stays"
