@@ -62,7 +62,7 @@ class Ledger:
     hands: set[tuple[str, RelPath]] = field(default_factory=set)
     """At which paths each member's users made something, set its time, or moved something to."""
     moves: Counter[Dot] = field(default_factory=Counter)
-    """How often users moved each object, as members found out."""
+    """How often users moved each object, or gave it another name, as members found out."""
     writers: dict[bytes, str] = field(default_factory=dict)
     """By content, the member whose user wrote it."""
     merges: dict[tuple[object, ...], bytes] = field(default_factory=dict)

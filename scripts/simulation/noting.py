@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from csfs.core.paths import RelPath
-from csfs.core.records import Move
+from csfs.core.records import ContentEntry, Move
 from csfs.core.versions import Dot
 from csfs.engine.following import Edit
+from csfs.engine.links import is_same_inode
 from csfs.engine.volume import VolumeEngine
 from scripts.simulation.index import Index
 from scripts.simulation.ledger import Ledger
@@ -46,3 +47,11 @@ class NotingEngine(VolumeEngine):
         if move is not None:
             self.ledger.moves[move.object] += 1
         return move
+
+    def _entry(self, sight: Any, dot: Dot) -> ContentEntry:
+        entry = super()._entry(sight, dot)
+        before = sight.row.applied.observation
+        if sight.circumstances.twin is not None and not is_same_inode(before, sight.observation) and entry.birth:
+            # A user gave the object this name as well, which may be one from where it was moved.
+            self.ledger.moves[entry.birth] += 1
+        return entry
