@@ -142,6 +142,9 @@ class Observer:
         extents = written.extents if written is not None else ()
         if source in self._tries or first in self._tries:
             is_written, extents = True, None
+        if target in self._looks:
+            # Where something else came from that was there in between says nothing of what is there now.
+            self._looks[target] = replace(self._looks[target], moved_from=None)
         self.look(target, Reason(is_written, extents, moved_from=None if is_back else first))
         for path in {source, first} - {target}:
             self.look(path, Reason(False, (), moved_to=target))

@@ -1,7 +1,7 @@
 """What programs do to a member's tree: each step changes the disk and writes the journal."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from csfs.core.changes import Change, ChangeKind, Synced
 from csfs.core.objects import Kind
@@ -350,6 +350,8 @@ class Programs:
             self.taken_out.add(node.data)
         self.ledger.damaged.discard(node.data)
         self.ledger.moved(path, target, counts=self.speaks(target))
+        if target in self.looks:
+            self.looks[target] = replace(self.looks[target], moved_from=None)
         self.look(target, Look(moved_from=None if first == target else first))
         for one in sorted({path, first} - {target}):
             self.look(one, Look(moved_to=target))

@@ -122,3 +122,27 @@ async def test_what_is_held_here_alone_stays_so_at_the_next_comparison(volume: V
     observer.look(FILE, Reason(content=True))
     await settled(observer, volume)
     assert volume.index.rows.row(FILE) is not None
+
+
+async def test_what_went_away_and_back_and_away_again_is_the_same_object(
+    volume: Volume, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    observer, tree = observer_of(volume), tmp_path / "tree"
+    (tree / "g").write_bytes(b"other")
+    observer.look(FILE)
+    observer.look(RelPath(b"g"))
+    nursery.start_soon(observer.run)
+    await settled(observer, volume)
+    with trio.fail_after(5):
+        await volume.progress.wait_until(lambda: volume.index.rows.row(FILE) is not None)
+    row = volume.index.rows.row(FILE)
+    assert row is not None
+    os.rename(tree / "f", tree / "h")
+    there_and_back = [Change(sequence=n, kind=ChangeKind.EXCHANGE, path=FILE, target=RelPath(b"g")) for n in (1, 2)]
+    observer.take([*there_and_back, Change(sequence=3, kind=ChangeKind.RENAME, path=FILE, target=RelPath(b"h"))])
+    with trio.fail_after(5):
+        await volume.progress.wait_until(lambda: volume.index.rows.row(RelPath(b"h")) is not None)
+    moved = volume.index.rows.row(RelPath(b"h"))
+    assert moved is not None
+    births = [[entry.birth for entry in one.record.content.entries] for one in (row, moved)]
+    assert births[0] == births[1]
