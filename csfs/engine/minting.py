@@ -181,7 +181,7 @@ class Minting(Moving):
         row, half, seen = sight.row, sight.record.content, sight.row.applied.content_seen
         content = sight.values[0]
         known = _known_entry(row, content, sight.live)
-        if known is not None:
+        if known is not None and (sight.moved_away is None or sight.moved_away in known.moves):
             seen = versions.with_dot(seen, known.dot)
             if sight.live is not None and sight.live.entry is known:
                 seen = versions.joined(seen, self._context(row, sight.live, sight.group))

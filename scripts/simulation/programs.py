@@ -190,7 +190,11 @@ class Programs:
         if (node is None or node.kind is Kind.FILE) and not self.full:
             self._lose(path, node)
             data = self._content(path)
-            if node is not None:
+            came = self.looks.get(path, Look())
+            is_exchanged = came.moved_from is not None and came.moved_to is not None
+            if (
+                node is not None and not is_exchanged
+            ):  # where something was put in exchange, what is saved is another file
                 self.ledger.edited(node.data, data, aware=self.is_old(path))
             self._create(path, self.tree.new_node(Kind.FILE, data, mtime_ns=self.now_ns))
 

@@ -327,3 +327,14 @@ def test_a_merge_that_follows_a_move_is_held_until_it_is_shown_there_and_what_it
     plan = beta.plans(A)
     assert plan is not None
     assert (plan.step, plan.keep) == (Step.REMOVE, False)
+
+
+def test_edits_follow_a_rename_of_what_is_known_to_be_removed_and_still_shown() -> None:
+    alpha, beta, gamma = together("alpha", "beta", "gamma")
+    alpha.sees(A, None)
+    beta.hears(alpha)
+    renames(beta, A, B)
+    edits(gamma, A)
+    gamma.hears(beta)
+    assert is_at(gamma, A, None)
+    assert is_at(gamma, B, b"edited")
