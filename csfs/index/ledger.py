@@ -10,10 +10,16 @@ import msgspec
 from csfs.core.objects import Applied
 from csfs.core.paths import ROOT, RelPath
 from csfs.core.rows import Plan
+from csfs.core.tables import BLOCK_SIZE, PAGE_HASHES, ZERO_PAGE_HASH
 from csfs.core.versions import Incarnation, Scope
 from csfs.index.database import Database
 from csfs.index.facts import Facts
 from csfs.index.rows import below
+
+_TAKEN = f"""min(size, coalesce((
+    SELECT sum(count) * {BLOCK_SIZE * PAGE_HASHES} FROM tables WHERE tables.hash = kept.hash AND page <> x'{ZERO_PAGE_HASH.hex()}'
+), size))"""
+"""What a kept version takes on the disk at most: its large holes take nothing."""
 
 
 class Cause(enum.StrEnum):
@@ -212,12 +218,12 @@ class Ledger:
         More than `count_max` of one path, with an object or without one, older than `before_ns`, or, the oldest first, what is
         over `bytes_max` or `rows_max`.
         """
-        query = """
+        query = f"""
             SELECT name, hash FROM (
                 SELECT name, hash, kept_ns,
                     row_number() OVER (PARTITION BY path, size > 0 ORDER BY kept_ns DESC) AS place,
                     row_number() OVER (ORDER BY kept_ns DESC) AS number,
-                    sum(size) OVER (ORDER BY kept_ns DESC ROWS UNBOUNDED PRECEDING) AS together
+                    sum({_TAKEN}) OVER (ORDER BY kept_ns DESC ROWS UNBOUNDED PRECEDING) AS together
                 FROM kept WHERE NOT loser)
             WHERE place > ? OR kept_ns < ? OR together > ? OR number > ?"""
         values = count_max, before_ns, bytes_max, rows_max
@@ -229,7 +235,7 @@ class Ledger:
 
     def kept_bytes(self) -> int:
         """Return how many bytes the kept versions have that retention may let go."""
-        ((together,),) = self._database.execute("SELECT coalesce(sum(size), 0) FROM kept WHERE NOT loser")
+        ((together,),) = self._database.execute(f"SELECT coalesce(sum({_TAKEN}), 0) FROM kept WHERE NOT loser")
         return int(together)
 
     def drop_kept(self, name: bytes) -> None:

@@ -1,9 +1,10 @@
 """The index file's tables; this module alone explains columns and sentinels."""
 
-VERSION = 7
+VERSION = 8
 
 UPGRADES: dict[int, str] = {
-    6: "ALTER TABLE rows ADD COLUMN awaited INTEGER NOT NULL DEFAULT 0; DROP INDEX rows_pending"
+    6: "ALTER TABLE rows ADD COLUMN awaited INTEGER NOT NULL DEFAULT 0; DROP INDEX rows_pending",
+    7: "ALTER TABLE tables ADD COLUMN count INTEGER NOT NULL DEFAULT 1",
 }
 """By format, what makes the next one of it. What is older is refused: large contents had other hashes, or rows did
 not say which object is where, nor which names belong to one inode."""
@@ -85,6 +86,7 @@ CREATE TABLE IF NOT EXISTS tables (
     hash   BLOB NOT NULL,      -- root hash of a content of more than one block
     number INTEGER NOT NULL,   -- from 0 on
     page   BLOB NOT NULL,      -- hash of that page of its table
+    count  INTEGER NOT NULL DEFAULT 1, -- how many pages from that one on are the same: those of a hole
     PRIMARY KEY (hash, number)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS tables_by_page ON tables (page);

@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Iterable
 
-from csfs.core.tables import HASH_SIZE, PAGE_HASHES, BlockTable
+from csfs.core.tables import HASH_SIZE, PAGE_HASHES, ZERO_PAGE, ZERO_PAGE_HASH, BlockTable
 from csfs.index.database import Database
 
 
@@ -14,71 +14,70 @@ class Tables:
 
     def summary(self, content_hash: bytes) -> bytes:
         """Return the hashes of the pages of a content's table, concatenated; empty if it is not known."""
-        query = "SELECT page FROM tables WHERE hash = ? ORDER BY number"
-        return b"".join(page for (page,) in self._database.execute(query, (content_hash,)))
+        query = "SELECT page, count FROM tables WHERE hash = ? ORDER BY number"
+        return b"".join(page * count for page, count in self._database.execute(query, (content_hash,)))
 
     def page(self, page_hash: bytes) -> bytes:
         """Return a page by its hash; empty if it is not known."""
         found = self._database.execute("SELECT hashes FROM pages WHERE hash = ?", (page_hash,)).fetchone()
         return found[0] if found else b""
 
-    def part(self, content_hash: bytes, size: int, numbers: Iterable[int]) -> BlockTable | None:
-        """Return the table of a content of `size` bytes with these pages at hand, as far as it has them; None if it is not known."""
+    def part(self, content_hash: bytes, size: int, numbers: Iterable[int] | None = None) -> BlockTable | None:
+        """Return the table of a content of `size` bytes with these pages at hand (None: all), as far as it has them; None if it is
+        not known.
+        """
         summary = self.summary(content_hash)
         if not summary:
             return None
         table = BlockTable(size, summary, {})
-        for number in numbers:
-            page = self.page(table.page_hash(number))
+        for number in table.telling() if numbers is None else numbers:
+            page = b"" if table.page_hash(number) == ZERO_PAGE_HASH else self.page(table.page_hash(number))
             if page:
                 table.pages[number] = page
         return table
 
-    def whole(self, content_hash: bytes) -> bytes:
-        """Return the hashes of all blocks of a content, concatenated; empty if they are not known."""
-        query = "SELECT hashes FROM tables JOIN pages ON pages.hash = page WHERE tables.hash = ? ORDER BY number"
-        return b"".join(hashes for (hashes,) in self._database.execute(query, (content_hash,)))
-
     def hashes(self, content_hash: bytes, first: int, count: int) -> bytes:
         """Return the hashes of `count` blocks from `first` on, concatenated; fewer at the end, none if they are not known."""
         query = (
-            "SELECT hashes FROM tables JOIN pages ON pages.hash = page "
-            "WHERE tables.hash = ? AND number BETWEEN ? AND ? ORDER BY number"
+            "SELECT number, count, hashes FROM tables JOIN pages ON pages.hash = page "
+            "WHERE tables.hash = ? AND number <= ? AND number + count > ? ORDER BY number"
         )
-        bounds = first // PAGE_HASHES, (first + count - 1) // PAGE_HASHES
-        found = b"".join(hashes for (hashes,) in self._database.execute(query, (content_hash, *bounds)))
+        first_page, last_page = first // PAGE_HASHES, (first + count - 1) // PAGE_HASHES
+        found = b"".join(
+            hashes * (min(last_page + 1, number + same) - max(first_page, number))
+            for number, same, hashes in self._database.execute(query, (content_hash, last_page, first_page))
+        )
         return found[first % PAGE_HASHES * HASH_SIZE :][: count * HASH_SIZE]
-
-    def block_count(self, content_hash: bytes) -> int:
-        """Return how many blocks a content has; 0 if its table is not known."""
-        query = (
-            "SELECT coalesce(sum(length(hashes)), 0) FROM tables JOIN pages ON pages.hash = page WHERE tables.hash = ?"
-        )
-        ((size,),) = self._database.execute(query, (content_hash,))
-        return int(size) // HASH_SIZE
 
     def add(self, content_hash: bytes, table: BlockTable) -> bool:
         """Remember a table, of which the pages that are not at hand are here from another content; return whether they are."""
-        self._database.write_many(
-            "INSERT OR IGNORE INTO pages VALUES (?, ?)",
-            [(table.page_hash(number), page) for number, page in table.pages.items()],
-        )
-        self._database.write_many(
-            "INSERT OR IGNORE INTO tables VALUES (?, ?, ?)",
-            [(content_hash, number, table.page_hash(number)) for number in range(table.page_count)],
-        )
-        query = "SELECT count(*) FROM tables JOIN pages ON pages.hash = page WHERE tables.hash = ?"
+        self.add_part(content_hash, table, 0, table.page_count)
+        query = "SELECT sum(count) FROM tables JOIN pages ON pages.hash = page WHERE tables.hash = ?"
         ((count,),) = self._database.execute(query, (content_hash,))
         if count != table.page_count:
             self._database.write("DELETE FROM tables WHERE hash = ?", (content_hash,))
         return bool(count == table.page_count)
 
-    def sharing_pages(self, summary: bytes, limit: int) -> list[bytes]:
-        """Return contents whose tables have a page of this summary in common, those with the most pages first."""
+    def add_part(self, content_hash: bytes, table: BlockTable, first: int, last: int) -> None:
+        """Remember the pages of a table from `first` to before `last`, which begin and end beside a page of anything but zeros, and
+        those that are at hand.
+        """
+        runs = list(table.runs(first, last))
+        pages = [(table.page_hash(number), page) for number, page in table.pages.items()]
+        if any(digest == ZERO_PAGE_HASH for _, _, digest in runs):
+            pages.append((ZERO_PAGE_HASH, ZERO_PAGE))
+        self._database.write_many("INSERT OR IGNORE INTO pages VALUES (?, ?)", pages)
+        self._database.write_many(
+            "INSERT OR IGNORE INTO tables VALUES (?, ?, ?, ?)",
+            [(content_hash, number, digest, count) for number, count, digest in runs],
+        )
+
+    def sharing_pages(self, page_hashes: Iterable[bytes], limit: int) -> list[bytes]:
+        """Return contents whose tables have some of these pages, those with the most first."""
         counts: dict[bytes, int] = {}
-        for at in range(0, len(summary), HASH_SIZE):
+        for digest in page_hashes:
             query = "SELECT hash FROM tables WHERE page = ? LIMIT ?"
-            for (content_hash,) in self._database.execute(query, (summary[at : at + HASH_SIZE], limit)):
+            for (content_hash,) in self._database.execute(query, (digest, limit)):
                 counts[content_hash] = counts.get(content_hash, 0) + 1
         return sorted(counts, key=lambda content_hash: -counts[content_hash])[:limit]
 

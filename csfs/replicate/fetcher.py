@@ -7,31 +7,22 @@ import contextlib
 import errno
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 import trio
 
+from csfs.core.records import Content
 from csfs.core.rows import Amount, Plan
 from csfs.core.tables import HASH_SIZE, BlockTable
 from csfs.errors import ContentMismatchError, CsfsError, RemoteProtocolError
-from csfs.replicate.assembling import begun, holders
+from csfs.replicate.assembling import Portion, holders, lacking_blocks, portions, telling_blocks
 from csfs.replicate.volume import Root, Volume
-from csfs.store.hashing import (
-    BLOCK_SIZE,
-    block_count,
-    block_hash,
-    block_size,
-    hash_of_block,
-    page_count,
-    page_hash,
-    summary_root,
-)
+from csfs.store.hashing import BLOCK_SIZE, FILE_SIZE_MAX, block_hash, block_size, page_count, page_hash, summary_root
 from csfs.wire.messages import BLOCKS_PER_REQUEST_MAX, PAGES_PER_REQUEST_MAX
 
 log = logging.getLogger(__name__)
 
-PAGES_MAX = 1 << 19
-"""Pages of a table, of 16 TiB: the largest file of ext4."""
 REQUESTS_IN_FLIGHT_MAX = 4
 """Requests under way for one content: enough to keep a link busy, few enough to bound memory."""
 FAILURES = (trio.ClosedResourceError, CsfsError, OSError)
@@ -110,51 +101,69 @@ class Fetcher:
             self.bytes_fetched += len(blocks[0])
             self._volume.contents.put(content.hash, blocks[0])
             return True
-        table = await self._table(requester, content.hash, content.size)
+        table = await self._table(requester, content)
         return table is not None and await self._fetch_blocks(requester, plan, table)
 
-    async def _table(self, requester: Requester, content_hash: bytes, size: int) -> BlockTable | None:
-        """Return the whole table of a content; only pages that are not here travel."""
-        if page_count(size) > PAGES_MAX:
-            raise RemoteProtocolError(f"a content of {size} bytes: no file is that large")
-        table = self._known_table(content_hash, size)
+    async def _table(self, requester: Requester, content: Content) -> BlockTable | None:
+        """Have the whole table of a content in the index, and return it without its pages; only pages that are not here travel.
+
+        They come portion by portion, and no more of them than there is room for what they say.
+        """
+        if content.size > FILE_SIZE_MAX:
+            raise RemoteProtocolError(f"a content of {content.size} bytes: no file is that large")
+        table = self._known_table(content)
         if table is None:
-            summary = await requester.summary(self._volume.name, content_hash, page_count(size))
-            if summary is None or len(summary) != page_count(size) * HASH_SIZE:
+            count = page_count(content.size)
+            summary = await requester.summary(self._volume.name, content.hash, count)
+            if summary is None or len(summary) != count * HASH_SIZE:
                 return None
-            if summary_root(size, summary) != content_hash:
+            if summary_root(content.size, summary) != content.hash:
                 return None
-            table = BlockTable(size, summary, {})
-        tables = self._volume.index.tables
+            table = BlockTable(content.size, summary, {})
+        needed, parts = 0, portions(table)
+        for portion in parts:
+            part = await self._pages(requester, content, table, portion)
+            if part is None:
+                return None
+            needed += BLOCK_SIZE * len(telling_blocks(part, portion)) if len(parts) > 1 else 0
+            if len(parts) > 1:
+                await self._volume.with_root(_check_room, content.hash, needed)
+            with self._volume.index.transaction():
+                self._volume.index.tables.add_part(content.hash, part, *portion.page_range)
+        return table
+
+    async def _pages(
+        self, requester: Requester, content: Content, table: BlockTable, portion: Portion
+    ) -> BlockTable | None:
+        """Return a table with the pages of a portion, None if the peer has them not."""
+        tables, part = self._volume.index.tables, BlockTable(table.size, table.summary, {})
         lacking = []
-        for number in range(table.page_count):
-            page = table.pages.get(number) or tables.page(table.page_hash(number))
+        for number in portion.pages:
+            page = tables.page(table.page_hash(number))
             if page:
-                table.pages[number] = page
+                part.pages[number] = page
             else:
                 lacking.append(number)
         for at in range(0, len(lacking), PAGES_PER_REQUEST_MAX):
             numbers = lacking[at : at + PAGES_PER_REQUEST_MAX]
-            pages = await requester.pages(self._volume.name, content_hash, numbers)
+            pages = await requester.pages(self._volume.name, content.hash, numbers)
             if pages is None or any(page_hash(p) != table.page_hash(n) for n, p in zip(numbers, pages, strict=True)):
                 return None
-            table.pages.update(zip(numbers, pages, strict=True))
-        with self._volume.index.transaction():
-            tables.add(content_hash, table)
-        return table
+            part.pages.update(zip(numbers, pages, strict=True))
+        return part
 
-    def _known_table(self, content_hash: bytes, size: int) -> BlockTable | None:
-        """Return the table of a content with the pages that are here; None if nothing of it is, or the size is not that of the hash."""
-        tables = self._volume.index.tables
-        if len(tables.summary(content_hash)) != page_count(size) * HASH_SIZE:
+    def _known_table(self, content: Content) -> BlockTable | None:
+        """Return the table of a content without its pages; None if it is not here, or the size is not that of the hash."""
+        table = self._volume.index.tables.part(content.hash, content.size, ())
+        if table is None or table.page_count != page_count(content.size):
             return None
-        return tables.part(content_hash, size, range(page_count(size)))
+        return table if summary_root(content.size, table.summary) == content.hash else None
 
     async def _put_together(self, plan: Plan) -> bool:
         """Make the content of what is here alone; return whether that is all of it."""
         content = plan.content
-        table = self._known_table(content.hash, content.size) if content.size > BLOCK_SIZE else None
-        if table is None or len(table.pages) < table.page_count or not holders(self._volume, plan, table):
+        table = self._known_table(content) if content.size > BLOCK_SIZE else None
+        if table is None or not any(holders(self._volume, plan, table, portion) for portion in portions(table)):
             return False
         try:
             return await self._fetch_blocks(None, plan, table)
@@ -162,16 +171,27 @@ class Fetcher:
             log.info("%s: content not put together: %s", self._volume.name, error)
             return False
 
-    async def _fetch_blocks(self, requester: Requester | None, plan: Plan, block_table: BlockTable) -> bool:
-        """Get all blocks; without anybody to ask, those that are on this host's disk."""
-        content, table = plan.content, block_table.whole()
-        places = holders(self._volume, plan, block_table)
-        present = await self._volume.with_root(begun, content, table, places)
-        self.arrived[content.hash] = sum(block_size(number, content.size) for number in present)
-        if requester is None:
-            return len(present) == block_count(content.size)
-        # Whoever installs it relies on each block having been verified, and does not read them again.
-        missing = [number for number in range(block_count(content.size)) if number not in present]
+    async def _fetch_blocks(self, requester: Requester | None, plan: Plan, table: BlockTable) -> bool:
+        """Get all blocks, portion by portion; without anybody to ask, those that are on this host's disk."""
+        content = plan.content
+        resumed = await self._volume.with_root(_begin, content)
+        self.arrived[content.hash] = 0
+        for portion in portions(table):
+            part = self._volume.index.tables.part(content.hash, content.size, portion.pages)
+            if part is None or len(part.pages) < len(portion.pages):
+                return False
+            places = holders(self._volume, plan, part, portion)
+            lacking = await self._volume.with_root(
+                partial(lacking_blocks, resumed=resumed), content, part, portion, places
+            )
+            self.arrived[content.hash] += portion.size(content.size) - sum(block_size(n, content.size) for n in lacking)
+            # Whoever installs it relies on each block having been verified, and does not read them again.
+            if lacking and (requester is None or not await self._fetch_lacking(requester, plan, part, sorted(lacking))):
+                return False
+        return True
+
+    async def _fetch_lacking(self, requester: Requester, plan: Plan, table: BlockTable, lacking: Sequence[int]) -> bool:
+        """Get these blocks, several ranges of them at a time; return whether the peer had them all."""
         failures: list[Exception] = []
         is_lacking = False
 
@@ -183,9 +203,7 @@ class Fetcher:
                     if is_lacking:
                         continue
                     try:
-                        if await self._fetch_range(requester, plan, table, first, count):
-                            present.update(range(first, first + count))
-                        else:
+                        if not await self._fetch_range(requester, plan, table, first, count):
                             is_lacking = True
                     except FAILURES as error:
                         failures.append(error)
@@ -197,13 +215,13 @@ class Fetcher:
                 nursery.start_soon(worker, receive.clone())
             receive.close()
             async with send:
-                for first, count in _ranges(missing):
+                for first, count in _ranges(lacking):
                     await send.send((first, count))
         if failures:
             raise failures[0]
-        return len(present) == block_count(content.size)
+        return not is_lacking
 
-    async def _fetch_range(self, requester: Requester, plan: Plan, table: bytes, first: int, count: int) -> bool:
+    async def _fetch_range(self, requester: Requester, plan: Plan, table: BlockTable, first: int, count: int) -> bool:
         content = plan.content
         blocks = await requester.blocks(self._volume.name, content.hash, first, count)
         if blocks is None or len(blocks) != count:
@@ -230,11 +248,20 @@ def _ranges(numbers: Sequence[int]) -> list[tuple[int, int]]:
     return ranges
 
 
-def _write(root: Root, content_hash: bytes, table: bytes, first: int, blocks: Sequence[bytes]) -> None:
+def _begin(root: Root, content: Content) -> bool:
+    return root.stage.partials.begin(content.hash, content.size)
+
+
+def _check_room(root: Root, content_hash: bytes, size: int) -> None:
+    """Make sure that a content that takes `size` bytes has room, with what has arrived of it already; for a thread."""
+    root.stage.partials.check_room(max(0, size - root.stage.partials.size_here(content_hash)))
+
+
+def _write(root: Root, content_hash: bytes, table: BlockTable, first: int, blocks: Sequence[bytes]) -> None:
     """Write blocks that arrived, each verified; for a thread."""
     root.stage.partials.check_room(sum(map(len, blocks)))
     for number, block in enumerate(blocks, first):
-        root.stage.partials.write_block(content_hash, number, block, hash_of_block(content_hash, table, number))
+        root.stage.partials.write_block(content_hash, number, block, table.hash_of(number))
 
 
 def _discard(root: Root, content_hash: bytes) -> None:

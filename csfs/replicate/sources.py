@@ -14,8 +14,8 @@ from csfs.core.versions import Dot
 from csfs.errors import ContentMismatchError, CsfsError
 from csfs.replicate.fetcher import Fetcher
 from csfs.replicate.volume import Volume
-from csfs.store.blocks import touched_blocks, touched_pages
-from csfs.store.hashing import BLOCK_SIZE
+from csfs.store.blocks import touched_pages
+from csfs.store.hashing import BLOCK_SIZE, FILE_SIZE_MAX, page_count
 from csfs.store.patching import FromPatches, extents_of
 from csfs.store.stage import FromBytes, FromKept, FromPartial, FromStage, FromTree, Leftover, Source
 
@@ -26,8 +26,6 @@ REFETCH_S_MIN = 0.25
 REFETCH_S_MAX = 5.0
 """Who has just connected may not be mounted yet; who has a content no more is not to be asked all the time."""
 MISSES_MAX = 10_000
-TOUCHED_MAX = 8_192
-"""Blocks that a patch may touch: a peer may say that a file has become larger than there is memory for its table."""
 _ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -94,12 +92,13 @@ class Sources:
         patches = self._volume.patches.chain(base.hash, plan.content.hash)
         if not patches or patches[-1].size != plan.content.size:
             return None
-        extents = extents_of(base.size, patches)
-        if sum(last - first for first, last in touched_blocks(base.size, plan.content.size, extents)) > TOUCHED_MAX:
+        if max(base.size, *(patch.size for patch in patches)) > FILE_SIZE_MAX:
             return None
         table = None
         if base.size > BLOCK_SIZE:
-            pages = touched_pages(base.size, plan.content.size, extents)
+            # Of what was cut off and is zeros now nothing is read; of what is behind the old end there are no pages.
+            touched = touched_pages(base.size, plan.content.size, extents_of(base.size, patches))
+            pages = sorted(number for number in touched if number < page_count(base.size))
             table = self._volume.index.tables.part(base.hash, base.size, pages)
             if table is None:
                 return None

@@ -8,11 +8,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from csfs.core.changes import Extent
-from csfs.core.tables import HASH_SIZE, PAGE_HASHES, BlockTable
+from csfs.core.tables import HASH_SIZE, PAGE_HASHES, PAGE_SIZE, ZERO_HASH, ZERO_PAGE, ZERO_PAGE_HASH, BlockTable
 from csfs.errors import UnstableError
 from csfs.store.hashing import (
     BLOCK_SIZE,
-    ZERO_HASH,
+    FILE_SIZE_MAX,
     block_count,
     block_hash,
     block_size,
@@ -52,42 +52,64 @@ class _Draft:
         self._size = size
         self._count = block_count(size)
         self._old = old
+        summary_size = page_count(size) * HASH_SIZE
+        self._summary = bytearray((old.summary if old is not None else b"")[:summary_size].ljust(summary_size, b"\0"))
+        """Of the pages that are in none of `_pages`."""
         self._pages: dict[int, bytearray] = {}
 
     def take(self, number: int) -> bool:
         """Begin a page with what it was; return False if that is not at hand."""
         if number in self._pages:
             return True
-        known = self._old.pages.get(number) if self._old is not None else None
-        if known is None:
-            return False
+        known = self._old.page(number) if self._old is not None else b""
         size = self._page_size(number)
-        self._pages[number] = bytearray(known[:size].ljust(size, b"\0"))
-        return True
+        if known and not (
+            known == ZERO_PAGE and size == PAGE_SIZE
+        ):  # a page of zeros is begun when something is put there
+            self._pages[number] = bytearray(known[:size].ljust(size, b"\0"))
+        return bool(known)
 
     def _page_size(self, number: int) -> int:
         return min(PAGE_HASHES, self._count - number * PAGE_HASHES) * HASH_SIZE
 
+    def put_zeros(self, first: int, last: int) -> None:
+        """Say of the blocks from `first` to before `last` that they are zeros, whole pages at once."""
+        first_page, last_page = -(-first // PAGE_HASHES), last // PAGE_HASHES
+        if first_page >= last_page:
+            self.put(first, ZERO_HASH * (last - first))
+            return
+        self.put(first, ZERO_HASH * (first_page * PAGE_HASHES - first))
+        within = range(first_page, last_page)
+        for number in within if len(within) < len(self._pages) else list(self._pages):
+            if number in within:
+                self._pages.pop(number, None)
+        self._summary[first_page * HASH_SIZE : last_page * HASH_SIZE] = ZERO_PAGE_HASH * (last_page - first_page)
+        self.put(last_page * PAGE_HASHES, ZERO_HASH * (last - last_page * PAGE_HASHES))
+
     def put(self, first: int, hashes: bytes) -> None:
-        """Put the hashes of consecutive blocks from `first` on."""
+        """Put the hashes of consecutive blocks from `first` on: a few pages' worth."""
         while hashes:
             number, at = divmod(first, PAGE_HASHES)
             page = self._pages.get(number)
             if page is None:
-                page = self._pages[number] = bytearray(self._page_size(number))
+                page = self._pages[number] = self._begun(number)
             part = hashes[: (PAGE_HASHES - at) * HASH_SIZE]
             page[at * HASH_SIZE : at * HASH_SIZE + len(part)] = part
             hashes = hashes[len(part) :]
             first += len(part) // HASH_SIZE
 
+    def _begun(self, number: int) -> bytearray:
+        is_zeros = self._summary[number * HASH_SIZE : (number + 1) * HASH_SIZE] == ZERO_PAGE_HASH
+        size = self._page_size(number)
+        return bytearray(ZERO_PAGE[:size] if is_zeros else bytes(size))
+
     def finished(self) -> tuple[bytes, BlockTable]:
         """Return the root and the table, with the pages that were touched."""
-        size = page_count(self._size) * HASH_SIZE
-        summary = bytearray((self._old.summary if self._old is not None else b"")[:size].ljust(size, b"\0"))
         for number, page in self._pages.items():
-            summary[number * HASH_SIZE : (number + 1) * HASH_SIZE] = page_hash(page)
-        pages = {number: bytes(page) for number, page in self._pages.items()}
-        return summary_root(self._size, summary), BlockTable(self._size, bytes(summary), pages)
+            self._summary[number * HASH_SIZE : (number + 1) * HASH_SIZE] = page_hash(page)
+        summary = bytes(self._summary)
+        pages = {number: bytes(page) for number, page in self._pages.items() if page != ZERO_PAGE}
+        return summary_root(self._size, summary), BlockTable(self._size, summary, pages)
 
 
 def hash_file(descriptor: int, size: int) -> tuple[bytes, bytes]:
@@ -134,7 +156,10 @@ def rehash(
 
     Raises:
         UnstableError: the file is shorter than `size`, or not current.
+        OSError: EFBIG, it is larger than any file may be.
     """
+    if size > FILE_SIZE_MAX:
+        raise OSError(errno.EFBIG, f"a file of more than {FILE_SIZE_MAX >> 40} TiB, holes included, is not sent")
     count = block_count(size)
     if count <= 1:
         return block_hash(read_exactly(descriptor, 0, size)), None
@@ -154,14 +179,19 @@ def rehash(
 def retabled(old: BlockTable, size: int, hashes: dict[int, bytes]) -> tuple[bytes, BlockTable]:
     """Return (root, table) of a content of more than one block that differs from the one of `old` in blocks of these hashes.
 
+    What is behind the old end, and has no hash there, is zeros; the first and the last block there have one.
+
     Raises:
         KeyError: `old` has not all their pages at hand.
     """
     draft = _Draft(size, old)
-    for number, digest in hashes.items():
-        page = number // PAGE_HASHES
+    old_count, count = block_count(old.size), block_count(size)
+    for page in {number // PAGE_HASHES for number in hashes}:
         if not draft.take(page) and page < old.page_count:
             raise KeyError(page)
+    if old_count < count:
+        draft.put_zeros(old_count, count)
+    for number, digest in hashes.items():
         draft.put(number, digest)
     return draft.finished()
 
@@ -177,7 +207,7 @@ def verify(descriptor: int, size: int, root: bytes) -> bool:
     if os.fstat(descriptor).st_size != size:
         return False
     try:
-        return hash_file(descriptor, size)[0] == root
+        return rehash(descriptor, size)[0] == root
     except UnstableError:
         return False
 
@@ -215,10 +245,29 @@ def data_ranges(descriptor: int, size: int, within: BlockRange) -> Iterator[Bloc
         first = max(first + 1, block_count(end))
 
 
+def data_extents(descriptor: int, first: int, end: int, count_max: int) -> list[Extent] | None:
+    """Return what may hold anything but zeros from the byte `first` to before `end`, ascending; None if in more pieces than that."""
+    found: list[Extent] = []
+    while first < end:
+        try:
+            start = os.lseek(descriptor, first, os.SEEK_DATA)
+            stop = os.lseek(descriptor, start, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # the file system does not tell holes
+                found.append((first, end - first))
+            break
+        if start < end:
+            found.append((start, min(stop, end) - start))
+        if len(found) > count_max:
+            return None
+        first = stop
+    return found
+
+
 def _hash_range(descriptor: int, size: int, draft: _Draft, within: BlockRange, is_current: Callable[[], bool]) -> None:
     """Put the hashes of the blocks `within` into the draft."""
     first, last = within
-    draft.put(first, ZERO_HASH * (last - first))
+    draft.put_zeros(first, last)
     for data_first, data_last in data_ranges(descriptor, size, within):
         for start in range(data_first, data_last, _READ_BLOCKS):
             if not is_current():

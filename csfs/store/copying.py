@@ -5,10 +5,13 @@ import os
 
 from csfs.store import syscalls
 from csfs.store.hashing import BLOCK_SIZE
+from csfs.store.redo import write_at
 
 _NO_CLONE = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM, errno.ETXTBSY)
 _NO_COPY = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOSYS)
 _READ_SIZE = 1024 * 1024
+_HOLE_SIZE_MIN = 4096
+"""Less than a block of any file system makes no hole."""
 
 
 def copy_content(source: int, target: int, size: int) -> None:
@@ -48,17 +51,19 @@ def copy_range(source: int, target: int, source_offset: int, target_offset: int,
 
 def write_block(target: int, index: int, data: bytes) -> None:
     """Write one block at its place; a run of zeros becomes a hole where the file system can."""
-    offset = index * BLOCK_SIZE
-    if not data.strip(b"\0"):
+    write_sparse(target, index * BLOCK_SIZE, data)
+
+
+def write_sparse(target: int, offset: int, data: bytes) -> None:
+    """Write `data` at its place; zeros alone become a hole where the file system can, which does not make the file longer."""
+    if len(data) >= _HOLE_SIZE_MIN and not data.strip(b"\0"):
         try:
             syscalls.punch_hole(target, offset, len(data))
             return
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
                 raise
-    written = 0
-    while written < len(data):
-        written += os.pwrite(target, memoryview(data)[written:], offset + written)
+    write_at(target, offset, data)
 
 
 def _copy_some(source: int, target: int, source_offset: int, target_offset: int, length: int) -> int:

@@ -7,20 +7,19 @@ into pages, and the summary has their hashes: neither hashing a table again nor 
 
 from blake3 import blake3
 
+from csfs.core.tables import BLOCK_SIZE as BLOCK_SIZE
 from csfs.core.tables import HASH_SIZE, PAGE_HASHES, BlockTable, pages_of
+from csfs.core.tables import ZERO_HASH as ZERO_HASH
+from csfs.core.tables import page_hash as page_hash
 
-BLOCK_SIZE = 131_072
+FILE_SIZE_MAX = 1 << 44
+"""16 TiB, the largest file of ext4: the summary of its table takes 16 MiB."""
 _ROOT_CONTEXT = "csfs 2026 content root v2"
-_PAGE_CONTEXT = "csfs 2026 table page v1"
 
 
 def block_hash(data: bytes | bytearray | memoryview) -> bytes:
     """Return the 32-byte hash of one block, or of a whole content of at most one block."""
     return blake3(data).digest()
-
-
-ZERO_BLOCK = bytes(BLOCK_SIZE)
-ZERO_HASH = block_hash(ZERO_BLOCK)
 
 
 def block_count(size: int) -> int:
@@ -36,11 +35,6 @@ def block_size(index: int, size: int) -> int:
 def page_count(size: int) -> int:
     """Return how many pages the table of a content of `size` bytes has."""
     return -(-block_count(size) // PAGE_HASHES)
-
-
-def page_hash(page: bytes | bytearray) -> bytes:
-    """Return the hash of one page of a table."""
-    return blake3(page, derive_key_context=_PAGE_CONTEXT).digest()
 
 
 def summary_root(size: int, summary: bytes | bytearray) -> bytes:

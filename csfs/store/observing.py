@@ -11,6 +11,7 @@ import msgspec
 from csfs.core.changes import Extent, Piece
 from csfs.core.extents import merged
 from csfs.core.objects import Kind, Observation
+from csfs.core.patches import PIECES_MAX
 from csfs.core.tables import BlockTable
 from csfs.errors import UnstableError
 from csfs.store import blocks
@@ -130,11 +131,18 @@ def _look_at_content(handle: int, status: os.stat_result, owners: Owners, before
 def _written(
     descriptor: int, size: int, old_size: int, extents: tuple[Extent, ...] | None, limits: Limits
 ) -> tuple[Piece, ...] | None:
-    """Return what is in the extents now, as far as the file reaches; None if they are not known, or too many."""
+    """Return what is in the extents now, as far as the file reaches; None if they are not known, or too many.
+
+    Of what is behind the old end, holes are left out: whoever makes the file larger gets zeros.
+    """
     if extents is None or size <= limits.content_size:
         return None
-    grown = [(old_size, size - old_size)] if old_size < size else []
-    pieces = [(offset, min(length, size - offset)) for offset, length in merged([*extents, *grown]) if offset < size]
+    grown = blocks.data_extents(descriptor, old_size, size, PIECES_MAX)
+    if grown is None:
+        return None
+    within = min(old_size, size)
+    pieces = [(offset, min(length, within - offset)) for offset, length in extents if offset < within]
+    pieces = merged([*pieces, *grown])
     if sum(length for _, length in pieces) > limits.written_size:
         return None
     return tuple((offset, blocks.read_exactly(descriptor, offset, length)) for offset, length in pieces)

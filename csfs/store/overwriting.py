@@ -6,13 +6,14 @@ import os
 import msgspec
 
 from csfs.core.objects import Observation
+from csfs.core.patches import Patch
 from csfs.core.records import Content
 from csfs.core.tables import BlockTable
 from csfs.errors import ContentMismatchError
 from csfs.store import redo
 from csfs.store.attributes import stamp_of
-from csfs.store.blocks import retabled, touched_blocks
-from csfs.store.hashing import BLOCK_SIZE, block_hash
+from csfs.store.blocks import BlockRange, retabled, touched_blocks
+from csfs.store.hashing import BLOCK_SIZE, block_count, block_hash
 from csfs.store.patching import FromPatches, extents_of
 from csfs.store.redo import Image, Redo, Written, write_at
 from csfs.store.reserved import remove, write_all
@@ -33,9 +34,25 @@ def can_overwrite(content: Content, source: FromPatches) -> bool:
         return False
     sizes = [base.size, *(patch.size for patch in patches[:-1])]
     is_cut = any(later < earlier for earlier, later in itertools.pairwise(sizes))
-    touched = touched_blocks(base.size, content.size, extents_of(base.size, patches))
     written = sum(patch.weight for patch in patches)
-    return not is_cut and written <= WRITTEN_SIZE_MAX and sum(last - first for first, last in touched) <= BLOCKS_MAX
+    if is_cut or written > WRITTEN_SIZE_MAX:
+        return False
+    displaced = touched_blocks(base.size, base.size, extents_of(base.size, patches))
+    return max(map(_count, (displaced, _written_blocks(base.size, content.size, patches)))) <= BLOCKS_MAX
+
+
+def _count(ranges: list[BlockRange]) -> int:
+    return sum(last - first for first, last in ranges)
+
+
+def _written_blocks(base_size: int, size: int, patches: tuple[Patch, ...]) -> list[BlockRange]:
+    """Return the blocks that patches, none of which but the last cuts anything off, write, and those at the ends.
+
+    The others behind the old end are zeros, and holes.
+    """
+    ends = [block_count(base_size) - 1, block_count(base_size), block_count(size) - 1] if base_size != size else []
+    pieces = [(offset, len(data)) for patch in patches for offset, data in patch.pieces]
+    return touched_blocks(size, size, [*pieces, *((number * BLOCK_SIZE, BLOCK_SIZE) for number in ends)])
 
 
 class Directories(msgspec.Struct, frozen=True):
@@ -64,13 +81,13 @@ def prepare(
     """
     base, patches = source.base, source.patches
     assert source.table is not None
-    extents = extents_of(base.size, patches)
-    old = {n: _read(existing, n) for n in _numbers(touched_blocks(base.size, base.size, extents))}
+    displaced_blocks = touched_blocks(base.size, base.size, extents_of(base.size, patches))
+    old = {number: _read(existing, number) for number in _numbers(displaced_blocks)}
     image = Image(BLOCK_SIZE, base.size, lambda number: old.get(number) or _read(existing, number))
     steps = tuple(Written(patch.pieces, patch.size) for patch in patches)
     for step in steps:
         image.apply(step)
-    touched = _numbers(touched_blocks(base.size, content.size, extents))
+    touched = _numbers(_written_blocks(base.size, content.size, patches))
     hashes = {number: block_hash(image.block(number)) for number in touched}
     root, table = retabled(source.table, content.size, hashes)
     if root != content.hash or stamp_of(os.fstat(existing)) != base.stamp:

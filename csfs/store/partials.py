@@ -4,11 +4,12 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 
-from csfs.core.tables import HASH_SIZE
+from csfs.core.tables import HASH_SIZE, BlockTable
 from csfs.errors import ContentMismatchError
 from csfs.store import blocks
-from csfs.store.copying import copy_content, copy_range, write_block
-from csfs.store.hashing import BLOCK_SIZE, ZERO_HASH, block_hash, block_size, hash_of_block
+from csfs.store.blocks import BlockRange
+from csfs.store.copying import copy_range, write_block
+from csfs.store.hashing import BLOCK_SIZE, block_count, block_hash, block_size
 from csfs.store.reserved import create, remove
 from csfs.store.room import check_room
 
@@ -40,18 +41,6 @@ class Partials:
             os.close(descriptor)
         return False
 
-    def seed(self, root: bytes, size: int, source: int) -> None:
-        """Begin a content anew as a copy (shared blocks if possible) of the file that `source` has open for reading.
-
-        Which blocks are right is for `present_blocks` to say.
-        """
-        self.discard(root)
-        descriptor = create(self._directory, partial_name(root))
-        try:
-            copy_content(source, descriptor, size)
-        finally:
-            os.close(descriptor)
-
     def copy_blocks(self, root: bytes, source: int, pairs: Iterable[tuple[int, int]]) -> None:
         """Copy whole blocks (index in the file `source`, index here) that are known to be equal by their hashes."""
         with self.opened(root) as descriptor:
@@ -73,13 +62,30 @@ class Partials:
                 raise ContentMismatchError(f"block {index} of content {root.hex()[:16]} has {len(data)} bytes")
             write_block(descriptor, index, data)
 
-    def present_blocks(self, root: bytes, table: bytes) -> set[int]:
-        """Return the indexes of the blocks that are here, by reading them; `table` is empty for one block at most."""
+    def lacking_blocks(self, root: bytes, table: BlockTable, within: BlockRange, telling: Iterable[int]) -> set[int]:
+        """Return the indexes of the blocks `within` that are not here, by reading what is. `telling` are those that are not all zeros.
+
+        Nothing has arrived in a hole; the pages of the table that the blocks are in must be at hand.
+        """
+        lacking = set(telling)
+        with self.opened(root) as descriptor:
+            size = os.fstat(descriptor).st_size
+            last = block_count(size) - 1
+            # The last block, which may be short, may be a hole and what is wanted all the same.
+            ends = [(last, last + 1)] if last in lacking and within[0] <= last < within[1] else []
+            for first, end in [*blocks.data_ranges(descriptor, size, within), *ends]:
+                for index in range(first, end):
+                    is_here = blocks.block_matches(descriptor, size, index, table.hash_of(index))
+                    (lacking.discard if is_here else lacking.add)(index)
+        return lacking
+
+    def size_here(self, root: bytes) -> int:
+        """Return how many bytes what has arrived of a content takes on the disk."""
         try:
             with self.opened(root) as descriptor:
-                return _present(descriptor, root, table)
+                return os.fstat(descriptor).st_blocks * 512
         except FileNotFoundError:
-            return set()
+            return 0
 
     def check_room(self, size: int) -> None:
         """Make sure that `size` more bytes may arrive.
@@ -111,20 +117,3 @@ class Partials:
 def partial_name(root: bytes) -> bytes:
     """Return the name of the partial content with that root hash."""
     return root.hex().encode()
-
-
-def _present(descriptor: int, root: bytes, table: bytes) -> set[int]:
-    size = os.fstat(descriptor).st_size
-    count = max(1, len(table) // HASH_SIZE)
-    holes = set(range(count))
-    present = set()
-    for first, last in blocks.data_ranges(descriptor, size, (0, count)):
-        for index in range(first, last):
-            holes.discard(index)
-            if blocks.block_matches(descriptor, size, index, hash_of_block(root, table, index)):
-                present.add(index)
-    # Nothing has arrived in a hole, unless zeros are what is wanted there. The last block, which may be short, is read.
-    present |= {index for index in holes if hash_of_block(root, table, index) == ZERO_HASH}
-    if blocks.block_matches(descriptor, size, count - 1, hash_of_block(root, table, count - 1)):
-        present.add(count - 1)
-    return present

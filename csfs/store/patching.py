@@ -18,8 +18,7 @@ from csfs.core.tables import BlockTable
 from csfs.errors import ContentMismatchError
 from csfs.store.attributes import stamp_of
 from csfs.store.blocks import rehash
-from csfs.store.copying import copy_content
-from csfs.store.redo import write_at
+from csfs.store.copying import copy_content, write_sparse
 
 
 class FromPatches(msgspec.Struct, frozen=True):
@@ -53,7 +52,7 @@ def patch_copy(existing: int, descriptor: int, content: Content, source: FromPat
     copy_content(existing, descriptor, min(source.base.size, *(patch.size for patch in source.patches)))
     for patch in source.patches:
         for offset, data in patch.pieces:
-            write_at(descriptor, offset, data)
+            write_sparse(descriptor, offset, data)
         os.ftruncate(descriptor, patch.size)
     root, table = rehash(descriptor, content.size, source.table, extents_of(source.base.size, source.patches))
     # Copies of a file that is being written can be torn: its stamp says whether it was.

@@ -268,7 +268,7 @@ class Stage:
 
     def _hash(self, name: bytes, size: int) -> bytes:
         with opened(self._directory, name) as descriptor:
-            return blocks.hash_file(descriptor, size)[0]
+            return blocks.rehash(descriptor, size)[0]
 
     def _build_file(
         self,

@@ -51,7 +51,10 @@ def percentile(values: list[float], share: float) -> float:
 
 @contextlib.contextmanager
 def fresh_filesystem(size_mib: int = 4096, bytes_per_inode: int = 16384, kind: str = "ext4") -> Iterator[Path]:
-    """Give a directory on a file system made for this run (`ext4` or `xfs`): one in use makes new files slowly after many deletes."""
+    """Give a directory on a file system made for this run, `ext4`, `xfs` or `btrfs`.
+
+    One in use makes new files slowly after many deletes.
+    """
     with tempfile.TemporaryDirectory(prefix="csfs-bench-") as directory:
         image, mounted = Path(directory, "image"), Path(directory, "mounted")
         mounted.mkdir()
@@ -59,6 +62,8 @@ def fresh_filesystem(size_mib: int = 4096, bytes_per_inode: int = 16384, kind: s
             file.truncate(size_mib * 1024 * 1024)
         if kind == "xfs":
             make = ["mkfs.xfs", "-q", "-m", "reflink=1"]
+        elif kind == "btrfs":
+            make = ["mkfs.btrfs", "-q"]
         else:  # nothing is left for the kernel to do meanwhile
             whole = "lazy_itable_init=0,lazy_journal_init=0"
             make = ["mkfs.ext4", "-q", "-i", str(bytes_per_inode), "-E", whole]

@@ -1,6 +1,7 @@
 """Fetching a content: what goes wrong with one of its ranges is told, and ends nothing else."""
 
 import os
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,15 +13,18 @@ from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from csfs.core.records import Content
 from csfs.core.rows import Plan, Step
-from csfs.core.tables import HASH_SIZE
+from csfs.core.tables import HASH_SIZE, PAGE_HASHES
 from csfs.errors import UnreachableError
 from csfs.index.index import Index
+from csfs.replicate.assembling import PORTION_PAGES
 from csfs.replicate.fetcher import Fetcher
 from csfs.replicate.volume import Root, Volume
-from csfs.store.hashing import BLOCK_SIZE, hash_bytes, whole_table
+from csfs.store.blocks import read_blocks, rehash
+from csfs.store.hashing import BLOCK_SIZE, FILE_SIZE_MAX, hash_bytes, page_count, page_hash, summary_root, whole_table
 from csfs.store.owners import FixedAccounts, Owners
 from csfs.store.stage import Stage
 from csfs.store.tree import Tree
+from scripts.benchmarks.measuring import fresh_filesystem
 from tests.replicate.test_exchange import rules_of
 
 DATA = os.urandom(40 * BLOCK_SIZE)
@@ -95,9 +99,7 @@ async def test_a_range_that_fails_makes_the_next_peer_be_asked(tmp_path: Path, f
     fetcher.requesters["gamma"] = Peer(None)
     assert await fetcher.fetch(plan())
     assert volume.root is not None
-    table = hash_bytes(DATA)[1]
-    present = volume.root.stage.partials.present_blocks(plan().content.hash, table)
-    assert len(present) == len(table) // HASH_SIZE
+    assert volume.root.stage.partials.lacking_blocks(plan().content.hash, TABLE, (0, 40), range(40)) == set()
 
 
 async def test_a_full_disk_is_a_problem_of_the_path(tmp_path: Path) -> None:
@@ -152,3 +154,100 @@ async def test_a_size_that_is_not_the_contents_is_believed_of_nobody(tmp_path: P
         lie = msgspec.structs.replace(plan().content, size=size)
         with trio.fail_after(1):
             assert not await fetcher.fetch(msgspec.structs.replace(plan(), content=lie))
+
+
+class Claimant:
+    """A peer that says of a content that it has 16 TiB, no block of which is zeros, and makes its table up as it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self._pages = [os.urandom(HASH_SIZE) * PAGE_HASHES for _ in range(8)]
+        count = page_count(FILE_SIZE_MAX)
+        self._summary = b"".join(map(page_hash, self._pages)) * (count // 8)
+        self.content = Content(Kind.FILE, FILE_SIZE_MAX, summary_root(FILE_SIZE_MAX, self._summary), 1)
+
+    async def summary(self, volume: str, content_hash: bytes, count: int) -> bytes | None:
+        return self._summary
+
+    async def pages(self, volume: str, content_hash: bytes, numbers: Sequence[int]) -> Sequence[bytes] | None:
+        self.asked += len(numbers)
+        return [self._pages[number % 8] for number in numbers]
+
+    async def blocks(self, volume: str, content_hash: bytes, first: int, count: int) -> Sequence[bytes] | None:
+        raise AssertionError("there is no room for any of them")
+
+
+async def test_a_table_that_says_more_than_there_is_room_for_does_not_pile_up(tmp_path: Path) -> None:
+    with fresh_filesystem(256, kind="ext4") as disk:
+        volume = made_volume(disk)
+        fetcher, peer = Fetcher(volume), Claimant()
+        fetcher.requesters = {"beta": peer}
+        tracemalloc.start()
+        with trio.fail_after(20):
+            assert not await fetcher.fetch(msgspec.structs.replace(plan(), content=peer.content))
+        # Its summary has 16 MiB, which are cut into hashes once.
+        assert tracemalloc.get_traced_memory()[1] < 160 << 20
+        tracemalloc.stop()
+        assert "No space left" in volume.problems[RelPath(b"f")].reason
+        assert peer.asked <= PORTION_PAGES
+        assert volume.root is not None
+        volume.index.close()
+        volume.root.stage.close()
+        os.close(volume.root.descriptor)
+
+
+class Holed(Peer):
+    """A peer that has a file of a terabyte with a little in it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(None)
+        self._file = path.open("rb")
+        self.close = self._file.close
+        self.size = os.fstat(self._file.fileno()).st_size
+        self.root, table = rehash(self._file.fileno(), self.size)
+        assert table is not None
+        self.table = table
+        self.sent = 0
+
+    async def summary(self, volume: str, content_hash: bytes, count: int) -> bytes | None:
+        return self.table.summary
+
+    async def pages(self, volume: str, content_hash: bytes, numbers: Sequence[int]) -> Sequence[bytes] | None:
+        self.asked += numbers
+        return [self.table.pages[number] for number in numbers]
+
+    async def blocks(self, volume: str, content_hash: bytes, first: int, count: int) -> Sequence[bytes] | None:
+        self.sent += count
+        return read_blocks(self._file.fileno(), first, count)
+
+
+async def test_of_a_terabyte_of_holes_what_is_in_it_is_fetched_alone_and_again_after_a_cut(tmp_path: Path) -> None:
+    with fresh_filesystem(64, kind="ext4") as disk:
+        with (disk / "theirs").open("wb") as file:
+            file.truncate(1 << 40)
+            for at in (0, 1 << 35, (1 << 40) - 3):
+                os.pwrite(file.fileno(), b"end", at)
+        volume, peer = made_volume(disk), Holed(disk / "theirs")
+        fetcher = Fetcher(volume)
+        fetcher.requesters = {"beta": peer}
+        wanted = msgspec.structs.replace(plan(), content=Content(Kind.FILE, peer.size, peer.root, 1))
+        assert volume.root is not None
+        with trio.fail_after(10):
+            assert await fetcher.fetch(wanted)
+            assert peer.sent == len(peer.asked) == 3
+            built = volume.root.stage.partials
+            with built.opened(peer.root) as descriptor:
+                assert os.fstat(descriptor).st_blocks * 512 < 1 << 20
+                os.pwrite(descriptor, b"damaged", 5 << 30)
+            assert await fetcher.fetch(wanted), (
+                "what is begun already is looked at, and what does not belong there goes"
+            )
+            assert peer.sent == 4
+            with built.opened(peer.root) as descriptor:
+                assert rehash(descriptor, peer.size)[0] == peer.root
+        rows = list(volume.index._database.execute("SELECT count(*), sum(count) FROM tables"))
+        assert rows == [(5, 32_768)], "what is the same throughout is said once"
+        peer.close()
+        volume.index.close()
+        volume.root.stage.close()
+        os.close(volume.root.descriptor)

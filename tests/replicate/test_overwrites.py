@@ -84,7 +84,7 @@ def test_a_content_is_made_of_what_is_shown_and_what_was_written(volume: Volume)
     assert built.table is not None
     with volume.index.transaction():
         assert volume.index.tables.add(hash_bytes(NEW)[0], built.table)
-    assert volume.index.tables.whole(hash_bytes(NEW)[0]) == hash_bytes(NEW)[1]
+    assert volume.index.tables.hashes(hash_bytes(NEW)[0], 0, len(NEW)) == hash_bytes(NEW)[1]
 
 
 def test_a_patch_that_leads_elsewhere_is_tried_once(volume: Volume) -> None:
