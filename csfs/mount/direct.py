@@ -148,12 +148,12 @@ class Direct:
 
     def _entry(self, unique: int, answer: Answer, size: int = p.ENTRY.size) -> bytes:
         node = answer[0]
-        valid = 0 if node.hidden or node.foreign else _CACHE_S
+        valid = _CACHE_S if node.seen and not (node.hidden or node.foreign) else 0
         return p.ENTRY.pack(size, 0, unique, node.inode, node.generation, valid, valid, *self._attributes(answer))
 
     def _described(self, unique: int, answer: Answer) -> bytes:
         node = answer[0]
-        valid = 0 if node.hidden or node.foreign else _CACHE_S
+        valid = _CACHE_S if node.seen and not (node.hidden or node.foreign) else 0
         return p.ATTRIBUTES.pack(p.ATTRIBUTES.size, 0, unique, valid, *self._attributes(answer))
 
     def _lookup(self, unique: int, inode: int, length: int) -> Reply:

@@ -1,8 +1,11 @@
 """The commit gate: lets the daemon's commits pass only where no local change would be overwritten.
 
-Every check and the commit that follows it happen in one step of the mount's loop, in which no handler runs. Where the kernel knows
-nothing of the place, the commit is made underneath; elsewhere the daemon makes the system call through the mount, so that the
-kernel's caches and watchers see it, and the handler comes here, checks again and does it. Nothing done here is journalled.
+Every check and the commit that follows it happen in one step of the mount's loop, in which no handler runs. Where no program can
+know the place through the kernel, the commit is made underneath; elsewhere the daemon makes the system call through the mount, so
+that the kernel's caches and watchers see it, and the handler comes here, checks again and does it. Nothing done here is journalled.
+
+What only commit threads have been looking at, the kernel believes nothing of: every program that comes there is looked up itself
+(`Node.seen`), and what it finds is what is there by then. Whoever watches a place has come there.
 
 A directory's stamp moves with everything that is made in it, also by the commits before in the same batch: of a directory, the
 inode number alone is compared, and what matters of it is in rows.
@@ -17,7 +20,6 @@ import threading
 from collections.abc import Callable, Iterator
 
 import msgspec
-import pyfuse3
 
 from csfs.core.paths import RelPath, checked
 from csfs.mount.capture import Capture, OpenFile
@@ -26,17 +28,17 @@ from csfs.mount.inodes import Inodes, Node
 from csfs.mount.overwriting import Overwriting
 from csfs.mount.places import (
     Place,
+    Places,
     check_flat,
     done,
     failure,
     following,
     inode_of,
-    is_same_content,
     stage_link,
-    staged_path,
 )
 from csfs.mount.recent import Recent
-from csfs.mount.refresh import Refresher
+from csfs.mount.refresh import Refresher, forget_attributes
+from csfs.mount.refusals import Refusals
 from csfs.mount.stamps import Stamps
 from csfs.store import attributes, syscalls
 from csfs.wire.control import Attributes, Commit, CommitResult, Install, Link, Move, Outcome, Overwrite, Remove
@@ -56,12 +58,13 @@ class Gate:
         """`is_held` says of a path that a call which waits for other members has its directory in the kernel."""
         self._inodes = inodes
         self._capture = capture
-        self._recent = recent
         self._is_held = is_held
         self._displaced = Displaced(inodes, capture)
         self.refresher = Refresher(inodes)
         self._overwriting = Overwriting(inodes, capture, self.refresher)
         self._stamps = Stamps()
+        self._places = Places(inodes.root)
+        self._refusals = Refusals(inodes, capture, recent, self._stamps, self._places, self._is_coming)
         self._threads: frozenset[int] = frozenset()
         self._stale: set[int] = set()
         """Inodes whose attributes were set underneath, and that the kernel has not asked about since."""
@@ -104,33 +107,37 @@ class Gate:
         if file.doomed and not file.handles:
             self._displaced.last_closed(file)
 
-    def take(self, commit: Commit) -> CommitResult:
-        """Check a commit and carry it out, or say why not, or have the daemon make the system call through the mount."""
+    def take(self, *commits: Commit) -> list[CommitResult]:
+        """Check commits and carry them out, or say why not, or have the daemon make the system calls through the mount; in one step."""
+        with self._places:
+            return [self._taken(commit) for commit in commits]
+
+    def _taken(self, commit: Commit) -> CommitResult:
         self._pending.pop(commit.path, None)
         try:
             checked(commit.path)
-            with Place(self._inodes.root, commit.path) as place:
-                refusal = self._refusal(commit, place)
-                if refusal is not None:
-                    return refusal
-                if isinstance(commit.action, Overwrite):
-                    check_flat(commit.action.log)
-                    return self._overwriting.take(commit, commit.action, place.directory, place.name)
-                if isinstance(commit.action, Attributes):
-                    return self._set_attributes(commit, commit.action, place)
-                if isinstance(commit.action, Link):
-                    if place.status is not None and place.status.st_ino == commit.action.source_expected.inode:
-                        return done(commit, place)  # it is so already
-                    if self._is_coming(commit.action):
-                        self._pending[commit.path] = commit
-                        return CommitResult(commit.id, Outcome.THROUGH)
-                    stage_link(self._inodes.root, commit.action, self._stamps)
-                if self._kernel_knows(commit, place):
-                    if self._is_held(commit.path):
-                        return CommitResult(commit.id, Outcome.BUSY, reason="somebody waits for other members there")
+            place = self._places.at(commit.path)
+            refusal = self._refusals.of(commit, place)
+            if refusal is not None:
+                return refusal
+            if isinstance(commit.action, Overwrite):
+                check_flat(commit.action.log)
+                return self._overwriting.take(commit, commit.action, place.directory, place.name)
+            if isinstance(commit.action, Attributes):
+                return self._set_attributes(commit, commit.action, place)
+            if isinstance(commit.action, Link):
+                if place.status is not None and place.status.st_ino == commit.action.source_expected.inode:
+                    return done(commit, place)  # it is so already
+                if self._is_coming(commit.action):
                     self._pending[commit.path] = commit
                     return CommitResult(commit.id, Outcome.THROUGH)
-                return self._done(commit, place)
+                stage_link(self._places, commit.action, self._stamps)
+            if self._may_be_seen(commit, place):
+                if self._is_held(commit.path):
+                    return CommitResult(commit.id, Outcome.BUSY, reason="somebody waits for other members there")
+                self._pending[commit.path] = commit
+                return CommitResult(commit.id, Outcome.THROUGH)
+            return self._done(commit, place)
         except OSError as error:
             return failure(commit, error)
         except ValueError as error:
@@ -141,62 +148,13 @@ class Gate:
 
     # ---------------------------------------------------------------------------------------------------------- checks
 
-    def _refusal(self, commit: Commit, place: Place) -> CommitResult | None:
-        """Return why a commit must not be made now, None when it may."""
-        action = commit.action
-        found = attributes.stamp_of(place.status) if place.status is not None else None
-        with_below = not isinstance(action, Attributes | Overwrite)
-        if self._recent.changed(commit.path, commit.digested, with_below, inode_of(place)):
-            return CommitResult(commit.id, Outcome.REFUSED, found, reason="changed here meanwhile")
-        if not place.shows(commit.expected, self._stamps):
-            return CommitResult(commit.id, Outcome.REFUSED, found, reason="not as expected")
-        if place.status is not None and self._is_busy(place.status):
-            return CommitResult(commit.id, Outcome.BUSY, found, reason="open, with data not told yet")
-        if isinstance(action, Move):
-            return self._move_refusal(commit, action)
-        if isinstance(action, Link):
-            return self._link_refusal(commit, action, place)
-        if isinstance(action, Install):
-            self._check_install(action, place)
-        return None
-
-    def _move_refusal(self, commit: Commit, action: Move) -> CommitResult | None:
-        checked(action.source)
-        with Place(self._inodes.root, action.source) as source:
-            found = attributes.stamp_of(source.status) if source.status is not None else None
-            if self._recent.changed(action.source, commit.digested, with_below=True):
-                return CommitResult(commit.id, Outcome.REFUSED, found, reason="source changed here meanwhile")
-            if source.status is None or not source.shows(action.source_expected, self._stamps):
-                return CommitResult(commit.id, Outcome.REFUSED, found, reason="source not as expected")
-            if self._is_busy(source.status):
-                return CommitResult(commit.id, Outcome.BUSY, found, reason="source is open, with data not told yet")
-        return None
-
-    def _link_refusal(self, commit: Commit, action: Link, place: Place) -> CommitResult | None:
-        """What is linked to is not replaced: that it is the same content is enough."""
-        checked(action.source)
-        check_flat(action.staged)
-        if self._is_coming(action):
-            return None
-        if place.status is not None and stat.S_ISDIR(place.status.st_mode):
-            raise OSError(errno.EISDIR, "a directory is there; it has to be removed first")
-        with Place(self._inodes.root, action.source) as source:
-            found = attributes.stamp_of(source.status) if source.status is not None else None
-            if self._recent.changed(action.source, commit.digested, False, inode_of(source)):
-                return CommitResult(commit.id, Outcome.REFUSED, found, reason="source changed here meanwhile")
-            if source.status is None or found is None or not is_same_content(found, action.source_expected):
-                return CommitResult(commit.id, Outcome.REFUSED, found, reason="source not as expected")
-            if self._is_busy(source.status):
-                return CommitResult(commit.id, Outcome.BUSY, found, reason="source is open, with data not told yet")
-        return None
-
     def _is_coming(self, action: Link) -> bool:
         """Return whether what is to be linked to is not there yet, because the daemon is still to make a call for it."""
         leader = self._pending.get(action.source)
         if leader is None or not isinstance(leader.action, Install):
             return False
-        with Place(self._inodes.root, staged_path(leader.action.staged)) as staged:
-            return staged.status is not None and staged.status.st_ino == action.source_expected.inode
+        staged = self._places.staged(leader.action.staged)
+        return staged.status is not None and staged.status.st_ino == action.source_expected.inode
 
     def _stage_links_to(self, source: RelPath) -> None:
         """What was to be linked to is there now, or is not going to be: the call for each link to it follows."""
@@ -210,84 +168,89 @@ class Gate:
     def _staged(self, commit: Commit, action: Link) -> CommitResult | None:
         """Stage a link that had to wait; return why not, None when it is."""
         try:
-            with Place(self._inodes.root, commit.path) as place:
-                refusal = self._link_refusal(commit, action, place)
+            refusal = self._refusals.of_link(commit, action, self._places.at(commit.path))
             if refusal is None:
-                stage_link(self._inodes.root, action, self._stamps)
+                stage_link(self._places, action, self._stamps)
         except OSError as error:
             return failure(commit, error)
         return refusal
 
-    def _check_install(self, action: Install, place: Place) -> None:
-        check_flat(action.staged)
-        if place.status is None:
-            return
-        if stat.S_ISDIR(place.status.st_mode):
-            raise OSError(errno.EISDIR, "a directory is there; it has to be removed first")
-        with Place(self._inodes.root, staged_path(action.staged)) as staged:
-            if staged.status is not None and stat.S_ISDIR(staged.status.st_mode):
-                raise OSError(errno.ENOTDIR, "a directory is installed only where nothing is")
-
-    def _is_busy(self, status: os.stat_result) -> bool:
-        node = self._inodes.known(status)
-        return node is not None and self._capture.has_untold(node)
-
-    def _kernel_knows(self, commit: Commit, place: Place) -> bool:
-        """Return whether a cache or a watcher could notice that the commit was made underneath."""
-        if self._knows_at(place):
+    def _may_be_seen(self, commit: Commit, place: Place) -> bool:
+        """Return whether a program could notice that the commit was made underneath, or what moves is known by its name."""
+        if self._is_seen_at(place):
             return True
         match commit.action:
             case Install() as install:
-                with Place(self._inodes.root, staged_path(install.staged)) as staged:
-                    return staged.status is not None and self._inodes.known(staged.status) is not None
+                return self._knows(self._places.staged(install.staged))
             case Move() as move:
-                with Place(self._inodes.root, move.source) as source:
-                    return self._knows_at(source)
+                source = self._places.at(move.source)
+                return self._knows(source) or self._is_seen_at(source)
         return False
 
-    def _knows_at(self, place: Place) -> bool:
-        if place.status is not None and self._inodes.known(place.status) is not None:
+    def _knows(self, place: Place) -> bool:
+        return place.status is not None and self._inodes.known(place.status) is not None
+
+    def _is_seen_at(self, place: Place) -> bool:
+        if place.status is not None and self._inodes.seen(place.status):
             return True
-        return self._inodes.known(os.fstat(place.directory)) is not None
+        return self._inodes.seen(os.fstat(place.directory))
 
     # --------------------------------------------------------------------------------------------------------- actions
 
     def _done(self, commit: Commit, place: Place) -> CommitResult:
         """Make the commit underneath. All checks have passed in this same step."""
-        with following(place, self._stamps):
+        with following(place, self._stamps), self._unnaming(place):
             match commit.action:
                 case Install(staged=name, kept=kept) | Link(staged=name, kept=kept):
-                    with Place(self._inodes.root, staged_path(name)) as staged, following(staged, self._stamps):
+                    staged = self._places.staged(name)
+                    with following(staged, self._stamps):
                         self._displaced.install(staged.directory, staged.name, place.directory, place.name, kept)
                 case Remove() as remove:
                     self._displaced.remove(place.directory, place.name, remove.kept)
                 case Move() as move:
-                    with Place(self._inodes.root, move.source) as source:
-                        syscalls.renameat2(
-                            source.directory, source.name, place.directory, place.name, syscalls.RENAME_NOREPLACE
-                        )
-        return self._linked(commit, place) if isinstance(commit.action, Link) else done(commit, place)
+                    source = self._places.at(move.source)
+                    syscalls.renameat2(
+                        source.directory, source.name, place.directory, place.name, syscalls.RENAME_NOREPLACE
+                    )
+        result = self._linked(commit, place) if isinstance(commit.action, Link) else done(commit, place)
+        was_directory = place.status is not None and stat.S_ISDIR(place.status.st_mode)
+        if was_directory or isinstance(commit.action, Move):
+            self._places.forget()  # a directory may be somewhere else now, or nowhere
+        return result
+
+    @contextlib.contextmanager
+    def _unnaming(self, place: Place) -> Iterator[None]:
+        """What only commit threads know loses the name; nobody has it open."""
+        node = self._inodes.known(place.status) if place.status is not None else None
+        yield
+        parent = self._inodes.known(os.fstat(place.directory)) if node is not None else None
+        if node is not None and parent is not None:
+            self._inodes.unnamed(node, (parent.inode, place.name))
 
     def _linked(self, commit: Commit, place: Place) -> CommitResult:
-        """Return that another name was made; where the kernel knows the object, it has to learn how many there are."""
+        """Return that another name was made; where programs know the object, the kernel has to learn how many there are."""
         status = place.now()
         node = self._inodes.known(status) if status is not None else None
-        if node is not None:
+        is_seen = node is not None and node.seen
+        if node is not None and is_seen:
             self._stale.add(node.inode)
-        return msgspec.structs.replace(done(commit, place), refresh=node is not None)
+        return msgspec.structs.replace(done(commit, place), refresh=is_seen)
 
     def _set_attributes(self, commit: Commit, action: Attributes, place: Place) -> CommitResult:
         if place.status is None:
             raise FileNotFoundError(errno.ENOENT, "nothing there whose attributes could be set")
         node = self._inodes.known(place.status)
+        # Of what programs do not know, the kernel has nothing cached but, perhaps, an ACL that let a commit thread pass.
+        refresh = node is not None and (node.seen or action.xattrs is not None)
         if node is not None:
             node.no_capability = False
+        if node is not None and refresh:
             self._stale.add(node.inode)
         with following(place, self._stamps):
             stamp = attributes.set_attributes(
                 place.directory, place.name, action.mode, action.uid, action.gid, action.mtime_ns, action.xattrs
             )
-        return CommitResult(commit.id, Outcome.DONE, stamp, refresh=node is not None, links=place.status.st_nlink)
+        return CommitResult(commit.id, Outcome.DONE, stamp, refresh=refresh, links=place.status.st_nlink)
 
     # ------------------------------------------------------------------------------------------- through the kernel
 
@@ -327,6 +290,8 @@ class Gate:
         if moved is not None:
             self._inodes.renamed(moved, (source[0].inode, source[1]), (target[0].inode, target[1]))
             moved.hidden = False
+            if moved.seen:
+                self._inodes.reached(target[0])
 
     def _announced(self, path: RelPath | None) -> Commit | None:
         """Return the commit of `path` that was to be made through the kernel; it may have been announced just now."""
@@ -355,41 +320,33 @@ class Gate:
         if not isinstance(commit.action, Link):
             yield
             return
-        with Place(self._inodes.root, staged_path(commit.action.staged)) as staged, following(staged, self._stamps):
+        with following(self._places.staged(commit.action.staged), self._stamps):
             yield
 
     def _through(self, commit: Commit, act: Callable[[Place], None]) -> None:
         """Check once more, act, and report the outcome; an errno for the system call when it was not done."""
         del self._pending[commit.path]
-        try:
-            self._made_through(commit, act)
-        finally:
-            self._stage_links_to(commit.path)
+        with self._places:
+            try:
+                self._made_through(commit, act)
+            finally:
+                self._places.forget()
+                self._stage_links_to(commit.path)
 
     def _made_through(self, commit: Commit, act: Callable[[Place], None]) -> None:
         try:
-            with Place(self._inodes.root, commit.path) as place:
-                result = self._refusal(commit, place)
-                if result is None:
-                    with following(place, self._stamps), self._following_staged(commit):
-                        act(place)
-                    result = done(commit, place)
+            place = self._places.at(commit.path)
+            result = self._refusals.of(commit, place)
+            if result is None:
+                with following(place, self._stamps), self._following_staged(commit):
+                    act(place)
+                result = done(commit, place)
         except OSError as error:
             self._report(failure(commit, error))
             raise
         self._report(result)
         if result.outcome != Outcome.DONE:
             raise OSError(errno.EAGAIN, result.reason)
-
-
-def forget_attributes(inodes: set[int]) -> None:
-    """Have the kernel ask anew: it has attributes cached that a commit changed, and whoever was to tell it is gone."""
-    for inode in inodes:
-        try:
-            pyfuse3.invalidate_inode(inode, attr_only=True)
-        except OSError as error:
-            if error.errno != errno.ENOENT:  # the kernel has forgotten it meanwhile
-                log.warning("attributes of inode %d may be seen as they were: %s", inode, error)
 
 
 def _nobody(result: CommitResult) -> None:

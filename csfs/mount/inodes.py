@@ -54,6 +54,7 @@ class Inodes:
         node = Node(ROOT_INODE, b"", True)
         node.pinned = root
         node.lookups = 1
+        node.seen = True
         self._nodes.add(node)
 
     def __len__(self) -> int:
@@ -79,6 +80,11 @@ class Inodes:
         if parent is not None and parent.foreign:
             return self._nodes.get(self._foreign.get((status.st_dev, status.st_ino), 0))
         return self._nodes.get(self._number(status.st_dev, status.st_ino))
+
+    def seen(self, status: os.stat_result) -> bool:
+        """Return whether programs may know, through the kernel, the object that lstat described."""
+        node = self.known(status)
+        return node is not None and node.seen
 
     def _number(self, device: int, inode: int) -> int:
         if device == self.device:
@@ -125,7 +131,7 @@ class Inodes:
         """Make a node. If its number belonged to an object that is gone, the kernel's count of the number goes on."""
         node = Node(status.st_ino, handle, stat.S_ISDIR(status.st_mode))
         if old is not None:
-            node.lookups = old.lookups
+            node.lookups, node.seen = old.lookups, old.seen
             self.drop_directory(old.inode)
         self._nodes.add(node)
         return node
@@ -140,9 +146,19 @@ class Inodes:
         if node is None:
             node = Node(number, b"", stat.S_ISDIR(status.st_mode))
             node.foreign = key
+            node.seen = True
             self._nodes.add(node)
         node.names = ((parent.inode, name),)
         return node
+
+    def reached(self, directory: Node) -> None:
+        """Take note that programs can come to a directory, and to those above it, by `..` from something that they know."""
+        node: Node | None = directory
+        for _ in range(DEPTH_MAX):
+            if node is None or node.seen:
+                return
+            node.seen = True
+            node = self._nodes.get(node.names[0][0]) if node.names else None
 
     # ------------------------------------------------------------------------------------------------ reaching objects
 

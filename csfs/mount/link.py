@@ -236,11 +236,10 @@ class Link:
     async def _received(self, message: ControlMessage, peer: int) -> None:
         match message:
             case Commits(commits) if len(commits) >= COMMITS_PER_STEP:
-                results = []
-                for number, commit in enumerate(commits):
-                    if number % COMMITS_PER_STEP == COMMITS_PER_STEP - 1:
-                        await trio.lowlevel.checkpoint()
-                    results.append(self._gate.take(commit))
+                results = list[CommitResult]()
+                for first in range(0, len(commits), COMMITS_PER_STEP):
+                    await trio.lowlevel.checkpoint()
+                    results += self._gate.take(*commits[first : first + COMMITS_PER_STEP])
                 self.send(CommitResults(tuple(results)))
             case MountWelcome(digested, threads):
                 await trio.to_thread.run_sync(self._rules.reload)
@@ -253,7 +252,7 @@ class Link:
     def _received_now(self, message: ControlMessage) -> None:
         match message:
             case Commits(commits):
-                self.send(CommitResults(tuple(self._gate.take(commit) for commit in commits)))
+                self.send(CommitResults(tuple(self._gate.take(*commits))))
             case Digested(sequence):
                 self._digested(sequence)
             case Flush(token):

@@ -17,7 +17,7 @@ from csfs.mount.pages import Pages
 AWAKE_MAX = 32_768
 """Nodes that are objects, some 15 MiB of them: the trees of most hosts are never packed. What is held or pinned stays beyond that."""
 
-_DIRECTORY, _HIDDEN, _KEPT, _NO_CAPABILITY, _LONG = 1, 2, 4, 8, 128
+_DIRECTORY, _HIDDEN, _KEPT, _NO_CAPABILITY, _SEEN, _LONG = 1, 2, 4, 8, 16, 128
 _SHORT = struct.Struct("<BBI4s")
 """Flags, lookups, inode of the parent, generation; the name follows."""
 _HANDLE_START = struct.Struct("<IiI")
@@ -34,7 +34,8 @@ class Node:
     `handle` is empty where the file system has none. `pinned` is an O_PATH descriptor that must reach the object because
     nothing else does (the root; what was unlinked while known), else -1. `hidden`: lies in the reserved directory.
     `kept`: a commit moved it into the kept store, a name that programs do not see. `foreign`: device and number
-    of an object on another mount.
+    of an object on another mount. `seen`: programs may know it; until then commit threads alone have come by, and the kernel was told
+    to believe nothing of it for longer than that.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class Node:
         "names",
         "no_capability",
         "pinned",
+        "seen",
     )
 
     def __init__(self, inode: int, handle: bytes, is_directory: bool) -> None:
@@ -61,6 +63,7 @@ class Node:
         self.no_capability = False
         self.hidden = False
         self.kept = False
+        self.seen = False
         self.foreign: tuple[int, int] | None = None
 
     @property
@@ -132,9 +135,8 @@ class Nodes:
 
 def packed(node: Node) -> bytes:
     """Return all that is known of a node but its number. Pinned ones are not to be packed."""
-    flags = (
-        node.is_directory * _DIRECTORY | node.hidden * _HIDDEN | node.kept * _KEPT | node.no_capability * _NO_CAPABILITY
-    )
+    flags = node.is_directory * _DIRECTORY | node.hidden * _HIDDEN | node.kept * _KEPT
+    flags |= node.no_capability * _NO_CAPABILITY | node.seen * _SEEN
     if len(node.names) == 1 and node.lookups < 256 and len(node.handle) == _HANDLE_START.size + 4:
         parent, name = node.names[0]
         if parent < 1 << 32 and node.foreign is None and node.handle.startswith(_handle_start(node.inode)):
@@ -158,6 +160,7 @@ def unpacked(inode: int, record: bytes) -> Node:
     node.hidden = bool(flags & _HIDDEN)
     node.kept = bool(flags & _KEPT)
     node.no_capability = bool(flags & _NO_CAPABILITY)
+    node.seen = bool(flags & _SEEN)
     return node
 
 

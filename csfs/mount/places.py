@@ -20,15 +20,15 @@ class GoneError(FileNotFoundError):
 
 
 class Place:
-    """A name underneath: a descriptor of the directory, and lstat of what is there, None for nothing. Closes itself."""
+    """A name underneath: a descriptor of the directory, and lstat of what is there, None for nothing."""
 
-    def __init__(self, root: int, path: RelPath) -> None:
+    __slots__ = ("directory", "name", "path", "status")
+
+    def __init__(self, directory: int, path: RelPath) -> None:
+        """`directory` is a descriptor of the parent of `path`, and stays the caller's."""
         self.path = path
         self.name = name_of(path) or b"."
-        try:
-            self.directory = open_in_pieces(root, parent_of(path), os.O_PATH | os.O_DIRECTORY)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise GoneError(errno.ENOENT, "its directory is gone") from error
+        self.directory = directory
         self.status = self.now()
 
     def now(self) -> os.stat_result | None:
@@ -51,16 +51,53 @@ class Place:
             return self.status.st_ino == expected.inode
         return stamps.is_same(attributes.stamp_of(self.status), expected)
 
-    def __enter__(self) -> "Place":
+
+class Places:
+    """Gives places during one step of the loop, or a part of it, in which nobody else moves directories; each is opened once.
+
+    It is entered again inside of itself; what was opened is closed when it is left for good.
+    """
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._open: dict[RelPath, int] = {}
+        self._entered = 0
+
+    def __enter__(self) -> "Places":
+        self._entered += 1
         return self
 
     def __exit__(self, *error: object) -> None:
-        os.close(self.directory)
+        self._entered -= 1
+        if not self._entered:
+            self.forget()
 
+    def forget(self) -> None:
+        """Open all anew: a directory has gone, or is called something else."""
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
 
-def staged_path(name: bytes) -> RelPath:
-    """Return where a name of the stage is."""
-    return RelPath(control.STAGE + b"/" + name)
+    def at(self, path: RelPath) -> Place:
+        """Return the place of a path.
+
+        Raises:
+            GoneError: its directory is gone.
+        """
+        assert self._entered, "places are good for one step"
+        parent = parent_of(path)
+        directory = self._open.get(parent)
+        if directory is None:
+            try:
+                directory = open_in_pieces(self._root, parent, os.O_PATH | os.O_DIRECTORY)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise GoneError(errno.ENOENT, "its directory is gone") from error
+            self._open[parent] = directory
+        return Place(directory, path)
+
+    def staged(self, name: bytes) -> Place:
+        """Return the place of a name in the stage."""
+        return self.at(RelPath(control.STAGE + b"/" + name))
 
 
 def inode_of(place: Place) -> int:
@@ -95,13 +132,13 @@ def following(place: Place, stamps: Stamps) -> Iterator[None]:
         os.close(descriptor)
 
 
-def stage_link(root: int, action: Link, stamps: Stamps) -> None:
+def stage_link(places: Places, action: Link, stamps: Stamps) -> None:
     """Give what is linked to its new name, in the stage still."""
-    with Place(root, action.source) as source, Place(root, staged_path(action.staged)) as stage:
-        os.link(source.name, stage.name, src_dir_fd=source.directory, dst_dir_fd=stage.directory, follow_symlinks=False)
-        before, after = source.status, source.stamp()
-        if before is not None and after is not None:
-            stamps.note(attributes.stamp_of(before), after)
+    source, stage = places.at(action.source), places.staged(action.staged)
+    os.link(source.name, stage.name, src_dir_fd=source.directory, dst_dir_fd=stage.directory, follow_symlinks=False)
+    before, after = source.status, source.stamp()
+    if before is not None and after is not None:
+        stamps.note(attributes.stamp_of(before), after)
 
 
 def done(commit: Commit, place: Place) -> CommitResult:

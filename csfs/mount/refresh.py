@@ -146,6 +146,16 @@ def _tell(entries: list[Entry], inodes: list[int], done: Callable[[], None]) -> 
     done()
 
 
+def forget_attributes(inodes: set[int]) -> None:
+    """Have the kernel ask anew: it has attributes cached that a commit changed, and whoever was to tell it is gone."""
+    for inode in inodes:
+        try:
+            pyfuse3.invalidate_inode(inode, attr_only=True)
+        except OSError as error:
+            if error.errno != errno.ENOENT:  # the kernel has forgotten it meanwhile
+                log.warning("attributes of inode %d may be seen as they were: %s", inode, error)
+
+
 def _nothing() -> None:
     """Nobody waits."""
 

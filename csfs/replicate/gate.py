@@ -160,6 +160,10 @@ class Gate:
         ]
         for commit in asked:
             self._note_through(commit)
+        for commit in commits:
+            if errors.get(commit.id) == errno.EPERM and commit not in asked:
+                # The mount has made it underneath: the kernel is not to see commits there any more.
+                self._through_parents.discard(parent_of(commit.path))
         if asked:
             errors.update(await self._make(asked))
         return [await self._final(commit, errors.get(commit.id, 0)) for commit in commits]

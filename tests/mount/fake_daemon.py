@@ -1,6 +1,7 @@
 """The daemon's end of the control socket, for tests: the real codec, real descriptors, one real commit thread."""
 
 import array
+import contextlib
 import os
 import queue
 import socket
@@ -194,6 +195,15 @@ class FakeDaemon:
     def through(self, call: Callable[[], T]) -> T:
         """Make a system call from the commit thread."""
         return self.commit_thread.submit(call).result(timeout=WAIT_S)
+
+    def look(self, path: bytes) -> None:
+        """Have the commit thread look through the mount at what may be there."""
+
+        def look() -> None:
+            with contextlib.suppress(FileNotFoundError):
+                os.stat(path, dir_fd=self.clone, follow_symlinks=False)
+
+        self.through(look)
 
     def install_through(self, staged: bytes, path: bytes) -> None:
         self.through(lambda: self.install_through_here(staged, path))

@@ -9,6 +9,7 @@ import pytest
 
 from csfs.core.changes import ChangeKind
 from csfs.core.paths import RelPath
+from csfs.mount import syscalls
 from csfs.wire.control import KEPT, STAGE, Attributes, Install, Move, Outcome, Remove
 from scripts.support.members import until
 from tests.mount.fake_daemon import FakeDaemon
@@ -283,3 +284,97 @@ def test_the_reserved_directory_is_seen_by_the_commit_thread_alone(served: Serve
         (volume.path / ".csfs").mkdir()
     with pytest.raises(FileNotFoundError):
         os.stat(volume.path / ".csfs" / "stage")
+
+
+# ------------------------------------------------------------------------------- where only commit threads have come by
+
+
+def _made(daemon: FakeDaemon, name: bytes = b"made") -> None:
+    """A commit makes a directory in the root, through the kernel, where no program has looked yet."""
+    staged = b"0.9" + name
+    os.mkdir(STAGE + b"/" + staged, dir_fd=daemon.root)
+    assert daemon.announce(name, None, Install(staged)).outcome == Outcome.THROUGH
+    daemon.install_through(staged, name)
+    assert daemon.result().outcome == Outcome.DONE
+
+
+def test_what_commits_have_made_and_no_program_has_seen_is_committed_to_underneath(served: Served) -> None:
+    volume, daemon = served
+    _made(daemon)
+    daemon.look(b"made/file")  # the kernel is not to believe that nothing is there
+    assert daemon.announce(b"made/file", None, Install(daemon.stage(b"0.1", b"new"))).outcome == Outcome.DONE
+    assert (volume.path / "made" / "file").read_bytes() == b"new"
+    assert os.listdir(volume.path / "made") == ["file"]
+    assert daemon.flushed() == []
+
+
+def test_what_a_program_has_seen_of_it_is_committed_to_through_the_kernel(served: Served) -> None:
+    volume, daemon = served
+    _made(daemon)
+    with Watch(volume.path / "made") as watch:
+        staged = daemon.stage(b"0.1", b"new")
+        assert daemon.announce(b"made/file", None, Install(staged)).outcome == Outcome.THROUGH
+        daemon.install_through(staged, b"made/file")
+        assert daemon.result().outcome == Outcome.DONE
+        assert watch.events() == [(Watch.MOVED_TO, b"file")]
+
+
+def test_a_program_that_only_passes_through_has_seen_it(served: Served) -> None:
+    volume, daemon = served
+    _made(daemon)
+    with pytest.raises(FileNotFoundError):
+        (volume.path / "made" / "absent").stat()
+    assert daemon.announce(b"made/absent", None, Install(daemon.stage(b"0.1", b"new"))).outcome == Outcome.THROUGH
+
+
+def test_a_program_that_comes_by_the_parent_of_what_was_moved_has_seen_it(served: Served) -> None:
+    volume, daemon = served
+    _made(daemon)
+    (volume.path / "moves").mkdir()
+    inside = os.open(volume.path / "moves", os.O_RDONLY)
+    daemon.flushed()
+    stamp = daemon.stamp(b"moves")
+    assert stamp is not None
+    assert daemon.announce(b"made/moves", None, Move(RelPath(b"moves"), stamp)).outcome == Outcome.THROUGH
+    daemon.through(lambda: os.rename(b"moves", b"made/moves", src_dir_fd=daemon.clone, dst_dir_fd=daemon.clone))
+    assert daemon.result().outcome == Outcome.DONE
+    with Watch(Path(f"/proc/self/fd/{inside}/..")) as watch:
+        staged = daemon.stage(b"1.1", b"new")
+        assert daemon.announce(b"made/file", None, Install(staged)).outcome == Outcome.THROUGH
+        daemon.install_through(staged, b"made/file")
+        assert daemon.result().outcome == Outcome.DONE
+        assert watch.events() == [(Watch.MOVED_TO, b"file")]
+    os.close(inside)
+
+
+def test_a_handle_leads_to_what_no_name_has_led_to(served: Served) -> None:
+    volume, daemon = served
+    _made(daemon)
+    daemon.look(b"made/file")
+    top = os.open(volume.path, os.O_RDONLY | os.O_DIRECTORY)
+    handle = daemon.through(lambda: syscalls.handle_at(daemon.clone, b"made"))
+    os.close(syscalls.open_by_handle(top, handle, os.O_RDONLY | os.O_DIRECTORY))
+    os.close(top)
+    assert daemon.announce(b"made/file", None, Install(daemon.stage(b"0.1", b"new"))).outcome == Outcome.THROUGH
+
+
+def test_what_is_replaced_and_removed_underneath_is_seen_by_whoever_comes(served: Served) -> None:
+    volume, daemon = served
+    _made(daemon)
+    for number, content in enumerate([b"first", b"second"], 1):
+        expected = daemon.stamp(b"made/file") if number > 1 else None
+        daemon.look(b"made/file")
+        staged = daemon.stage(b"0.%d" % number, content)
+        assert daemon.announce(b"made/file", expected, Install(staged)).outcome == Outcome.DONE
+    os.mkdir(b"made/sub", dir_fd=daemon.root)
+    daemon.look(b"made/sub/x")
+    assert daemon.announce(b"made/sub", daemon.stamp(b"made/sub"), Remove()).outcome == Outcome.DONE
+    wanted = Attributes(mode=0o750, uid=12, gid=34)
+    result = daemon.announce(b"made", daemon.stamp(b"made"), wanted)
+    assert (result.outcome, result.refresh) == (Outcome.DONE, False)
+    assert (volume.path / "made" / "file").read_bytes() == b"second"
+    assert not (volume.path / "made" / "sub").exists()
+    status = (volume.path / "made").stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == (0o750, 12, 34)
+    assert daemon.announce(b"made/file", daemon.stamp(b"made/file"), Remove()).outcome == Outcome.THROUGH
+    assert daemon.flushed() == []

@@ -89,7 +89,7 @@ class Member:
                 if isinstance(commit.action, Link) and self.restless.random() < 0.5:
                     results.append(CommitResult(commit.id, Outcome.REFUSED))
                     continue
-            results.append(self.mount.take(commit))
+            results += self.mount.take(commit)
         self.gate.receive(CommitResults(tuple(results)))
 
     async def attach(self) -> None:

@@ -56,6 +56,8 @@ class Attributes(Base):
 
     def getattr(self, inode: int, ctx: Caller) -> Answer:
         node = self.inodes.node(inode)
+        if not node.seen and not self.gate.is_commit_thread(ctx.pid):
+            node.seen = True  # by a way without names: `..`, or a handle
         return node, self.status(node)
 
     def readlink(self, inode: int, ctx: Caller) -> bytes:

@@ -96,7 +96,8 @@ class Base:
         entry = pyfuse3.EntryAttributes()
         entry.st_ino = status.st_ino if node.inode == ROOT_INODE else node.inode
         entry.generation = node.generation
-        entry.entry_timeout = entry.attr_timeout = 0 if node.hidden or node.foreign else CACHE_S
+        is_believed = node.seen and not (node.hidden or node.foreign)
+        entry.entry_timeout = entry.attr_timeout = CACHE_S if is_believed else 0
         entry.st_mode = self.mode(node, status)
         entry.st_nlink = self.links(node, status)
         entry.st_uid = status.st_uid
@@ -144,8 +145,9 @@ class Base:
         return status.st_nlink
 
     def entered(self, node: Node, status: os.stat_result) -> Answer:
-        """Return the answer to a lookup, and count it."""
+        """Return the answer to a program's lookup, and count it."""
         node.lookups += 1
+        node.seen = True
         return node, status
 
     def check_name(self, parent: Node, name: bytes) -> None:

@@ -41,14 +41,19 @@ class Directories(Base):
         """Return what `name` is, None for a name that is not there and that the kernel may remember as absent."""
         parent = self.inodes.node(parent_inode)
         is_hidden = parent.hidden or (parent_inode == ROOT_INODE and name == RESERVED)
-        if is_hidden and not self.gate.is_commit_thread(ctx.pid):
+        is_commit = self.gate.is_commit_thread(ctx.pid)
+        if is_hidden and not is_commit:
             raise pyfuse3.FUSEError(errno.ENOENT)
         try:
             node, status = self.inodes.found(parent, name)
         except FileNotFoundError:
-            if is_hidden or parent.foreign:
+            if is_hidden or parent.foreign or is_commit:
                 raise
             return None  # whoever makes it goes through the mount
+        if is_commit:
+            # Programs that come here later have to be looked up themselves: until then, nobody sees what is done underneath.
+            node.lookups += 1
+            return node, status
         return self.entered(node, status)
 
     def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
@@ -105,7 +110,7 @@ class Directories(Base):
         if not pyfuse3.readdir_reply(token, name, self.entry((node, status)), next_id):
             self.inodes.release_unseen(node)
             return False
-        node.lookups += 1
+        self.entered(node, status)
         return True
 
     def releasedir(self, fh: int) -> None:

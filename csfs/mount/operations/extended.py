@@ -5,8 +5,8 @@ import fcntl
 import os
 
 from csfs.mount import syscalls
-from csfs.mount.gate import forget_attributes
 from csfs.mount.operations.files import Files
+from csfs.mount.refresh import forget_attributes
 from csfs.mount.writers import Caller
 from csfs.store.syscalls import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 

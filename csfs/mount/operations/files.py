@@ -10,13 +10,13 @@ import trio
 
 from csfs.core.changes import Synced
 from csfs.mount.capture import OpenFile
-from csfs.mount.gate import forget_attributes
 from csfs.mount.inodes import Node
 from csfs.mount.operations import privileges
 from csfs.mount.operations.base import Answer
 from csfs.mount.operations.directories import Directories, caller_umask
 from csfs.mount.operations.xattrs import CAPABILITY
 from csfs.mount.protocol import FILE_KEEPS_CACHE, FILE_NOT_FLUSHED
+from csfs.mount.refresh import forget_attributes
 from csfs.mount.writers import Caller, Writer
 
 log = logging.getLogger(__name__)
