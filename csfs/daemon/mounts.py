@@ -281,19 +281,19 @@ class MountedVolume:
         volume.evidence = evidence
 
     async def _tell_digested(self, connection: ControlConnection) -> None:
-        told = 0
+        told, observer, volume = 0, self.worker.observer, self.worker.volume
         while True:
+            await volume.progress.wait_until(lambda: observer.digested > told)  # noqa: B023 - read while it waits
             await trio.sleep(DIGESTED_EVERY_S)
-            digested, index = self.worker.observer.digested, self.worker.volume.index
-            if digested > told:
-                try:
-                    # The mount lets its rows go: from here on the index alone proves what they did, through a power cut, too.
-                    await trio.to_thread.run_sync(index.sync, abandon_on_cancel=True)
-                except OSError as error:
-                    log.warning("%s: the index cannot be synced: %s", self.worker.volume.name, error)
-                    continue
-                told = digested
-                await connection.send(Digested(told))
+            digested = observer.digested
+            try:
+                # The mount lets its rows go: from here on the index alone proves what they did, through a power cut, too.
+                await trio.to_thread.run_sync(volume.index.sync, abandon_on_cancel=True)
+            except OSError as error:
+                log.warning("%s: the index cannot be synced: %s", volume.name, error)
+                continue
+            told = digested
+            await connection.send(Digested(told))
 
     async def flush(self) -> int | None:
         """Have every change so far told; return the last sequence, None if no mount is connected."""

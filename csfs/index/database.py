@@ -37,6 +37,8 @@ class Database:
         """How long the log was when a writer last moved what it could of it."""
         self.trouble = ""
         """Why the last transaction could not be written, empty if it could."""
+        self.written: Callable[[], None] = _nobody
+        """Called after each transaction that has written something, or could not."""
         try:
             self.connection = apsw.Connection(path)
             os.chmod(path, 0o600)
@@ -128,7 +130,9 @@ class Database:
             self._roll_back()
             raise
         finally:
-            self._open_transaction = self._begun = False
+            has_written, self._open_transaction, self._begun = self._begun, False, False
+            if has_written or self.trouble:
+                self.written()
 
     def _bound_log(self) -> None:
         """Have a log that is too long moved before anything else is written, so that it never fills the disk it is on.
@@ -208,3 +212,7 @@ class Database:
     def close(self) -> None:
         """Close the file; the log goes into it."""
         self.connection.close()
+
+
+def _nobody() -> None:
+    """Nobody listens."""

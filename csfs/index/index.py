@@ -1,6 +1,7 @@
 """One volume's index on one member: rows for the engine, the ledger and block tables for the workers, in one file."""
 
 import secrets
+from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 
 from csfs.core.versions import Incarnation
@@ -67,6 +68,10 @@ class Index:
     def transaction(self) -> AbstractContextManager[None]:
         """Make all changes inside stand or fall together; they survive kill -9 on return."""
         return self._database.transaction()
+
+    def on_written(self, told: Callable[[], None]) -> None:
+        """Have `told` called after each transaction that has written something, or could not."""
+        self._database.written = told
 
     @property
     def trouble(self) -> str:

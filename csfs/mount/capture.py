@@ -8,6 +8,8 @@ had it open goes on being watched: what is written to it then is told as DISPLAC
 from collections.abc import Callable
 from itertools import islice
 
+import trio
+
 from csfs.core.changes import Change, ChangeKind, Extent, Synced
 from csfs.core.paths import RESERVED, ROOT, RelPath, parent_of
 from csfs.journal.journal import Journal
@@ -102,6 +104,7 @@ class Capture:
         self.files: dict[int, OpenFile] = {}
         self.dirty: set[OpenFile] = set()
         self._lasting: set[OpenFile] = set()
+        self._stirred = trio.Event()
 
     def listen(self, listener: Listener) -> None:
         """Have `listener` called with each row from now on."""
@@ -246,7 +249,7 @@ class Capture:
     def wrote(self, file: OpenFile, offset: int, length: int, writer: Writer) -> None:
         """Bytes were written."""
         file.wrote(offset, length, writer)
-        self.dirty.add(file)
+        self._await_close(file)
 
     def resized(self, node: Node, old_size: int, size: int, writer: Writer) -> None:
         """The size was set, through a handle or by name."""
@@ -255,9 +258,20 @@ class Capture:
             file = OpenFile(node, old_size)
         file.resized(size, writer)
         if file.writing:
-            self.dirty.add(file)
+            self._await_close(file)
         else:
             self.tell(file)
+
+    def _await_close(self, file: OpenFile) -> None:
+        if not self.dirty:
+            self._stirred.set()
+        self.dirty.add(file)
+
+    async def wait_dirty(self) -> None:
+        """Return while some file has something to tell."""
+        while not self.dirty:
+            self._stirred = trio.Event()
+            await self._stirred.wait()
 
     def tell(self, file: OpenFile, even_clean: bool = False) -> None:
         """Append the row that tells what was written since the last one, if something was."""

@@ -286,6 +286,7 @@ class Link:
     def _digested(self, sequence: int) -> None:
         self._journal.digested(sequence)
         self._recent.digested(sequence)
+        self._capture.noting.prune_soon()
 
     def _report(self, result: CommitResult) -> None:
         self.send(CommitResults((result,)))

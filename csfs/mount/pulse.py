@@ -12,7 +12,7 @@ import os
 
 log = logging.getLogger(__name__)
 
-BEAT_S = 2.0
+BEAT_S = 10.0
 SILENT_S_MAX = 30.0
 GRACE_S = 5.0
 """After a silence, one more look: a host that was frozen as a whole gives its mounts a moment, too."""

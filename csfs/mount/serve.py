@@ -106,19 +106,19 @@ class Mount:
     async def run(self, pulse: int) -> None:
         """Serve until the file system is unmounted, or SIGTERM."""
         async with trio.open_nursery() as nursery:
-            for task in (self.link.run, self.capture.noting.run, self.waiting.run, self._housekeeping):
+            for task in (self.link.run, self.capture.noting.run, self.waiting.run, self._tell_lasting):
                 nursery.start_soon(_kept_running, task)
             nursery.start_soon(self._signals)
             nursery.start_soon(_beating, pulse)
             await pyfuse3.main(max_tasks=TASKS_MAX)
             nursery.cancel_scope.cancel()
 
-    async def _housekeeping(self) -> None:
-        """Tell of files that stay open for writing; let go of rows that the daemon has taken care of."""
+    async def _tell_lasting(self) -> None:
+        """Tell of files that stay open for writing."""
         while True:
+            await self.capture.wait_dirty()
             await trio.sleep(SETTLE_S / 2)
             self.capture.tell_lasting()
-            self.capture.noting.prune_soon()
 
     async def _signals(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1) as signals:

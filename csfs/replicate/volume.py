@@ -181,6 +181,9 @@ class Volume:
         self.changed, self.progress = Signal(), Signal()
         self.settled = Signal()
         """What a peer sent may be all applied."""
+        self.written = Signal()
+        """The index has grown, or could not be written."""
+        index.on_written(self.written.notify)
         self.comparison = Signal()
         """A comparison may be due."""
         self.ready = Signal()

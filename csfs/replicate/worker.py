@@ -328,8 +328,10 @@ class VolumeWorker:
 
     async def _keep_index(self) -> None:
         """Keep the index's log short, and find out when a disk that was full has room again."""
-        index = self.volume.index
+        index, written = self.volume.index, self.volume.written
         while True:
+            if not (index.wants_checkpoint or index.trouble):
+                await written.wait()
             await trio.sleep(CHECKPOINT_S)
             if index.wants_checkpoint:
                 await trio.to_thread.run_sync(index.checkpoint)

@@ -106,6 +106,26 @@ def test_after_a_checkpoint_the_log_is_begun_anew(tmp_path: Path) -> None:
     index.close()
 
 
+def test_who_keeps_an_index_hears_when_it_was_written(tmp_path: Path) -> None:
+    index = Index(str(tmp_path / "index.db"), member="alpha", boot=b"one", founding=True)
+    told: list[str] = []
+    index.on_written(lambda: told.append(index.trouble))
+    with index.transaction():
+        index.ledger.held()
+    assert told == [], "nothing was written"
+    with index.transaction():
+        index.ledger.hold([RelPath(b"path")])
+    assert told == [""]
+    pages = index._database.connection.pragma("page_count")
+    index._database.connection.pragma("max_page_count", pages)
+    with pytest.raises(UnwritableError), index.transaction():
+        index.ledger.hold([RelPath(b"%d" % number * 50) for number in range(5_000)])
+    assert len(told) == 2
+    assert told[-1]
+    index._database.connection.pragma("max_page_count", 1 << 30)
+    index.close()
+
+
 def put(index: Index, number: int, live: bool, pending: bool = False) -> None:
     """Set a row, in a transaction of the caller's; the content that it may show has that many bytes."""
     entry = ContentEntry(Dot(Incarnation(1), 1), Hlc(1), Content(Kind.FILE, number, b"h"))

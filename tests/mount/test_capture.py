@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.paths import RelPath
@@ -105,6 +107,28 @@ def test_what_is_written_in_one_go_is_not_told_before_its_end(tmp_path: Path) ->
             assert told == ([] if offset == 0 else [(0, 2)])
         capture.closed(file, 1, True, False)
         assert told == [(0, 2), (2, 1)]
+
+
+async def test_who_tells_of_files_that_stay_open_wakes_when_one_is_written_to(tmp_path: Path) -> None:
+    with capturing(tmp_path) as (capture, file, told):
+        woken: list[int] = []
+
+        async def wake_each_time() -> None:
+            while True:
+                await capture.wait_dirty()
+                capture.tell_lasting()
+                woken.append(len(told))
+                await trio.lowlevel.checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wake_each_time)
+            await trio.testing.wait_all_tasks_blocked()
+            assert not woken, "nothing is written, and nobody wakes"
+            for number in range(3):
+                capture.wrote(file, number, 1, Writer(0, 0, ""))
+                await trio.testing.wait_all_tasks_blocked()
+                assert woken[-1] == len(told) == number + 1
+            nursery.cancel_scope.cancel()
 
 
 def test_of_a_great_deal_rows_are_few(tmp_path: Path) -> None:

@@ -154,3 +154,34 @@ def test_what_waits_for_many_paths_looks_at_one_of_them_until_it_is_applied(tmp_
     assert is_applied(worker, arrival)
     assert looks < 50 * len(paths), "every look at one path costs a query: all at each time would be half a million"
     index.close()
+
+
+class Steps(trio.abc.Instrument):
+    """Counts the steps that tasks make."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+
+async def test_an_index_that_nobody_writes_wakes_nobody(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    index, worker = opened(tmp_path)
+    steps = Steps()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker._keep_index)
+        await trio.testing.wait_all_tasks_blocked()
+        trio.lowlevel.add_instrument(steps)
+        await trio.sleep(3600)
+        trio.lowlevel.remove_instrument(steps)
+        assert steps.count < 10
+        while not index.wants_checkpoint:
+            with index.transaction():
+                index.ledger.hold([RelPath(os.urandom(2000)) for _ in range(500)])
+        with trio.fail_after(60):
+            while index.wants_checkpoint:  # a thread is at it, for which this clock does not wait
+                await trio.lowlevel.checkpoint()
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    index.close()
