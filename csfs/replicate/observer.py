@@ -32,7 +32,7 @@ from csfs.replicate.looking import (
     showed_directory,
 )
 from csfs.replicate.names import Found, names_by_path, note_across, overtaken, with_names
-from csfs.replicate.remembering import remember_content
+from csfs.replicate.remembering import hashes_read, remember_content
 from csfs.replicate.signals import Signal
 from csfs.replicate.volume import Volume
 from csfs.store.tree import Look
@@ -225,6 +225,7 @@ class Observer:
             await self._volume.progress.wait()
             return
         complete = not (self._volume.uncompared or self.compare_wanted)
+        self._volume.index.rows.fetch(path for one in batch for path in (one[0], one[1].moved_from) if path is not None)
         known = [before(self._volume, path, reason, complete=complete) for path, reason in batch]
         shown_before = [self._shown_at(path) for path, _ in batch]
         self._under_way = {path for path, _ in batch}
@@ -314,6 +315,7 @@ class Observer:
         position, names = volume.index.rows.position(), names_by_path(found)
         note_across(volume, found, names)
         looks = {path: result for path, _, result in found}
+        volume.index.rows.ask_ahead(looks, hashes_read(looks.values()))
         with volume.index.transaction():
             for path, reason, result in found:
                 if isinstance(result, OSError | CsfsError):
@@ -365,7 +367,7 @@ class Observer:
         volume.findings.looked(path, self._shown_at(path), found, compared=reason.compared)
         if look is None and known is None:
             return
-        if look is not None and not remember_content(volume, look, known.applied.content_dot if known else None):
+        if look is not None and not remember_content(volume, look, known.applied if known is not None else None):
             # What its table was made from is known in part alone by now: it is read whole.
             self.look(path, Reason(True, moved_from=reason.moved_from))
             return

@@ -1,21 +1,30 @@
 """What is held of a content that was just read here, for peers that will want it: its table, its bytes, or what was written."""
 
-from csfs.core.objects import Kind, Observation
+from collections.abc import Iterable
+
+from csfs.core.objects import Applied, Kind, Observation
 from csfs.core.patches import Patch
 from csfs.core.paths import RelPath
-from csfs.core.versions import Dot
 from csfs.replicate.volume import Volume
 from csfs.store.tree import Look
 
 
-def remember_content(volume: Volume, look: Look, shown_dot: Dot | None) -> bool:
+def hashes_read(looks: Iterable[object]) -> list[bytes]:
+    """Return the hashes of files that were read, which is what looks are asked to remember."""
+    return [look.observation.hash for look in looks if isinstance(look, Look) and look.is_read]
+
+
+def remember_content(volume: Volume, look: Look, before: Applied | None) -> bool:
     """Hold what a look has read; return False if its table cannot be held whole. In a transaction.
 
-    `shown_dot` is the change that made live what the path showed before.
+    `before` is what the path showed before.
     """
-    observation = look.observation
+    observation, shown_before = look.observation, before.observation if before is not None else None
     if observation.kind is not Kind.FILE:
         return True
+    if not look.is_read and shown_before is not None and shown_before.hash == observation.hash:
+        return True  # nothing was read, nor did anything come here
+    shown_dot = before.content_dot if before is not None else None
     if look.table is not None and not volume.index.tables.add(observation.hash, look.table):
         return False
     # A content that some path shows already need not travel: the peers find it by its hash.

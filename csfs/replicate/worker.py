@@ -297,6 +297,7 @@ class VolumeWorker:
                                 left.name, ROOT, time.time_ns(), left.size, left.hash, True, UNKNOWN, Cause.FOUND
                             )
                         )
+                with volume.index.transaction():  # another one: what was kept just now has to be seen
                     volume.index.tables.prune(awaited | self.sources.fetching)
             self._trimmed = added, trio.current_time()
             if cramped and surplus:

@@ -1,0 +1,101 @@
+"""Which paths have a hash, or a write: asked for many paths at once, before that is asked of one after the other.
+
+What the table says holds until something is written to it. Rows that wait to be written are looked at as they are: to have each
+written by itself, because somebody asks, would cost more than all that is asked.
+"""
+
+import struct
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from csfs.core.objects import Kind
+from csfs.core.paths import RelPath
+from csfs.core.rows import Row
+from csfs.core.versions import Dot
+from csfs.index.database import Database
+
+packed_dot = struct.Struct(">QQ").pack
+
+
+class Asked:
+    """Answers by hash and by write. `dirty` are the rows that are not in the table yet; it stays the caller's."""
+
+    def __init__(self, database: Database, dirty: Mapping[RelPath, Row | None]) -> None:
+        self._database = database
+        self._dirty = dirty
+        self._dirty_hashes: dict[bytes, list[RelPath]] = {}
+        """Dirty paths that showed a file of that hash when they were put."""
+        self._dirty_writes: dict[Dot, list[RelPath]] = {}
+        """Dirty paths that had that write when they were put."""
+        self._unheld: set[bytes] = set()
+        """Hashes that no row in the table has."""
+        self._written: dict[bytes, list[RelPath]] = {}
+        """By write, packed, the paths in the table that have it."""
+
+    def put(self, path: RelPath, row: Row) -> None:
+        """A row is dirty."""
+        shown = file_hash(row)
+        if shown is not None:
+            self._dirty_hashes.setdefault(shown, []).append(path)
+        if row.write is not None:
+            self._dirty_writes.setdefault(row.write, []).append(path)
+
+    def clear(self) -> None:
+        """What was dirty is in the table, or forgotten."""
+        self._dirty_hashes.clear()
+        self._dirty_writes.clear()
+        self._unheld.clear()
+        self._written.clear()
+
+    def columns(self, paths: Iterable[RelPath], names: str) -> dict[RelPath, tuple[Any, ...]]:
+        """Return these columns of the paths that have a row in the table."""
+        query = f"SELECT path, {names} FROM rows WHERE path IN KEYS"
+        return {path: tuple(columns) for path, *columns in self._database.read_of(query, paths)}
+
+    def ask_hashes(self, hashes: Iterable[bytes]) -> None:
+        """Find out which of these some file shows."""
+        wanted = set(hashes)
+        if len(wanted) > 1:
+            # Of an empty file there may be a hundred thousand: that there is one is enough to know.
+            query = "SELECT column1 FROM KEYS WHERE EXISTS (SELECT 1 FROM rows WHERE hash = column1)"
+            self._unheld = wanted.difference(found for (found,) in self._database.read_of(query, wanted))
+
+    def ask_writes(self, writes: Iterable[Dot]) -> None:
+        """Find out which paths have these writes."""
+        wanted = {packed_dot(*write) for write in writes}
+        if len(wanted) > 1:
+            self._written = {write: [] for write in wanted}
+            for write, path in self._database.read_of("SELECT write, path FROM rows WHERE write IN KEYS", wanted):
+                self._written[write].append(path)
+
+    def with_hash(self, wanted: bytes, count_max: int) -> list[RelPath]:
+        """Return paths that show a file with this hash; fewer than there are if some of the first are dirty."""
+        stored: list[RelPath] = []
+        if wanted not in self._unheld:
+            found = self._database.execute("SELECT path FROM rows WHERE hash = ? LIMIT ?", (wanted, count_max))
+            stored = [path for (path,) in found if path not in self._dirty]
+        for path in dict.fromkeys(self._dirty_hashes.get(wanted, ())):
+            row = self._dirty[path]
+            if row is not None and file_hash(row) == wanted:
+                stored.append(path)
+        return stored[:count_max]
+
+    def with_write(self, write: Dot) -> list[RelPath]:
+        """Return the paths whose row has this write, ascending."""
+        packed = packed_dot(*write)
+        stored = self._written.get(packed)
+        if stored is None:
+            found = self._database.execute("SELECT path FROM rows WHERE write = ?", (packed,))
+            stored = [path for (path,) in found]
+        paths = {path for path in stored if path not in self._dirty}
+        for path in self._dirty_writes.get(write, ()):
+            row = self._dirty[path]
+            if row is not None and row.write == write:
+                paths.add(path)
+        return sorted(paths)
+
+
+def file_hash(row: Row) -> bytes | None:
+    """Return the root hash of the regular file that is shown, None if something else is."""
+    shown = row.applied.observation
+    return shown.hash if shown is not None and shown.kind is Kind.FILE else None
