@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import apsw
@@ -216,3 +216,47 @@ def test_live_paths_of_an_index_that_did_not_count_them_are_counted_once(tmp_pat
         index = Index(str(tmp_path / "index.db"), member="alpha", boot=b"boot")
         assert index.rows.counts() == (3, 0)
         index.close()
+
+
+def steps_of(index: Index, ask: Callable[[], object]) -> int:
+    """Return how many hundreds of SQLite's steps a question takes."""
+    count = 0
+
+    def step() -> bool:
+        nonlocal count
+        count += 1
+        return False
+
+    connection = index._database.connection
+    connection.set_progress_handler(step, 100)
+    ask()
+    connection.set_progress_handler(None)
+    return count
+
+
+def test_what_is_asked_at_each_change_costs_no_more_in_a_large_volume(tmp_path: Path) -> None:
+    index = Index(str(tmp_path / "index.db"), member="alpha", boot=b"one", founding=True)
+    rows = index.rows
+    with index.transaction():
+        for number in range(10_000):
+            entry = ContentEntry(Dot(Incarnation(1), number + 1), Hlc(1), Content(Kind.FILE, 1, b"%d" % number))
+            record = Record(content=Half((entry,), {}))
+            applied, live = Applied(observation=None), number % 2 == 0
+            row = Row(
+                record=record, applied=applied, scope=Scope(b""), live=live, pending=False, content_position=number + 1
+            )
+            rows.put(RelPath(b"%d" % number), row)
+    for name, ask in {
+        "what is to be sent": lambda: rows.updated_since(9_990, 100),
+        "what is not settled": lambda: rows.unsettled(100),
+        "what lives on": lambda: rows.living_on(100),
+        "what is pending": rows.pending,
+        "who has a content": lambda: rows.paths_with_hash(b"1"),
+        "who has a write": lambda: rows.paths_written(Dot(Incarnation(1), 1)),
+        "who has an inode": lambda: rows.paths_linked(7),
+        "what is in doubt": rows.doubtful,
+        "how much there is": rows.counts,
+        "what is contested": rows.contested,
+    }.items():
+        assert steps_of(index, ask) < 10, name
+    index.close()
