@@ -299,6 +299,11 @@ class Rules:
         group = self.group_of(path)
         return group.synchrony if group is not None and group.may_send(self.member) else ASYNC
 
+    @property
+    def wait(self) -> bool:
+        """Whether programs of some member wait for others."""
+        return any(group.synchrony.waits for group in self.groups)
+
     def with_quorum(self) -> tuple[Group, ...]:
         """Return the groups in which this member may write only while it reaches most of the members."""
         return tuple(g for g in self.groups if g.may_send(self.member) and g.synchrony.mode is Mode.QUORUM)

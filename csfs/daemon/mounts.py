@@ -212,7 +212,7 @@ class MountedVolume:
         if self._clone_pid != self._hello.pid:
             return  # the clone is of the mount process before this one, and its parent is about to hand over another
         self._gate = Gate(self._connection.send, self._clone, self._thread)
-        self._gate.asks_first = self._waits
+        self._gate.asks_first = self.worker.volume.rules.wait
         self.worker.attach_gate(self._gate, mount=_life_of(self._hello.pid), clean=self._clean)
 
     async def _receive(self, connection: ControlConnection, nursery: trio.Nursery) -> None:
@@ -322,15 +322,11 @@ class MountedVolume:
     def _welcome(self, digested: int) -> MountWelcome:
         return MountWelcome(digested, (self._thread.thread_id,))
 
-    @property
-    def _waits(self) -> bool:
-        return any(group.synchrony.waits for group in self.worker.volume.rules.groups)
-
     async def tell_changed(self) -> None:
         """Have the mount, if one is connected, read anew what it is to note."""
         self.securing.rules_changed.notify()
         if self._gate is not None:
-            self._gate.asks_first = self._waits
+            self._gate.asks_first = self.worker.volume.rules.wait
         if self._connection is not None:
             try:
                 await self._connection.send(self._welcome(self.worker.observer.digested))
@@ -343,7 +339,7 @@ class MountedVolume:
         path = os.fsdecode(self.path)
         orphaned = f"{path} has lost the process that would mount it again; csfs umount {path}, then csfs mount {path}"
         is_orphan = self._clone >= 0 and not self._parents and self._connection is not None
-        cannot_wait = self._waits and self._hello is not None and not self._hello.can_wait
+        cannot_wait = self.worker.volume.rules.wait and self._hello is not None and not self._hello.can_wait
         alarms = (
             self.journal_trouble,
             self.worker.volume.index.trouble,

@@ -45,6 +45,8 @@ RETRY_DELAY_S_MIN = 0.1
 RETRY_DELAY_S_MAX = 2.0
 BUSY_INTERVAL_S = 0.010
 """Rows after the first go together, at most this often: each wake-up of the daemon costs more than a row."""
+BURST_COUNT, BURST_INTERVAL_S = 32, 0.025
+"""While so many come in the meantime, less often."""
 LAZY_DELAY_S_MAX = 1.0
 """A created file that nobody closes is told of after this."""
 COMMITS_PER_STEP = 16
@@ -200,12 +202,13 @@ class Link:
             rest, self._rest = self._rest, b""
             if rest:
                 await stream.send_all(rest)
+            is_burst = self._outbox.row_count >= BURST_COUNT
             for message in self._outbox.taken():
                 await stream.send_all(codec.encoded(message))
             self._writing = False
             self._sent_at = time.monotonic()
             # Rows may wait for company; somebody waits for an answer.
-            with trio.move_on_after(BUSY_INTERVAL_S):
+            with trio.move_on_after(BURST_INTERVAL_S if is_burst else BUSY_INTERVAL_S):
                 await self._hurry.wait()
             self._hurry = trio.Event()
 

@@ -22,6 +22,11 @@ class Outbox:
         self._rows.clear()
         self._dropped_last = 0
 
+    @property
+    def row_count(self) -> int:
+        """How many rows came after the last message."""
+        return len(self._rows)
+
     def add_row(self, change: Change) -> None:
         """Add a row; when there are too many, all of them are dropped and the daemon is told to read the journal."""
         if len(self._rows) >= ROWS_MAX:

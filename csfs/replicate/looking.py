@@ -81,11 +81,16 @@ ATTRIBUTES = Reason(False, ())
 """What was written is told by others."""
 
 
-def before(volume: Volume, path: RelPath, reason: Reason, *, complete: bool) -> Before:
-    """Return what is known of the object at `path`: of it as it was where it came from, if it was moved.
+def all_before(volume: Volume, batch: Sequence[tuple[RelPath, Reason]], *, complete: bool) -> list[Before]:
+    """Return what is known of the object at each path: of it as it was where it came from, if it was moved.
 
     `complete`: no rows are missing. Else no extents tell all that was written.
     """
+    volume.index.rows.fetch(path for one in batch for path in (one[0], one[1].moved_from) if path is not None)
+    return [_before(volume, path, reason, complete=complete) for path, reason in batch]
+
+
+def _before(volume: Volume, path: RelPath, reason: Reason, *, complete: bool) -> Before:
     row = volume.index.rows.row(reason.moved_from) if reason.moved_from is not None else None
     if row is None or row.applied.observation is None:
         row = volume.index.rows.row(path)

@@ -34,7 +34,7 @@ async def with_names(
     names = _other_names(volume, found, shown_before)
     if not names:
         return _together(found), shown_before
-    before = [_shown_at(volume, name) for name in names]
+    before = [shown_at(volume, name) for name in names]
     looks = {_found_inode(result): result for _, _, result in found if isinstance(result, Look)}
     now = await volume.with_root(_inodes_at, list(names))
     for (name, inode), number, shown_there in zip(names.items(), now, before, strict=True):
@@ -49,7 +49,8 @@ async def with_names(
     return _together(found), shown_before
 
 
-def _shown_at(volume: Volume, path: RelPath) -> Observation | None:
+def shown_at(volume: Volume, path: RelPath) -> Observation | None:
+    """Return what the disk shows at a path, as far as the index knows."""
     row = volume.index.rows.row(path)
     return row.applied.observation if row is not None else None
 
@@ -112,7 +113,7 @@ def overtaken(volume: Volume, found: Sequence[Found], shown_before: Sequence[Obs
     somebody here made.
     """
     names = names_by_path(found)
-    moved = {one[0] for one, before in zip(found, shown_before, strict=True) if _shown_at(volume, one[0]) != before}
+    moved = {one[0] for one, before in zip(found, shown_before, strict=True) if shown_at(volume, one[0]) != before}
     moved |= volume.in_flight
     return {path for path, _, _ in found if not moved.isdisjoint(names.get(path, (path,)))}
 

@@ -18,12 +18,13 @@ from csfs.core.paths import RelPath, concern, depth_of, is_below, parent_of, sho
 from csfs.errors import CsfsError
 from csfs.replicate import doubts
 from csfs.replicate.directories import Directories
+from csfs.replicate.gathering import Gathering
 from csfs.replicate.keeping import keep_written, note_local
 from csfs.replicate.looking import (
     ATTRIBUTES,
     NO_REASON,
     Reason,
-    before,
+    all_before,
     is_directory,
     is_little,
     is_racy,
@@ -31,7 +32,7 @@ from csfs.replicate.looking import (
     paths_below,
     showed_directory,
 )
-from csfs.replicate.names import Found, names_by_path, note_across, overtaken, with_names
+from csfs.replicate.names import Found, names_by_path, note_across, overtaken, shown_at, with_names
 from csfs.replicate.remembering import hashes_read, remember_content
 from csfs.replicate.signals import Signal
 from csfs.replicate.volume import Volume
@@ -66,9 +67,8 @@ class Observer:
         """Directories that are gone, or something else, while what was in them waits to be looked at."""
         self._displaced: dict[bytes, tuple[RelPath, int]] = {}
         """Kept versions that somebody who had them open has written to since: where they were live, and the row."""
-        self._wanted = Signal()
-        self._journal = b""
-        self._last = self.digested = 0
+        self._wanted, self._gathering = Signal(), Gathering()
+        self._journal, self._last, self.digested = b"", 0, 0
         self.compare_wanted: set[RelPath] = set()
 
     # ------------------------------------------------------------------------------------------------- what to look at
@@ -209,6 +209,8 @@ class Observer:
                 self._spreading.clear()
                 self._finish([])
                 continue
+            if len(self._looks) < LOOKS_MAX and not volume.rules.wait:
+                await self._gathering.wait()
             try:
                 await self._round()
             except trio.ClosedResourceError:
@@ -221,13 +223,13 @@ class Observer:
             self._spreading.pop(0)
         await self._keep_displaced()
         batch = self._next_batch()
+        self._gathering.began(len(batch))
         if self._looks and not batch:
             await self._volume.progress.wait()
             return
         complete = not (self._volume.uncompared or self.compare_wanted)
-        self._volume.index.rows.fetch(path for one in batch for path in (one[0], one[1].moved_from) if path is not None)
-        known = [before(self._volume, path, reason, complete=complete) for path, reason in batch]
-        shown_before = [self._shown_at(path) for path, _ in batch]
+        known = all_before(self._volume, batch, complete=complete)
+        shown_before = [shown_at(self._volume, path) for path, _ in batch]
         self._under_way = {path for path, _ in batch}
         try:
             found = await self._volume.with_root(look_at, batch, known, inline=is_little(self._volume, batch))
@@ -271,7 +273,7 @@ class Observer:
         """
         self._emptied.discard(path)
         is_there = isinstance(result, Look) and result.observation.kind is Kind.DIRECTORY
-        before = self._shown_at(path)
+        before = shown_at(self._volume, path)
         if is_there or isinstance(result, Exception) or before is None or before.kind is not Kind.DIRECTORY:
             return False
         below = list(self._volume.index.rows.shown_paths(path))
@@ -289,10 +291,6 @@ class Observer:
             self.look(path, Reason(moved_from=RelPath(source + path[len(target) :])))
         for path in list(self._volume.index.rows.shown_paths(source)):
             self.look(path, Reason(moved_to=RelPath(target + path[len(source) :])))
-
-    def _shown_at(self, path: RelPath) -> Observation | None:
-        row = self._volume.index.rows.row(path)
-        return row.applied.observation if row is not None else None
 
     def _current(self, found: Sequence[Found], shown_before: Sequence[Observation | None]) -> list[Found]:
         """Return what was found but for what was overtaken, and directories that have to wait: those are looked at again."""
@@ -351,10 +349,10 @@ class Observer:
         looks: "dict[RelPath, Look | OSError | CsfsError | None]",
     ) -> Reason:
         """Return the reason without a move that came to nothing."""
-        target, before = reason.moved_to, self._shown_at(path)
+        target, before = reason.moved_to, shown_at(self._volume, path)
         if target is None or look is None or before is None or target in self._looks:
             return reason
-        there = looks[target] if target in looks else self._shown_at(target)
+        there = looks[target] if target in looks else shown_at(self._volume, target)
         return reason.confirmed(before, there.observation if isinstance(there, Look) else there)
 
     def _observe(self, path: RelPath, reason: Reason, look: Look | None, names: Sequence[RelPath]) -> None:
@@ -364,7 +362,7 @@ class Observer:
         self._tries.pop(path, None)
         if doubts.holds(volume, path, found, reason):
             return
-        volume.findings.looked(path, self._shown_at(path), found, compared=reason.compared)
+        volume.findings.looked(path, shown_at(self._volume, path), found, compared=reason.compared)
         if look is None and known is None:
             return
         if look is not None and not remember_content(volume, look, known.applied if known is not None else None):

@@ -143,8 +143,8 @@ class Exchange:
 class Volume:
     """State and signals of one volume; the workers in this room do the work.
 
-    `changed`: the index has new positions to send. `to_apply`: paths whose known state may not be shown yet. `progress`:
-    something that a waiting command asks about has moved.
+    `changed`: the index has new positions to send. `to_apply`: paths whose known state may not be shown yet. `written`: the index
+    was written, or could not be. `progress`: something that a waiting command asks about has moved.
     """
 
     def __init__(
@@ -178,12 +178,10 @@ class Volume:
         self.across: dict[RelPath, RelPath] = {}  # names of one inode in different groups, not linked at peers (R17)
         self.exchanges: dict[str, Exchange] = {}
         self.memory = Memory(name)
-        self.changed, self.progress = Signal(), Signal()
+        self.changed, self.progress, self.written = Signal(), Signal(), Signal()
+        index.on_written(self.written.notify)
         self.settled = Signal()
         """What a peer sent may be all applied."""
-        self.written = Signal()
-        """The index has grown, or could not be written."""
-        index.on_written(self.written.notify)
         self.comparison = Signal()
         """A comparison may be due."""
         self.ready = Signal()
