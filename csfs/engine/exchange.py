@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from csfs.core import versions
 from csfs.core.paths import RelPath
 from csfs.core.records import ContentEntry, Half, MetaEntry
-from csfs.core.versions import Scope, Vector
-from csfs.engine.ports import Outgoing, Row
+from csfs.core.versions import Incarnation, Scope, Vector
+from csfs.engine.ports import Connected, Outgoing, Row
 from csfs.engine.rules import GroupRules
 from csfs.engine.state import State
 from csfs.wire.messages import Update
@@ -15,10 +15,10 @@ from csfs.wire.messages import Update
 class Exchange(State):
     """Batches for peers."""
 
-    def greeted(self, peer: str) -> None:
-        """A new connection to a peer: nothing is taken for told, and its past refusals are forgotten."""
+    def greeted(self, peer: str, incarnation: Incarnation) -> None:
+        """A new connection to a peer, which is this now: nothing is taken for told, and its past refusals are forgotten."""
+        self._connected[peer] = Connected(incarnation)
         self._told.pop(peer, None)
-        self._tainted = {(name, scope) for name, scope in self._tainted if name != peer}
 
     def knowledge(self) -> dict[Scope, Vector]:
         """Return what is known of each group that this member is in, its own changes included."""

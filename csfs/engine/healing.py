@@ -6,9 +6,10 @@ import msgspec
 
 from csfs.core import versions
 from csfs.core.paths import RelPath
-from csfs.core.records import NOTHING_KNOWN
+from csfs.core.records import NOTHING_KNOWN, E, Half, Record
 from csfs.core.versions import Scope, Vector
 from csfs.engine.forgetting import dots_of
+from csfs.engine.live import content_entry, is_live
 from csfs.engine.mending import Mending
 from csfs.engine.ports import Received
 from csfs.engine.quarantine import Quarantine
@@ -42,7 +43,9 @@ class Healing(Remote, Quarantine, Mending):
         `known_there` is what the peer knew when it answered, and given only while we catch up with it in quarantine: of what it
         was `asked` for, and has no record of, what is stale goes from here.
         """
-        lost = tuple(RelPath(update.path) for update in updates if self._is_lost(update, scope))
+        let_go = self._let_go(peer, scope, asked, updates)
+        others = [update for update in updates if update.path not in let_go]
+        lost = tuple(RelPath(update.path) for update in others if self._is_lost(update, scope))
         received = self.receive(peer, scope, updates, None, now_ns, mending=True)
         refused = {path for path, _ in received.refused}
         stale = []
@@ -52,14 +55,48 @@ class Healing(Remote, Quarantine, Mending):
             stale = [path for path in forgotten if self.is_stale(path, known_there)]
             for path in forgotten:
                 self.drop_beside_doubt(path, known_there)
-        touched = dict.fromkeys((*received.touched, *stale))
+        touched = dict.fromkeys((*received.touched, *stale, *let_go))
         turned = {path: False for path in stale if self.remove_stale(path)}
+        for path, was_live in let_go.items():
+            row = self._index.row(path)
+            if row is not None and row.live != was_live:
+                turned[path] = row.live
         self._turn_ancestors(turned, touched)
         return Healed(
             Received(tuple(touched), received.refused),
             tuple(path for path in lost if path not in refused),
             tuple(stale),
         )
+
+    def _let_go(
+        self, peer: str, scope: Scope, asked: Sequence[RelPath], updates: Sequence[Update]
+    ) -> dict[RelPath, bool]:
+        """Let go of what nobody knows but this member, which only receives; return the paths, and whether they were live before.
+
+        Nobody listens to it, and so nobody else will ever have that. Others have lost it, with the disk of its author. What is
+        known, and the peer does not have, stays: others may bring it back to the peer.
+        """
+        known, told = self._known_together(peer, scope), {update.path: update for update in updates}
+        let_go = dict[RelPath, bool]()
+        for path in asked if known is not None and not self.speaks_in(scope) else ():
+            row, group = self._index.row(path), self._followed(path)
+            if known is None or row is None or row.scope != scope:
+                continue
+            record = _vouched_for(row.record, told.get(path, Update(path)), known)
+            if record == row.record:
+                continue
+            applied = row.applied
+            if content_entry(record, applied.content_dot) is None:
+                applied = msgspec.structs.replace(applied, content_dot=None)  # it is kept
+            write = self._write_at(path, record, applied, group)
+            self._index.put(
+                path,
+                msgspec.structs.replace(
+                    row, record=record, applied=applied, live=is_live(record), pending=True, write=write
+                ),
+            )
+            let_go[path] = row.live
+        return let_go
 
     def _is_lost(self, update: Update, scope: Scope) -> bool:
         """Return whether an update says something new of changes that are known here already."""
@@ -68,3 +105,24 @@ class Healing(Remote, Quarantine, Mending):
         after = joined_with(before, update)
         known = self._index.knowledge(scope)
         return after != before and all(versions.covers(known, dot) for dot in dots_of(after))
+
+
+def _vouched_for(record: Record, theirs: Update, known: Vector) -> Record:
+    """Return what of a record is known, or told by a peer."""
+    time = record.time
+    if time is not None and time != theirs.time and not versions.covers(known, time.dot):
+        time = None
+    return Record(
+        _half_vouched_for(record.content, theirs.content, known),
+        _half_vouched_for(record.meta, theirs.meta, known),
+        time,
+    )
+
+
+def _half_vouched_for(half: Half[E], theirs: Half[E] | None, known: Vector) -> Half[E]:
+    """Return a half without entries that nobody vouches for. What these had replaced is not here: so what is left has seen itself."""
+    told = {entry.dot for entry in theirs.entries} if theirs is not None else set()
+    left = tuple(entry for entry in half.entries if entry.dot in told or versions.covers(known, entry.dot))
+    if len(left) == len(half.entries):
+        return half
+    return Half(left, {entry.dot.incarnation: entry.dot.counter for entry in left})

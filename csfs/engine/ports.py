@@ -11,8 +11,16 @@ from csfs.core.rows import Row as Row
 from csfs.core.rows import Standing as Standing
 from csfs.core.rows import Step as Step
 from csfs.core.tokens import Tokens
-from csfs.core.versions import Dot, Hlc, Scope, Vector
+from csfs.core.versions import Dot, Hlc, Incarnation, Scope, Vector
 from csfs.wire.messages import Update
+
+
+class Connected(msgspec.Struct):
+    """A peer's `incarnation`, and in which scopes its marks count for nothing, as something was refused (R10), or are still to come."""
+
+    incarnation: Incarnation | None = None
+    tainted: set[Scope] = msgspec.field(default_factory=set)
+    midstream: set[Scope] = msgspec.field(default_factory=set)
 
 
 class IndexPort(Protocol):

@@ -8,7 +8,7 @@ from csfs.core.paths import RelPath, checked
 from csfs.core.records import E, Half, Record, halves_joined, times_joined
 from csfs.core.versions import Dot, Hlc, Scope, Vector
 from csfs.engine.live import is_live
-from csfs.engine.ports import Received
+from csfs.engine.ports import Connected, Received
 from csfs.engine.rules import GroupRules, may_send
 from csfs.engine.state import State, new_row
 from csfs.engine.validation import RefusedError, check_mark, check_update
@@ -55,9 +55,14 @@ class Remote(State):
         self._advance_clock(updates, now_ns)
         self._turn_ancestors(turned, touched)
         touched.update(dict.fromkeys(self.woken()))
+        link = self._connected.setdefault(peer, Connected())
         if refused:
-            self._tainted.add((peer, scope))
-        if mark is not None and (peer, scope) not in self._tainted:
+            link.tainted.add(scope)
+        if mark is not None:
+            link.midstream.discard(scope)
+        elif updates and not mending:
+            link.midstream.add(scope)
+        if mark is not None and scope not in link.tainted:
             self._learn(scope, mark, refused)
         return Received(tuple(touched), tuple(refused))
 

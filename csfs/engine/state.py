@@ -37,7 +37,7 @@ from csfs.engine.live import (
     live_of,
     meta_entry,
 )
-from csfs.engine.ports import IndexPort, Row, Step
+from csfs.engine.ports import Connected, IndexPort, Row, Step
 from csfs.engine.rules import GroupRules, Rules, may_send
 from csfs.engine.validation import CLOCK_MAX
 
@@ -86,8 +86,8 @@ class State:
         groups = [group for group in rules.groups if member in group.members]
         self._peers = frozenset(peer for group in groups for peer in group.members if peer != member)
         """The other members of our groups."""
-        self._tainted: set[tuple[str, Scope]] = set()
-        """Whose marks count for nothing on this connection: something that it sent was refused (R10)."""
+        self._connected: dict[str, Connected] = {}
+        """By peer, what there is to remember of it on this connection."""
 
     @property
     def is_in_quarantine(self) -> bool:

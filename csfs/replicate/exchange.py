@@ -137,6 +137,7 @@ class PeerSession:
                     cursor,
                     volume.index.ledger.pulling,
                     volume.index.rows.tokens(self._peer).held,
+                    volume.index.incarnation,
                 )
             )
         return self._greeting.hello(tuple(volumes), incarnations)
@@ -174,7 +175,7 @@ class PeerSession:
             if len(volume.authors) > known:
                 with volume.index.transaction():
                     volume.engine.reconsider(volume.index.rows.contested())
-            volume.engine.greeted(self._peer)
+            volume.engine.greeted(self._peer, theirs.incarnation)
             # What waited for the object's new name when this member stopped, or for word whose version it is.
             with volume.index.transaction():
                 contested = volume.index.rows.contested()

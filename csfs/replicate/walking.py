@@ -40,17 +40,29 @@ class Walking:
 
         `known_there` is what the peer knew, given only while this member catches up with it in quarantine: what is stale goes.
         """
+        before = list[RelPath]()
+        while (walk := await self._found(scope)) is not None:
+            differing = list(walk.differing)
+            for first in range(0, len(differing), RECORDS_ASKED_MAX):
+                if not await self.exchange(scope, differing[first : first + RECORDS_ASKED_MAX], known_there):
+                    return False
+            if walk.is_whole:
+                with self._volume.index.transaction():
+                    self._volume.engine.walked(self._peer, scope)
+            if walk.is_whole or differing == before:
+                return True
+            before = differing
+        return False
+
+    async def _found(self, scope: Scope) -> Walk | None:
+        """Return a walk to the paths at which we differ, as many as one finds; None if the peer did not answer."""
         volume, walk = self._volume, Walk()
         while (asked := walk.question()) is not None:
             parts = await self._asking.parts(volume.name, scope, asked.above, asked.last)
             if parts is None:
-                return False
+                return None
             await trio.to_thread.run_sync(_compared, volume, walk, asked, parts, scope)
-        differing = list(walk.differing)
-        for first in range(0, len(differing), RECORDS_ASKED_MAX):
-            if not await self.exchange(scope, differing[first : first + RECORDS_ASKED_MAX], known_there):
-                return False
-        return True
+        return walk
 
     async def exchange(self, scope: Scope, paths: Sequence[RelPath], known_there: Vector | None) -> bool:
         """Have both take in what the other has at these paths; return whether the peer answered."""

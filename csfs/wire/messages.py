@@ -11,7 +11,7 @@ import msgspec
 from csfs.core.patches import Patch
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry
 from csfs.core.rows import Amount, Standing
-from csfs.core.versions import Dot, Scope, Vector
+from csfs.core.versions import Dot, Incarnation, Scope, Vector
 from csfs.wire.control import Tagged
 
 PROTOCOL = 1
@@ -46,7 +46,7 @@ class VolumeHello(msgspec.Struct, frozen=True, array_like=True):
 
     `index_id` names the index whose positions it counts in; `cursor` is (the peer's index id, position) up to which it has
     stored what the peer sent, so that the peer can go on there. `pulling`: it has nothing of its own to say yet (R14).
-    `token` is the last one that the peer gave it (R8).
+    `token` is the last one that the peer gave it, `incarnation` is what it is now (R8).
     """
 
     name: str
@@ -56,6 +56,7 @@ class VolumeHello(msgspec.Struct, frozen=True, array_like=True):
     cursor_position: int = 0
     pulling: bool = False
     token: bytes = b""
+    incarnation: Incarnation = Incarnation(0)
 
 
 class Hello(Tagged, frozen=True):

@@ -188,7 +188,7 @@ class Cluster:
             host.authors.update({dot: name for dot, name in peer.authors.items() if dot not in host.authors})
             host.engine.reconsider(host.index.rows())
             host.engine.follow(host.index.rows(), self.now(host))
-            host.engine.greeted(peer.name)
+            host.engine.greeted(peer.name, peer.incarnation)
             host.index.commit()
         self.links[one.number, other.number].greet()
         self.links[other.number, one.number].greet()

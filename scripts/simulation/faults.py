@@ -16,7 +16,7 @@ from csfs.core.paths import RelPath, parent_of
 from csfs.core.records import ContentEntry, E, Half, MetaEntry
 from csfs.core.tokens import Verdict
 from csfs.core.versions import Dot, Scope, Vector
-from csfs.engine import following, forgetting, mending, minting, plans, quarantine, remote, state
+from csfs.engine import following, forgetting, healing, mending, minting, plans, quarantine, remote, state
 from csfs.engine import merging as engine_merging
 from csfs.engine.brake import Brake
 from csfs.engine.brake import Verdict as BrakeVerdict
@@ -262,6 +262,9 @@ FAULTS: dict[str, Fault] = {
         "what was removed meanwhile stays at a restored member", quarantine.Quarantine, "is_stale", _nothing(False)
     ),
     "hash-unread": Fault("nobody compares set hashes", mending.Mending, "differing", _nothing([])),
+    "receiver-keeps-all": Fault(
+        "what nobody knows stays at who only receives", healing.Healing, "_let_go", _nothing({})
+    ),
     "links-forgotten": Fault("each name is a file of its own", Links, "twin", _nothing(None)),
     "meta-by-name": Fault("linked paths decide each for itself", state, "shared_meta", _own_meta),
     "cut-is-an-edit": Fault("what a power cut took is an edit", Evidence, "is_damage", _nothing(False)),
@@ -277,6 +280,7 @@ SEEDS = {
     "all-is-trusted": 32,
     "never-minted-anew": 721,
     "stale-stays": 512,
+    "receiver-keeps-all": 8032159,
     "hash-unread": 403,
     "known-for-applied": 4,
     "one-knowledge": 262,

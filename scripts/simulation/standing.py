@@ -101,6 +101,8 @@ def heal(scope: Scope, source: Host, target: Host, now_ns: int, stale_by: Standi
         if target.speaks_in(scope):
             hold_token(source, target.name, give_token(target, source.name))
             source.lost.update(source.engine.healed(target.name, scope, [path], ours, now_ns).lost)
+    if walk.is_whole:
+        target.engine.walked(source.name, scope)
     source.index.commit()
     target.index.commit()
 

@@ -6,10 +6,13 @@ from hypothesis import strategies as st
 from csfs.core import digests
 from csfs.core.digests import Digested, Range
 from csfs.core.paths import RelPath
+from csfs.core.versions import Incarnation
+from csfs.engine.healing import Healed
 from csfs.engine.mending import Walk, parts_of
 from csfs.engine.ports import Step
 from csfs.wire.messages import PARTS_MAX
-from tests.engine.members import SCOPE, Side, directory, found, sides
+from tests.engine.members import NOW_NS, SCOPE, Side, directory, found, sides
+from tests.engine.test_quarantine import backup, restarted
 
 names = st.dictionaries(st.binary(max_size=3).map(RelPath), st.integers(1, 3), max_size=300).map(
     lambda values: {path: hash((path, value)) % digests.MODULUS for path, value in values.items()}
@@ -52,6 +55,7 @@ def test_what_a_peer_answers_has_a_limit_in_what_comes_of_it() -> None:
     many = {RelPath(b"%06d" % number): 1 for number in range(200_000)}
     walk = walked(many, {path: 2 for path in many})
     assert len(walk.differing) < 2_000
+    assert not walk.is_whole
     assert walk.questions <= 1_000
 
 
@@ -144,6 +148,101 @@ def test_what_was_lost_beside_a_tombstone_comes_back_to_who_only_receives() -> N
     assert gamma.index.row(RelPath(b"a")) != beta.index.row(RelPath(b"a"))
     gamma.engine.healed("beta", SCOPE, [RelPath(b"a")], beta.engine.records(SCOPE, [RelPath(b"a")]), 1)
     assert gamma.row(b"a").record == beta.row(b"a").record
+
+
+def receiver_beside_restored(*, sends_to_beta: bool = False) -> list[Side]:
+    """Return a member that lost its last changes with its memory, one that knows none of them or all, and one that only receives."""
+    alpha, beta, gamma = sides("alpha", "beta", "gamma", receive_only=("gamma",))
+    alpha.sees(b"a", found(b"old"))
+    beta.hears(alpha)
+    gamma.hears(alpha)
+    gamma.shows(b"a", found(b"old"))
+    for other in (beta, gamma):
+        alpha.engine.stands(other.name, other.engine.standings())
+    copy = backup(alpha)
+    alpha.sees(b"a", found(b"lost", mtime_ns=5))
+    alpha.sees(b"b", found(b"lost as well"))
+    for other in (gamma, beta) if sends_to_beta else (gamma,):
+        other.hears(alpha)
+        other.engine.stands("alpha", alpha.engine.standings())
+    gamma.shows(b"a", found(b"lost", mtime_ns=5))
+    gamma.shows(b"b", found(b"lost as well"))
+    restored = restarted(alpha, copy)
+    restored.engine.distrust()
+    restored = restarted(restored, copy, 99)
+    for path in restored.engine.doubtful():
+        restored.engine.mint_anew(path, NOW_NS)
+    for side in (beta, gamma):
+        side.engine._authors = {**side.engine._authors, Incarnation(99): "alpha"}
+        side.engine.greeted("alpha", Incarnation(99))
+    for one, other in ((gamma, restored), (gamma, beta), (restored, beta)):
+        one.engine.stands(other.name, other.engine.standings())
+    return [restored, beta, gamma]
+
+
+def walks(side: Side, other: Side) -> Healed:
+    """Walk, and take in what the other has."""
+    paths = sorted(side.index.rows().keys() | other.index.rows().keys())
+    healed = side.engine.healed(other.name, SCOPE, paths, other.engine.records(SCOPE, paths), NOW_NS)
+    side.engine.walked(other.name, SCOPE)
+    return healed
+
+
+def test_what_was_lost_and_only_a_receiver_had_heard_goes_there_and_is_kept() -> None:
+    alpha, _, gamma = receiver_beside_restored()
+    assert differ(gamma, alpha)
+    healed = walks(gamma, alpha)
+    assert set(healed.received.touched) == {b"a", b"b"}
+    assert not healed.lost, "nobody had lost anything that others know"
+    assert gamma.row(b"a").record == alpha.row(b"a").record
+    for path, step in ((b"a", Step.INSTALL), (b"b", Step.REMOVE)):
+        plan = gamma.plans(path)
+        assert plan is not None
+        assert (plan.step, plan.keep) == (step, True)
+    assert gamma.engine.knowledge() == alpha.engine.knowledge()
+    assert gamma.engine.digests() == alpha.engine.digests()
+    assert not differ(gamma, alpha)
+
+
+def test_what_was_lost_stays_at_a_receiver_while_somebody_else_knows_it() -> None:
+    alpha, beta, gamma = receiver_beside_restored(sends_to_beta=True)
+    assert not differ(gamma, alpha)
+    assert not walks(gamma, alpha).received.touched
+    assert gamma.row(b"b").live
+    alpha.hears(beta)
+    assert alpha.row(b"b").live
+
+
+def test_nothing_goes_from_a_receiver_by_the_word_of_others_than_who_lost_it() -> None:
+    _, beta, gamma = receiver_beside_restored()
+    assert not differ(gamma, beta)
+    assert not walks(gamma, beta).received.touched
+    assert gamma.row(b"b").live
+
+
+def test_what_is_known_stays_at_a_receiver_whoever_does_not_have_it() -> None:
+    alpha, beta = sides("alpha", "beta", receive_only=("beta",))
+    alpha.sees(b"a", found(b"one"))
+    beta.hears(alpha)
+    alpha.index.drop(RelPath(b"a"))
+    beta.engine.stands("alpha", alpha.engine.standings())
+    assert differ(beta, alpha)
+    assert not walks(beta, alpha).received.touched
+    assert beta.row(b"a").live
+
+
+def test_what_no_revision_of_the_rules_says_is_known_goes_from_a_receiver_but_not_in_midstream() -> None:
+    alpha, beta = sides("alpha", "beta", receive_only=("beta",))
+    alpha.sees(b"a", found(b"one"))
+    batch = alpha.engine.outgoing(0, {}, 100, "beta")
+    beta.engine.receive("alpha", SCOPE, batch.updates, None, NOW_NS)
+    alpha.index.drop(RelPath(b"a"))
+    alpha.index.set_knowledge(SCOPE, {})
+    beta.engine.stands("alpha", alpha.engine.standings())
+    assert not walks(beta, alpha).received.touched, "what is known with it is still to be said"
+    beta.engine.greeted("alpha", Incarnation(1))
+    assert walks(beta, alpha).received.touched == (b"a",)
+    assert not beta.row(b"a").live
 
 
 def test_tombstones_add_nothing() -> None:

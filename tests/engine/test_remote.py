@@ -145,7 +145,7 @@ def test_knowledge_advances_only_at_a_mark_and_not_past_a_refusal() -> None:
     assert [path for path, _ in received.refused] == [b"../x"]
     alpha.engine.receive("beta", SCOPE, [], {BETA: 2}, NOW_NS)
     assert alpha.engine.knowledge()[SCOPE] == {}
-    alpha.engine.greeted("beta")
+    alpha.engine.greeted("beta", BETA)
     alpha.engine.receive("beta", SCOPE, [], {BETA: 2, Incarnation(1): 99}, NOW_NS)
     assert alpha.engine.knowledge()[SCOPE] == {BETA: 2}
 
