@@ -392,6 +392,7 @@ class Applier:
 
     def _failed(self, path: RelPath, reason: str) -> None:
         tries = self._tries[path] = self._tries.get(path, 0) + 1
-        log.warning("%s: %s not applied: %s", self._volume.name, shown(path), reason)
+        if (ending := self._volume.sparing.ending()) is not None:
+            log.warning("%s: %s not applied: %s%s", self._volume.name, shown(path), reason, ending)
         self._volume.set_problem(path, f"not applied: {reason}")
         self._volume.later(min(RETRY_S_MAX, 2.0 ** min(tries, 6)), lambda: self._volume.apply_soon([path]))

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from csfs.core.objects import Kind, Observation
 from csfs.core.paths import RelPath, is_below, parent_of, shown
 from csfs.replicate.signals import Signal
+from csfs.replicate.sparing import Sparing
 from csfs.wire.control import Stale
 
 log = logging.getLogger(__name__)
 
 SHOWN_MAX = 100
 SUSPECTS_MAX = 100_000
-LOGGED_MAX = 10
-LOGGED_PER_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +55,7 @@ class Findings:
         self.count = 0
         self.wanted = Signal()
         """The mount has to be told something."""
-        self._logged = 0
-        self._logged_since_ns = 0
+        self._sparing = Sparing()
 
     # ----------------------------------------------------------------------------------------------- what is suspected
 
@@ -120,19 +118,16 @@ class Findings:
     def _report(self, finding: Finding) -> None:
         self.count += 1
         self.recent.append(finding)
-        if finding.found_ns - self._logged_since_ns > LOGGED_PER_S * 1e9:
-            self._logged_since_ns, self._logged = finding.found_ns, 0
-        self._logged += 1
-        if self._logged > LOGGED_MAX:
+        ending = self._sparing.ending()
+        if ending is None:
             return
-        last = "; more within this minute: csfs status" if self._logged == LOGGED_MAX else ""
         log.warning(
             "%s: /%s was changed under the mount (%s)%s%s",
             self._volume,
             shown(finding.path),
             finding.what,
             f" by {described(finding.culprit)}" if finding.culprit.pid else "",
-            last,
+            ending,
         )
 
 

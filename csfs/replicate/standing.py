@@ -220,6 +220,7 @@ def hold_token(volume: Volume, peer: str, token: bytes) -> None:
 def note_refused(volume: Volume, peer: str, received: Received) -> None:
     """Report what a peer said and was not taken in."""
     for path, reason in received.refused:
-        log.warning("%s: peer %s: %s refused: %s", volume.name, peer, shown(path), reason)
+        if (ending := volume.sparing.ending()) is not None:
+            log.warning("%s: peer %s: %s refused: %s%s", volume.name, peer, shown(path), reason, ending)
         if path and len(volume.problems) < REFUSED_MAX:
             volume.set_problem(RelPath(path), f"refused from {peer}: {reason}")

@@ -29,6 +29,7 @@ from csfs.replicate.patches import Patches
 from csfs.replicate.progress import Meter
 from csfs.replicate.refusals import KeptOut, Refusal
 from csfs.replicate.signals import Signal
+from csfs.replicate.sparing import Sparing
 from csfs.store.owners import Owners
 from csfs.store.stage import Stage
 from csfs.store.tree import Tree
@@ -172,7 +173,7 @@ class Volume:
         self.contents, self.travelled, self.patches = Contents(), Hashes(), Patches()
         self._heard: set[Scope] = set()
         self.problems: dict[RelPath, Problem] = {}
-        self.kept_out = KeptOut()
+        self.kept_out, self.sparing = KeptOut(), Sparing()
         self.findings = Findings(name)
         self.happenings = Happenings(member)
         self.across: dict[RelPath, RelPath] = {}  # names of one inode in different groups, not linked at peers (R17)

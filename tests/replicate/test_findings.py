@@ -8,7 +8,8 @@ import pytest
 from csfs.core.objects import Kind, Observation, Stamp
 from csfs.core.paths import RelPath
 from csfs.replicate import findings as findings_module
-from csfs.replicate.findings import LOGGED_MAX, Culprit, Findings
+from csfs.replicate.findings import Culprit, Findings
+from csfs.replicate.sparing import LINES_MAX
 
 FILE = Observation(
     stamp=Stamp(7, 3, 1, 1), kind=Kind.FILE, mode=0o644, uid=0, gid=0, mtime_ns=1, size=3, hash=b"x" * 32
@@ -88,10 +89,10 @@ def test_a_flood_is_logged_in_few_lines(caplog: pytest.LogCaptureFixture, monkey
     monkeypatch.setattr(findings_module.log, "disabled", False)  # tools that tests run switch loggers off
     findings = Findings("v")
     with caplog.at_level(logging.WARNING):
-        for number in range(3 * LOGGED_MAX):
+        for number in range(3 * LINES_MAX):
             findings.suspect(RelPath(b"%d" % number), Culprit(12, "vi"))
             findings.looked(RelPath(b"%d" % number), None, FILE)
-    assert len(caplog.messages) == LOGGED_MAX
+    assert len(caplog.messages) == LINES_MAX
     assert caplog.messages[0] == "v: /0 was changed under the mount (created) by vi (12)"
     assert "more" in caplog.messages[-1]
-    assert findings.count == 3 * LOGGED_MAX
+    assert findings.count == 3 * LINES_MAX
