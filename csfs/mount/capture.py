@@ -222,6 +222,10 @@ class Capture:
         if is_directory:
             self._append(ChangeKind.COMPARE, path, writer)
 
+    def doubted(self, path: RelPath) -> None:
+        """What a path shows is to be read anew."""
+        self._append(ChangeKind.CONTENT, path, NOBODY)
+
     def attributes_set(self, node: Node, writer: Writer) -> None:
         for path in self._synced_paths(node):
             self._append(ChangeKind.META, path, writer, inode=node.inode)

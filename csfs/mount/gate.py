@@ -61,7 +61,7 @@ class Gate:
         self._is_held = is_held
         self._displaced = Displaced(inodes, capture)
         self.refresher = Refresher(inodes)
-        self._overwriting = Overwriting(inodes, capture, self.refresher)
+        self.overwriting = Overwriting(inodes, capture, self.refresher)
         self._stamps = Stamps()
         self._places = Places(inodes.root)
         self._refusals = Refusals(inodes, capture, recent, self._stamps, self._places, self._is_coming)
@@ -122,7 +122,7 @@ class Gate:
                 return refusal
             if isinstance(commit.action, Overwrite):
                 check_flat(commit.action.log)
-                return self._overwriting.take(commit, commit.action, place.directory, place.name)
+                return self.overwriting.take(commit, commit.action, place.directory, place.name)
             if isinstance(commit.action, Attributes):
                 return self._set_attributes(commit, commit.action, place)
             if isinstance(commit.action, Link):

@@ -4,10 +4,14 @@ All is written in one step of the mount's loop, and only while nobody has the fi
 it next reads it anew. Should the process be killed in the middle, the next one finishes it before it serves (`store/redo`).
 """
 
+import logging
 import os
 import stat
 
+import trio
+
 from csfs.core.objects import Stamp
+from csfs.core.paths import shown
 from csfs.mount.capture import Capture
 from csfs.mount.inodes import Inodes
 from csfs.mount.refresh import Refresher
@@ -17,6 +21,9 @@ from csfs.store.beneath import open_in_pieces
 from csfs.wire import control
 from csfs.wire.control import Commit, CommitResult, Outcome, Overwrite
 
+FINISH_S = 0.5
+complain = logging.getLogger(__name__)
+
 
 class Overwriting:
     """Carries out the redo logs that the daemon has prepared."""
@@ -25,6 +32,9 @@ class Overwriting:
         self._inodes = inodes
         self._capture = capture
         self._refresher = refresher
+        self._torn: dict[bytes, redo.Redo] = {}
+        """Logs that could neither be carried out nor taken back, by name."""
+        self._tore = trio.Event()
 
     def take(self, commit: Commit, action: Overwrite, directory: int, name: bytes) -> CommitResult:
         """Overwrite the file `name` in `directory`, which shows what the daemon expects.
@@ -38,17 +48,52 @@ class Overwriting:
         is_open = file is not None and file.node is node and bool(file.handles)
         if is_open or not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             return CommitResult(commit.id, Outcome.BUSY, stamp_of(status), reason="open, or has other names")
-        stage = open_in_pieces(self._inodes.root, control.STAGE, os.O_RDONLY | os.O_DIRECTORY)
+        stage = self._opened_stage()
         try:
             log = redo.read(stage, redo.PREPARED + action.log)
             if log.path != commit.path or log.expected != commit.expected:
                 raise ValueError("the redo log is another commit's")
-            stamp = self._overwritten(stage, action.log, log, directory, name)
+            try:
+                stamp = self._overwritten(stage, action.log, log, directory, name)
+            except OSError as error:
+                if redo.is_begun(stage, action.log):
+                    self._torn[action.log] = log
+                    self._tore.set()
+                    complain.error("%s is half overwritten, and will be finished: %s", shown(log.path), error)
+                raise
         finally:
             os.close(stage)
         if node is not None:
             self._refresher.overwritten(node.inode)
         return CommitResult(commit.id, Outcome.DONE, stamp, refresh=node is not None)
+
+    async def run(self) -> None:
+        """Finish what failed halfway as soon as the storage takes it, for ever."""
+        while True:
+            if not self._torn:
+                self._tore = trio.Event()
+                await self._tore.wait()
+            await trio.sleep(FINISH_S)
+            self.finish_torn()
+
+    def finish_torn(self) -> None:
+        """Try again to finish what failed halfway; the daemon looks then at what has come of it."""
+        for name, log in list(self._torn.items()):
+            try:
+                stage = self._opened_stage()
+                try:
+                    redo.finish(self._inodes.root, stage, name)
+                finally:
+                    os.close(stage)
+            except OSError:
+                continue
+            del self._torn[name]
+            complain.warning("%s: overwritten in place, and finished after a failure", shown(log.path))
+            self._refresher.overwritten(log.expected.inode)
+            self._capture.doubted(log.path)
+
+    def _opened_stage(self) -> int:
+        return open_in_pieces(self._inodes.root, control.STAGE, os.O_RDONLY | os.O_DIRECTORY)
 
     def _overwritten(self, stage: int, name: bytes, log: redo.Redo, directory: int, target_name: bytes) -> Stamp:
         target = os.open(target_name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)

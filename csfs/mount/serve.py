@@ -106,7 +106,8 @@ class Mount:
     async def run(self, pulse: int) -> None:
         """Serve until the file system is unmounted, or SIGTERM."""
         async with trio.open_nursery() as nursery:
-            for task in (self.link.run, self.capture.noting.run, self.waiting.run, self._tell_lasting):
+            finishing = self.gate.overwriting.run
+            for task in (self.link.run, self.capture.noting.run, self.waiting.run, self._tell_lasting, finishing):
                 nursery.start_soon(_kept_running, task)
             nursery.start_soon(self._signals)
             nursery.start_soon(_beating, pulse)

@@ -22,6 +22,8 @@ from csfs.store.beneath import open_in_pieces
 PREPARED, BEGUN, DONE = b"redo.", b"begun.", b"done."
 LOGS = (PREPARED, BEGUN, DONE)
 LOG_SIZE_MAX = 4 * 1024 * 1024
+BEGUN_NS_MAX = 60_000_000_000
+"""A mount process that has been at it for longer is killed (`mount/pulse`): what was written to the file even later, others wrote."""
 
 
 class Written(msgspec.Struct, frozen=True, array_like=True):
@@ -77,7 +79,7 @@ def carry_out(stage: int, name: bytes, target: int, redo: Redo) -> None:
     No step but the last may make the file shorter: what is cut off cannot be put back.
 
     Raises:
-        OSError: the file holds what it held before; where even that could not be put back, the next mount process finishes it.
+        OSError: the file holds what it held before; where even that could not be put back, it is begun, and for `finish`.
     """
     status = os.fstat(target)
     before = [
@@ -113,16 +115,51 @@ def _put_back(target: int, before: list[Piece], status: os.stat_result) -> None:
     syscalls.set_mtime_of(target, status.st_mtime_ns)
 
 
+def is_begun(stage: int, name: bytes) -> bool:
+    """Return whether a log is perhaps half carried out."""
+    try:
+        os.stat(BEGUN + name, dir_fd=stage, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def finish(root: int, stage: int, name: bytes) -> None:
+    """Carry out the rest of a log that was begun, unless somebody else has made something of the file. In one step of the mount.
+
+    Raises:
+        OSError: it cannot be done now either.
+    """
+    redo = read(stage, BEGUN + name)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            _carried_out_again(root, redo)
+    except OSError:
+        os.utime(BEGUN + name, dir_fd=stage, follow_symlinks=False)  # what was written just now was written by csfs
+        raise
+    syscalls.renameat2(stage, BEGUN + name, stage, DONE + name, syscalls.RENAME_NOREPLACE)
+
+
 def settle(root: int, stage: int, name: bytes) -> None:
     """Make what was carried out durable, and remove its log. For a thread of the daemon."""
     with contextlib.suppress(FileNotFoundError):
         redo = read(stage, DONE + name)
-        try:
-            with _opened(root, redo.path, os.O_RDONLY) as target:
-                os.fdatasync(target)
-        except OSError:
-            pass  # somebody took it away: what is at the path now is no concern of the log
+        if not _is_synced(root, redo):
+            # It was renamed since, or removed: wherever it is, the log is the only other place that has what was written.
+            syscalls.syncfs(root)
         os.unlink(DONE + name, dir_fd=stage)
+
+
+def _is_synced(root: int, redo: Redo) -> bool:
+    """Have what was written on the disk, if the file still is where it was."""
+    try:
+        with _opened(root, redo.path, os.O_RDONLY) as target:
+            if os.fstat(target).st_ino != redo.expected.inode:
+                return False
+            os.fdatasync(target)
+    except OSError:
+        return False
+    return True
 
 
 def logs(stage: int) -> list[bytes]:
@@ -140,7 +177,9 @@ def recover(root: int, stage: int, told: Callable[[str], None], boot: bytes | No
             redo = read(stage, name)
             is_due = state == BEGUN or redo.boot != boot
             with contextlib.suppress(FileNotFoundError):  # gone: there is nothing to finish
-                if is_due and _carried_out_again(root, redo, is_half=state == BEGUN):
+                latest_ns = os.stat(name, dir_fd=stage).st_ctime_ns + BEGUN_NS_MAX
+                times = () if state == BEGUN else (redo.mtime_ns, redo.expected.mtime_ns)
+                if is_due and _carried_out_again(root, redo, times, latest_ns if state == BEGUN else None):
                     told(f"{shown(redo.path)}: overwritten in place, and finished after a crash")
             if state != DONE:
                 os.rename(name, DONE + rest, src_dir_fd=stage, dst_dir_fd=stage)
@@ -148,10 +187,10 @@ def recover(root: int, stage: int, told: Callable[[str], None], boot: bytes | No
             told(f"redo log {name!r} not carried out: {error}")
 
 
-def _carried_out_again(root: int, redo: Redo, *, is_half: bool) -> bool:
+def _carried_out_again(root: int, redo: Redo, times: tuple[int, ...] = (), latest_ns: int | None = None) -> bool:
     """Carry out a log if the file would have then the very blocks that were wanted; return whether it did.
 
-    Unless it `is_half` done, its time is the old one or the new one: whoever has written since gave it another.
+    Whoever has written since gave it another time of change than those of `times`, if there are any, or one after `latest_ns`.
     """
     from csfs.store.hashing import block_hash  # not in a mount that has nothing to recover
 
@@ -159,7 +198,9 @@ def _carried_out_again(root: int, redo: Redo, *, is_half: bool) -> bool:
         status = os.fstat(target)
         if status.st_ino != redo.expected.inode:
             return False
-        if not is_half and status.st_mtime_ns not in (redo.mtime_ns, redo.expected.mtime_ns):
+        if times and status.st_mtime_ns not in times:
+            return False
+        if latest_ns is not None and latest_ns < status.st_mtime_ns != redo.mtime_ns:
             return False
         found = Image(redo.block_size, status.st_size, lambda number: _block(target, redo.block_size, number))
         for step in redo.steps:
@@ -167,7 +208,6 @@ def _carried_out_again(root: int, redo: Redo, *, is_half: bool) -> bool:
         if any(block_hash(found.block(number)) != digest for number, digest in redo.blocks):
             return False
         _overwrite(target, redo)
-        os.fdatasync(target)
     return True
 
 

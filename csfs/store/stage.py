@@ -168,9 +168,9 @@ class Stage:
         return Staged(shown, (), table)
 
     def drop_overwrite(self, log: bytes, kept: bytes) -> None:
-        """Forget what was prepared and not carried out."""
+        """Forget what was prepared and not carried out. What is half carried out has lost what is kept of it."""
         remove(self._directory, redo.PREPARED + log)
-        if kept:
+        if kept and not redo.is_begun(self._directory, log):
             remove(self._reserved.kept, kept)
 
     def settle_overwrite(self, log: bytes) -> None:

@@ -333,6 +333,64 @@ def test_what_somebody_wrote_after_a_crash_is_not_overwritten(tree: Tree, stage:
     assert (volume / "f").read_bytes() == CONTENT
 
 
+def test_what_somebody_wrote_long_after_it_was_begun_is_not_overwritten(tree: Tree, stage: Stage, volume: Path) -> None:
+    prepared(tree, stage, volume)
+    (volume / ".csfs/stage/redo.1.1").rename(volume / ".csfs/stage/begun.1.1")
+    with (volume / "f").open("r+b") as file:
+        file.seek(10)
+        file.write(b"one")  # of which the log would make "ten", and the blocks that are wanted
+    theirs, begun_ns = (volume / "f").read_bytes(), (volume / ".csfs/stage/begun.1.1").stat().st_ctime_ns
+    os.utime(volume / "f", ns=(0, begun_ns + redo.BEGUN_NS_MAX + 1))
+    recover(volume)
+    assert (volume / "f").read_bytes() == theirs
+
+
+def test_what_was_renamed_is_on_the_disk_before_its_log_goes(
+    tree: Tree, stage: Stage, volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("renamed", "replaced"):
+        prepared(tree, stage, volume)
+        overwrite(volume)
+        (volume / "f").rename(volume / name)
+        if name == "replaced":
+            (volume / "f").write_bytes(b"another")
+        synced: list[list[str]] = []
+        monkeypatch.setattr(syscalls, "syncfs", lambda root, to=synced: to.append(os.listdir(volume / ".csfs/stage")))
+        stage.settle_overwrite(b"1.1")
+        assert synced == [["done.1.1"]]
+        (volume / ".csfs/kept/kept.blocks").unlink()
+
+
+def test_what_could_not_be_put_back_is_finished_later(
+    tree: Tree, stage: Stage, volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared(tree, stage, volume)
+    write, left = os.pwrite, [2]
+
+    def broken(descriptor: int, data: bytes, offset: int) -> int:
+        if left[0] <= 0:
+            raise OSError(5, "Input/output error")
+        left[0] -= 1
+        return write(descriptor, data, offset)
+
+    def finish() -> None:
+        with opened(volume, os.O_DIRECTORY) as root, opened(volume / ".csfs/stage", os.O_DIRECTORY) as directory:
+            redo.finish(root, directory, b"1.1")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", broken)
+        with pytest.raises(OSError, match="half overwritten"):
+            overwrite(volume)
+        assert os.listdir(volume / ".csfs/stage") == ["begun.1.1"]
+        with pytest.raises(OSError, match="Input/output"):
+            finish()
+    stage.drop_overwrite(b"1.1", b"kept.blocks")
+    assert os.listdir(volume / ".csfs/kept") == ["kept.blocks"], "all that is left of what was overwritten"
+    finish()
+    assert (volume / "f").read_bytes() == TARGET
+    assert os.listdir(volume / ".csfs/stage") == ["done.1.1"]
+
+
 def test_a_log_that_is_none_is_left_alone(tree: Tree, stage: Stage, volume: Path) -> None:
     (volume / ".csfs/stage/begun.1.1").write_bytes(b"no log")
     told: list[str] = []
