@@ -8,15 +8,35 @@ is for the daemon to put back, and where most members are not there, closing it 
 import errno
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from csfs.core.groups import Group, Rules
-from csfs.core.paths import RelPath
+from csfs.core.paths import RelPath, joined
 from csfs.core.versions import Scope
 from csfs.mount.inodes import Inodes, Name, Node
 
 NAMES_LOOKED_AT_MAX = 10_000
-"""Below a directory that is to be renamed, some milliseconds of the loop: with more in it, programs have to copy."""
+DEPTH_LOOKED_AT_MAX = 64
+LOOKED_AT_S_MAX = 0.05
+"""Below a directory that is to be renamed, while every other program waits: with more in it, programs have to copy."""
+
+
+class _Look:
+    """One look at all that is in a directory, as far as there is time for it."""
+
+    def __init__(self) -> None:
+        self._names = 0
+        self._ends_s = time.monotonic() + LOOKED_AT_S_MAX
+
+    def met(self, depth: int) -> None:
+        """Count a name.
+
+        Raises:
+            OSError: EXDEV, that is too much.
+        """
+        self._names += 1
+        if self._names > NAMES_LOOKED_AT_MAX or depth > DEPTH_LOOKED_AT_MAX or time.monotonic() > self._ends_s:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
 
 class ReadOnly:
@@ -78,16 +98,24 @@ class ReadOnly:
         paths = [path for path in (before, after) if path is not None and self._may_refuse_below(path)]
         if not paths:
             return
-        directory, top = self._inodes.descriptor(self._inodes.node(source[0])), source[1]
-        count = 0
-        for above, directories, files, _ in os.fwalk(top, dir_fd=directory):
-            for name in (*directories, *files):
-                below = above[len(top) :] + b"/" + name
-                if any(self._refuses(RelPath(path + below)) for path in paths):
-                    _refuse()
-            count += len(directories) + len(files)
-            if count > NAMES_LOOKED_AT_MAX:
-                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        directory = self._inodes.descriptor(self._inodes.node(source[0]))
+        self._check_below(directory, source[1], paths, _Look())
+
+    def _check_below(self, above: int, name: bytes, paths: Sequence[RelPath], look: _Look, depth: int = 1) -> None:
+        """Check what is in the directory `name` of `above`, which is to be found at each of these paths."""
+        directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+        try:
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    look.met(depth)
+                    child = os.fsencode(entry.name)
+                    below = [joined(path, child) for path in paths]
+                    if any(map(self._refuses, below)):
+                        _refuse()
+                    if entry.is_dir(follow_symlinks=False):
+                        self._check_below(directory, child, below, look, depth + 1)
+        finally:
+            os.close(directory)
 
 
 def _refuse() -> None:

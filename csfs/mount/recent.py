@@ -7,6 +7,10 @@ from csfs.core.paths import ROOT, RelPath, ancestors_of, parent_of
 
 ROWS_MAX = 200_000
 """Beyond this, the oldest are forgotten one by one, and every commit decided before them is refused instead."""
+FORGOTTEN_AT_ONCE_MAX = 2_000
+"""A row takes a microsecond or two, more where it is deep, and all programs wait meanwhile. The others go with later rows, and the
+next time: what is remembered too long refuses nothing."""
+FORGOTTEN_WITH_EACH = 2
 
 INODES_MAX = 10_000
 """Of which the last row is remembered; those that were changed longest ago are forgotten as rows are."""
@@ -24,6 +28,7 @@ class Recent:
     def __init__(self, floor: int = 0) -> None:
         self.floor = floor
         self._rows: deque[tuple[int, RelPath]] = deque()
+        self._digested = 0
         self._at: dict[RelPath, int] = {}
         self._below: dict[RelPath, int] = {}
         self._of: dict[int, int] = {}
@@ -39,6 +44,7 @@ class Recent:
         self._at[path] = sequence
         for above in self._ancestors_of(path):
             self._below[above] = sequence
+        self._forget_digested(FORGOTTEN_WITH_EACH)
         if len(self._rows) > ROWS_MAX:
             self._forget_oldest()
 
@@ -66,9 +72,14 @@ class Recent:
         return above if path else []
 
     def digested(self, sequence: int) -> None:
-        """Forget rows up to `sequence`. A commit that was decided before one of them is refused from now on."""
-        while self._rows and self._rows[0][0] <= sequence:
+        """Forget rows up to `sequence`, not all at once. A commit that was decided before one of those is refused from now on."""
+        self._digested = max(self._digested, sequence)
+        self._forget_digested(FORGOTTEN_AT_ONCE_MAX)
+
+    def _forget_digested(self, count: int) -> None:
+        while count and self._rows and self._rows[0][0] <= self._digested:
             self._forget_oldest()
+            count -= 1
 
     def _forget_oldest(self) -> None:
         sequence, path = self._rows.popleft()

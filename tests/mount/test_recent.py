@@ -35,6 +35,21 @@ def test_nothing_is_remembered_of_what_was_digested() -> None:
     assert recent.changed(RelPath(b"e"), 98, with_below=True)
 
 
+def test_a_great_many_rows_are_forgotten_little_by_little() -> None:
+    recent = Recent()
+    count = 3 * recent_module.FORGOTTEN_AT_ONCE_MAX
+    for sequence in range(1, count + 1):
+        recent.note(sequence, RelPath(b"a/%d" % sequence))
+    recent.digested(count)
+    assert len(recent) == count - recent_module.FORGOTTEN_AT_ONCE_MAX
+    assert not recent.changed(RelPath(b"a"), count, with_below=True)
+    recent.note(count + 1, RelPath(b"b"))
+    assert len(recent) == count + 1 - recent_module.FORGOTTEN_AT_ONCE_MAX - recent_module.FORGOTTEN_WITH_EACH
+    for _ in range(2):
+        recent.digested(count)
+    assert len(recent) == 1
+
+
 def test_a_memory_that_is_full_refuses_what_it_no_longer_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent_module, "ROWS_MAX", 10)
     recent = Recent()
