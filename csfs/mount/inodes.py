@@ -27,6 +27,9 @@ FOREIGN_INODE_FIRST = 1 << 62
 DIRECTORIES_OPEN_MAX = 256
 DEPTH_MAX = 8_192
 """Deeper than PATH_SIZE_MAX allows: a longer walk upwards has met a loop that a rename behind our back made."""
+PINNED_MAX = 8_192
+"""Objects without a name that are held for the kernel, which may be slow to forget what was removed: thousands of them, for a minute.
+Beyond that, they can be reached only as long as a program has them open: descriptors are for what programs do."""
 NAMES_MAX = 1_000
 """Of one object: ext4 has up to 65,000, and each is compared with all others when a directory is listed."""
 
@@ -48,6 +51,7 @@ class Inodes:
         self.root_inode_underneath = status.st_ino
         self._handles = _has_handles(root)
         self._nodes = Nodes(awake_max)
+        self._pinned = 0
         self._directories: OrderedDict[int, int] = OrderedDict()
         self._foreign: dict[tuple[int, int], int] = {}
         self._foreign_next = FOREIGN_INODE_FIRST
@@ -62,7 +66,7 @@ class Inodes:
 
     def described(self) -> str:
         """Return how many objects the table holds, for the log."""
-        return f"{len(self)} inodes known, {len(self._directories)} directories open"
+        return f"{len(self)} inodes known, {len(self._directories)} directories open, {self._pinned} without a name"
 
     def node(self, inode: int) -> Node:
         """Return the node that the kernel names.
@@ -217,12 +221,13 @@ class Inodes:
 
         Return whether it was not pinned before.
         """
-        if node.pinned >= 0:
+        if node.pinned >= 0 or self._pinned >= PINNED_MAX:
             return False
         try:
             node.pinned = self.opened(node)
         except OSError:
             return False  # gone already, or no descriptor left: then only an open handle can still reach it
+        self._pinned += 1
         self.drop_directory(node.inode)
         if node.foreign:
             self._foreign.pop(
@@ -232,10 +237,14 @@ class Inodes:
 
     def unpin(self, node: Node) -> None:
         """Take `pin` back: the object has kept its name."""
-        os.close(node.pinned)
-        node.pinned = -1
+        self._close_pinned(node)
         if node.foreign:
             self._foreign[node.foreign] = node.inode
+
+    def _close_pinned(self, node: Node) -> None:
+        os.close(node.pinned)
+        node.pinned = -1
+        self._pinned -= 1
 
     def drop_directory(self, inode: int) -> None:
         """Close the descriptor kept of a directory, if any."""
@@ -308,8 +317,7 @@ class Inodes:
     def _let_go(self, node: Node) -> None:
         self.drop_directory(node.inode)
         if node.pinned >= 0:
-            os.close(node.pinned)
-            node.pinned = -1
+            self._close_pinned(node)
         if node.foreign and self._foreign.get(node.foreign) == node.inode:
             del self._foreign[node.foreign]
 
@@ -319,8 +327,7 @@ class Inodes:
             self.drop_directory(inode)
         for node in self._nodes.awake():
             if node.pinned >= 0 and node.inode != ROOT_INODE:
-                os.close(node.pinned)
-                node.pinned = -1
+                self._close_pinned(node)
 
 
 def _has_handles(root: int) -> bool:

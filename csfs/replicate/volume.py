@@ -174,8 +174,7 @@ class Volume:
         self._heard: set[Scope] = set()
         self.problems: dict[RelPath, Problem] = {}
         self.kept_out, self.sparing = KeptOut(), Sparing()
-        self.findings = Findings(name)
-        self.happenings = Happenings(member)
+        self.findings, self.happenings = Findings(name), Happenings(member)
         self.across: dict[RelPath, RelPath] = {}  # names of one inode in different groups, not linked at peers (R17)
         self.exchanges: dict[str, Exchange] = {}
         self.memory = Memory(name)

@@ -139,3 +139,19 @@ def test_of_very_many_names_the_latest_are_known(table: Inodes, tmp_path: Path) 
     assert len(node.names) == inodes_module.NAMES_MAX
     assert node.names[-1] == (ROOT_INODE, b"%d" % number)
     assert table.path_of(node) == b"5"
+
+
+def test_what_has_no_name_any_more_takes_no_more_than_its_share_of_descriptors(
+    table: Inodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inodes_module, "PINNED_MAX", 3)
+    nodes = []
+    for name in (b"a", b"b", b"c", b"d"):
+        (tmp_path / os.fsdecode(name)).touch()
+        nodes.append(looked_up(table, name))
+    assert [table.pin(node) for node in nodes] == [True, True, True, False]
+    table.forget(nodes[0].inode, 1)
+    assert table.pin(nodes[3])
+    table.unpin(nodes[1])
+    assert table.pin(nodes[1])
+    assert not table.pin(nodes[1]), "it is already"

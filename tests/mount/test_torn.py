@@ -43,7 +43,7 @@ def test_it_is_finished_and_looked_at(asked: Asked, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(type(asked.handlers.gate.refresher), "overwritten", lambda self, inode: refreshed.append(inode))
     with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", broken)
-        result = asked.handlers.gate.take(Commit(1, 0, RelPath(b"file"), stamp, Overwrite(b"1.1")))
+        (result,) = asked.handlers.gate.take(Commit(1, 0, RelPath(b"file"), stamp, Overwrite(b"1.1")))
         assert (result.outcome, result.error) == (Outcome.FAILED, 5)
         overwriting.finish_torn()
         assert (tmp_path / "file").read_bytes() not in (OLD, NEW)
