@@ -12,7 +12,7 @@ from csfs.core.records import ContentEntry, DirectoryTime, write_of
 from csfs.engine.links import is_shown_elsewhere, shown_entry
 from csfs.engine.live import applied_as, content_of, holds, stands_for_time
 from csfs.engine.minting import Change, Circumstances, Minting, carried_content, carried_meta
-from csfs.engine.ports import Plan, Row
+from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import GroupRules
 from csfs.engine.state import new_row
 
@@ -81,9 +81,14 @@ class Local(Minting):
         self._adopt_shown(path, row, group)
         return is_changed
 
+    def other_names(self, plan: Plan) -> list[RelPath]:
+        """Return the other paths that showed what the attributes planned were to be set of."""
+        return [name for name, _ in self._links.sharing(plan.path, plan.base)] if plan.step is Step.ATTRIBUTES else []
+
     def interrupted(self, plan: Plan, observation: Observation | None) -> bool:
         """Attributes were being set as planned when everything stopped: return whether any of what is on disk comes from that.
 
+        `observation` is that of the object, under another of its names where it is no longer at the path.
         Such a field is nobody's change: it is taken for what is shown, so that the next plan completes it (R20). What somebody has
         changed since is not, and is left for a look to find.
         """

@@ -151,7 +151,8 @@ class Applier:
         volume, plans = self._volume, sorted(plans, key=lambda plan: plan.link is not None)
         if not plans:
             return
-        found, kept = await volume.with_root(observed_at, plans)
+        names = [volume.engine.other_names(plan) for plan in plans]
+        found, kept = await volume.with_root(observed_at, plans, names)
         with volume.index.transaction():
             for plan, observation in zip(plans, found, strict=True):
                 source = volume.engine.link_source(plan)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from csfs.core.objects import Content, Kind, Observation
 from csfs.core.paths import RelPath, parent_of, shown
 from csfs.core.rows import Plan, Step
+from csfs.engine.links import is_same_inode
 from csfs.errors import CsfsError
 from csfs.replicate.volume import Root
 from csfs.store.owners import Owners
@@ -83,16 +84,23 @@ def _is_kept(root: Root, work: Work) -> bool:
     return True
 
 
-def observed_at(root: Root, plans: Sequence[Plan]) -> tuple[list[Observation | None], set[bytes]]:
+def observed_at(
+    root: Root, plans: Sequence[Plan], names: Sequence[Sequence[RelPath]]
+) -> tuple[list[Observation | None], set[bytes]]:
     """Observe what plans were to change; what cannot be read counts as unchanged. For a thread.
 
-    Returns also the names of those versions that they were to keep, and that are in the kept store.
+    `names` are, by plan, others at which the same object may be found if it is no longer at the path. Returns also the names of those
+    versions that the plans were to keep, and that are in the kept store.
     """
     found: list[Observation | None] = []
-    for plan in plans:
+    for plan, others in zip(plans, names, strict=True):
         content_changed = False if plan.step is Step.ATTRIBUTES else None
         try:
-            found.append(root.tree.observe(plan.path, plan.base, content_changed))
+            seen = root.tree.observe(plan.path, plan.base, content_changed)
+            if not is_same_inode(plan.base, seen):
+                there = (root.tree.observe(other, plan.base, content_changed) for other in others)
+                seen = next((one for one in there if is_same_inode(plan.base, one)), seen)
+            found.append(seen)
         except (OSError, CsfsError):
             found.append(plan.base)
     return found, {plan.kept for plan in plans if plan.kept and root.stage.kept.has(plan.kept)}

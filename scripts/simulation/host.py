@@ -6,6 +6,7 @@ from csfs.core.objects import Kind, Observation, Stamp
 from csfs.core.paths import ROOT, RelPath, ancestors_of, depth_of, is_below, parent_of
 from csfs.core.versions import Incarnation, Scope, covers
 from csfs.engine.evidence import Evidence
+from csfs.engine.links import is_same_inode
 from csfs.engine.plans import is_carried_out
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import Rules, may_send
@@ -284,7 +285,7 @@ class Host:
     def _take_stock(self) -> None:
         """Find out what became of commits whose outcome nobody recorded."""
         for path, plan in sorted(self.intents.items(), key=lambda item: item[1].link is not None):
-            found, source = self.tree.observed(path), self.engine.link_source(plan)
+            found, source = self._found(plan), self.engine.link_source(plan)
             if is_carried_out(plan, found, source):
                 self.engine.applied(plan, found if plan.link is None else source, racy=True)
                 self.programs.marks.setdefault(parent_of(path), False)
@@ -294,6 +295,14 @@ class Host:
                     node.unsure = node.unsure or node.inode == plan.base.stamp.inode
         self.intents.clear()
         self.index.commit()
+
+    def _found(self, plan: Plan) -> Observation | None:
+        """Return what is at a plan's path, or what was there under another name of it."""
+        found = self.tree.observed(plan.path)
+        if is_same_inode(plan.base, found):
+            return found
+        there = (self.tree.observed(name) for name in self.engine.other_names(plan))
+        return next((one for one in there if is_same_inode(plan.base, one)), found)
 
     # ---------------------------------------------------------------------------------------------- from index to disk
 

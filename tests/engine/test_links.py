@@ -268,3 +268,22 @@ def test_separate_files_that_are_linked_in_the_cluster_are_linked_by_who_joins()
     beta.sees(b"b", found(b"1", inode=8), joining=True)
     plans = [plan for path in (b"a", b"b") if (plan := beta.plans(path)) is not None]
     assert [(plan.path, plan.step, plan.link) for plan in plans] == [(B, Step.INSTALL, A)]
+
+
+def test_what_a_kill_left_half_set_under_one_name_is_nobodys_change_under_the_others() -> None:
+    alpha, beta = sides("alpha", "beta")
+    sees_together(alpha, linked(b"1"), b"a", b"b")
+    beta.hears(alpha)
+    beta.shows(b"a", found(b"1", inode=7))
+    beta.shows(b"b", linked(b"1", inode=7))
+    sees_together(alpha, linked(b"1", mode=0o600, uid=1002, owner="eve"), b"a", b"b")
+    beta.hears(alpha)
+    plan = beta.plans(b"a")
+    assert plan is not None
+    assert beta.engine.other_names(plan) == [B]
+    # Somebody saves `a` as another inode before anybody looks.
+    half = linked(b"1", inode=7, links=1, uid=1002, owner="eve")
+    assert beta.engine.interrupted(plan, half)
+    assert not beta.sees(b"b", half)
+    assert beta.sees(b"a", found(b"2", inode=8))
+    assert beta.plans(b"b") is not None, "it is completed"

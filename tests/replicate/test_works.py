@@ -7,9 +7,10 @@ import pytest
 
 from csfs.core.objects import Content, Kind, Meta
 from csfs.core.paths import RelPath
+from csfs.core.rows import Step
 from csfs.errors import CsfsError
 from csfs.replicate.sources import wanting
-from csfs.replicate.works import Work, build
+from csfs.replicate.works import Work, build, observed_at
 from csfs.store.hashing import hash_bytes
 from csfs.store.stage import FromBytes
 from tests.replicate.test_fetcher import made_volume
@@ -45,3 +46,20 @@ def test_a_copy_of_what_lives_on_is_not_kept_for_what_cannot_be_built(tmp_path: 
     build(volume.root, [lacking])
     assert lacking.error is not None
     assert list((tmp_path / "tree/.csfs/kept").iterdir()) == []
+
+
+def test_what_was_replaced_under_one_name_is_observed_under_another(tmp_path: Path) -> None:
+    volume, tree = made_volume(tmp_path), tmp_path / "tree"
+    assert volume.root is not None
+    (tree / "1").write_bytes(b"one")
+    (tree / "2").hardlink_to(tree / "1")
+    (tree / "3").write_bytes(b"another")
+    base = volume.root.tree.observe(RelPath(b"1"))
+    plan = msgspec.structs.replace(work(1, Meta(0o600, 0, 0)).plan, step=Step.ATTRIBUTES, base=base)
+    (tree / "1").unlink()
+    (tree / "2").chmod(0o600)
+    (found,), _ = observed_at(volume.root, [plan], [[RelPath(b"3"), RelPath(b"2")]])
+    assert found is not None
+    assert base is not None
+    assert (found.stamp.inode, found.mode) == (base.stamp.inode, 0o600)
+    assert observed_at(volume.root, [plan], [[]])[0] == [None]
