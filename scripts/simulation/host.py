@@ -64,6 +64,7 @@ class Host:
         """How many of the journal's rows the index knows."""
         self.programs.speaks = self._speaks
         self.programs.is_old = self._is_old
+        self.programs.is_unrecorded = lambda path: path in self.intents
         self.programs.merges = self.merging.is_merged
         self.boot()
         self.programs.look(ROOT)

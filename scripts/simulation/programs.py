@@ -41,6 +41,8 @@ class Programs:
     full: bool = False
     speaks: Callable[[RelPath], bool] = lambda path: True
     is_old: Callable[[RelPath], bool] = lambda path: False
+    is_unrecorded: Callable[[RelPath], bool] = lambda path: False
+    """Whether a kill kept from being recorded how what is at a path came there: whoever moves it moves another file."""
     merges: Callable[[RelPath], bool] = lambda path: False
     """Whether texts at a path are put together: then users edit parts of them."""
     paths: Sequence[RelPath] = tuple(PATHS)
@@ -349,7 +351,7 @@ class Programs:
         self.tree.nodes[target] = node
         self.ledger.hands.add((self.name, target))
         if self.speaks(path) and self.speaks(target):
-            self.ledger.travelled(node.data, path, target)
+            self.ledger.travelled(node.data, path, path if self.is_unrecorded(path) else target)
         elif self.speaks(path):
             self.taken_out.add(node.data)
         self.ledger.damaged.discard(node.data)
