@@ -70,8 +70,8 @@ class Local(Minting):
         if not self._may_write(group):
             self._notice(path, row, observation, change, group)
             return False
-        if change.content and observation is not None and _is_unclaimed(row, observation):
-            # Bytes that are nobody's do not become somebody's by a touch.
+        if observation is not None and _is_unclaimed(row, observation):
+            # Bytes that are nobody's do not become somebody's by a touch, or a chmod.
             change = msgspec.structs.replace(change, content=False)
             if not (change.meta and row.record.content.entries):
                 self._refresh(path, row, observation, racy)
@@ -242,10 +242,9 @@ def _half_set(applied: Applied, found: Observation) -> Applied:
 def _is_unclaimed(row: Row, observation: Observation) -> bool:
     """Return whether the bytes found were shown before, and are no version's."""
     before = row.applied.observation
-    same = (
-        before is not None and before.kind is observation.kind is Kind.FILE and holds(observation, content_of(before))
-    )
-    return same and row.applied.content_dot is None
+    if before is None or before.kind is Kind.DIRECTORY or row.applied.content_dot is not None:
+        return False
+    return before.kind is observation.kind and holds(observation, content_of(before))
 
 
 def _shows_directory(row: Row) -> bool:

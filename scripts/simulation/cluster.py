@@ -234,13 +234,18 @@ class Cluster:
         backup = self.saves.pop(action.member, None)
         if backup is None:
             return
-        lost = {node.data for node in host.tree.nodes.values()} | host.kept
+        lost, paths = {node.data for node in host.tree.nodes.values()} | host.kept, set(host.tree.nodes)
         self._isolate(host)
         self.restored.add(action.member)
         restore(host, backup, booting=dice.one_in(2))
+        self.ledger.taken |= {path for path in paths if not self._is_somewhere(path)}
         self._follow_again(host, backup)
         self.disks[host.number] = Disk(host)
         self.ledger.excused |= {data for data in lost if not any(other.holds(data) for other in self.hosts)}
+
+    def _is_somewhere(self, path: RelPath) -> bool:
+        """Return whether a member shows something at a path."""
+        return any(path in host.tree.nodes for host in self.hosts)
 
     def _clone(self, action: Action, host: Host, dice: Dice) -> None:
         """Another host has a copy of this member, identity and all, and takes its place; or the one before takes it again."""
@@ -313,7 +318,9 @@ class Cluster:
             return  # what a host damages before it is a member is its own
         self._isolate(host)
         self.restored.add(action.member)
+        paths = set(host.tree.nodes)
         lost = self.disks[host.number].cut(dice)
+        self.ledger.taken |= {path for path in paths if not self._is_somewhere(path)}
         if host.scopes != [group.scope for group in host.rules.groups]:
             host.adopt(host.rules)
         host.digest(self.now(host))

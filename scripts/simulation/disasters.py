@@ -9,7 +9,7 @@ def take_index(host: Host, saved: Saved) -> None:
     minted, following = host.index.minted, host.index.minted_following
     host.index, host.intents = saved.rows, saved.intents
     host.cursors, host.scopes, host.pulling, host.authors = saved.cursors, saved.scopes, saved.pulling, saved.authors
-    host.merging.bases = saved.bases
+    host.held, host.merging.bases = set(saved.held), saved.bases
     host.brake.restart(saved.waiting, host.index)
     host.index.minted, host.index.minted_following = minted, following
 

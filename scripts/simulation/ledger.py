@@ -42,7 +42,7 @@ class Ledger:
     """What power cuts have left of contents, and no user has moved about since."""
     made: set[RelPath] = field(default_factory=set)
     taken: set[RelPath] = field(default_factory=set)
-    """Paths at which users made something, and from which they took something away."""
+    """Paths at which users made something, and from which they, or a disaster, took something away since."""
     paths: set[RelPath] = field(default_factory=set)
     """Every path that a user ever made."""
     modes: dict[RelPath, list[Grant]] = field(default_factory=dict)

@@ -98,9 +98,11 @@ class Programs:
     def look(self, path: RelPath, look: Look | None = None) -> None:
         """Journal a change of a path; what is changed under one name is changed under all."""
         self.touched.add(path)
-        if path in self.tree.nodes:
-            self.touched.update(self.tree.names_of(self.tree.nodes[path]))
+        names = self.tree.names_of(self.tree.nodes[path]) if path in self.tree.nodes else []
+        self.touched.update(names)
         self.look_again(path, look)
+        for name in names if not self.speaks(path) else ():
+            self.look_again(name)  # the mount tells rows under names that are followed
 
     def row(self, kind: ChangeKind, path: RelPath, target: RelPath | None = None, synced: Synced | None = None) -> None:
         """Journal what was done; what has to be looked at is said apart."""
@@ -207,12 +209,16 @@ class Programs:
         self.ledger.named[path] += 1
         self.ledger.last[path] = node.data, node.mtime_ns
         self.tree.give(node, self.dice.choice(USERS), 0)
-        if path not in self.tree.nodes:
+        is_new = path not in self.tree.nodes
+        if is_new:
             self.ledger.hands.add((self.name, path))
         self.tree.put(path, node, self.now_ns)
         self.ledger.paths.add(path)
         if self.speaks(path):
             self.ledger.made.add(path)
+            if is_new and path not in self.looks:
+                # Whoever took something away from there before has not seen this.
+                self.ledger.taken.discard(path)
         self._gave(path, node)
         self.row(ChangeKind.CREATE, path)
         self.look(path)

@@ -21,6 +21,7 @@ class Saved(NamedTuple):
     cursors: dict[str, Cursor]
     scopes: list[Scope]
     pulling: bool
+    held: frozenset[RelPath]
     intents: dict[RelPath, Plan]
     authors: dict[Incarnation, str]
     touched: set[RelPath]

@@ -22,6 +22,7 @@ def saved(host: Host) -> Saved:
         dict(host.cursors),
         list(host.scopes),
         host.pulling,
+        frozenset(host.held),
         dict(host.intents),
         dict(host.authors),
         host.programs.touched | host.programs.unsettled,
@@ -37,6 +38,7 @@ def restore(host: Host, backup: Saved, *, booting: bool) -> None:
     ticks, inodes, grants = host.tree.ticks, host.tree.inodes, host.tree.grants
     host.tree, host.index, host.kept = backup.tree, backup.rows, set(backup.kept)
     host.cursors, host.scopes, host.pulling = backup.cursors, backup.scopes, backup.pulling
+    host.held = set(backup.held)
     host.intents, host.authors, host.merging.bases = backup.intents, backup.authors, backup.bases
     host.brake.restart(backup.waiting, host.index)
     host.tree.grants |= grants

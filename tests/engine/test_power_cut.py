@@ -227,3 +227,12 @@ def test_what_was_made_while_a_member_only_received_is_no_damage_once_the_others
     assert plan is not None, "it is put back as it would have been before"
     assert (plan.step, plan.keep) == (Step.REMOVE, True)
     assert gamma.plans(b"g") is None, "what a power cut has left stays"
+
+
+@pytest.mark.parametrize("kind", [Kind.FILE, Kind.SYMLINK])
+def test_a_chmod_does_not_take_away_what_nobody_knows(kind: Kind) -> None:
+    _, beta = sides("alpha", "beta")
+    beta.engine.doubt(F, found(b"torn", kind=kind))
+    assert not beta.sees(b"f", found(b"torn", kind=kind, mode=0o600))
+    assert beta.plans(b"f") is None
+    assert beta.row(b"f").record.meta.entries == ()
