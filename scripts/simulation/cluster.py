@@ -320,10 +320,11 @@ class Cluster:
         self.restored.add(action.member)
         paths = set(host.tree.nodes)
         lost = self.disks[host.number].cut(dice)
-        self.ledger.taken |= {path for path in paths if not self._is_somewhere(path)}
         if host.scopes != [group.scope for group in host.rules.groups]:
             host.adopt(host.rules)
         host.digest(self.now(host))
+        # What is not believed gives way to whatever others know, be it that nothing is there.
+        self.ledger.taken |= {path for path in paths if path in host.suspects or not self._is_somewhere(path)}
         self.disks[host.number].flush()
         # Who only receives does not answer for what others have lost.
         writers = [other for other in self.members if other.name not in self.shape.receive_only and not other.pulling]
