@@ -7,7 +7,7 @@ import click
 from csfs.cli import client, describing, output
 from csfs.config import files, reader, render
 from csfs.config.home import Home
-from csfs.config.settings import HostSettings, Settings
+from csfs.config.settings import DEFAULT_PATH, HostSettings, Settings
 from csfs.errors import ConfigError
 from csfs.store.owners import Owners
 
@@ -25,6 +25,7 @@ def check(home: Home, file: Path | None) -> None:
     if file is None:
         settings, host = files.loaded_both(home)
         _check_owners(settings, host)
+        _check_rates(home, settings, host)
     else:
         reader.parse(file.read_text(), str(file))
 
@@ -42,6 +43,18 @@ def _check_owners(settings: Settings, host: HostSettings) -> None:
             raise ConfigError(
                 f"volumes.{volume.name}.owners: this host knows no {unknown}; add the account, or name another"
             )
+
+
+def _check_rates(home: Home, settings: Settings, host: HostSettings) -> None:
+    """Make sure that whoever is sent to at a rate of its own is a member.
+
+    Raises:
+        ConfigError: somebody is not, or not any more.
+    """
+    for peer, _ in host.send_rates:
+        if peer not in (*settings.member_names, DEFAULT_PATH):
+            names = ", ".join(settings.member_names)
+            raise ConfigError(f"{home.member_file}: send_rate.{peer}: no member of this name; there are: {names}")
 
 
 @command.command("show")

@@ -16,6 +16,7 @@ def configuration(settings: Settings, host: HostSettings) -> dict[str, object]:
         "member": host.member,
         "listen": [str(address) for address in host.listen],
         "log_level": host.log_level,
+        "send_rates": {one.name: host.send_rate(one.name) for one in settings.members if one.name != host.member},
         "members": {member.name: [str(address) for address in member.address] for member in settings.members},
         "volumes": {one.name: volume(settings, one, host.member) for one in settings.volumes},
     }

@@ -146,5 +146,6 @@ def _peers(peers: list[dict[str, Any]], now_s: float) -> RenderableType:
 def _link(peer: dict[str, Any], now_s: float) -> str:
     if peer["connected"]:
         since = f" for {output.seconds(max(0.0, now_s - peer['since']))}" if peer["since"] is not None else ""
-        return f"{peer['address']}{since}"
+        rate = f", contents at {output.size(peer['send_rate'])}/s" if peer["send_rate"] else ""
+        return f"{peer['address']}{since}{rate}"
     return f"not connected: {peer['error']}" if peer["error"] else "not connected"

@@ -7,7 +7,7 @@ from itertools import combinations
 from posixpath import normpath
 from typing import Any
 
-from csfs.config import addresses, durations, settings
+from csfs.config import addresses, durations, settings, sizes
 from csfs.config.profiles import PROFILES
 from csfs.config.settings import (
     FILE_PLACEHOLDER,
@@ -81,12 +81,33 @@ def parse_host(text: str, file: str = "member.toml") -> HostSettings:
     top = Table(_toml(text, file), "", complaints)
     member = _name(top, "member")
     listen = top.parsed("listen", ("*",), addresses.parsed)
+    send_rates = _send_rates(top)
     log = top.table("log")
     level = log.choice("level", settings.LOG_LEVELS, "info")
     log.finish()
     top.finish()
     _raise(complaints)
-    return HostSettings(member, listen, level)
+    return HostSettings(member, listen, level, send_rates)
+
+
+def _send_rates(top: Table) -> tuple[tuple[str, str], ...]:
+    if not top.is_table("send_rate"):
+        rate = top.string("send_rate", settings.OFF)
+        _complain_of_rate(top, "send_rate", rate)
+        return () if rate == settings.OFF else ((settings.DEFAULT_PATH, rate),)
+    own = top.table("send_rate")
+    rates = tuple(sorted((key, own.string(key)) for key in own.names()))
+    for key, rate in rates:
+        _complain_of_rate(own, key, rate)
+    return () if rates == ((settings.DEFAULT_PATH, settings.OFF),) else rates
+
+
+def _complain_of_rate(table: Table, key: str, rate: str) -> None:
+    try:
+        if rate != settings.OFF and sizes.parsed(rate) < settings.SEND_RATE_MIN:
+            table.complain(key, f'"{rate}" is too little to be of use: 64K bytes a second is the least')
+    except ValueError as error:
+        table.complain(key, f'{error} (a second), or "{settings.OFF}"')
 
 
 def _toml(text: str, file: str) -> dict[str, Any]:

@@ -45,11 +45,18 @@ def rendered_host(host: HostSettings) -> str:
         HOST_HEADER,
         f"member = {_string(host.member)}",
         f"listen = {_list(str(address) for address in host.listen)}",
+        *_send_rates(host),
         "",
         "[log]",
         f"level = {_string(host.log_level)}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _send_rates(host: HostSettings) -> list[str]:
+    if [peer for peer, _ in host.send_rates] == [DEFAULT_PATH]:
+        return [f"send_rate = {_string(host.send_rates[0][1])}"]
+    return [f"send_rate.{written(peer)} = {_string(rate)}" for peer, rate in host.send_rates]
 
 
 def digest(settings: Settings) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from csfs.config import durations, profiles
+from csfs.config import durations, profiles, sizes
 from csfs.config.addresses import Address
 from csfs.core import synchrony
 from csfs.core.groups import DEFAULT_POLICY, GroupRule, Rules
@@ -30,6 +30,8 @@ SYNC_TIMEOUTS = ("report", "fail")
 LOCAL_CHANGES = ("refuse", "revert")
 """What becomes of changes that programs of a receive-only member make."""
 OFF = "off"
+SEND_RATE_MIN = 64 * 1024
+"""Bytes per second: what a peer asks for in one go is to arrive before it gives up."""
 DEFAULT_PATH = "default"
 """The key of a volume's path at members that have none of their own; no member may have this name."""
 
@@ -199,11 +201,21 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class HostSettings:
-    """What this host alone decides: who it is, where it listens, how much it logs."""
+    """What this host alone decides: who it is, where it listens, how much it logs, how fast it sends.
+
+    `send_rates` holds (peer, rate) and (`default`, rate), sorted: how many bytes of contents leave in a second, or `off`.
+    """
 
     member: str
     listen: tuple[Address, ...] = (Address("*"),)
     log_level: str = "info"
+    send_rates: tuple[tuple[str, str], ...] = ()
+
+    def send_rate(self, peer: str) -> int | None:
+        """Return how many bytes of contents may leave for `peer` in a second, None for any number."""
+        rates = dict(self.send_rates)
+        rate = rates.get(peer, rates.get(DEFAULT_PATH, OFF))
+        return None if rate == OFF else sizes.parsed(rate)
 
 
 def _found(what: str, name: str, known: Mapping[str, T]) -> T:

@@ -158,6 +158,7 @@ class Commands:
             "lag_s": max(0.0, (time.time_ns() - min(waiting_ns)) / 1e9) if waiting_ns else 0.0,
             "clock_skew_s": self._cluster.skews.get(name, 0.0),
             "alarms": clock_alarms(self._cluster.skews.get(name, 0.0), connected=link is not None and link.connected),
+            "send_rate": self._cluster.host.send_rate(name),
             "bytes_sent": link.bytes_sent if link is not None else 0,
             "bytes_received": link.bytes_received if link is not None else 0,
         }

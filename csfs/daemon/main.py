@@ -60,6 +60,7 @@ class Daemon:
             revoked=self._cluster.revoked,
         )
         self._commands = Commands(self._cluster, self._mounts, self._network, self._reload, self._stop)
+        self._links: dict[str, Link] = {}
         self._nursery: trio.Nursery | None = None
         self._reload_wanted = trio.Event()
 
@@ -168,6 +169,8 @@ class Daemon:
                 worker.follow(settings.rules(name, self._cluster.member))
                 if worker.volume.rules.groups != groups:
                     await self._mounts[name].tell_changed()
+        for peer, link in self._links.items():
+            link.set_rate(self._cluster.host.send_rate(peer))
         self._network.update_peers(self._cluster.peers, self._cluster.revoked)
         if render.digest(settings) != before:
             # What two members share may not be what it was, and settings are told in a greeting: they greet each other anew.
@@ -178,9 +181,12 @@ class Daemon:
     async def _on_link(self, peer: str, link: Link) -> None:
         workers = {name: w for name, w in self._workers.items() if w.volume.scopes(peer)}
         log.info("connected to %s", peer)
+        self._links[peer] = link
+        link.set_rate(self._cluster.host.send_rate(peer))
         try:
             await PeerSession(peer, link, workers, self._cluster).run()
         finally:
+            del self._links[peer]
             log.info("disconnected from %s", peer)
 
     def _report(self, problem: LinkProblem) -> None:

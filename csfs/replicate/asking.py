@@ -50,6 +50,7 @@ class Asking:
         self._send = send
         self._requests: dict[int, trio.MemorySendChannel[Answer | Vouched | None]] = {}
         self._request_ids = itertools.count(1)
+        self._contents_heard = 0
 
     def close(self) -> None:
         """The link is gone: nothing will be answered."""
@@ -58,6 +59,7 @@ class Asking:
 
     def answered(self, message: Answer | Vouched | Unavailable) -> None:
         """Take in an answer; one that nobody waits for any more is let go."""
+        self._contents_heard += isinstance(message, Blocks)
         slot = self._requests.pop(message.request, None)
         if slot is not None:
             slot.send_nowait(None if isinstance(message, Unavailable) else message)
@@ -129,8 +131,12 @@ class Asking:
         self._requests[request] = send
         try:
             await self._send(question(request))
-            with trio.move_on_after(patience_s):
-                return await receive.receive()
+            heard = -1
+            # On a slow link contents that were asked for before are still on their way.
+            while heard != self._contents_heard:
+                heard = self._contents_heard
+                with trio.move_on_after(patience_s):
+                    return await receive.receive()
         except (trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError):
             return None
         finally:

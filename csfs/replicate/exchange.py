@@ -64,6 +64,8 @@ log = logging.getLogger(__name__)
 MIDSTREAM_S_MAX = 1.0
 ANSWERS_MAX = 64
 """Questions of one peer under way; a member asks for some thirty at most."""
+READING_MAX = 4
+"""Parts of large contents that are read, and wait to be taken by the link, for one peer at a time: a MiB each."""
 FORWARD_S = 0.2
 """How long a peer may take to hear from others, and to say so, before it is told what others made."""
 
@@ -82,6 +84,7 @@ class PeerSession:
         self._standings: dict[str, PeerStanding] = {}
         self._asking = Asking(link.send)
         self._answering = 0
+        self._reading = trio.Semaphore(READING_MAX)
         self._vouchers = Vouchers(peer, link.send)
 
     # ------------------------------------------------------------------------------------------------------- greeting
@@ -265,7 +268,8 @@ class PeerSession:
         volume = worker.volume
         # Who joins, perhaps with an equal tree of its own, asks for what it lacks until it has applied something.
         joins = self._theirs[volume.name].pulling and not exchange.applied
-        size_max = 0 if joins else INLINE_BATCH_SIZE_MAX
+        # So does everybody while contents may not leave as fast as they come: what is asked for waits behind what is not content.
+        size_max = 0 if joins or self._link.is_held_back else INLINE_BATCH_SIZE_MAX
         *early, last = portions(outgoing.updates)
         for updates in early:
             # Where it could go on after a break is where this batch began.
@@ -317,8 +321,14 @@ class PeerSession:
         if self._answering >= ANSWERS_MAX:
             raise RemoteProtocolError(f"peer {self._peer}: asks for more than {ANSWERS_MAX} contents at once")
         self._answering += 1
+        serving = Serving(self._worker(question.volume), self._peer)
         try:
-            await Serving(self._worker(question.volume), self._peer).answer(question, self._link.send)
+            if isinstance(question, GetBlocks) and question.count > 1:
+                # What a slow peer has not taken yet must not fill our memory.
+                async with self._reading:
+                    await serving.answer(question, self._link.send)
+            else:
+                await serving.answer(question, self._link.send)
         finally:
             self._answering -= 1
 

@@ -5,6 +5,7 @@ the wire; contents wait behind everything else. Another task sends heartbeats an
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import trio
 
 from csfs.errors import CsfsError, RemoteProtocolError, UnreachableError
+from csfs.replicate.rate import Bucket
 from csfs.trust.refusals import reason_of
 from csfs.wire.conversation import Conversation
 from csfs.wire.messages import FRAME_SIZE_MAX, Goodbye, Heartbeat, PeerMessage
@@ -77,6 +79,7 @@ class Link:
         self._pace = pace
         self._reader = MessageReader(peer, messages, frame_size_max)
         self._writer = MessageWriter(peer)
+        self._bucket = Bucket()
         self._failure: CsfsError | None = None
         self._ended = trio.Event()
         self._writing = False
@@ -157,9 +160,19 @@ class Link:
         self._end(UnreachableError(f"{self.peer}: the connection was closed"))
         await trio.aclose_forcefully(self._stream)
 
+    @property
+    def is_held_back(self) -> bool:
+        """Whether contents that are sent now would wait, because they may not leave that fast."""
+        return bool(self._bucket.wait_s(trio.current_time()))
+
+    def set_rate(self, rate: int | None) -> None:
+        """Send contents at most that fast from now on, in bytes per second; None: as fast as they go."""
+        self._bucket.set_rate(rate, trio.current_time())
+        self._idle_writer.unpark()
+
     def probe(self) -> None:
         """Send a heartbeat now: a host that restarted answers a connection it knows nothing of by ending it."""
-        if self._failure is None and not self._writing and not self._waiting_size():
+        if self._failure is None and not self._writing and not self._writer.waiting(Channel.PROMPT):
             self._put(Heartbeat(time.time_ns()))
             self._idle_writer.unpark()
 
@@ -209,11 +222,14 @@ class Link:
     async def _write_queued(self) -> None:
         try:
             while True:
-                data = self._writer.next_write()
+                wait_s = self._bucket.wait_s(trio.current_time())
+                data = self._writer.next_write(bulk=not wait_s)
                 if not data:
-                    await self._idle_writer.park()
+                    with trio.move_on_after(wait_s if self._writer.waiting(Channel.BULK) else math.inf):
+                        await self._idle_writer.park()
                     continue
                 self._writing = True
+                self._bucket.take(len(data), trio.current_time())
                 await self._stream.send_all(data)
                 self._writing = False
                 self._spoke_at = trio.current_time()

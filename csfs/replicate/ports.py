@@ -8,6 +8,9 @@ from csfs.wire.messages import Hello, PeerMessage, Settings, VolumeHello
 class LinkPort(Protocol):
     """What an exchange needs of a link."""
 
+    @property
+    def is_held_back(self) -> bool: ...
+
     async def send(self, message: PeerMessage) -> None: ...
 
     async def receive(self) -> PeerMessage: ...

@@ -1,7 +1,8 @@
 """A connection's two directions as pure state: messages in, bytes out, and back.
 
-Small messages travel on the prompt channel, contents on the bulk channel; each keeps its order, and a write takes a piece of both,
-so that neither waits for more than one piece of the other.
+Small messages travel on the prompt channel, in order, contents on the bulk channel; a write takes a piece of both, so that neither
+waits for more than one piece of the other. Of contents small ones go before large ones that have not begun, as
+long as these get half of the way.
 """
 
 from collections import deque
@@ -13,15 +14,18 @@ from csfs.wire.packets import PAYLOAD_SIZE_MAX, Channel, PacketReader, PacketWri
 
 BULK: Final = (Blocks, Summary, Pages)
 """Messages of the bulk channel."""
+SMALL_SIZE_MAX = 136 * 1024
+"""Frames of contents of one block are no larger."""
 
 
 class _Frames:
-    """Frames that wait to be written, taken as a stream of bytes. `size` is what is left of them, in bytes."""
+    """Frames that wait to be written, taken as a stream of bytes, in order. `size` is what is left of them, in bytes."""
 
     def __init__(self) -> None:
         self.size = 0
         self._frames: deque[bytes] = deque()
-        self._taken = 0  # bytes of the first frame that are gone
+        self._begun = b""
+        self._taken = 0  # bytes of the frame that is begun
 
     def put(self, frame: bytes) -> None:
         self._frames.append(frame)
@@ -30,17 +34,43 @@ class _Frames:
     def take(self, size_max: int) -> bytes:
         """Return the next bytes, at most `size_max`."""
         pieces = []
-        room = size_max
-        while room and self._frames:
-            piece = self._frames[0][self._taken : self._taken + room]
+        room = min(size_max, self.size)
+        self.size -= room
+        while room:
+            if self._taken == len(self._begun):
+                self._begun, self._taken = self._next(), 0
+            piece = self._begun[self._taken : self._taken + room]
             pieces.append(piece)
             room -= len(piece)
             self._taken += len(piece)
-            if self._taken == len(self._frames[0]):
-                self._frames.popleft()
-                self._taken = 0
-        self.size -= size_max - room
         return b"".join(pieces)
+
+    def _next(self) -> bytes:
+        return self._frames.popleft()
+
+
+class _Contents(_Frames):
+    """Frames of contents: small ones first, and a large one after as many bytes of those."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._small: deque[bytes] = deque()
+        self._small_size = 0  # of small frames since the last large one
+
+    def put(self, frame: bytes) -> None:
+        if len(frame) > SMALL_SIZE_MAX:
+            super().put(frame)
+        else:
+            self._small.append(frame)
+            self.size += len(frame)
+
+    def _next(self) -> bytes:
+        if self._frames and (not self._small or self._small_size >= len(self._frames[0])):
+            self._small_size = 0
+            return super()._next()
+        frame = self._small.popleft()
+        self._small_size += len(frame)
+        return frame
 
 
 class MessageWriter:
@@ -49,7 +79,7 @@ class MessageWriter:
     def __init__(self, peer: str) -> None:
         self._codec: FrameCodec[PeerMessage] = FrameCodec(PeerMessage, peer, FRAME_SIZE_MAX)
         self._packets = PacketWriter()
-        self._waiting = {Channel.PROMPT: _Frames(), Channel.BULK: _Frames()}
+        self._waiting = {Channel.PROMPT: _Frames(), Channel.BULK: _Contents()}
 
     def put(self, message: PeerMessage) -> Channel:
         """Queue `message`; returns the channel that it will travel on."""
@@ -61,11 +91,11 @@ class MessageWriter:
         """Return how many bytes wait to be written on `channel`."""
         return self._waiting[channel].size
 
-    def next_write(self) -> bytes:
-        """Return the bytes to write next, empty when nothing waits: a piece of each channel, the prompt one first."""
+    def next_write(self, *, bulk: bool = True) -> bytes:
+        """Return the bytes to write next, empty when nothing waits: a piece of each channel, or, without `bulk`, of the prompt one."""
         packets = b""
         for channel, waiting in self._waiting.items():
-            if waiting.size:
+            if waiting.size and (bulk or channel is Channel.PROMPT):
                 packets += self._packets.packet(channel, waiting.take(PAYLOAD_SIZE_MAX))
         return packets
 

@@ -2,15 +2,18 @@
 
 import argparse
 import random
+import subprocess
+import threading
 import time
 from pathlib import Path
 
 from scripts.benchmarks.measuring import cpu_s, fresh_filesystem, wire_bytes
-from scripts.support.members import Member, cluster_of, free_port, replicating, until
+from scripts.support.members import Member, free_port, replicating
 
 SIZE_MAX = 2_000
 PER_DIRECTORY = 100
 PATIENCE_S = 900.0
+SAMPLE_S = 0.5
 
 
 def make(tree: Path, count: int) -> int:
@@ -26,31 +29,71 @@ def make(tree: Path, count: int) -> int:
     return total
 
 
+class Wire:
+    """The bytes that pass between two members while a block runs, over all the connections that they make."""
+
+    def __init__(self, member: Member) -> None:
+        self.size = 0
+        self._member = member
+        self._last = 0
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._sample)
+
+    def _sample(self) -> None:
+        while not self._ends.wait(SAMPLE_S):
+            self.note()
+
+    def note(self) -> None:
+        """Take in what has passed since the last time."""
+        if not self._member.status()["peers"]:
+            return  # it is yet to join
+        now = wire_bytes(self._member)
+        self.size += now - self._last if now >= self._last else now
+        self._last = now
+
+    def __enter__(self) -> "Wire":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ends.set()
+        self._thread.join()
+
+
 def main() -> None:
     """Have a member with an equal tree join, and print what it cost."""
     parser = argparse.ArgumentParser(prog="scripts/bench equal", description=__doc__)
     parser.add_argument("--files", type=int, default=100_000)
     options = parser.parse_args()
     with fresh_filesystem(1024 + options.files // 25, bytes_per_inode=4096) as place:
-        total = make(place / "source", options.files)
         alpha, beta = (Member(place, name, free_port()) for name in ("alpha", "beta"))
-        with cluster_of(alpha, beta, place / "source", mounted=False):
-            begin = time.perf_counter()
-            alpha.mount()
-            until(lambda: alpha.volume()["state"] == "replicating", "alpha has its tree indexed", PATIENCE_S)
-            print(
-                f"{options.files} files, {total} bytes: indexed at one member in {time.perf_counter() - begin:.1f} s",
-                flush=True,
-            )
-            begin, before = time.perf_counter(), cpu_s(alpha)
-            beta.mount()
-            replicating(alpha, beta, timeout_s=PATIENCE_S)
-            taken = time.perf_counter() - begin
-            fetched = beta.volume()["bytes_fetched"] + alpha.volume()["bytes_fetched"]
-            print(
-                f"the other one agrees after {taken:.1f} s; CPU {cpu_s(alpha) - before:.1f} s and {cpu_s(beta):.1f} s"
-            )
-            print(f"{wire_bytes(alpha)} bytes on the wire, {fetched} of them contents")
+        total = make(alpha.tree, options.files)
+        beta.directory.mkdir()
+        subprocess.run(["cp", "-a", str(alpha.tree), str(beta.tree)], check=True)
+        try:
+            measure(alpha, beta, options.files, total)
+        finally:
+            alpha.stop()
+            beta.stop()
+
+
+def measure(alpha: Member, beta: Member, count: int, total: int) -> None:
+    """Print what indexing, and then agreeing, costs."""
+    begin = time.perf_counter()
+    alpha.found()
+    alpha.mount()
+    alpha.wait(PATIENCE_S)
+    print(f"{count} files, {total} bytes: indexed at one member in {time.perf_counter() - begin:.1f} s", flush=True)
+    begin, before = time.perf_counter(), cpu_s(alpha)
+    with Wire(alpha) as wire:
+        beta.join(alpha)
+        beta.mount()
+        replicating(alpha, beta, timeout_s=PATIENCE_S)
+    wire.note()
+    taken = time.perf_counter() - begin
+    fetched = beta.volume()["bytes_fetched"] + alpha.volume()["bytes_fetched"]
+    print(f"the other one agrees after {taken:.1f} s; CPU {cpu_s(alpha) - before:.1f} s and {cpu_s(beta):.1f} s")
+    print(f"{wire.size} bytes on the wire, contents of {fetched} bytes among them")
 
 
 if __name__ == "__main__":

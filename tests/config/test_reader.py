@@ -164,7 +164,32 @@ def test_a_complaint_names_the_key_and_the_cure(text: str, complaint: str) -> No
 def test_this_hosts_file_reads_back_the_same() -> None:
     host = HostSettings("alpha", (Address("192.0.2.1"), Address("::1", 7)), "debug")
     assert reader.parse_host(render.rendered_host(host)) == host
+    for rates in ((("default", "10M"),), (("beta", "64K"), ("default", "off")), (("b.c", "1.5G"),)):
+        limited = HostSettings("alpha", send_rates=rates)
+        assert reader.parse_host(render.rendered_host(limited)) == limited
+    assert reader.parse_host('member = "alpha"\nsend_rate = "off"') == HostSettings("alpha")
     assert reader.parse_host('member = "alpha"') == HostSettings("alpha", (Address("*"),), "info")
+
+
+def test_a_rate_is_that_of_the_peer_or_of_all() -> None:
+    host = reader.parse_host(
+        'member = "alpha"\nsend_rate.beta = "1.5M"\nsend_rate.default = "500K"\nsend_rate.gamma = "off"'
+    )
+    assert [host.send_rate(peer) for peer in ("beta", "gamma", "delta")] == [3 << 19, None, 500 << 10]
+    assert HostSettings("alpha").send_rate("beta") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('send_rate = "10MB"', 'send_rate: "10MB" is no amount of bytes: write 500K, 10M or 1G (a second), or "off"'),
+        ('send_rate.beta = "1K"', 'send_rate.beta: "1K" is too little'),
+        ("send_rate = 5", "send_rate: must be"),
+    ],
+)
+def test_a_rate_that_is_none_is_named(text: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(complaint)):
+        reader.parse_host(f'member = "alpha"\n{text}')
 
 
 def test_a_mistake_in_this_hosts_file_is_named() -> None:

@@ -26,7 +26,9 @@ def test_the_sample_has_every_key_of_a_validator() -> None:
 
 
 def test_the_sample_of_this_hosts_file_is_valid() -> None:
-    assert reader.parse_host((ETC / "member.toml").read_text()) == HostSettings("alpha")
+    assert reader.parse_host((ETC / "member.toml").read_text()) == HostSettings(
+        "alpha", send_rates=(("beta", "10M"), ("default", "off"))
+    )
 
 
 @pytest.mark.skipif(not shutil.which("man"), reason="needs man")

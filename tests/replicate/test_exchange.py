@@ -31,6 +31,8 @@ class Shared:
 class Pipe:
     """One end of a link."""
 
+    is_held_back = False
+
     def __init__(self, send: trio.MemorySendChannel[PeerMessage], receive: trio.MemoryReceiveChannel[PeerMessage]):
         self._send, self._receive = send, receive
         self.said: list[bytes] = []

@@ -1,3 +1,4 @@
+import itertools
 import typing
 
 import pytest
@@ -42,17 +43,31 @@ def test_a_message_arrives_whole_byte_by_byte_and_with_the_next_behind_it(messag
 
 
 @given(st.lists(st.sampled_from(EXAMPLES), max_size=20), st.lists(st.integers(1, 5_000), max_size=30))
-def test_messages_of_one_channel_keep_their_order_however_they_are_cut(messages, cuts):
+def test_messages_arrive_however_they_are_cut_and_words_in_their_order(messages, cuts):
     data = written(messages)
     pieces, position = [], 0
     for cut in cuts:
         pieces.append(data[position : position + cut])
         position += cut
     received = read([*pieces, data[position:]])
-    for is_bulk in (True, False):
-        assert [m for m in received if isinstance(m, BULK) == is_bulk] == [
-            m for m in messages if isinstance(m, BULK) == is_bulk
-        ]
+    assert [m for m in received if not isinstance(m, BULK)] == [m for m in messages if not isinstance(m, BULK)]
+    assert sorted(map(repr, received)) == sorted(map(repr, messages))
+
+
+def test_small_contents_go_before_large_ones_which_get_half_of_the_way():
+    writer = MessageWriter("elm")
+    block = bytes(range(256)) * 512
+    for number in range(4):
+        writer.put(Blocks(number, 0, (block,) * 8))
+    begun = writer.next_write()
+    for number in range(100, 140):
+        writer.put(Blocks(number, 0, (block,)))
+    received = [m.request for m in read([begun, *iter(writer.next_write, b"")])]
+    assert received[0] == 0, "what has begun is ended"
+    assert received[1:9] == list(range(100, 108))
+    large = [at for at, number in enumerate(received) if number < 4]
+    assert all(later - earlier <= 10 for earlier, later in itertools.pairwise(large)), "none waits for ever"
+    assert sorted(received) == [0, 1, 2, 3, *range(100, 140)]
 
 
 @settings(max_examples=300)
