@@ -15,6 +15,8 @@ PAGE_HASHES = 256
 """Hashes in one page of a table. The last page may have fewer."""
 PAGE_SIZE = PAGE_HASHES * HASH_SIZE
 BLOCK_SIZE = 131_072
+SEGMENT_DIGEST_SIZE = 8
+"""Bytes of a hash that name a segment; see `store.segments`."""
 _PAGE_CONTEXT = "csfs 2026 table page v1"
 
 

@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from csfs.core.tables import HASH_SIZE
+from csfs.core.changes import Extent
+from csfs.core.tables import HASH_SIZE, SEGMENT_DIGEST_SIZE
 from csfs.core.versions import Scope
 from csfs.errors import RemoteProtocolError, UnreachableError
+from csfs.store.segments import Segment
 from csfs.wire.messages import (
     CLAIMS_MAX,
     SUMMARY_HASHES_MAX,
@@ -35,6 +37,7 @@ from csfs.wire.messages import (
     Vouch,
     Vouched,
 )
+from csfs.wire.segments import Extents, GetExtents, GetSegments, Segments
 
 REQUEST_S_MAX = 60.0
 VOUCH_S_MAX = 15.0
@@ -59,7 +62,7 @@ class Asking:
 
     def answered(self, message: Answer | Vouched | Unavailable) -> None:
         """Take in an answer; one that nobody waits for any more is let go."""
-        self._contents_heard += isinstance(message, Blocks)
+        self._contents_heard += isinstance(message, Blocks | Segments | Extents)
         slot = self._requests.pop(message.request, None)
         if slot is not None:
             slot.send_nowait(None if isinstance(message, Unavailable) else message)
@@ -86,6 +89,22 @@ class Asking:
         """Return blocks of a content, None if the peer has it not."""
         answer = await self._ask(lambda request: GetBlocks(volume, request, content_hash, first, count))
         return answer.blocks if isinstance(answer, Blocks) and answer.first == first else None
+
+    async def segments(
+        self, volume: str, content_hash: bytes, first: int, count: int, average: int
+    ) -> list[Segment] | None:
+        """Return how blocks of a content are cut, None if the peer has it not."""
+        answer = await self._ask(lambda request: GetSegments(volume, request, content_hash, first, count, average))
+        if not isinstance(answer, Segments) or len(answer.digests) != len(answer.sizes) * SEGMENT_DIGEST_SIZE:
+            return None
+        digests = (answer.digests[at:][:SEGMENT_DIGEST_SIZE] for at in itertools.count(0, SEGMENT_DIGEST_SIZE))
+        return list(zip(answer.sizes, digests, strict=False))
+
+    async def extents(self, volume: str, content_hash: bytes, extents: Sequence[Extent]) -> Sequence[bytes] | None:
+        """Return parts of a content, None if the peer has it not."""
+        answer = await self._ask(lambda request: GetExtents(volume, request, content_hash, tuple(extents)))
+        is_whole = isinstance(answer, Extents) and [len(part) for part in answer.parts] == [size for _, size in extents]
+        return answer.parts if isinstance(answer, Extents) and is_whole else None
 
     async def vouched(self, volume: str, claims: Sequence[Claim], *, durable: bool) -> bool:
         """Return True when the peer has what is claimed; False when it is gone, or does not say so for a long time."""

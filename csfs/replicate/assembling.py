@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 
 import msgspec
 
+from csfs.core.objects import Kind
+from csfs.core.paths import RelPath, joined, name_of, parent_of
 from csfs.core.records import Content
 from csfs.core.rows import Plan
 from csfs.core.tables import PAGE_HASHES, BlockTable
@@ -78,6 +80,11 @@ def holders(volume: Volume, plan: Plan, table: BlockTable, portion: Portion) -> 
 
     if plan.base is not None and plan.base.size > BLOCK_SIZE:
         add(FromTree(plan.path), plan.base.hash, plan.base.size)
+    for path in _namesakes(plan.path) if plan.base is None else ():
+        row = index.rows.row(path)
+        like = row.applied.observation if row is not None else None
+        if like is not None and like.kind is Kind.FILE and like.size > BLOCK_SIZE:
+            add(FromTree(path), like.hash, like.size)
     for version in index.ledger.kept(plan.path)[:KEPT_MAX]:
         shown = version.applied.observation
         is_stored = version.size > 0 or version.name.endswith(BLOCKS_ONLY)
@@ -89,6 +96,14 @@ def holders(volume: Volume, plan: Plan, table: BlockTable, portion: Portion) -> 
             if path != plan.path and row is not None and row.applied.observation is not None:
                 add(FromTree(path), content_hash, row.applied.observation.size)
     return found
+
+
+def _namesakes(path: RelPath) -> list[RelPath]:
+    """Return the files that a new one is likely to replace: of `dump.sql.new`, `.dump.sql.Xy12` and `dump.sql~` it is `dump.sql`."""
+    directory, name = parent_of(path), name_of(path)
+    names = [name.rpartition(b".")[0], name.removesuffix(b"~")]
+    names += [one.removeprefix(b".") for one in names]
+    return [joined(directory, one) for one in dict.fromkeys(names) if one not in (b"", name)]
 
 
 def lacking_blocks(
@@ -112,7 +127,7 @@ def lacking_blocks(
         if not wanted:
             break
         try:
-            with _opened(root, holder) as source:
+            with opened(root, holder) as source:
                 pairs = list(_pairs(source, holder, wanted))
                 partials.copy_blocks(content.hash, source, pairs)
         except (OSError, CsfsError):
@@ -124,7 +139,8 @@ def lacking_blocks(
     return set(wanted)
 
 
-def _opened(root: Root, holder: Holder) -> AbstractContextManager[int]:
+def opened(root: Root, holder: Holder) -> AbstractContextManager[int]:
+    """Hold the file open for reading."""
     match holder.file:
         case FromTree(path):
             return root.tree.open_file(path)

@@ -29,35 +29,26 @@ from csfs.wire.messages import (
     INLINE_BATCH_SIZE_MAX,
     PROTOCOL,
     UPDATES_MAX,
+    Answer,
     AppliedUpTo,
-    Blocks,
     GetBlocks,
-    GetPages,
-    GetParts,
-    GetRecords,
-    GetSights,
-    GetSummary,
     Goodbye,
     Heartbeat,
     Hello,
     Mend,
-    Pages,
-    Parts,
     Question,
     Records,
     Refusals,
     Remaining,
     Settings,
-    Sights,
     Stands,
     Stored,
-    Summary,
-    Told,
     Unavailable,
     VolumeHello,
     Vouch,
     Vouched,
 )
+from csfs.wire.segments import GetExtents, GetSegments
 
 log = logging.getLogger(__name__)
 
@@ -299,9 +290,9 @@ class PeerSession:
                 case Stands() | Mend():
                     self._worker(message.volume)
                     self._standings[message.volume].hear(message)
-                case GetSummary() | GetPages() | GetBlocks() | GetParts() | GetRecords() | GetSights():
+                case _ if isinstance(message, Question):
                     nursery.start_soon(self._answer, message)
-                case Summary() | Pages() | Blocks() | Unavailable() | Parts() | Told() | Sights() | Vouched():
+                case _ if isinstance(message, Answer | Unavailable | Vouched):
                     self._asking.answered(message)
                 case Refusals(volume=name, refusals=refusals):
                     self._worker(name).volume.exchanges[self._peer].refusals = refusals
@@ -323,7 +314,9 @@ class PeerSession:
         self._answering += 1
         serving = Serving(self._worker(question.volume), self._peer)
         try:
-            if isinstance(question, GetBlocks) and question.count > 1:
+            if isinstance(question, GetSegments | GetExtents) or (
+                isinstance(question, GetBlocks) and question.count > 1
+            ):
                 # What a slow peer has not taken yet must not fill our memory.
                 async with self._reading:
                     await serving.answer(question, self._link.send)

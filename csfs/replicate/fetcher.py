@@ -6,7 +6,7 @@ Blocks that are on this host already are taken from there (`assembling`). Every 
 import contextlib
 import errno
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -16,9 +16,12 @@ from csfs.core.records import Content
 from csfs.core.rows import Amount, Plan
 from csfs.core.tables import HASH_SIZE, BlockTable
 from csfs.errors import ContentMismatchError, CsfsError, RemoteProtocolError
-from csfs.replicate.assembling import Portion, holders, lacking_blocks, portions, telling_blocks
+from csfs.replicate.assembling import Holder, Portion, holders, lacking_blocks, portions, telling_blocks
+from csfs.replicate.segmenting import Segmenting, SegmentRequester, is_worth_it
 from csfs.replicate.volume import Root, Volume
 from csfs.store.hashing import BLOCK_SIZE, FILE_SIZE_MAX, block_hash, block_size, page_count, page_hash, summary_root
+from csfs.store.overwriting import BLOCKS_ONLY
+from csfs.store.stage import FromKept
 from csfs.wire.messages import BLOCKS_PER_REQUEST_MAX, PAGES_PER_REQUEST_MAX
 
 log = logging.getLogger(__name__)
@@ -29,7 +32,7 @@ FAILURES = (trio.ClosedResourceError, CsfsError, OSError)
 """What may end a fetch: unmounted meanwhile, the link lost, the disk full. Another peer, or a later try, may do better."""
 
 
-class Requester(Protocol):
+class Requester(SegmentRequester, Protocol):
     """One connected peer, as something to ask for contents."""
 
     async def summary(self, volume: str, content_hash: bytes, count: int) -> bytes | None:
@@ -185,10 +188,37 @@ class Fetcher:
                 partial(lacking_blocks, resumed=resumed), content, part, portion, places
             )
             self.arrived[content.hash] += portion.size(content.size) - sum(block_size(n, content.size) for n in lacking)
+            if requester is not None and is_worth_it(content, lacking):
+                lacking -= await self._by_segments(requester, content, part, places, sorted(lacking))
             # Whoever installs it relies on each block having been verified, and does not read them again.
             if lacking and (requester is None or not await self._fetch_lacking(requester, plan, part, sorted(lacking))):
                 return False
         return True
+
+    async def _by_segments(
+        self,
+        requester: Requester,
+        content: Content,
+        table: BlockTable,
+        places: Sequence[Holder],
+        lacking: Sequence[int],
+    ) -> set[int]:
+        """Return the blocks that could be made of what the likeliest file here has at other places."""
+        for place in places:
+            if not (isinstance(place.file, FromKept) and place.file.name.endswith(BLOCKS_ONLY)):
+                segmenting = Segmenting(self._volume, requester, content, table, place)
+                try:
+                    await segmenting.run(lacking)
+                finally:
+                    self.bytes_fetched += segmenting.size_fetched
+                self._has_arrived(content, segmenting.made)
+                return segmenting.made
+        return set()
+
+    def _has_arrived(self, content: Content, numbers: Iterable[int]) -> None:
+        size = sum(block_size(number, content.size) for number in numbers)
+        self.arrived[content.hash] = self.arrived.get(content.hash, 0) + size
+        self._volume.progress.notify()
 
     async def _fetch_lacking(self, requester: Requester, plan: Plan, table: BlockTable, lacking: Sequence[int]) -> bool:
         """Get these blocks, several ranges of them at a time; return whether the peer had them all."""
@@ -230,10 +260,8 @@ class Fetcher:
             await self._volume.with_root(_write, content.hash, table, first, blocks)
         except ContentMismatchError:
             return False
-        size = sum(map(len, blocks))
-        self.bytes_fetched += size
-        self.arrived[content.hash] = self.arrived.get(content.hash, 0) + size
-        self._volume.progress.notify()
+        self.bytes_fetched += sum(map(len, blocks))
+        self._has_arrived(content, range(first, first + count))
         return True
 
 

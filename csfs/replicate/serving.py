@@ -1,11 +1,13 @@
 """Answers a peer that asks for a content: from a file that shows it, or from a kept version."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 import trio
 
+from csfs.core.changes import Extent
 from csfs.core.digests import Range
 from csfs.core.paths import RelPath
 from csfs.core.tables import HASH_SIZE
@@ -16,7 +18,8 @@ from csfs.replicate.sights import sights
 from csfs.replicate.volume import Root, Volume
 from csfs.replicate.walking import parts_in
 from csfs.replicate.worker import VolumeWorker
-from csfs.store.hashing import block_hash
+from csfs.store.hashing import BLOCK_SIZE, block_count, block_hash
+from csfs.store.segments import Segment, cut, is_average
 from csfs.wire.messages import (
     BLOCKS_PER_REQUEST_MAX,
     SUMMARY_HASHES_MAX,
@@ -38,8 +41,11 @@ from csfs.wire.messages import (
     Unavailable,
     Update,
 )
+from csfs.wire.segments import BLOCKS_CUT_MAX, EXTENTS_SIZE_MAX, Extents, GetExtents, GetSegments, Segments
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Serving:
@@ -64,6 +70,10 @@ class Serving:
                 answer = self._pages(question)
             case GetBlocks():
                 answer = await self._blocks(question)
+            case GetSegments():
+                answer = await self._segments(question)
+            case GetExtents():
+                answer = await self._extents(question)
             case GetParts():
                 answer = await self._parts(question)
             case GetRecords():
@@ -106,7 +116,7 @@ class Serving:
         return Told(question.request, count, tuple(told))
 
     def _summary(self, question: GetSummary) -> Summary | Unavailable:
-        summary = self._volume.index.tables.summary(question.hash)
+        summary = self._volume.index.tables.summary(question.hash) if any(self._readable(question.hash)) else b""
         part = summary[max(0, question.first) * HASH_SIZE :][: SUMMARY_HASHES_MAX * HASH_SIZE]
         if not part:
             return Unavailable(question.request)
@@ -115,22 +125,66 @@ class Serving:
     def _pages(self, question: GetPages) -> Pages | Unavailable:
         # The size is of no concern here: pages are asked for by number.
         table = self._volume.index.tables.part(question.hash, 0, [n for n in question.numbers if n >= 0])
-        if table is None or not all(number in table.pages for number in question.numbers):
+        if (
+            table is None
+            or not any(self._readable(question.hash))
+            or not all(number in table.pages for number in question.numbers)
+        ):
             return Unavailable(question.request)
         return Pages(question.request, tuple(table.pages[number] for number in question.numbers))
+
+    def _readable(self, content_hash: bytes) -> tuple[list[RelPath], list[bytes]]:
+        """Return where a content is that the peer may see: paths, and names in the kept store."""
+        index = self._volume.index
+        paths = [path for path in index.rows.paths_with_hash(content_hash) if self._may_read(path)]
+        kept = [name for name, path in index.ledger.kept_with_hash(content_hash) if self._may_read(path)]
+        return paths, kept
+
+    async def _segments(self, question: GetSegments) -> Segments | Unavailable:
+        if not 0 < question.count <= BLOCKS_CUT_MAX or question.first < 0 or not is_average(question.average):
+            raise RemoteProtocolError(f"a request to cut {question.count} blocks, limit {BLOCKS_CUT_MAX}")
+        found = await self._part(question.hash, question.first, question.count, partial(_cut, question.average))
+        if found is None:
+            return Unavailable(question.request)
+        return Segments(question.request, tuple(size for size, _ in found), b"".join(digest for _, digest in found))
+
+    async def _extents(self, question: GetExtents) -> Extents | Unavailable:
+        extents = question.extents
+        first = min(offset for offset, _ in extents) // BLOCK_SIZE
+        count = block_count(max(offset + size for offset, size in extents)) - first
+        is_sound = all(size > 0 for _, size in extents) and sum(size for _, size in extents) <= EXTENTS_SIZE_MAX
+        if not is_sound or first < 0 or not 0 < count <= BLOCKS_CUT_MAX:
+            raise RemoteProtocolError(f"a request for parts of {count} blocks, limit {BLOCKS_CUT_MAX}")
+        shifted = [(offset - first * BLOCK_SIZE, size) for offset, size in extents]
+        found = await self._part(question.hash, first, count, partial(_parts, shifted))
+        return Extents(question.request, tuple(found)) if found is not None else Unavailable(question.request)
+
+    async def _part(self, content_hash: bytes, first: int, count: int, use: Callable[[Sequence[bytes]], T]) -> T | None:
+        """Return what `use` makes, in a thread, of blocks of a content of several; None if they are not here."""
+        hashes = self._volume.index.tables.hashes(content_hash, first, count)
+        if len(hashes) < count * HASH_SIZE:
+            return None
+
+        def used(root: Root, paths: list[RelPath], kept: list[bytes]) -> T | None:
+            blocks = _read(root, paths, kept, first, count, hashes)
+            return use(blocks) if blocks is not None else None
+
+        try:
+            return await self._volume.with_root(used, *self._readable(content_hash))
+        except trio.ClosedResourceError:
+            return None
 
     async def _blocks(self, question: GetBlocks) -> Blocks | Unavailable:
         if not 0 < question.count <= BLOCKS_PER_REQUEST_MAX or question.first < 0:
             raise RemoteProtocolError(f"a request for {question.count} blocks, limit {BLOCKS_PER_REQUEST_MAX}")
         volume = self._volume
         hashes = volume.index.tables.hashes(question.hash, question.first, question.count)
-        paths = [path for path in volume.index.rows.paths_with_hash(question.hash) if self._may_read(path)]
-        kept = [name for name, path in volume.index.ledger.kept_with_hash(question.hash) if self._may_read(path)]
+        paths, kept = self._readable(question.hash)
         data = volume.contents.get(question.hash)
         if data is not None and paths and question.first == 0 and question.count == 1:
             return Blocks(question.request, 0, (data,))
         try:
-            blocks = await volume.with_root(_read, paths, kept, question, hashes or question.hash)
+            blocks = await volume.with_root(_read, paths, kept, question.first, question.count, hashes or question.hash)
         except trio.ClosedResourceError:
             return Unavailable(question.request)
         if blocks is None and question.first == 0 and question.count == 1:
@@ -146,8 +200,17 @@ class Serving:
         return [data] if data is not None else None
 
 
+def _cut(average: int, blocks: Sequence[bytes]) -> list[Segment]:
+    return cut(b"".join(blocks), average)
+
+
+def _parts(extents: Sequence[Extent], blocks: Sequence[bytes]) -> list[bytes]:
+    data = b"".join(blocks)
+    return [data[offset : offset + size] for offset, size in extents]
+
+
 def _read(
-    root: Root, paths: list[RelPath], kept: list[bytes], question: GetBlocks, hashes: bytes
+    root: Root, paths: list[RelPath], kept: list[bytes], first: int, count: int, hashes: bytes
 ) -> list[bytes] | None:
     """Return the blocks asked for, which have these hashes, from the first place that has them; for a thread."""
     wanted = [hashes[at : at + HASH_SIZE] for at in range(0, len(hashes), HASH_SIZE)]
@@ -155,7 +218,7 @@ def _read(
     readers = [partial(tree.read_blocks, path) for path in paths] + [partial(kept_store.read_blocks, n) for n in kept]
     for read in readers:
         try:
-            blocks = read(question.first, question.count)
+            blocks = read(first, count)
         except (OSError, CsfsError) as error:
             log.debug("content not read: %s", error)
             continue

@@ -9,6 +9,7 @@ import enum
 from csfs.errors import LocalProtocolError, RemoteProtocolError
 from csfs.wire import messages
 from csfs.wire.messages import PROTOCOL, PeerMessage
+from csfs.wire.segments import Extents, GetExtents, GetSegments, Segments
 
 
 class Role(enum.Enum):
@@ -49,6 +50,10 @@ _REPLICATING: tuple[type[PeerMessage], ...] = (
     messages.Pages,
     messages.GetBlocks,
     messages.Blocks,
+    GetSegments,
+    Segments,
+    GetExtents,
+    Extents,
     messages.Unavailable,
     messages.Refusals,
     messages.Vouch,

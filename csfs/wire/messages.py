@@ -13,6 +13,7 @@ from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry
 from csfs.core.rows import Amount, Standing
 from csfs.core.versions import Dot, Incarnation, Scope, Vector
 from csfs.wire.control import Tagged
+from csfs.wire.segments import Extents, GetExtents, GetSegments, Segments
 
 PROTOCOL = 1
 FRAME_SIZE_MAX = 4 * 1024 * 1024
@@ -360,8 +361,8 @@ class Goodbye(Tagged, frozen=True):
     reason: str
 
 
-Question = GetSummary | GetPages | GetBlocks | GetParts | GetRecords | GetSights
-Answer = Summary | Pages | Blocks | Parts | Told | Sights
+Question = GetSummary | GetPages | GetBlocks | GetSegments | GetExtents | GetParts | GetRecords | GetSights
+Answer = Summary | Pages | Blocks | Segments | Extents | Parts | Told | Sights
 
 PeerMessage = (
     Hello
@@ -383,6 +384,10 @@ PeerMessage = (
     | Pages
     | GetBlocks
     | Blocks
+    | GetSegments
+    | Segments
+    | GetExtents
+    | Extents
     | Unavailable
     | Refusals
     | Vouch

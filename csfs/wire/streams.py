@@ -11,8 +11,9 @@ from typing import Final
 from csfs.wire.codec import FrameCodec
 from csfs.wire.messages import FRAME_SIZE_MAX, Blocks, Pages, PeerMessage, Summary
 from csfs.wire.packets import PAYLOAD_SIZE_MAX, Channel, PacketReader, PacketWriter
+from csfs.wire.segments import Extents, Segments
 
-BULK: Final = (Blocks, Summary, Pages)
+BULK: Final = (Blocks, Segments, Extents, Summary, Pages)
 """Messages of the bulk channel."""
 SMALL_SIZE_MAX = 136 * 1024
 """Frames of contents of one block are no larger."""

@@ -96,7 +96,7 @@ def test_a_first_synchronisation_is_slow_as_told_shown_and_then_fast(unequal: tu
         until(lambda: len(list(beta.tree.glob("small-*"))) == SMALL, "small ones are there", 60)
         small_s = time.monotonic() - begin
         assert len(list(beta.tree.glob("a-large-*"))) < LARGE
-        time.sleep(2)
+        until(lambda: alpha.peer()["bytes_sent"] > SMALL * SMALL_SIZE + 12 * MIB, "large ones are on their way", 60)
         peak = memory_mib(alpha) - idle
         peer = alpha.peer()
         assert peer["send_rate"] == RATE

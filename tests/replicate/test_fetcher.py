@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import trio
 
+from csfs.core.changes import Extent
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from csfs.core.records import Content
@@ -22,6 +23,7 @@ from csfs.replicate.volume import Root, Volume
 from csfs.store.blocks import read_blocks, rehash
 from csfs.store.hashing import BLOCK_SIZE, FILE_SIZE_MAX, hash_bytes, page_count, page_hash, summary_root, whole_table
 from csfs.store.owners import FixedAccounts, Owners
+from csfs.store.segments import Segment
 from csfs.store.stage import Stage
 from csfs.store.tree import Tree
 from scripts.benchmarks.measuring import fresh_filesystem
@@ -46,6 +48,14 @@ class Peer:
     async def pages(self, volume: str, content_hash: bytes, numbers: Sequence[int]) -> Sequence[bytes] | None:
         self.asked += numbers
         return [TABLE.pages[number] for number in numbers]
+
+    async def segments(
+        self, volume: str, content_hash: bytes, first: int, count: int, average: int
+    ) -> Sequence[Segment] | None:
+        raise AssertionError("nothing that could have any of it is here")
+
+    async def extents(self, volume: str, content_hash: bytes, extents: Sequence[Extent]) -> Sequence[bytes] | None:
+        raise AssertionError("nothing that could have any of it is here")
 
     async def blocks(self, volume: str, content_hash: bytes, first: int, count: int) -> Sequence[bytes] | None:
         await trio.lowlevel.checkpoint()

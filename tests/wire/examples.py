@@ -5,7 +5,7 @@ from csfs.core.paths import RelPath
 from csfs.core.records import Ancestor, Content, ContentEntry, DirectoryTime, Half, Meta, MetaEntry, Move
 from csfs.core.rows import Amount, Standing
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope
-from csfs.wire import messages
+from csfs.wire import messages, segments
 from csfs.wire.messages import Part, PeerMessage, Sight
 
 ONE, TWO = Dot(Incarnation(2**62), 1), Dot(Incarnation(7), 2)
@@ -71,6 +71,10 @@ EXAMPLES: tuple[PeerMessage, ...] = (
     messages.Pages(1, (b"t" * 128, b"t" * 32)),
     messages.GetBlocks("etc", 2, b"h" * 32, 1, 8),
     messages.Blocks(2, 1, (b"", bytes(200_000), b"x")),
+    segments.GetSegments("etc", 2, b"h" * 32, 32, 32, 4096),
+    segments.Segments(2, (512, 100_000), b"d" * 16),
+    segments.GetExtents("etc", 2, b"h" * 32, ((0, 5), (2**40, 7))),
+    segments.Extents(2, (b"", b"part")),
     messages.Unavailable(2),
     messages.Refusals("etc", (messages.Refusal(b"sudoers", "visudo refuses it"),)),
     messages.Vouch("etc", 3, (messages.Claim(b"a/\xff", ONE, None), messages.Claim(b"", None, TWO)), True),
