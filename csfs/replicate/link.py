@@ -172,7 +172,8 @@ class Link:
 
     def probe(self) -> None:
         """Send a heartbeat now: a host that restarted answers a connection it knows nothing of by ending it."""
-        if self._failure is None and not self._writing and not self._writer.waiting(Channel.PROMPT):
+        is_silent = not self._writing and not self._writer.waiting(Channel.PROMPT)
+        if self._failure is None and is_silent and self._conversation.may_say(Heartbeat):
             self._put(Heartbeat(time.time_ns()))
             self._idle_writer.unpark()
 

@@ -10,7 +10,8 @@ from csfs.errors import LocalProtocolError, RemoteProtocolError, UnreachableErro
 from csfs.replicate.link import WAITING_SIZE_MAX, Link, Pace
 from csfs.trust import contexts
 from csfs.wire import messages
-from csfs.wire.messages import Blocks, GetBlocks, Heartbeat, Hello, PeerMessage, Records, Stored
+from csfs.wire.conversation import Conversation, Role
+from csfs.wire.messages import Blocks, GetBlocks, Heartbeat, Hello, Join, Joined, PeerMessage, Records, Stored
 from csfs.wire.packets import HEADER_SIZE, Channel
 from tests.replicate.certified import Cluster
 
@@ -106,6 +107,20 @@ async def test_an_idle_link_stays_up_by_heartbeats(nursery, autojump_clock):
 async def receive_forever(link: Link) -> None:
     while True:
         await link.receive()
+
+
+async def test_who_asks_to_join_waits_without_a_word_for_an_inviter_that_takes_its_time(nursery, autojump_clock):
+    ours, theirs = trio.testing.memory_stream_pair()
+    guest = Link(ours, "elm", Conversation("elm", Role.GUEST, Role.INVITER))
+    inviter = Link(theirs, "ash", Conversation("ash", Role.INVITER, Role.GUEST))
+    for link in (guest, inviter):
+        nursery.start_soon(link.run)
+    await guest.send(Join(messages.PROTOCOL, "ash", "", b"", (), {}))
+    assert isinstance(await inviter.receive(), Join)
+    with trio.move_on_after(12):
+        await guest.receive()
+    await inviter.send(Joined(b"", b"", "settings"))
+    assert await guest.receive() == Joined(b"", b"", "settings")
 
 
 async def test_a_peer_that_went_silent_is_taken_for_dead(nursery, autojump_clock):
