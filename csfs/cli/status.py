@@ -107,6 +107,8 @@ def _volumes(volumes: list[dict[str, Any]]) -> list[RenderableType]:
                     f"{volume['name']}: {directory['path']} was {gone}, and lives on with what was made in it meanwhile"
                 )
             )
+        for one in volume["unrepresented"][:PROBLEMS_SHOWN_MAX]:
+            problems.append(Text(f"{volume['name']}: {one['path']}: this host cannot show all of it: {one['reason']}"))
         for one in volume.get("unvalidated", ()):
             problems.append(
                 Text(f"{volume['name']}: {one['command']} is not installed: {', '.join(one['paths'])} is not validated")

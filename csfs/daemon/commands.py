@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import trio
@@ -124,6 +125,10 @@ class Commands:
             "problems": [{"path": shown(problem.path), "reason": problem.reason} for problem in problems]
             + _refused_elsewhere(volume),
             "living_on": [_living_on(path, volume) for path in volume.index.rows.living_on(PROBLEMS_SHOWN_MAX)],
+            "unrepresented": [
+                {"path": shown(path), "reason": "; ".join(refused)}
+                for path, refused in islice(volume.shortcomings.by_path.items(), PROBLEMS_SHOWN_MAX)
+            ],
             "unvalidated": [
                 {"command": validator.command[0], "paths": list(validator.paths)}
                 for validator in mounted.worker.validation.missing()

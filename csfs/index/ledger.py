@@ -18,7 +18,7 @@ from csfs.index.rows import below
 
 _TAKEN = f"""min(size, coalesce((
     SELECT sum(count) * {BLOCK_SIZE * PAGE_HASHES} FROM tables WHERE tables.hash = kept.hash AND page <> x'{ZERO_PAGE_HASH.hex()}'
-), size))"""
+), size)) + stored"""
 """What a kept version takes on the disk at most: its large holes take nothing."""
 
 
@@ -45,7 +45,7 @@ class KeptVersion(NamedTuple):
 
     `size` is what it takes there as a whole: nothing for what was not there, for a version that differs in its attributes alone, where
     a program here has written over it, which others may have kept, and where only the blocks that were overwritten in place are there.
-    `member` is the one whose change displaced it.
+    `member` is the one whose change displaced it. `stored` is what those blocks take.
     """
 
     name: bytes
@@ -57,6 +57,7 @@ class KeptVersion(NamedTuple):
     applied: Applied
     cause: Cause = Cause.UNKNOWN
     member: str = ""
+    stored: int = 0
 
     @property
     def id(self) -> str:
@@ -180,11 +181,11 @@ class Ledger:
         self.kept_added += 1
         self.kept_count += 1
         applied = msgspec.msgpack.encode(version.applied)
-        self._added.append((*version[:6], applied, version.cause.value, version.member))
+        self._added.append((*version[:6], applied, version.cause.value, version.member, version.stored))
 
     def _flush(self) -> None:
         if self._added:
-            self._database.write_many("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._added)
+            self._database.write_many("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._added)
             self._added.clear()
 
     def kept(self, path: RelPath | None = None) -> list[KeptVersion]:
@@ -207,10 +208,10 @@ class Ledger:
 
     def _kept(self, condition: str, values: tuple[object, ...]) -> list[KeptVersion]:
         self._flush()
-        columns = "name, path, kept_ns, size, hash, loser, applied, cause, member"
+        columns = "name, path, kept_ns, size, hash, loser, applied, cause, member, stored"
         return [
-            KeptVersion(name, at, kept_ns, size, digest, bool(loser), _decoded(applied), Cause(cause), member)
-            for name, at, kept_ns, size, digest, loser, applied, cause, member in self._database.execute(
+            KeptVersion(name, at, kept_ns, size, digest, bool(loser), _decoded(applied), Cause(cause), member, stored)
+            for name, at, kept_ns, size, digest, loser, applied, cause, member, stored in self._database.execute(
                 f"SELECT {columns} FROM kept WHERE {condition}", values
             )
         ]

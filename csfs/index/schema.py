@@ -1,10 +1,11 @@
 """The index file's tables; this module alone explains columns and sentinels."""
 
-VERSION = 8
+VERSION = 9
 
 UPGRADES: dict[int, str] = {
     6: "ALTER TABLE rows ADD COLUMN awaited INTEGER NOT NULL DEFAULT 0; DROP INDEX rows_pending",
     7: "ALTER TABLE tables ADD COLUMN count INTEGER NOT NULL DEFAULT 1",
+    8: "ALTER TABLE kept ADD COLUMN stored INTEGER NOT NULL DEFAULT 0",
 }
 """By format, what makes the next one of it. What is older is refused: large contents had other hashes, or rows did
 not say which object is where, nor which names belong to one inode."""
@@ -104,7 +105,8 @@ CREATE TABLE IF NOT EXISTS kept (
     loser   INTEGER NOT NULL,  -- 1: lost a conflict: retention never takes it
     applied BLOB NOT NULL,     -- msgpack of core.objects.Applied: what was shown
     cause   TEXT NOT NULL DEFAULT '', -- one of ledger.Cause; empty: not noted
-    member  TEXT NOT NULL DEFAULT ''  -- whose change displaced it; empty: nobody's, or not noted
+    member  TEXT NOT NULL DEFAULT '', -- whose change displaced it; empty: nobody's, or not noted
+    stored  INTEGER NOT NULL DEFAULT 0 -- bytes of the blocks in the kept store, where these alone are there
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS kept_by_path ON kept (path, kept_ns);
 CREATE INDEX IF NOT EXISTS kept_by_hash ON kept (hash);

@@ -31,7 +31,7 @@ from csfs.replicate.overwrites import Overwrites
 from csfs.replicate.sources import Sources, is_at_fault
 from csfs.replicate.validating import Validation
 from csfs.replicate.volume import Volume
-from csfs.replicate.works import Work, attributes_of, build, disturbed_by, is_little, observed_at
+from csfs.replicate.works import Work, attributes_of, build, disturbed_by, is_little, observed_at, stored_size
 from csfs.store.overwriting import BLOCKS_ONLY
 from csfs.store.patching import FromPatches
 from csfs.wire.control import Action, Commit, CommitResult, Install, Link, Outcome, Overwrite, Remove
@@ -309,7 +309,8 @@ class Applier:
         racy = observation is not None and time.time_ns() - observation.stamp.ctime_ns < RACY_NS
         # Of what was patched, most was not read: the next comparison does (R23).
         racy = racy or isinstance(work.source, FromPatches)
-        self.keeping.note(plan, work.kept)
+        self.keeping.note(plan, work.kept, stored_size(work))
+        volume.shortcomings.installed(plan.path, work.built.problems if work.built is not None else ())
         volume.happenings.came(plan, observation, volume.authors)
         volume.index.braked.drop(plan.path)
         if work.overwrites:

@@ -83,8 +83,8 @@ class Keeping:
         with contextlib.suppress(trio.ClosedResourceError):
             await self._volume.with_root(delete_kept, [name])
 
-    def note(self, plan: Plan, name: bytes) -> None:
-        """A plan was carried out, and what it displaced is in the kept store under `name`, if there is one."""
+    def note(self, plan: Plan, name: bytes, stored: int = 0) -> None:
+        """A plan was carried out, and what it displaced is in the kept store under `name`, if there is one, or `stored` bytes of it."""
         promise = self.promises.get(plan.path)
         promised = promise is not None and not promise.name
         row = self._volume.index.rows.row(plan.path)
@@ -97,7 +97,7 @@ class Keeping:
         name = name or _unused_name(self._volume)
         if promise is not None and promised:
             promise.name = name
-        self._volume.index.ledger.add_kept(self._version(plan, row, name, size, promise))
+        self._volume.index.ledger.add_kept(self._version(plan, row, name, size, promise)._replace(stored=stored))
 
     def take_stock(self, plan: Plan, kept: set[bytes], *, is_done: bool) -> None:
         """Nobody heard what became of a plan: what is in the kept store because of it is noted, whatever is shown by now."""

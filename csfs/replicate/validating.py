@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +24,7 @@ from csfs.core.paths import RelPath, name_of, shown
 from csfs.core.rows import Plan
 from csfs.errors import CsfsError
 from csfs.replicate.refusals import Refusal
+from csfs.replicate.sources import is_at_fault
 from csfs.replicate.volume import Root, Volume
 from csfs.store.stage import Source
 
@@ -36,6 +37,7 @@ SAID_MAX: Final = 400
 VALIDATED_SIZE_MAX: Final = 4 << 20
 AT_ONCE_MAX: Final = 4
 VERDICTS_MAX: Final = 10_000
+AGAIN_S: Final = 1.0
 SEARCHED: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT: Final = {"PATH": SEARCHED, "LC_ALL": "C.UTF-8", "HOME": "/"}
 
@@ -58,10 +60,11 @@ class _Verdict:
 
 
 class Validation:
-    """Runs one volume's validators. `scratch` is a directory of root's own for the copies."""
+    """Runs one volume's validators. `failed` hears of a source that did not have what was to be validated after all."""
 
-    def __init__(self, volume: Volume) -> None:
+    def __init__(self, volume: Volume, failed: Callable[[Source, bytes], None]) -> None:
         self._volume = volume
+        self._failed = failed
         self._settings: tuple[ValidatorSettings, ...] = ()
         self._validators: tuple[_Validator, ...] = ()
         self._scratch = ""
@@ -70,7 +73,10 @@ class Validation:
         self._limiter = trio.Semaphore(AT_ONCE_MAX)
 
     def configure(self, validators: Sequence[ValidatorSettings], scratch: str) -> None:
-        """Use these from now on, and have them asked again of whatever was refused."""
+        """Use these from now on, and have them asked again of whatever was refused.
+
+        `scratch` is a directory of root's own for the copies.
+        """
         self._scratch = scratch
         self._settings = tuple(validators)
         self._validators = tuple(_Validator(one, compiled_any(one.paths)) for one in validators)
@@ -127,7 +133,9 @@ class Validation:
         except (OSError, CsfsError) as error:
             # What was to be read is gone, or there is no room for a copy: the same again in a moment.
             log.info("%s: %s not validated: %s", volume.name, shown(path), error)
-            await trio.sleep(1)
+            if is_at_fault(source, error):
+                self._failed(source, plan.content.hash)
+            await trio.sleep(AGAIN_S)
         except Exception:
             log.exception("%s: unexpected error validating %s", volume.name, shown(path))
             await trio.sleep(TIMEOUT_S)

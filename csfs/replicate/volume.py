@@ -28,6 +28,7 @@ from csfs.replicate.memory import Memory
 from csfs.replicate.patches import Patches
 from csfs.replicate.progress import Meter
 from csfs.replicate.refusals import KeptOut, Refusal
+from csfs.replicate.shortcomings import Shortcomings
 from csfs.replicate.signals import Signal
 from csfs.replicate.sparing import Sparing
 from csfs.store.owners import Owners
@@ -173,7 +174,7 @@ class Volume:
         self.contents, self.travelled, self.patches = Contents(), Hashes(), Patches()
         self._heard: set[Scope] = set()
         self.problems: dict[RelPath, Problem] = {}
-        self.kept_out, self.sparing = KeptOut(), Sparing()
+        self.kept_out, self.sparing, self.shortcomings = KeptOut(), Sparing(), Shortcomings()
         self.findings, self.happenings = Findings(name), Happenings(member)
         self.across: dict[RelPath, RelPath] = {}  # names of one inode in different groups, not linked at peers (R17)
         self.exchanges: dict[str, Exchange] = {}

@@ -27,6 +27,7 @@ from csfs.replicate.merging import Merger
 from csfs.replicate.observer import Observer
 from csfs.replicate.progress import Progress
 from csfs.replicate.sources import Sources
+from csfs.replicate.sweeping import Sweeping
 from csfs.replicate.underneath import Underneath
 from csfs.replicate.validating import Validation
 from csfs.replicate.volume import Root, Volume
@@ -59,7 +60,8 @@ class VolumeWorker:
         self.fetcher = Fetcher(volume)
         self.progress = Progress(volume.name, volume.progress, self.fetcher.reading)
         self.sources = Sources(volume, self.fetcher, self._discard_later)
-        self.validation = Validation(volume)
+        self.sweeping = Sweeping(volume, self.sources)
+        self.validation = Validation(volume, self.sources.failed)
         self.applier = Applier(volume, self.directories, self.observer, self.sources, self.validation)
         self.merger = Merger(volume, self.sources, self.validation, self.observer.is_unseen)
         self.underneath = Underneath(volume, self.observer)
@@ -141,7 +143,10 @@ class VolumeWorker:
             log.error("%s: %s", volume.name, volume.stopped)
         # Of what was to be overwritten when the daemon ended, and was not, nobody noted the blocks.
         blocks = await trio.to_thread.run_sync(stage.settle_overwrites)
-        await trio.to_thread.run_sync(_delete_kept, stage, [n for n in blocks if not volume.index.ledger.is_kept(n)])
+        if not volume.stopped:
+            unknown = [name for name in blocks if not volume.index.ledger.is_kept(name)]
+            await trio.to_thread.run_sync(_delete_kept, stage, unknown)
+            await self.sweeping.look_at_kept(stage)
         volume.root = Root(descriptor, tree, stage, identity=volume.index.ledger.volume_identity or b"")
         if not volume.stopped:
             volume.apply_soon(volume.index.rows.pending())
@@ -299,9 +304,17 @@ class VolumeWorker:
                         )
                 with volume.index.transaction():  # another one: what was kept just now has to be seen
                     volume.index.tables.prune(awaited | self.sources.fetching)
+            with contextlib.suppress(trio.ClosedResourceError):
+                await self._sweep()
             self._trimmed = added, trio.current_time()
             if cramped and surplus:
                 volume.apply_soon(volume.index.rows.pending())
+
+    async def _sweep(self) -> None:
+        """Remove what was left of contents and versions that nobody will ask for, once it is known what is here."""
+        if self.volume.may_apply:
+            await self.sweeping.settle_kept()
+            await self.sweeping.partials(await self._awaited())
 
     def _may_have_surplus(self, added: int) -> bool:
         """Return whether versions were kept since surplus was last asked for, or time alone may have made some."""

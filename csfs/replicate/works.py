@@ -10,6 +10,7 @@ from csfs.core.rows import Plan, Step
 from csfs.engine.links import is_same_inode
 from csfs.errors import CsfsError
 from csfs.replicate.volume import Root
+from csfs.store.overwriting import displaced_size
 from csfs.store.owners import Owners
 from csfs.store.patching import FromPatches
 from csfs.store.stage import FromBytes, Source, Staged
@@ -110,6 +111,14 @@ def delete_kept(root: Root, names: Sequence[bytes]) -> None:
     """Remove kept versions of commits that were not made; for a thread."""
     for name in names:
         root.stage.kept.delete(name)
+
+
+def stored_size(work: Work) -> int:
+    """Return how many bytes of what was displaced are in the kept store, where its blocks alone are."""
+    if not (work.overwrites and work.kept):
+        return 0
+    assert isinstance(work.source, FromPatches)
+    return displaced_size(work.source)
 
 
 def attributes_of(plan: Plan, owners: Owners) -> Attributes:

@@ -55,6 +55,12 @@ def _written_blocks(base_size: int, size: int, patches: tuple[Patch, ...]) -> li
     return touched_blocks(size, size, [*pieces, *((number * BLOCK_SIZE, BLOCK_SIZE) for number in ends)])
 
 
+def displaced_size(source: FromPatches) -> int:
+    """Return how many bytes the blocks have that overwriting displaces."""
+    touched = touched_blocks(source.base.size, source.base.size, extents_of(source.base.size, source.patches))
+    return sum(last - first for first, last in touched) * BLOCK_SIZE
+
+
 class Directories(msgspec.Struct, frozen=True):
     """Descriptors of the stage and of the kept store."""
 

@@ -1,6 +1,7 @@
 """A member that joins with a tree like the others': how long it takes until both know that nothing differs, and what that sends."""
 
 import argparse
+import os
 import random
 import subprocess
 import threading
@@ -84,6 +85,7 @@ def measure(alpha: Member, beta: Member, count: int, total: int) -> None:
     alpha.mount()
     alpha.wait(PATIENCE_S)
     print(f"{count} files, {total} bytes: indexed at one member in {time.perf_counter() - begin:.1f} s", flush=True)
+    os.sync()  # on one disk, the other one's first words would wait for all of this to be written
     begin, before = time.perf_counter(), cpu_s(alpha)
     with Wire(alpha) as wire:
         beta.join(alpha)

@@ -136,3 +136,30 @@ def test_a_file_that_does_not_fit_holds_up_nothing_else_and_arrives_once_there_i
     until(lambda: (beta.tree / "huge").exists(), "beta has it all the same", HEALED_S_MAX)
     expect_equal(alpha, beta)
     assert (beta.tree / "huge").read_bytes() == huge
+
+
+def test_what_a_file_system_refuses_is_listed_until_it_is_replaced(members: tuple[Member, Member]) -> None:
+    alpha, beta = members
+    value, name = b"a" * 20_000, "user.large"  # more than ext4 takes
+    try:
+        os.setxattr(alpha.directory, name, value)
+        pytest.skip("the file system of the first member takes as large attributes as the other's")
+    except OSError:
+        pass
+    try:
+        (beta.tree / "attributed").write_bytes(b"content")
+        os.setxattr(beta.tree / "attributed", name, value)
+    except OSError:
+        pytest.skip("no such attributes on the second member's file system")
+    beta.wait()
+    assert (alpha.tree / "attributed").read_bytes() == b"content"
+    until(lambda: bool(alpha.volume()["unrepresented"]), "what was refused is listed")
+    (listed,) = alpha.volume()["unrepresented"]
+    assert listed["path"] == "attributed"
+    assert name in listed["reason"]
+    assert name in alpha.csfs("status", check=False).stdout
+    os.removexattr(beta.tree / "attributed", name)
+    beta.wait()
+    (beta.tree / "attributed").unlink()
+    beta.wait()
+    assert alpha.volume()["unrepresented"] == []

@@ -1,9 +1,11 @@
 """Large files: what travels and what is read follows what was written, nobody sees a half, and what is overwritten comes back."""
 
+import contextlib
 import json
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ import pytest
 from csfs.store.redo import LOGS
 from scripts.benchmarks.large import appended, bytes_read, fill, patch, visible
 from scripts.benchmarks.measuring import fresh_filesystem, wire_bytes
-from scripts.support.members import Member, two_members, until
+from scripts.support.members import VOLUME, Member, two_members, until
 from tests.cluster.conftest import expect_calm_logs
 
 MIB = 1024 * 1024
@@ -151,6 +153,12 @@ def test_what_was_overwritten_is_restored_from_its_blocks(members: Pair) -> None
     versions = json.loads(beta.csfs("history", "--json", str(theirs)).stdout)["versions"]
     kept = [version for version in versions if version["kept_ns"] and version["size"] == SIZE]
     assert len(kept) == 3
+    names = {path.name: path for path in (beta.underneath / ".csfs/kept").iterdir() if path.name.endswith(".blocks")}
+    with contextlib.closing(sqlite3.connect(f"file:{beta.home.index(VOLUME)}?mode=ro", uri=True)) as index:
+        counted = dict(index.execute("SELECT name, stored FROM kept WHERE path = 'restored' AND stored"))
+    assert len(counted) == (0 if is_shared(members) else 3)
+    for name, stored in counted.items():
+        assert 0 < names[os.fsdecode(name)].stat().st_blocks * 512 <= stored + 4096
     members[0].stop_daemon()
     try:
         beta.csfs("restore", f"{theirs}@{kept[-1]['version']}")

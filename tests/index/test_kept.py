@@ -68,6 +68,16 @@ def test_retention_counts_by_path_by_age_by_bytes_and_in_all(tmp_path: Path) -> 
     assert opened(tmp_path).ledger.kept_count == 5
 
 
+def test_blocks_that_alone_are_kept_count_for_what_they_take(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    add(index, *(version(b"a", at)._replace(size=0, stored=100) for at in (1, 2, 3)), version(b"b", 4))
+    assert index.ledger.kept_bytes() == 305
+    assert [one.stored for one in index.ledger.kept()] == [0, 100, 100, 100]
+    surplus = index.ledger.surplus(count_max=9, bytes_max=250, before_ns=0, rows_max=9)
+    assert sorted(surplus) == [b"1"]
+    index.close()
+
+
 def test_a_version_says_why_it_went_and_whether_it_was_anything(tmp_path: Path) -> None:
     index = opened(tmp_path)
     absence = version(b"f", 2, NOTHING, Cause.RESTORED)

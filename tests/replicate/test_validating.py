@@ -10,15 +10,20 @@ import pytest
 import trio
 
 from csfs.config.settings import ValidatorSettings
-from csfs.core.objects import Applied
+from csfs.core.objects import Applied, Content, Kind, Observation, Stamp
+from csfs.core.patches import Patch
 from csfs.core.paths import RelPath
+from csfs.core.versions import Dot, Incarnation
 from csfs.engine.state import new_row
 from csfs.index.index import Index
 from csfs.replicate import validating
+from csfs.replicate.sources import wanting
 from csfs.replicate.validating import OUTPUT_SIZE_MAX, SAID_MAX, Validation
 from csfs.replicate.volume import Root, Volume
+from csfs.store.hashing import hash_bytes
 from csfs.store.owners import Owners
-from csfs.store.stage import Stage
+from csfs.store.patching import FromPatches
+from csfs.store.stage import PATCHED_SIZE_MAX, Source, Stage
 from csfs.store.tree import Tree
 from scripts.support.members import until
 from tests.replicate.alone import rules_of
@@ -51,7 +56,7 @@ async def volume(tmp_path: Path) -> AsyncIterator[Volume]:
 
 
 def asking(volume: Volume, tmp_path: Path, *validators: ValidatorSettings) -> Validation:
-    validation = Validation(volume)
+    validation = Validation(volume, lambda source, content_hash: None)
     validation.configure(validators, str(tmp_path / "run" / "validating"))
     return validation
 
@@ -142,3 +147,23 @@ async def test_who_refuses_what_is_live_too_is_passed_over(volume: Volume, tmp_p
         volume.index.rows.put(PATH, row)
     assert await validation.verdict(PATH, BAD) == ""
     assert "exit 3" in await asking(volume, tmp_path, GREP).verdict(PATH, BAD), "this one takes what is live"
+
+
+async def test_what_cannot_be_put_together_to_be_validated_is_to_be_had_elsewhere(
+    volume: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A little that was left of a very large file: what was written to that cannot be applied in memory."""
+    monkeypatch.setattr(validating, "AGAIN_S", 0)
+    failed: list[tuple[Source, bytes]] = []
+    validation = Validation(volume, lambda source, content_hash: failed.append((source, content_hash)))
+    validation.configure([GREP], str(tmp_path / "run" / "validating"))
+    base = Observation(
+        stamp=Stamp(1, 2, 3, 4), kind=Kind.FILE, mode=0o600, uid=0, gid=0, size=PATCHED_SIZE_MAX + 1, hash=b"h"
+    )
+    source = FromPatches(PATH, base, None, (Patch(hash_bytes(GOOD)[0], len(GOOD), b"h", Dot(Incarnation(1), 1), ()),))
+    wanted = wanting(PATH, Content(Kind.FILE, len(GOOD), hash_bytes(GOOD)[0]), None, base)
+    async with trio.open_nursery() as nursery:
+        volume.nursery = nursery
+        assert not validation.allows(wanted, source)
+    assert failed == [(source, hash_bytes(GOOD)[0])]
+    assert PATH in volume.to_apply
