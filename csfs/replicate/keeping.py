@@ -133,6 +133,8 @@ def _hash(plan: Plan) -> bytes:
 def note_local(volume: Volume, path: RelPath, applied: Applied | None, found: Observation | None) -> None:
     """A program here has replaced what was applied: note what it was. Who has applied it, too, keeps its content."""
     volume.happenings.made_here(path, applied.observation if applied is not None else None, found)
+    if found is None:
+        volume.shortcomings.gone(path)
     if applied is None:
         return
     meta = meta_of(found) if found is not None else None

@@ -384,8 +384,6 @@ class Observer:
             names=names,
             linked_from=reason.linked_from,
         )
-        if found is None:
-            volume.shortcomings.gone(path)
         if changed:
             note_local(volume, path, known.applied if known else None, found)
         if reason.joining and known is None and look is not None and not changed:

@@ -153,8 +153,7 @@ class Volume:
         self, name: str, *, index: Index, rules: Rules, member: str, owners: Owners, extra: str = "keep"
     ) -> None:
         self.name, self.member = name, member
-        self.index, self.owners = index, owners
-        self.extra = extra
+        self.index, self.owners, self.extra = index, owners, extra
         self.apply_mode = "auto"
         """Whether files are overwritten in place: `auto`, `atomic` for never, `in-place` wherever it is possible."""
         self.authors = index.ledger.authors()

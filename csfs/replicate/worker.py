@@ -304,7 +304,7 @@ class VolumeWorker:
                         )
                 with volume.index.transaction():  # another one: what was kept just now has to be seen
                     volume.index.tables.prune(awaited | self.sources.fetching)
-            with contextlib.suppress(trio.ClosedResourceError):
+            with contextlib.suppress(trio.ClosedResourceError, OSError):  # the next time is soon enough
                 await self._sweep()
             self._trimmed = added, trio.current_time()
             if cramped and surplus:
