@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 
 MIDSTREAM_S_MAX = 1.0
 ANSWERS_MAX = 64
-"""Questions of one peer under way; a member asks for some thirty at most."""
+"""Questions of one peer under way; a member asks for some fifty at most."""
 READING_MAX = 4
 """Parts of large contents that are read, and wait to be taken by the link, for one peer at a time: a MiB each."""
 FORWARD_S = 0.2

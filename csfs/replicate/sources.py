@@ -2,10 +2,11 @@
 
 import errno
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
-import trio
 
 from csfs.core.objects import Content, Kind, Observation
 from csfs.core.paths import RelPath, shown
@@ -21,12 +22,23 @@ from csfs.store.stage import FromBytes, FromKept, FromPartial, FromStage, FromTr
 
 log = logging.getLogger(__name__)
 
-FETCHES_MAX = 8
+LARGE_FETCHES_MAX = 8
+SMALL_FETCHES_MAX = 16
+"""Contents of one block that are asked for at once; they do not wait for larger ones."""
 REFETCH_S_MIN = 0.25
 REFETCH_S_MAX = 5.0
 """Who has just connected may not be mounted yet; who has a content no more is not to be asked all the time."""
 MISSES_MAX = 10_000
 _ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(slots=True)
+class _Queue:
+    """Contents that are to be fetched, by as many tasks at once at most: a task for each would take much memory."""
+
+    tasks_max: int
+    tasks: int = 0
+    plans: deque[Plan] = field(default_factory=deque)
 
 
 class Sources:
@@ -43,7 +55,7 @@ class Sources:
         self._fetching: dict[bytes, set[RelPath]] = {}
         self._misses: dict[bytes, int] = {}
         """How often nobody had a content that is still wanted."""
-        self._limiter = trio.Semaphore(FETCHES_MAX)
+        self._small, self._large = _Queue(SMALL_FETCHES_MAX), _Queue(LARGE_FETCHES_MAX)
 
     def plan(self, path: RelPath) -> Plan | None:
         """Return the plan for a path: what is next best where nobody who could be asked last has the content of what is best (R21)."""
@@ -159,15 +171,23 @@ class Sources:
             waiting.add(plan.path)
             return
         self._fetching[plan.content.hash] = {plan.path}
-        assert self._volume.nursery is not None
-        self._volume.nursery.start_soon(self._fetch, plan)
+        queue = self._small if plan.content.size <= BLOCK_SIZE else self._large
+        queue.plans.append(plan)
+        if queue.tasks < queue.tasks_max:
+            queue.tasks += 1
+            assert self._volume.nursery is not None
+            self._volume.nursery.start_soon(self._fetch_queued, queue)
+
+    async def _fetch_queued(self, queue: "_Queue") -> None:
+        while queue.plans:
+            await self._fetch(queue.plans.popleft())
+        queue.tasks -= 1
 
     async def _fetch(self, plan: Plan) -> None:
         content = plan.content
         arrived = False
         try:
-            async with self._limiter:
-                arrived = await self._fetcher.fetch(plan)
+            arrived = await self._fetcher.fetch(plan)
         except Exception:
             # One content's bug must not end what the volume needs for the others.
             log.exception("%s: unexpected error fetching %s", self._volume.name, shown(plan.path))

@@ -18,7 +18,7 @@ from csfs.core.tables import HASH_SIZE, PAGE_HASHES
 from csfs.errors import UnreachableError
 from csfs.index.index import Index
 from csfs.replicate.assembling import PORTION_PAGES
-from csfs.replicate.fetcher import Fetcher
+from csfs.replicate.fetcher import REQUESTS_IN_FLIGHT_MAX, Fetcher
 from csfs.replicate.volume import Root, Volume
 from csfs.store.blocks import read_blocks, rehash
 from csfs.store.hashing import BLOCK_SIZE, FILE_SIZE_MAX, hash_bytes, page_count, page_hash, summary_root, whole_table
@@ -26,6 +26,7 @@ from csfs.store.owners import FixedAccounts, Owners
 from csfs.store.segments import Segment
 from csfs.store.stage import Stage
 from csfs.store.tree import Tree
+from csfs.wire.messages import BLOCKS_PER_REQUEST_MAX
 from scripts.benchmarks.measuring import fresh_filesystem
 from tests.replicate.test_exchange import rules_of
 
@@ -39,6 +40,7 @@ class Peer:
     def __init__(self, failure: Exception | None) -> None:
         self._failure = failure
         self.asked: list[int] = []
+        self.under_way = self.under_way_most = 0
         self.lacking = -1
         """The first block of a range that it has no more; it is quick to say so, and takes its time for the others."""
 
@@ -58,7 +60,11 @@ class Peer:
         raise AssertionError("nothing that could have any of it is here")
 
     async def blocks(self, volume: str, content_hash: bytes, first: int, count: int) -> Sequence[bytes] | None:
+        assert count <= BLOCKS_PER_REQUEST_MAX
+        self.under_way += 1
+        self.under_way_most = max(self.under_way_most, self.under_way)
         await trio.lowlevel.checkpoint()
+        self.under_way -= 1
         if first == self.lacking:
             return None
         if self.lacking >= 0:
@@ -261,3 +267,10 @@ async def test_of_a_terabyte_of_holes_what_is_in_it_is_fetched_alone_and_again_a
         volume.index.close()
         volume.root.stage.close()
         os.close(volume.root.descriptor)
+
+
+async def test_few_parts_of_one_content_are_asked_for_at_once(tmp_path: Path) -> None:
+    fetcher, peer = Fetcher(made_volume(tmp_path)), Peer(None)
+    fetcher.requesters = {"beta": peer}
+    assert await fetcher.fetch(plan())
+    assert 1 < peer.under_way_most <= REQUESTS_IN_FLIGHT_MAX

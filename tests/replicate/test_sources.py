@@ -4,17 +4,22 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
+import trio
 
 from csfs.core.objects import Content, Kind, Meta
 from csfs.core.paths import RelPath
+from csfs.core.rows import Plan
 from csfs.errors import CsfsError
-from csfs.replicate.sources import is_at_fault
-from csfs.store.hashing import block_hash
+from csfs.replicate.fetcher import Fetcher
+from csfs.replicate.sources import LARGE_FETCHES_MAX, SMALL_FETCHES_MAX, Sources, is_at_fault, wanting
+from csfs.store.hashing import BLOCK_SIZE, block_hash
 from csfs.store.owners import Owners
 from csfs.store.stage import FromBytes, FromTree, Stage
 from csfs.store.tree import Tree
+from tests.replicate.test_fetcher import made_volume
 
 DATA = b"content"
 CONTENT = Content(kind=Kind.FILE, size=len(DATA), hash=block_hash(DATA))
@@ -64,3 +69,44 @@ def test_a_source_that_became_something_else_is_at_fault(tmp_path: Path, become:
 def test_a_disk_without_room_is_not_the_sources_fault() -> None:
     assert not is_at_fault(FromTree(RelPath(b"source")), OSError(errno.ENOSPC, "full"))
     assert not is_at_fault(FromBytes(DATA), OSError(errno.EROFS, "read-only"))
+
+
+class Hanging:
+    """A fetcher whose large contents never arrive, and whose small ones take a moment."""
+
+    def __init__(self) -> None:
+        self.requesters: dict[str, object] = {}
+        self.arrived: dict[bytes, int] = {}
+        self.large = self.small = self.small_at_once = 0
+
+    async def fetch(self, wanted: Plan) -> bool:
+        if wanted.content.size > BLOCK_SIZE:
+            self.large += 1
+            await trio.sleep_forever()
+        self.small += 1
+        self.small_at_once = max(self.small_at_once, self.small)
+        await trio.sleep(0.01)
+        self.small -= 1
+        return True
+
+
+async def test_small_contents_do_not_wait_for_large_ones_and_few_are_asked_for_at_once(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    volume = made_volume(tmp_path)
+    volume.nursery = nursery
+    fetcher = Hanging()
+    sources = Sources(volume, cast(Fetcher, fetcher), lambda name: None)
+    for number in range(3 * LARGE_FETCHES_MAX):
+        content = Content(Kind.FILE, 5 * BLOCK_SIZE, b"%032d" % number)
+        sources.fetch(wanting(RelPath(b"large %d" % number), content, None))
+    tasks = len(nursery.child_tasks)
+    for number in range(1_000):
+        content = Content(Kind.FILE, BLOCK_SIZE, b"small %026d" % number)
+        sources.fetch(wanting(RelPath(b"small %d" % number), content, None))
+    assert len(nursery.child_tasks) - tasks == SMALL_FETCHES_MAX, "what waits is no task"
+    with trio.fail_after(20):
+        await volume.progress.wait_until(lambda: len(sources.fetching) == 3 * LARGE_FETCHES_MAX)
+    assert (fetcher.large, fetcher.small_at_once) == (LARGE_FETCHES_MAX, SMALL_FETCHES_MAX)
+    assert len(volume.to_apply) == 1_000
+    nursery.cancel_scope.cancel()
