@@ -59,7 +59,7 @@ def is_plain_directory(record: Record) -> bool:
 
 def is_live(record: Record) -> bool:
     """Return whether the winner, by the path's own record, is something other than absent."""
-    return any(entry.value.kind is not Kind.ABSENT for entry in record.content.entries)
+    return any(is_something(entry) for entry in record.content.entries)
 
 
 def holds_directory(record: Record) -> bool:
@@ -95,9 +95,7 @@ def live_of(
     meta, meta_dot = policies.live_meta(record.meta, content, snapshot, policy, ranks, applied.meta_dot)
     if meta is not None and snapshot is not None and _is_of_another(meta_entry(record, meta_dot), entry):
         meta = limited(meta, [snapshot])
-    mtime_ns: int | None = content.mtime_ns
-    if content.kind is Kind.DIRECTORY:
-        mtime_ns = record.time.mtime_ns if record.time is not None else None
+    mtime_ns = directory_time(record) if content.kind is Kind.DIRECTORY else content.mtime_ns
     return Live(content, entry, meta or PRIVATE_META, meta_dot, mtime_ns)
 
 
@@ -106,6 +104,28 @@ def _is_of_another(meta: MetaEntry | None, entry: ContentEntry | None) -> bool:
     if meta is None or entry is None or entry.value.kind is Kind.DIRECTORY:
         return False
     return meta.birth is not None and entry.birth is not None and meta.birth != entry.birth
+
+
+def stands_in(record: Record) -> bool:
+    """Return whether a directory here lives by what is below it alone, in the place of something that is none."""
+    return is_live(record) and not holds_directory(record)
+
+
+def directory_time(record: Record) -> int | None:
+    """Return the time of a directory here, None for whatever it is.
+
+    One that stands in for something else has the time of that: of a time that its record says, another member may know no more,
+    and nobody would ever find out (R13).
+    """
+    if stands_in(record):
+        last = max(record.content.entries, key=lambda entry: (is_something(entry), entry.hlc, entry.dot))
+        return last.value.mtime_ns
+    return record.time.mtime_ns if record.time is not None else None
+
+
+def is_something(entry: ContentEntry) -> bool:
+    """Return whether an entry says that something is there."""
+    return entry.value.kind is not Kind.ABSENT
 
 
 def removed_meta(half: Half[ContentEntry]) -> Meta | None:

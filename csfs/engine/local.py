@@ -10,7 +10,7 @@ from csfs.core.paths import RelPath
 from csfs.core.privileges import SET_ID
 from csfs.core.records import ContentEntry, DirectoryTime, write_of
 from csfs.engine.links import is_shown_elsewhere, shown_entry
-from csfs.engine.live import applied_as, content_of, holds, stands_for_time
+from csfs.engine.live import applied_as, content_of, holds, stands_for_time, stands_in
 from csfs.engine.minting import Change, Circumstances, Minting, carried_content, carried_meta
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import GroupRules
@@ -123,7 +123,7 @@ class Local(Minting):
             return False
         time = DirectoryTime(self._mint(group.scope, row.record), self._tick(now_ns, row.record), mtime_ns)
         record = msgspec.structs.replace(row.record, time=time)
-        pending = row.pending and self._is_pending(directory, record, applied, group, leaf=False)
+        pending = (row.pending or stands_in(record)) and self._is_pending(directory, record, applied, group, leaf=False)
         self._store(directory, row, record, applied, group, pending)
         self._adopt_shown(directory, row, group)
         return True
@@ -142,7 +142,7 @@ class Local(Minting):
             return
         applied = msgspec.structs.replace(applied, racy=True)
         register = row.record.time
-        moved = register is not None and register.mtime_ns != mtime_ns
+        moved = stands_in(row.record) or (register is not None and register.mtime_ns != mtime_ns)
         self._store_applied(directory, row, applied, pending=row.pending or moved)
 
     def _adopt_shown(self, path: RelPath, before: Row, group: GroupRules) -> None:

@@ -127,3 +127,29 @@ def test_a_directory_that_was_given_the_live_mode_by_hand_is_the_one_that_is_liv
     assert live is not None
     assert not row.pending
     assert (row.applied.content_dot, row.applied.meta_dot) == (live.content_dot, live.meta_dot)
+
+
+def test_a_directory_in_the_place_of_a_file_has_the_time_of_that_whoever_remembers_another() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d", directory(mtime_ns=3))
+    alpha.sees(b"d/f", found(b"inside"))
+    beta.hears(alpha)
+    beta.index.drop(RelPath(b"d"))  # a bad disk took it, with the time
+    beta.sees(b"d", found(b"file", mtime_ns=7))
+    alpha.hears(beta)
+    alpha.shows(b"d", directory(mtime_ns=7))
+    assert beta.shows(b"d", None) == (b"d",)
+    plan = beta.plans(b"d")
+    assert plan is not None
+    assert (plan.step, plan.content.kind, plan.mtime_ns) == (Step.INSTALL, Kind.DIRECTORY, 7)
+    for side in (alpha, beta):
+        if side is beta:
+            side.shows(b"d", directory(mtime_ns=7))
+        side.engine.disturbed(RelPath(b"d"), directory(mtime_ns=9).stamp, 9)
+        plan = side.plans(b"d")
+        assert plan is not None
+        assert (plan.step, plan.mtime_ns) == (Step.ATTRIBUTES, 7)
+    alpha.engine.touched(RelPath(b"d"), 11, NOW_NS)
+    plan = alpha.plans(b"d")
+    assert plan is not None
+    assert plan.mtime_ns == 7
