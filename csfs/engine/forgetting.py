@@ -16,7 +16,7 @@ from csfs.core import versions
 from csfs.core.paths import ROOT, RelPath
 from csfs.core.records import Record
 from csfs.core.versions import Dot, Scope, Vector
-from csfs.engine.ports import Row, Standing
+from csfs.engine.ports import Connected, Row, Standing
 from csfs.engine.rules import GroupRules
 from csfs.engine.state import State
 from csfs.engine.validation import check_mark
@@ -47,6 +47,7 @@ class Forgetting(State):
         for standing in standings.values():
             check_mark(standing.known)
             check_mark(standing.settled)
+        self._connected.setdefault(peer, Connected()).has_stood = True
         said = {scope: standing for scope, standing in standings.items() if scope in shared}
         if said != self._index.standings(peer):
             self._index.set_standings(peer, said)

@@ -12,7 +12,7 @@ from typing import Final
 from csfs.core import digests, versions
 from csfs.core.digests import Digested, Range
 from csfs.core.paths import RelPath
-from csfs.core.versions import Scope, Vector
+from csfs.core.versions import Incarnation, Scope, Vector
 from csfs.engine.ports import Standing
 from csfs.engine.state import State
 from csfs.wire.messages import PARTS_MAX, Part, Update
@@ -105,43 +105,51 @@ class Mending(State):
             and scope in theirs
             and scope in ours
             and theirs[scope]
-            and (theirs[scope] != ours[scope] or self._disowned(peer, scope))
-            and _is_same(self._knowledge_left(peer, scope), standings.get(scope, Standing()).known)
+            and (theirs[scope] != ours[scope] or self._disowned(scope))
+            and _is_same(self._knowledge_left(scope), standings.get(scope, Standing()).known)
         ]
 
-    def _disowned(self, peer: str, scope: Scope) -> Vector:
-        """Return up to where anybody knows the ended lives of a peer of which we know more, who only receive; {} elsewhere (R8).
+    def _disowned(self, scope: Scope) -> Vector:
+        """Return up to where anybody knows the ended lives of peers of which we know more, who only receive; {} elsewhere (R8).
 
-        The peer has lost what it did after that when it was restored. Had anybody heard it but who only receives, he would have told.
+        Such a peer has lost what it did after that when it was restored. Had anybody heard it but who only receives, he would have
+        told. It counts once it has said on this connection how it stands.
         """
-        link = self._connected.get(peer)
-        if self.speaks_in(scope) or link is None or link.incarnation is None:
+        if self.speaks_in(scope):
             return versions.EMPTY
-        said = [
-            self._index.standings(other).get(scope, Standing()).known
-            for other in self._peers
-            if self.hears(other, scope)
-        ]
-        ours = self._index.knowledge(scope)
-        ended = {life for life in ours if self._authors.get(life) == peer} - {link.incarnation}
-        known = {life: max(vector.get(life, 0) for vector in said) for life in ended}
-        return {life: counter for life, counter in known.items() if counter < ours[life]}
+        said = {
+            peer: self._index.standings(peer).get(scope, Standing()).known
+            for peer in self._peers
+            if self.hears(peer, scope)
+        }
+        present = {
+            peer: link.incarnation
+            for peer, link in self._connected.items()
+            if peer in said and link.has_stood and link.incarnation
+        }
+        disowned = dict[Incarnation, int]()
+        for life, counter in self._index.knowledge(scope).items():
+            author = self._authors.get(life)
+            known = max((vector.get(life, 0) for vector in said.values()), default=0)
+            if author is not None and present.get(author, life) != life and known < counter:
+                disowned[life] = known
+        return disowned
 
-    def _knowledge_left(self, peer: str, scope: Scope) -> Vector:
-        """Return what we know, without what a peer has lost and nobody has heard."""
-        left = {**self._index.knowledge(scope), **self._disowned(peer, scope)}
+    def _knowledge_left(self, scope: Scope) -> Vector:
+        """Return what we know, without what peers have lost and nobody has heard."""
+        left = {**self._index.knowledge(scope), **self._disowned(scope)}
         return {life: counter for life, counter in left.items() if counter}
 
     def _known_together(self, peer: str, scope: Scope) -> Vector | None:
-        """Return what a peer knows as well as we do, without what it has lost; None if that is not the same, or more may be here."""
-        left = self._knowledge_left(peer, scope)
+        """Return what a peer knows as we do, without what peers have lost; None if that is not the same, or more may be here."""
+        left = self._knowledge_left(scope)
         is_same = _is_same(left, self._index.standings(peer).get(scope, Standing()).known)
         return left if is_same and not any(scope in link.midstream for link in self._connected.values()) else None
 
     def walked(self, peer: str, scope: Scope) -> None:
-        """A walk with a peer has found everything at which we differed: what it has lost is not known any more."""
-        if self._disowned(peer, scope):
-            self._index.set_knowledge(scope, self._knowledge_left(peer, scope))
+        """A walk with a peer has found everything at which we differed: what peers have lost is not known any more."""
+        if self._disowned(scope) and self._known_together(peer, scope) is not None:
+            self._index.set_knowledge(scope, self._knowledge_left(scope))
 
     def speaks_in(self, scope: Scope) -> bool:
         """Return whether others listen to this member in a scope."""

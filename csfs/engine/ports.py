@@ -19,6 +19,7 @@ class Connected(msgspec.Struct):
     """A peer's `incarnation`, and in which scopes its marks count for nothing, as something was refused (R10), or are still to come."""
 
     incarnation: Incarnation | None = None
+    has_stood: bool = False
     tainted: set[Scope] = msgspec.field(default_factory=set)
     midstream: set[Scope] = msgspec.field(default_factory=set)
 

@@ -189,6 +189,10 @@ class Quarantine(Minting):
             for scope in self._heard_from(peer)
         )
 
+    def have_all_lost(self, quarantined: Mapping[str, bool]) -> bool:
+        """Return whether all of these peers that may tell us anything are in quarantine: they would wait for each other for ever."""
+        return all(is_lost for peer, is_lost in quarantined.items() if self._heard_from(peer))
+
     def _of_others(self, known: Vector) -> Vector:
         return {life: counter for life, counter in known.items() if life != self._incarnation}
 

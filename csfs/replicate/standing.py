@@ -185,8 +185,8 @@ class PeerStanding:
     async def _catch_up(self, stands: Stands) -> None:
         """End the quarantine once this member knows all that the peer knows."""
         volume, engine = self._volume, self._volume.engine
-        others = [one.stands for one in volume.exchanges.values()]
-        is_sound = bool(stands.digests) or (stands.quarantined and all(one and one.quarantined for one in others))
+        lost = {name: bool(one.stands and one.stands.quarantined) for name, one in volume.exchanges.items()}
+        is_sound = bool(stands.digests) or (stands.quarantined and engine.have_all_lost(lost))
         if not is_sound or not engine.may_catch_up_with(self.peer, stands.standings):
             return
         for scope, standing in stands.standings.items():

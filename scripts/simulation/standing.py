@@ -65,7 +65,7 @@ def take_report(report: Report, source: Host, target: Host, now_ns: int, connect
     index.set_tokens(source.name, confirmed(index.tokens(source.name), report.held))
     hold_token(target, source.name, report.token)
     index.commit()
-    is_sound = bool(report.digests) or (report.quarantined and all(connected.values()))
+    is_sound = bool(report.digests) or (report.quarantined and engine.have_all_lost(connected))
     if engine.is_in_quarantine and is_sound and engine.may_catch_up_with(source.name, report.standings):
         catch_up(report, source, target, now_ns, connected)
     for scope in engine.differing(source.name, report.standings, report.digests):

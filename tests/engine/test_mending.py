@@ -175,6 +175,7 @@ def receiver_beside_restored(*, sends_to_beta: bool = False) -> list[Side]:
     for side in (beta, gamma):
         side.engine._authors = {**side.engine._authors, Incarnation(99): "alpha"}
         side.engine.greeted("alpha", Incarnation(99))
+    gamma.engine.greeted("beta", Incarnation(2))
     for one, other in ((gamma, restored), (gamma, beta), (restored, beta)):
         one.engine.stands(other.name, other.engine.standings())
     return [restored, beta, gamma]
@@ -215,6 +216,7 @@ def test_what_was_lost_stays_at_a_receiver_while_somebody_else_knows_it() -> Non
 
 def test_nothing_goes_from_a_receiver_by_the_word_of_others_than_who_lost_it() -> None:
     _, beta, gamma = receiver_beside_restored()
+    gamma.engine.greeted("alpha", Incarnation(99))  # it has yet to say how it stands
     assert not differ(gamma, beta)
     assert not walks(gamma, beta).received.touched
     assert gamma.row(b"b").live

@@ -254,6 +254,12 @@ def test_who_only_receives_ends_no_quarantine_while_others_may_speak() -> None:
     assert not gamma.engine.may_catch_up_with("alpha", {SCOPE: Standing({Incarnation(1): 5})})
 
 
+def test_members_that_all_lost_their_memory_do_not_wait_for_who_only_receives() -> None:
+    alpha, *_ = sides("alpha", "beta", "gamma", receive_only=("gamma",))
+    assert alpha.engine.have_all_lost({"beta": True, "gamma": False})
+    assert not alpha.engine.have_all_lost({"beta": False, "gamma": True})
+
+
 def test_what_is_a_directory_by_now_is_minted_anew_with_a_time() -> None:
     alpha, beta = sides("alpha", "beta")
     alpha.sees(b"f", found(b"once a file"))
