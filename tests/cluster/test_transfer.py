@@ -1,12 +1,13 @@
 """A first synchronisation over a link with a rate: how far it is can be seen, and another rate counts without a new connection."""
 
+import contextlib
 import json
 import os
 import select
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +92,14 @@ def test_a_first_synchronisation_is_slow_as_told_shown_and_then_fast(unequal: tu
     try:
         begin = time.monotonic()
         beta.mount()
+        idle_there = memory_mib(beta)
         until(lambda: bool(beta.volume()["progress"]), "something is left")
         # Small files are not behind the large ones, which are asked for at once with them.
         until(lambda: len(list(beta.tree.glob("small-*"))) == SMALL, "small ones are there", 60)
         small_s = time.monotonic() - begin
         assert len(list(beta.tree.glob("a-large-*"))) < LARGE
         until(lambda: alpha.peer()["bytes_sent"] > SMALL * SMALL_SIZE + 12 * MIB, "large ones are on their way", 60)
-        peak = memory_mib(alpha) - idle
+        peak, peak_there = memory_mib(alpha) - idle, memory_mib(beta) - idle_there
         peer = alpha.peer()
         assert peer["send_rate"] == RATE
         assert peer["bytes_sent"] < RATE * (time.monotonic() - begin + 2) + 2 * MIB
@@ -114,6 +116,7 @@ def test_a_first_synchronisation_is_slow_as_told_shown_and_then_fast(unequal: tu
     assert small_s < (SMALL * SMALL_SIZE + LARGE * LARGE_SIZE) / RATE
     assert taken < 60
     assert peak < 48, "what the link does not take is not read into memory"
+    assert peak_there < 64
     for watch in watches:
         expect_progress(told(watch))
 
@@ -133,22 +136,38 @@ def expect_progress(shown: list[dict[str, Any] | None]) -> None:
     assert any(one["seconds_left"] for one in found)
 
 
-def test_watching_on_a_terminal_draws_over_what_it_drew(unequal: tuple[Member, Member]) -> None:
-    alpha, beta = unequal
-    set_rate(alpha, "4M")
-    beta.mount()
+@contextlib.contextmanager
+def on_a_terminal(command: list[str]) -> Iterator[Callable[[Callable[[bytes], bool]], bytes]]:
+    """Run a command on a terminal; gives what reads what it draws until that is enough."""
     ours, theirs = os.openpty()
-    process = subprocess.Popen(beta.command("status", "--watch"), stdout=theirs, stderr=theirs)
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    drawn, deadline = b"", time.monotonic() + 20
-    try:
-        while b" left" not in drawn or drawn.count(b"daemon") < 3:
+
+    def drawn(enough: Callable[[bytes], bool]) -> bytes:
+        found, deadline = b"", time.monotonic() + 20
+        while not enough(found):
             ready, _, _ = select.select([ours], [], [], max(0, deadline - time.monotonic()))
-            assert ready, drawn.decode()
-            drawn += os.read(ours, 65536)
+            assert ready, found.decode()
+            found += os.read(ours, 65536)
+        return found
+
+    try:
+        yield drawn
     finally:
         process.kill()
         process.wait()
         os.close(ours)
-    assert b"of 72 paths" in drawn or b"MiB/s" in drawn
-    assert b"\x1b[1A" in drawn, "the cursor goes up"
+
+
+def test_on_a_terminal_progress_is_drawn_over_what_was_drawn(unequal: tuple[Member, Member]) -> None:
+    alpha, beta = unequal
+    set_rate(alpha, "4M")
+    beta.mount()
+    with on_a_terminal(beta.command("status", "--watch")) as drawn:
+        seen = drawn(lambda found: b" left" in found and found.count(b"daemon") >= 3)
+        assert b"MiB/s" in seen
+        assert b"\x1b[1A" in seen, "the cursor goes up"
+    with on_a_terminal(alpha.command("wait")) as drawn:
+        seen = drawn(lambda found: b"MiB/s" in found)
+        assert b"\r\x1b[Kfiles at beta: " in seen
+        assert b"\n" not in seen, "one line, over the one before"
