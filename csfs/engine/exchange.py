@@ -1,19 +1,45 @@
 """What peers are told: our update order, without what they know, and our knowledge at its end (R10)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+
+import msgspec
 
 from csfs.core import versions
+from csfs.core.moves import WholeMove
 from csfs.core.paths import RelPath
 from csfs.core.records import ContentEntry, Half, MetaEntry
 from csfs.core.versions import Incarnation, Scope, Vector
-from csfs.engine.ports import Connected, Outgoing, Row
-from csfs.engine.rules import GroupRules
+from csfs.engine.ports import Connected, IndexPort, Outgoing, Row
+from csfs.engine.rules import GroupRules, Rules
 from csfs.engine.state import State
 from csfs.wire.messages import Update
 
 
+class Whole(msgspec.Struct, frozen=True):
+    """A move whose versions have all positions after one, up to another."""
+
+    scope: Scope
+    after: int
+    last: int
+    move: WholeMove
+
+
 class Exchange(State):
     """Batches for peers."""
+
+    def __init__(
+        self,
+        index: IndexPort,
+        rules: Rules,
+        member: str,
+        incarnation: Incarnation,
+        authors: Mapping[Incarnation, str],
+        *,
+        pulling: bool = False,
+    ) -> None:
+        super().__init__(index, rules, member, incarnation, authors, pulling=pulling)
+        self._wholes: list[Whole] = []
+        """The last moves of directories that were made here in one step, by position."""
 
     def greeted(self, peer: str, incarnation: Incarnation) -> None:
         """A new connection to a peer, which is this now: nothing is taken for told, and its past refusals are forgotten."""
@@ -25,14 +51,32 @@ class Exchange(State):
         groups = [group for group in self._rules.groups if self._member in group.members]
         return {group.scope: self._index.knowledge(group.scope) for group in groups}
 
-    def outgoing(self, position: int, peer_knowledge: Mapping[Scope, Vector], limit: int, peer: str) -> Outgoing:
+    def outgoing(
+        self,
+        position: int,
+        peer_knowledge: Mapping[Scope, Vector],
+        limit: int,
+        peer: str,
+        apart: Collection[WholeMove] = (),
+    ) -> Outgoing:
         """Return the next batch for a peer after `position`; at most `limit` rows are looked at.
 
         A batch that reaches the end carries the mark of its scope. Where records of several scopes went out, empty
-        batches with the marks of the others follow, and the last is `done`.
+        batches with the marks of the others follow, and the last is `done`. What came of a move in one step is told in one, by
+        itself, but for moves that are to be told `apart`, path by path, because the peer has not followed them.
         """
         scopes = {group.scope for group in self._sendable(peer)}
+        whole = self._next_whole(position, peer_knowledge, scopes, apart)
+        if whole is not None and whole.after == position:
+            self._told_up_to = max(self._told_up_to, whole.last)
+            return Outgoing(whole.scope, (), whole.last, None, False, whole.move)
         rows = self._index.updated_since(position, limit)
+        before = [row for row in rows if whole is None or _position_of(row[1]) <= whole.after]
+        if whole is not None and len(before) < len(rows):
+            rows, limit = before, len(before)
+        if whole is not None and not rows:
+            # What was changed before has moved on since.
+            return self.outgoing(whole.after, peer_knowledge, limit, peer, apart)
         scope, reached = Scope(b""), position
         updates: list[Update] = []
         for path, row in rows:
@@ -43,7 +87,7 @@ class Exchange(State):
                 if update is not None:
                     scope = row.scope
                     updates.append(update)
-            reached = max(row.content_position, row.meta_position, row.time_position)
+            reached = _position_of(row)
             self._told_up_to = max(self._told_up_to, reached)
         if len(rows) == limit:
             return Outgoing(scope, tuple(updates), reached, None, False)
@@ -54,6 +98,16 @@ class Exchange(State):
         if mark is not None:
             self._told.setdefault(peer, {})[scope] = mark
         return Outgoing(scope, tuple(updates), max(reached, self._index.position()), mark, not owed)
+
+    def _next_whole(
+        self, position: int, known: Mapping[Scope, Vector], scopes: set[Scope], apart: Collection[WholeMove]
+    ) -> Whole | None:
+        """Return the next move that a peer may be told as a whole, if it has not heard of it."""
+        for whole in self._wholes:
+            is_next = whole.after >= position and whole.scope in scopes and whole.move not in apart
+            if is_next and not versions.covers(known.get(whole.scope, {}), whole.move.first):
+                return whole
+        return None
 
     def is_hearsay(self, outgoing: Outgoing) -> bool:
         """Return whether a batch has something to say, and nothing of it was made here."""
@@ -79,6 +133,10 @@ class Exchange(State):
             if not versions.includes(known[scope], self._index.knowledge(scope))
             or (scope not in peer_knowledge and scope not in told)
         ]
+
+
+def _position_of(row: Row) -> int:
+    return max(row.content_position, row.meta_position, row.time_position)
 
 
 def _update_of(path: RelPath, row: Row, known: Vector) -> Update | None:

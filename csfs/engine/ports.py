@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from csfs.core.moves import WholeMove
 from csfs.core.paths import RelPath
 from csfs.core.rows import Plan as Plan
 from csfs.core.rows import Row as Row
@@ -116,7 +117,8 @@ class Received(msgspec.Struct, frozen=True):
 class Outgoing(msgspec.Struct, frozen=True):
     """A batch for one peer: updates of one scope in order, the position reached, and the mark when caught up.
 
-    `updates` may be empty (the peer knows them all) while `position` moves on. `done`: nothing is left after it.
+    `updates` may be empty (the peer knows them all) while `position` moves on. `done`: nothing is left after it. With a `move` there
+    are none: `position` counts once the peer has followed it.
     """
 
     scope: Scope
@@ -124,6 +126,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     position: int
     mark: Vector | None
     done: bool
+    move: WholeMove | None = None
 
 
 class Conflict(msgspec.Struct, frozen=True):

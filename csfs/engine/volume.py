@@ -15,7 +15,6 @@ from csfs.core.records import Record
 from csfs.core.versions import Dot, Scope
 from csfs.engine.brake import Weighing
 from csfs.engine.doubting import Doubting
-from csfs.engine.exchange import Exchange
 from csfs.engine.following import Following
 from csfs.engine.forgetting import Forgetting
 from csfs.engine.healing import Healing
@@ -26,9 +25,10 @@ from csfs.engine.ports import Conflict, Row
 from csfs.engine.rules import GroupRules as GroupRules
 from csfs.engine.rules import Rules as Rules
 from csfs.engine.settling import Settling
+from csfs.engine.wholes import Wholes
 
 
-class VolumeEngine(Doubting, Following, Settling, Merging, Plans, Weighing, Exchange, Forgetting, Healing):
+class VolumeEngine(Doubting, Following, Settling, Merging, Plans, Weighing, Wholes, Forgetting, Healing):
     """One volume on one member as a state machine; the caller's transactions make its steps stand or fall together."""
 
     def conflicts(self, paths: Iterable[RelPath]) -> Iterator[Conflict]:

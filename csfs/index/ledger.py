@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from csfs.core.moves import WholeMove
 from csfs.core.objects import Applied
 from csfs.core.paths import ROOT, RelPath
 from csfs.core.rows import Plan
@@ -285,6 +286,16 @@ class Ledger:
         """Return the intents that a stop left behind."""
         found = self._database.execute("SELECT plan FROM intents")
         return [msgspec.msgpack.decode(plan, type=Plan) for (plan,) in found]
+
+    @property
+    def moving(self) -> tuple[Scope, WholeMove] | None:
+        """A directory that is about to be renamed as a peer has moved its own, or was, and nobody recorded it (R20)."""
+        found = self._facts.value("moving")
+        return msgspec.msgpack.decode(found, type=tuple[Scope, WholeMove]) if found else None
+
+    def set_moving(self, moving: tuple[Scope, WholeMove] | None) -> None:
+        """Remember what is about to be renamed; None: what became of it is recorded."""
+        self._facts.set_value("moving", msgspec.msgpack.encode(moving) if moving is not None else b"")
 
     def disturb(self, directories: Iterable[RelPath]) -> None:
         """Remember directories in which commits are about to change names: the time that they show then is nobody's wish."""

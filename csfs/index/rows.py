@@ -23,6 +23,8 @@ from csfs.index.pending import Pending, awaited
 
 CACHED_ROWS_MAX = 4_096
 
+STAMP_SIZE = 32
+"""Bytes of a packed stamp."""
 RACY = b"r"
 """Follows a packed stamp that does not prove that nothing was written since (R23)."""
 
@@ -369,6 +371,13 @@ class Rows:
             if len(chunk) < 1000:
                 return
             lower = chunk[-1][0]
+
+    def shown_stamps(self, path: RelPath) -> Iterator[tuple[RelPath, bytes]]:
+        """Yield the paths strictly below `path` where the disk shows something, ascending, with the packed stamps."""
+        self._flush_rows()
+        query = f"SELECT path, stamp FROM rows WHERE {_BELOW} AND stamp IS NOT NULL ORDER BY path"
+        for found, stamp in self._database.execute(query, below(path)):
+            yield found, stamp[:STAMP_SIZE]
 
     def counts(self) -> tuple[int, int]:
         """Return how many paths are live, and how many are pending."""

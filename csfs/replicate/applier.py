@@ -22,6 +22,7 @@ from csfs.engine.plans import is_carried_out
 from csfs.errors import ContentMismatchError, CsfsError
 from csfs.replicate.braking import Braking
 from csfs.replicate.directories import Directories
+from csfs.replicate.dressed import with_attributes
 from csfs.replicate.gate import COMMITS_MAX, staged_name
 from csfs.replicate.keeping import Keeping
 from csfs.replicate.linking import UNABLE, Leaders, is_taken_away, settled, shared_inode
@@ -31,6 +32,7 @@ from csfs.replicate.overwrites import Overwrites
 from csfs.replicate.sources import Sources, is_at_fault
 from csfs.replicate.validating import Validation
 from csfs.replicate.volume import Volume
+from csfs.replicate.wholes import Wholes
 from csfs.replicate.works import Work, attributes_of, build, disturbed_by, is_little, observed_at, stored_size
 from csfs.store.overwriting import BLOCKS_ONLY
 from csfs.store.patching import FromPatches
@@ -57,6 +59,7 @@ class Applier:
         self.keeping = Keeping(volume)
         self.braking = Braking(volume)
         self._overwrites = Overwrites(volume)
+        self.wholes = Wholes(volume, directories, observer, self._is_free)
         self._tries: dict[RelPath, int] = {}
         self._refused: set[RelPath] = set()
         """Paths that are looked at again in a moment."""
@@ -77,7 +80,9 @@ class Applier:
             await volume.ready.wait_until(lambda: volume.may_apply)
             self._busy = True
             try:
-                await self._round()
+                async with self.wholes.turn:
+                    if volume.may_apply:
+                        await self._round()
             except trio.ClosedResourceError:
                 volume.apply_soon(volume.index.rows.pending())
             finally:
@@ -132,6 +137,7 @@ class Applier:
             await volume.ready.wait_until(lambda: volume.stock_due and volume.mounted and not volume.stopped)
             try:
                 await self._take_stock(volume.index.ledger.intents())
+                await self.wholes.take_stock()
             except trio.ClosedResourceError:
                 continue  # unmounted again
             volume.in_flight, volume.disturbed = set(), set()
@@ -171,6 +177,11 @@ class Applier:
         self._volume.index.ledger.disturb(disturbed)
         for directory in disturbed:
             self._directories.mark(directory, local=False)
+
+    def _is_free(self, source: RelPath, target: RelPath) -> bool:
+        """Return whether what is at a path needs nothing but another name to be at another one."""
+        is_promised = source in self.keeping.promises or target in self.keeping.promises
+        return not (is_promised or self._overwrites.is_settling(source) or self._validation.asks_of(target))
 
     def _is_current(self, work: Work) -> bool:
         """Return whether the index still shows what the plan was made on; else it is planned anew.
@@ -340,22 +351,7 @@ class Applier:
             if found is None:
                 return None
             return msgspec.structs.replace(found, stamp=stamp, mtime_ns=stamp.mtime_ns, links=result.links)
-        base, set_ = plan.base, attributes_of(plan, self._volume.owners)
-        assert base is not None
-        owner, group = self._volume.owners.names(
-            base.uid if set_.uid is None else set_.uid, base.gid if set_.gid is None else set_.gid
-        )
-        return msgspec.structs.replace(
-            base,
-            stamp=stamp,
-            mode=base.mode if set_.mode is None else set_.mode,
-            uid=base.uid if set_.uid is None else set_.uid,
-            gid=base.gid if set_.gid is None else set_.gid,
-            owner=owner,
-            group=group,
-            mtime_ns=stamp.mtime_ns,
-            xattrs=base.xattrs if set_.xattrs is None else set_.xattrs,
-        )
+        return with_attributes(plan, stamp, self._volume.owners)
 
     # ---------------------------------------------------------------------------------------------------------- trouble
 

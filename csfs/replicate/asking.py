@@ -9,6 +9,7 @@ import trio
 from csfs.core.changes import Extent
 from csfs.core.tables import HASH_SIZE, SEGMENT_DIGEST_SIZE
 from csfs.core.versions import Scope
+from csfs.engine.ports import Outgoing
 from csfs.errors import RemoteProtocolError, UnreachableError
 from csfs.store.segments import Segment
 from csfs.wire.messages import (
@@ -17,12 +18,14 @@ from csfs.wire.messages import (
     Answer,
     Blocks,
     Claim,
+    Followed,
     GetBlocks,
     GetPages,
     GetParts,
     GetRecords,
     GetSights,
     GetSummary,
+    Moved,
     Pages,
     Part,
     Parts,
@@ -51,7 +54,7 @@ class Asking:
 
     def __init__(self, send: Callable[[PeerMessage], Awaitable[None]]) -> None:
         self._send = send
-        self._requests: dict[int, trio.MemorySendChannel[Answer | Vouched | None]] = {}
+        self._requests: dict[int, trio.MemorySendChannel[Answer | Vouched | Followed | None]] = {}
         self._request_ids = itertools.count(1)
         self._contents_heard = 0
 
@@ -60,7 +63,7 @@ class Asking:
         for slot in self._requests.values():
             slot.close()
 
-    def answered(self, message: Answer | Vouched | Unavailable) -> None:
+    def answered(self, message: Answer | Vouched | Followed | Unavailable) -> None:
         """Take in an answer; one that nobody waits for any more is let go."""
         self._contents_heard += isinstance(message, Blocks | Segments | Extents)
         slot = self._requests.pop(message.request, None)
@@ -118,6 +121,13 @@ class Asking:
                 return False
         return True
 
+    async def followed(self, volume: str, outgoing: Outgoing, token: bytes) -> bool:
+        """Return whether the peer has moved a directory, and knows all that came of it."""
+        move, scope, position = outgoing.move, outgoing.scope, outgoing.position
+        assert move is not None
+        answer = await self._ask(lambda request: Moved(volume, request, scope, position, move, token))
+        return isinstance(answer, Followed) and answer.is_known
+
     async def parts(self, volume: str, scope: Scope, above: bytes, last: bytes) -> Sequence[Part] | None:
         """Return the parts of a range of live paths, None if the peer does not say."""
         answer = await self._ask(lambda request: GetParts(volume, request, scope, above, last))
@@ -143,10 +153,10 @@ class Asking:
         return (answer.reached, answer.found) if isinstance(answer, Sights) else None
 
     async def _ask(
-        self, question: Callable[[int], Question | Vouch], patience_s: float = REQUEST_S_MAX
-    ) -> Answer | Vouched | None:
+        self, question: Callable[[int], Question | Vouch | Moved], patience_s: float = REQUEST_S_MAX
+    ) -> Answer | Vouched | Followed | None:
         request = next(self._request_ids)
-        send, receive = trio.open_memory_channel[Answer | Vouched | None](1)
+        send, receive = trio.open_memory_channel[Answer | Vouched | Followed | None](1)
         self._requests[request] = send
         try:
             await self._send(question(request))

@@ -9,7 +9,7 @@ import time
 import trio
 
 from csfs.core.objects import Kind, Observation, Stamp
-from csfs.core.paths import RelPath
+from csfs.core.paths import RelPath, is_below
 from csfs.errors import CsfsError
 from csfs.replicate.signals import Signal
 from csfs.replicate.volume import Root, Volume
@@ -17,6 +17,8 @@ from csfs.replicate.volume import Root, Volume
 QUIET_S = 0.05
 SETTLE_S_MAX = 1.0
 SETTLED_MAX = 500
+BELOW_S_MAX = 0.2
+"""So long a move of a directory waits for the times below it; then each path is looked at, or told, by itself."""
 
 
 class Directories:
@@ -42,6 +44,17 @@ class Directories:
         self._last_mark = trio.current_time()
         self.marks += 1
         self._wanted.notify()
+
+    async def settle_below(self, *directories: RelPath) -> None:
+        """Wait a moment for the times of all that is below these directories to be settled; it may take longer."""
+
+        def is_left() -> bool:
+            return any(is_below(path, one) for path in (*self._marked, *self._settling) for one in directories)
+
+        if is_left():
+            self.hurry()
+            with trio.move_on_after(BELOW_S_MAX):
+                await self._volume.progress.wait_until(lambda: not is_left())
 
     def is_marked(self, directory: RelPath) -> bool:
         """Return whether its time is still to be settled."""

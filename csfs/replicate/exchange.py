@@ -16,6 +16,7 @@ from csfs.engine.ports import Outgoing
 from csfs.errors import RemoteProtocolError, UnreachableError
 from csfs.replicate.arriving import acknowledge
 from csfs.replicate.asking import Asking
+from csfs.replicate.directory_moves import hear_move, tell_move
 from csfs.replicate.inline import inline_contents, inline_patches
 from csfs.replicate.portions import portions
 from csfs.replicate.ports import Greeting, LinkPort
@@ -31,11 +32,13 @@ from csfs.wire.messages import (
     UPDATES_MAX,
     Answer,
     AppliedUpTo,
+    Followed,
     GetBlocks,
     Goodbye,
     Heartbeat,
     Hello,
     Mend,
+    Moved,
     Question,
     Records,
     Refusals,
@@ -231,6 +234,9 @@ class PeerSession:
                         await volume.changed.wait()
                 patient = False
                 continue
+            if outgoing.move is not None:
+                await tell_move(volume, exchange, outgoing, self._standings[volume.name])
+                continue
             knowledge = exchange.knowledge.get(outgoing.scope, {})
             if outgoing.mark is not None:
                 self._now_knows(exchange, outgoing.scope, outgoing.mark)
@@ -250,7 +256,7 @@ class PeerSession:
                 await volume.changed.wait()
 
     def _outgoing(self, volume: Volume, exchange: Exchange) -> Outgoing:
-        return volume.engine.outgoing(exchange.sent, exchange.knowledge, UPDATES_MAX, self._peer)
+        return volume.engine.outgoing(exchange.sent, exchange.knowledge, UPDATES_MAX, self._peer, exchange.apart)
 
     async def _send(
         self, worker: VolumeWorker, exchange: Exchange, outgoing: Outgoing, patches: tuple[Patch, ...]
@@ -294,6 +300,11 @@ class PeerSession:
                     nursery.start_soon(self._answer, message)
                 case _ if isinstance(message, Answer | Unavailable | Vouched):
                     self._asking.answered(message)
+                case Followed():
+                    self._asking.answered(message)
+                case Moved():
+                    worker, theirs = self._worker(message.volume), self._theirs[message.volume]
+                    nursery.start_soon(hear_move, worker, self._peer, theirs.index_id, message, self._link.send)
                 case Refusals(volume=name, refusals=refusals):
                     self._worker(name).volume.exchanges[self._peer].refusals = refusals
                 case Vouch():

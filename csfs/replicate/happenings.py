@@ -71,6 +71,11 @@ class Happenings:
         member = next((authors.get(dot.incarnation, "") for dot in dots if dot is not None), "")
         self._add(plan.path, plan.base, after, member, NOBODY)
 
+    def moved(self, path: RelPath, target: RelPath, observation: Observation | None, member: str) -> None:
+        """What was at a path went along with a directory that a peer has moved."""
+        self._add(target, None, observation, member, NOBODY)
+        self._add(path, observation, None, member, NOBODY)
+
     def _add(
         self, path: RelPath, before: Observation | None, after: Observation | None, member: str, writer: Writer
     ) -> None:

@@ -11,7 +11,8 @@ import trio
 from csfs.core.objects import Applied, Content, Kind, Meta, Observation
 from csfs.core.paths import RelPath
 from csfs.core.rows import Plan, Row, Step
-from csfs.engine.live import content_of, holds, is_same_meta, meta_of
+from csfs.core.versions import Incarnation
+from csfs.engine.live import ABSENT, content_of, holds, is_same_meta, meta_of
 from csfs.index.ledger import Cause, KeptVersion
 from csfs.replicate.gate import kept_name
 from csfs.replicate.linking import Shared, shared_inode
@@ -152,6 +153,16 @@ def note_local(volume: Volume, path: RelPath, applied: Applied | None, found: Ob
             cause,
             volume.member,
         )
+        volume.index.ledger.add_kept(version)
+
+
+def note_moved(volume: Volume, path: RelPath, target: RelPath, applied: Applied, by: Incarnation) -> None:
+    """A directory was renamed as a peer had moved it: this went with it. Its history stays at the old name."""
+    member, shown_there = volume.authors.get(by, ""), applied.observation
+    volume.happenings.moved(path, target, shown_there, member)
+    if shown_there is not None and _may_note(volume) and _is_another(applied, ABSENT, None):
+        name, now_ns = _unused_name(volume), time.time_ns()
+        version = KeptVersion(name, path, now_ns, 0, shown_there.hash, False, applied, Cause.REMOVED, member)
         volume.index.ledger.add_kept(version)
 
 

@@ -132,7 +132,12 @@ def look_at_kept(root: Root, name: bytes) -> Observation | None:
 
 def paths_below(root: Root, directory: RelPath) -> list[RelPath]:
     """Return every path below `directory` on disk; none if it is not a directory. For a thread."""
-    return [path for chunk in scan(root.tree.root, directory) for path in chunk.found]
+    return list(stamps_below(root, directory))
+
+
+def stamps_below(root: Root, directory: RelPath) -> dict[RelPath, bytes]:
+    """Return every path below `directory` on disk, ascending, with its packed stamp; none if it is not a directory. For a thread."""
+    return {path: stamp for chunk in scan(root.tree.root, directory) for path, stamp in chunk.found.items()}
 
 
 def is_little(volume: Volume, batch: Sequence[tuple[RelPath, Reason]]) -> bool:

@@ -7,7 +7,7 @@ whole tree is the same code over every path whose stamp moved.
 import itertools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import trio
@@ -29,12 +29,12 @@ from csfs.replicate.looking import (
     is_little,
     is_racy,
     look_at,
-    paths_below,
     showed_directory,
 )
 from csfs.replicate.names import Found, names_by_path, note_across, overtaken, shown_at, with_names
 from csfs.replicate.remembering import hashes_read, remember_content
 from csfs.replicate.signals import Signal
+from csfs.replicate.spreading import look_below, spread
 from csfs.replicate.volume import Volume
 from csfs.store.tree import Look
 
@@ -45,6 +45,8 @@ LOOKS_MAX = 500
 SORTED_MAX = 10 * LOOKS_MAX
 UNSTABLE_RETRY_S = 0.1
 UNREADABLE_RETRY_S_MAX = 300.0
+
+Looked = dict[RelPath, Look | OSError | CsfsError | None]
 
 
 class Observer:
@@ -178,6 +180,27 @@ class Observer:
         spreading = any(is_below(path, one) for *moved, _ in self._spreading for one in moved)
         return spreading or path in self._looks or path in self._under_way
 
+    def is_unseen_below(self, *directories: RelPath, but: Collection[RelPath] = ()) -> bool:
+        """Whether what is at or below a directory is being changed here, or could not be read; `but` paths aside."""
+        told = self._volume.in_flight.union(self._looks, self._under_way, self._tries)
+        told.update(one for *moved, _ in self._spreading for one in moved)
+        return bool(self.compare_wanted) or any(
+            p == d or is_below(p, d) for p in told.difference(but) for d in directories
+        )
+
+    def is_only_moved(self, source: RelPath, target: RelPath) -> bool:
+        """Whether that move, the next to be looked into, is all that anybody has told of what is at and below these paths."""
+        came, went = Reason(False, (), moved_from=source), Reason(False, (), moved_to=target)
+        is_told = self._looks.get(target) == came and self._looks.get(source) == went
+        again = any({one, other} & {source, target} for one, other, _ in self._spreading[1:])
+        return is_told and not again and not self.is_unseen_below(source, target, but=(source, target))
+
+    def was_moved(self, source: RelPath, target: RelPath) -> None:
+        """Neither name has to be looked at any more."""
+        for path in (source, target):
+            self._looks.pop(path, None)
+            self._since.pop(path, None)
+
     @property
     def idle(self) -> bool:
         """Whether everything taken in is digested."""
@@ -204,9 +227,8 @@ class Observer:
             await volume.ready.wait_until(lambda: volume.root is not None and not volume.stopped)
             if volume.index.ledger.pulling and not volume.comparing:
                 # What is here has nothing to say before the others were heard (R14): the comparison then finds it.
-                self._looks.clear()
-                self._since.clear()
-                self._spreading.clear()
+                for left in (self._looks, self._since, self._spreading):
+                    left.clear()
                 self._finish([])
                 continue
             if len(self._looks) < LOOKS_MAX and not volume.rules.wait:
@@ -219,9 +241,13 @@ class Observer:
     async def _round(self) -> None:
         while self._spreading:
             source, target, _ = self._spreading[0]
-            await self._spread(source, target)
+            await spread(self._volume, self, source, target)
             self._spreading.pop(0)
-        await self._keep_displaced()
+        while self._displaced:
+            # What was written to a version after it was displaced is somebody's work: it is kept for good.
+            name, (path, _) = next(iter(self._displaced.items()))
+            await keep_written(self._volume, name, path)
+            self._displaced.pop(name, None)
         batch = self._next_batch()
         self._gathering.began(len(batch))
         if self._looks and not batch:
@@ -241,13 +267,6 @@ class Observer:
         finally:
             self._under_way = set()
         self._finish(self._current(found, shown_before))
-
-    async def _keep_displaced(self) -> None:
-        """What was written to a version after it was displaced is somebody's work: it is kept for good."""
-        while self._displaced:
-            name, (path, _) = next(iter(self._displaced.items()))
-            await keep_written(self._volume, name, path)
-            self._displaced.pop(name, None)
 
     def _next_batch(self) -> list[tuple[RelPath, Reason]]:
         """Return the next paths: parents before children, what a move leaves behind after where it went, and directories that are
@@ -276,21 +295,10 @@ class Observer:
         before = shown_at(self._volume, path)
         if is_there or isinstance(result, Exception) or before is None or before.kind is not Kind.DIRECTORY:
             return False
-        below = list(self._volume.index.rows.shown_paths(path))
-        for child in below:
-            moved_to = reason.moved_to + child[len(path) :] if reason.moved_to is not None else None
-            self.look(child, Reason(moved_to=RelPath(moved_to) if moved_to is not None else None))
+        below = look_below(self._volume, self, path, reason)
         if below:
             self._emptied.add(path)
         return bool(below)
-
-    async def _spread(self, source: RelPath, target: RelPath) -> None:
-        """A directory was moved: everything that was or is below it is to be looked at."""
-        below = await self._volume.with_root(paths_below, target)
-        for path in below:
-            self.look(path, Reason(moved_from=RelPath(source + path[len(target) :])))
-        for path in list(self._volume.index.rows.shown_paths(source)):
-            self.look(path, Reason(moved_to=RelPath(target + path[len(source) :])))
 
     def _current(self, found: Sequence[Found], shown_before: Sequence[Observation | None]) -> list[Found]:
         """Return what was found but for what was overtaken, and directories that have to wait: those are looked at again."""
@@ -306,9 +314,8 @@ class Observer:
     def _finish(self, found: Sequence[Found]) -> None:
         """Have the engine compare everything found, in one transaction with how far the journal is digested."""
         volume = self._volume
-        for path, _, _ in found:
-            if path not in self._looks:
-                self._since.pop(path, None)
+        for path in {path for path, _, _ in found} - self._looks.keys():
+            self._since.pop(path, None)
         digested = self._oldest_wanted() - 1
         position, names = volume.index.rows.position(), names_by_path(found)
         note_across(volume, found, names)
@@ -325,9 +332,8 @@ class Observer:
             if digested > self.digested and self._journal:
                 volume.index.ledger.set_digested(self._journal, digested)
         self.digested = max(self.digested, digested)
-        paths = [path for path, _, _ in found]
-        volume.apply_soon([*filter(volume.is_pending, paths), *volume.engine.woken(), *followed])
-        volume.merge_soon([*paths, *followed])
+        volume.apply_soon([*filter(volume.is_pending, looks), *volume.engine.woken(), *followed])
+        volume.merge_soon([*looks, *followed])
         if volume.index.rows.position() != position:
             volume.changed.notify()
         volume.progress.notify()
@@ -341,13 +347,7 @@ class Observer:
         oldest += [sequence for _, sequence in self._displaced.values()]
         return min(oldest)
 
-    def _reason_now(
-        self,
-        path: RelPath,
-        reason: Reason,
-        look: Look | None,
-        looks: "dict[RelPath, Look | OSError | CsfsError | None]",
-    ) -> Reason:
+    def _reason_now(self, path: RelPath, reason: Reason, look: Look | None, looks: Looked) -> Reason:
         """Return the reason without a move that came to nothing."""
         target, before = reason.moved_to, shown_at(self._volume, path)
         if target is None or look is None or before is None or target in self._looks:

@@ -104,6 +104,10 @@ class Validation:
             volume.refuse(path, Refusal(plan.content_dot, verdict.reason))
         return not verdict.reason
 
+    def asks_of(self, path: RelPath) -> bool:
+        """Return whether what becomes live at a path is validated."""
+        return bool(self._validators) and bool(self._asked(path))
+
     async def verdict(self, path: RelPath, data: bytes) -> str:
         """Return why this must not become live at a path, empty if it may.
 

@@ -13,6 +13,7 @@ import trio
 from csfs.core import policies
 from csfs.core.changes import Change
 from csfs.core.groups import Rules
+from csfs.core.moves import WholeMove
 from csfs.core.paths import RelPath
 from csfs.core.versions import Scope, Vector
 from csfs.engine.evidence import Evidence
@@ -107,6 +108,8 @@ class Exchange:
     applied: int = 0
     """Position up to which it has said that it applied."""
     stored: int = 0
+    apart: list[WholeMove] = field(default_factory=list)
+    """Moves of directories that it did not follow as a whole."""
     asking: Asking | None = None
     """Whom to ask what it has; None in tests without a link."""
     travelled: Hashes = field(default_factory=Hashes)
@@ -146,7 +149,8 @@ class Volume:
     """State and signals of one volume; the workers in this room do the work.
 
     `changed`: the index has new positions to send. `to_apply`: paths whose known state may not be shown yet. `written`: the index
-    was written, or could not be. `progress`: something that a waiting command asks about has moved.
+    was written, or could not be. `progress`: something that a waiting command asks about has moved. `settled`: what a peer sent may be
+    all applied. `comparison`: one may be due. `ready`: the root or the gate came or went.
     """
 
     def __init__(
@@ -180,12 +184,7 @@ class Volume:
         self.memory = Memory(name)
         self.changed, self.progress, self.written = Signal(), Signal(), Signal()
         index.on_written(self.written.notify)
-        self.settled = Signal()
-        """What a peer sent may be all applied."""
-        self.comparison = Signal()
-        """A comparison may be due."""
-        self.ready = Signal()
-        """The root or the gate came or went."""
+        self.settled, self.comparison, self.ready = Signal(), Signal(), Signal()
         self.to_apply: set[RelPath] = set(index.rows.pending())
         self.in_flight: set[RelPath] = {plan.path for plan in index.ledger.intents()}
         """Paths to which something is being committed: what is seen there now means nothing."""

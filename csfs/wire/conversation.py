@@ -39,6 +39,8 @@ _REPLICATING: tuple[type[PeerMessage], ...] = (
     messages.GetRecords,
     messages.Told,
     messages.Mend,
+    messages.Moved,
+    messages.Followed,
     messages.GetSights,
     messages.Sights,
     messages.Stored,

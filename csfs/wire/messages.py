@@ -13,6 +13,8 @@ from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry
 from csfs.core.rows import Amount, Standing
 from csfs.core.versions import Dot, Incarnation, Scope, Vector
 from csfs.wire.control import Tagged
+from csfs.wire.moves import Followed as Followed
+from csfs.wire.moves import Moved as Moved
 from csfs.wire.segments import Extents, GetExtents, GetSegments, Segments
 
 PROTOCOL = 1
@@ -368,26 +370,14 @@ PeerMessage = (
     Hello
     | Records
     | Stands
-    | GetParts
-    | Parts
-    | GetRecords
-    | Told
     | Mend
-    | GetSights
-    | Sights
+    | Moved
+    | Followed
     | Stored
     | AppliedUpTo
     | Remaining
-    | GetSummary
-    | Summary
-    | GetPages
-    | Pages
-    | GetBlocks
-    | Blocks
-    | GetSegments
-    | Segments
-    | GetExtents
-    | Extents
+    | Question
+    | Answer
     | Unavailable
     | Refusals
     | Vouch

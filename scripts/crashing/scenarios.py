@@ -136,6 +136,16 @@ def renames(scene: Scene) -> Course:
     return {"f": ABSENT, "g": b"moved", "d": ABSENT, "e/x": b"along"}
 
 
+def carries(scene: Scene) -> Course:
+    """A directory with several files in it, and another directory, is renamed: one step, or one for each path."""
+    os.makedirs(scene.here / "d/s")
+    for name in ("x", "y", "s/z"):
+        scene.write(scene.here / "d" / name, name.encode())
+    yield
+    scene.do(os.rename, scene.here / "d", scene.here / "e")
+    return {"d": ABSENT, "e/x": b"x", "e/y": b"y", "e/s/z": b"s/z"}
+
+
 def removes(scene: Scene) -> Course:
     """A file is removed, and a directory with one in it."""
     scene.write(scene.here / "f", b"removed")
@@ -226,6 +236,7 @@ SCENARIOS: dict[str, Callable[[Scene], Course]] = {
         edits_large,
         gives,
         renames,
+        carries,
         removes,
         installs,
         turns,

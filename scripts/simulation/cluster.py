@@ -7,7 +7,7 @@ from csfs.core.paths import RelPath, depth_of
 from scripts.simulation import persons
 from scripts.simulation.dice import Dice
 from scripts.simulation.host import Host
-from scripts.simulation.killing import die_applying
+from scripts.simulation.killing import die_applying, die_moving
 from scripts.simulation.ledger import Ledger
 from scripts.simulation.links import Link
 from scripts.simulation.plan import NAMES, SECOND_NS, Act, Action, Plan
@@ -205,9 +205,20 @@ class Cluster:
         host.crash(dice)
 
     def _die(self, action: Action, host: Host, dice: Dice) -> None:
-        if die_applying(host, dice, self.now(host)):
+        moved = [link for link in self.links.values() if link.target is host and link.source.engine._wholes]
+        dies_moving = any(self._tells_move(link) and die_moving(link, dice, self.now(host)) for link in moved)
+        if dies_moving or die_applying(host, dice, self.now(host)):
             self._isolate(host)
             host.crash(dice)
+
+    def _tells_move(self, link: Link) -> bool:
+        """Have all arrive that comes before the next move of a directory on this link; return whether there is one."""
+        while link.up and link.awaited is None and link.send(100):
+            while link.awaited is None and self._arrive(link):
+                pass
+        while len(link.flying) > 1:
+            self._arrive(link)
+        return link.up and link.awaited is not None and bool(link.flying)
 
     def _partition(self, action: Action, host: Host, dice: Dice) -> None:
         sides = action.dice

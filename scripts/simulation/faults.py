@@ -16,7 +16,7 @@ from csfs.core.paths import RelPath, parent_of
 from csfs.core.records import ContentEntry, E, Half, MetaEntry
 from csfs.core.tokens import Verdict
 from csfs.core.versions import Dot, Scope, Vector
-from csfs.engine import following, forgetting, healing, mending, minting, plans, quarantine, remote, state
+from csfs.engine import following, forgetting, healing, mending, minting, plans, quarantine, remote, state, wholes
 from csfs.engine import merging as engine_merging
 from csfs.engine.brake import Brake
 from csfs.engine.brake import Verdict as BrakeVerdict
@@ -268,10 +268,12 @@ FAULTS: dict[str, Fault] = {
     "links-forgotten": Fault("each name is a file of its own", Links, "twin", _nothing(None)),
     "meta-by-name": Fault("linked paths decide each for itself", state, "shared_meta", _own_meta),
     "cut-is-an-edit": Fault("what a power cut took is an edit", Evidence, "is_damage", _nothing(False)),
+    "moved-unread": Fault("who follows a move has not what its maker had", wholes, "digest_of", _nothing(b"")),
     "gate-open": Fault("commits do not look at what is there", Host, "_is_allowed", _any_gate),
 }
 
 SEEDS = {
+    "moved-unread": 3021,
     "cut-is-an-edit": 26,
     "empty-context": 35,
     "forgotten-before-applied": 16,

@@ -19,6 +19,7 @@ from scripts.simulation.noting import NotingEngine
 from scripts.simulation.programs import Look, Programs
 from scripts.simulation.saved import Cursor
 from scripts.simulation.tree import FakeTree
+from scripts.simulation.wholes import HostWholes
 
 
 class Host:
@@ -48,6 +49,7 @@ class Host:
         """Contents that came with their records and are in memory."""
         self.authors: dict[Incarnation, str] = {}
         self.merging = HostMerging(self)
+        self.wholes = HostWholes(self)
         self.lives = 0
         self.relived: Incarnation | None = None
         """What it was restored to be, without a boot: others may know changes of it that it has not made."""
@@ -129,6 +131,7 @@ class Host:
         self.programs.touched |= self.programs.unsettled
         self.cache.clear()
         self.programs.marks.clear()
+        self.programs.moved.clear()
         if dice.one_in(3):
             self.boot()
         else:
@@ -157,6 +160,7 @@ class Host:
             self._finish_pull()
         minted, joining = self.index.minted, False
         looks, self.programs.looks = self.programs.looks, {}
+        self.wholes.take_along(looks, now_ns)
         self._add_names(looks)
         self._add_below(looks)
         for path, look in sorted(looks.items(), key=self._turn):
@@ -295,6 +299,7 @@ class Host:
                     # Somebody moved it, half set as it was, and nobody can tell any more what he meant.
                     node.unsure = node.unsure or node.inode == plan.base.stamp.inode
         self.intents.clear()
+        self.wholes.take_stock()
         self.index.commit()
 
     def _found(self, plan: Plan) -> Observation | None:
@@ -326,7 +331,7 @@ class Host:
 
     def _plan(self, path: RelPath, now_ns: int) -> Plan | None:
         """Return the plan for a path, if it can be carried out now."""
-        if self.intents:
+        if self.intents or self.wholes.moving:
             return None  # nothing is applied before stock was taken
         plan = self.engine.plan(path)
         if plan is None:

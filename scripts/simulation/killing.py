@@ -6,6 +6,7 @@ from csfs.engine.ports import Plan, Step
 from csfs.replicate.linking import Leaders
 from scripts.simulation.dice import Dice
 from scripts.simulation.host import Host
+from scripts.simulation.links import Batch, Link
 
 
 def die_applying(host: Host, dice: Dice, now_ns: int) -> bool:
@@ -33,6 +34,19 @@ def die_applying(host: Host, dice: Dice, now_ns: int) -> bool:
         owners_only = Meta(node.mode, meta.uid, meta.gid, meta.owner, meta.group)
         mode_only = Meta(meta.mode, node.uid, node.gid)
         host.tree.set_attributes(node, dice.choice((owners_only, mode_only, meta)), None)
+    return True
+
+
+def die_moving(link: Link, dice: Dice, now_ns: int) -> bool:
+    """Be killed in the middle of renaming a directory as the peer of this link has; return whether that was to be."""
+    host, batch = link.target, link.flying[0]
+    assert isinstance(batch, Batch)
+    move, wholes = batch.out.move, host.wholes
+    if move is None or not wholes.may_follow(link.source.name, batch.out.scope, move, now_ns):
+        return False
+    wholes.moving = batch.out.scope, move
+    if dice.one_in(2):
+        wholes.rename(move, now_ns)
     return True
 
 

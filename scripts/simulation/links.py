@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from csfs.core import versions
+from csfs.core.moves import WholeMove
 from csfs.core.objects import Kind
 from csfs.core.versions import Scope, Vector
 from csfs.engine.ports import Outgoing
@@ -35,6 +36,10 @@ class Link:
     knowledge: dict[Scope, Vector] = field(default_factory=dict)
     """What the target has said that it knows, and what it was told."""
     refused: set[Scope] = field(default_factory=set)
+    apart: list[WholeMove] = field(default_factory=list)
+    """Moves of directories that the target did not follow as a whole: each path is told by itself."""
+    awaited: WholeMove | None = None
+    """One that the target was told of and has not answered yet: nothing more is told before."""
     flying: list[Batch | Report] = field(default_factory=list)
     arrived: list[Batch] = field(default_factory=list)
     reported: Report | None = None
@@ -57,6 +62,8 @@ class Link:
         self.flying.clear()
         self.arrived.clear()
         self.refused.clear()
+        self.apart.clear()
+        self.awaited = None
         self.reported = None
         self.from_quarantine = False
         self.index_id = source.index_id
@@ -67,7 +74,14 @@ class Link:
 
     def send(self, limit: int) -> bool:
         """Put the next batch on its way; return whether there was anything to say."""
-        out = self.source.engine.outgoing(self.position, self.knowledge, limit, self.target.name)
+        if self.awaited is not None:
+            return False
+        out = self.source.engine.outgoing(self.position, self.knowledge, limit, self.target.name, self.apart)
+        if out.move is not None:
+            self.awaited = out.move
+            if not self.deaf:
+                self.flying.append(Batch(out, {}, give_token(self.source, self.target.name)))
+            return True
         self.position = out.position
         if out.mark is not None:
             self.tell(out.scope, out.mark)
@@ -117,6 +131,9 @@ class Link:
     def take_in(self, batch: Batch, back: "Link", now_ns: int) -> None:
         """Store a batch that arrived, perhaps not for the first time."""
         out, source, target = batch.out, self.source, self.target
+        if out.move is not None:
+            self._take_in_move(batch, out.move, now_ns)
+            return
         target.cache.update(batch.contents)
         mark = None if out.scope in self.refused else out.mark
         received = target.engine.receive(source.name, out.scope, out.updates, mark, now_ns)
@@ -136,3 +153,21 @@ class Link:
             if not self.from_pulling and out.scope not in self.refused:
                 target.heard.add(out.scope)
         target.index.commit()
+
+    def _take_in_move(self, batch: Batch, move: WholeMove, now_ns: int) -> None:
+        """Have a directory moved at the target, if it agrees, and answer at once."""
+        out, source, target = batch.out, self.source, self.target
+        is_known = out.scope not in self.refused and target.wholes.follow(source.name, out.scope, move, now_ns)
+        if is_known:
+            if batch.token:
+                hold_token(target, source.name, batch.token)
+            if not self.refused:
+                target.cursors[source.name] = (self.index_id, out.position)
+        target.index.commit()
+        if self.awaited != move:
+            return  # it came once more
+        self.awaited = None
+        if is_known:
+            self.position = out.position
+        else:
+            self.apart.append(move)

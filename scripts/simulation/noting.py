@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from csfs.core.objects import Observation
 from csfs.core.paths import RelPath
 from csfs.core.records import ContentEntry, Move
 from csfs.core.versions import Dot
 from csfs.engine.following import Edit
 from csfs.engine.links import is_same_inode
 from csfs.engine.volume import VolumeEngine
+from csfs.engine.wholes import Moved
 from scripts.simulation.index import Index
 from scripts.simulation.ledger import Ledger
 from scripts.simulation.programs import Programs
@@ -55,3 +57,11 @@ class NotingEngine(VolumeEngine):
             # A user gave the object this name as well, which may be one from where it was moved.
             self.ledger.moves[entry.birth] += 1
         return entry
+
+    def move_whole(self, source: RelPath, target: RelPath, observation: Observation, now_ns: int) -> Moved:
+        """Move a directory as a whole."""
+        moved = super().move_whole(source, target, observation, now_ns)
+        for _, row in moved:
+            if row.applied.lineage.birth is not None:
+                self.ledger.moves[row.applied.lineage.birth] += 1
+        return moved

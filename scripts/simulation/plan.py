@@ -184,6 +184,10 @@ LINKS = ("write", "save", "mode", "touch", "remove", "rename", "link", "link")
 """Operations that make names of one inode, and what tears them apart."""
 WITH_LINKS = (4, 2)
 """One in so many seeds has hard links: those that leave this when divided."""
+CARRIED = ("grow", "grow", "carry", "carry", "carry", "carry", "write", "mode", "remove", "rename", "touch", "tree")
+"""Operations of which some make directories with something in them, and most move those."""
+WITH_CARRIED = (8, 5)
+"""One in so many seeds has members that move directories as a whole: those that leave this when divided."""
 GENTLE = ("write", "save", "mode", "owner", "touch", "directory", "symlink", "secret", "give", "sync")
 """Operations that take nothing away."""
 ATTRIBUTES = ("write", "save", "mode", "owner", "give", "touch", "secret", "sync")
@@ -259,6 +263,9 @@ def made(seed: int, members: int, steps: int) -> Plan:
     if seed % WITH_LINKS[0] == WITH_LINKS[1] and Act.POWER_CUT not in weights:
         names = _with_links(Random(~seed), names)
     happening = random.choices(acts, chances, k=steps)
+    if seed % WITH_CARRIED[0] == WITH_CARRIED[1]:
+        setup = msgspec.structs.replace(setup, paths=())
+        return Plan(seed, setup, tuple(_carried(Random(~seed), count, happening)))
     if allowed is FOLLOWED:
         setup = msgspec.structs.replace(setup, paths=random.choice(NEAR))
         return Plan(seed, setup, tuple(_rounds(random, count, happening, random.choices(FOLLOWED, k=steps))))
@@ -285,6 +292,34 @@ def _rounds(random: Random, count: int, happening: list[Act], names: list[str]) 
                 other=random.choice([o for o in range(count) if o != who]),
             )
         left -= len(acts)
+
+
+def _carried(random: Random, count: int, happening: list[Act]) -> Iterator[Action]:
+    """Yield rounds in which all hear of everything, mostly, before somebody moves a directory with all that is in it."""
+    left = len(happening)
+    pairs = [(one, other) for one in range(count) for other in range(count) if one != other]
+    while left > 0:
+        mover, acts = random.randrange(count), list[tuple[Act, int, int]]()
+        for name_count in (2, 1):
+            acts += [(Act.PROGRAM, mover if random.random() < 0.8 else random.randrange(count), 0)] * name_count
+            acts += [(Act.DIGEST, who, 0) for who in range(count)]
+            acts += [(Act.DIE, random.randrange(count), 0)] if name_count == 1 and random.random() < 0.4 else []
+            acts += [(act, *pair) for pair in pairs for act in (Act.CONNECT, Act.SYNC)]
+            acts += [(Act.SYNC, *pair) for pair in pairs]
+        acts = [act for act in acts if random.random() < 0.93]
+        if random.random() < 0.6:
+            acts.insert(random.randrange(len(acts) + 1), (random.choice(happening), random.randrange(count), 0))
+        for act, who, other in acts[:left]:
+            action = _action(random, act, count, random.choice(CARRIED))
+            to = {"other": other} if act in (Act.CONNECT, Act.SYNC) and other != who else {}
+            yield msgspec.structs.replace(action, member=who, **to) if to else _by(action, who, count)
+        left -= len(acts)
+
+
+def _by(action: Action, who: int, count: int) -> Action:
+    """Return an action of another member."""
+    other = action.other if action.other != who else (who + 1) % count
+    return msgspec.structs.replace(action, member=who, other=other)
 
 
 def _with_links(random: Random, names: list[str]) -> list[str]:

@@ -58,6 +58,8 @@ class Programs:
     """Those that were, and of which it is not durable yet."""
     rows: list[Change] = field(default_factory=list)
     """The journal's rows since what the index on the disk knows."""
+    moved: list[tuple[RelPath, RelPath, dict[RelPath, Look]]] = field(default_factory=list)
+    """Directories that were moved, with the looks that this alone asks for at and below both names; none if something else did."""
     sync: Callable[[RelPath], None] = lambda path: None
     marks: dict[RelPath, bool] = field(default_factory=dict)
     """Directories in which names changed; True: by a program."""
@@ -91,6 +93,8 @@ class Programs:
             "give": self.give,
             "link": self.link,
             "sync": self.synchronize,
+            "grow": self.grow,
+            "carry": self.carry,
         }
 
     # ------------------------------------------------------------------------------------------------------ journal
@@ -111,6 +115,7 @@ class Programs:
     def look_again(self, path: RelPath, look: Look | None = None) -> None:
         """Have a path looked at."""
         look, earlier = look or Look(), self.looks.get(path, Look())
+        self.moved = [one for one in self.moved if path not in one[2]]
         self.looks[path] = Look(
             look.moved_from or earlier.moved_from,
             look.moved_to or earlier.moved_to,
@@ -323,10 +328,34 @@ class Programs:
             return
         self._lose(target, there)
         self.row(ChangeKind.RENAME, source, target)
+        is_quiet = not self._looks_at(source, target)
         for path in [source, *self.tree.below(source)]:
             node = self.tree.nodes.pop(path)
             self._moved(path, RelPath(target + path[len(source) :]), node, self.looks.get(path))
+        if is_quiet and self.tree.is_directory(target):
+            self.moved.append((source, target, self._looks_at(source, target)))
         self._names_changed(source, target)
+
+    def _looks_at(self, *directories: RelPath) -> dict[RelPath, Look]:
+        """Return what is to be looked at at and below these paths."""
+        return {p: look for p, look in self.looks.items() if any(p == d or is_below(p, d) for d in directories)}
+
+    def grow(self, path: RelPath) -> None:
+        """Make a directory with some files in it, and another directory."""
+        if path in self.tree.nodes:
+            return
+        self.make_directory(path)
+        if path.count(b"/") < 2 and self.dice.one_in(2):
+            self.make_directory(RelPath(path + b"/e"))
+        for name in (b"/a", b"/b", b"/e/a"):
+            if self.tree.is_directory(parent_of(RelPath(path + name))):
+                self.write(RelPath(path + name))
+
+    def carry(self, target: RelPath) -> None:
+        """Rename a directory that has something in it to a name that nothing has."""
+        full = [p for p in sorted(self.tree.nodes) if p and self.tree.is_directory(p) and self.tree.below(p)]
+        if full and target not in self.tree.nodes:
+            self.move(self.dice.choice(full), target)
 
     def exchange(self, source: RelPath) -> None:
         """Exchange something with something else."""

@@ -1,5 +1,7 @@
 """What one member edits while another one, which it cannot hear, moves it, is where the other one put it."""
 
+import contextlib
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -36,6 +38,69 @@ def edit(top: Path) -> None:
     subprocess.run(["sed", "-i", "s/$/, edited/", str(top / "saved")], check=True)
     (top / "mode").chmod(0o600)
     (top / "directory/new").write_text("new")
+
+
+def grow(top: Path) -> None:
+    """Make a directory with files, a link, and another directory."""
+    (top / "old/deep/deeper").mkdir(parents=True)
+    for number in range(100):
+        (top / f"old/{number}").write_text(f"{number}\n")
+        (top / f"old/deep/deeper/{number}").write_text(f"{number}\n" * number)
+    (top / "old/link").symlink_to("7")
+    (top / "old/7").chmod(0o4755)
+
+
+def inodes(top: Path) -> dict[str, int]:
+    """Return the inode numbers of all that is below."""
+    return {str(path.relative_to(top)): path.lstat().st_ino for path in top.rglob("*")}
+
+
+def test_a_directory_is_renamed_with_all_that_is_below_and_back(pair: tuple[Member, Member]) -> None:
+    alpha, beta = pair
+    ours, theirs = alpha.tree / "whole", beta.tree / "whole"
+    ours.mkdir()
+    grow(ours)
+    alpha.wait()
+    until(lambda: differences(str(alpha.tree), str(beta.tree)) == [], "both show the same")
+    before = inodes(theirs / "old")
+    for one, source, target in ((ours, "old", "new"), (theirs, "new", "old"), (ours, "old", "new")):
+        (one / source).rename(one / target)
+        alpha.wait()
+        beta.wait()
+        until(lambda: differences(str(alpha.tree), str(beta.tree)) == [], "both show the same")
+        # It is the same directory with the same files: nothing was built anew.
+        assert inodes(theirs / target) == before
+        assert not (theirs / source).exists()
+
+
+def test_what_is_written_into_a_directory_while_a_peer_moves_it_is_not_lost(pair: tuple[Member, Member]) -> None:
+    alpha, beta = pair
+    ours, theirs = alpha.tree / "race", beta.tree / "race"
+    ours.mkdir()
+    grow(ours)
+    (ours / "old").rename(ours / "old0")
+    alpha.wait()
+    until(lambda: differences(str(alpha.tree), str(beta.tree)) == [], "both show the same")
+    written, last = set[str](), set[str]()
+    for turn in range(6):
+        (ours / f"old{turn}").rename(ours / f"old{turn + 1}")
+        last = set()
+        for number in range(20):
+            text = f"written in turn {turn}, number {number}"
+            for name in (f"old{turn}", f"old{turn + 1}"):
+                with contextlib.suppress(FileNotFoundError):
+                    (theirs / name / f"w{number}").write_text(text)
+                    last.add(text)
+                    break
+        written |= last
+        alpha.wait()
+        beta.wait()
+    until(lambda: differences(str(alpha.tree), str(beta.tree)) == [], "both show the same")
+    found = {path.read_text() for path in ours.rglob("w*")}
+    assert last
+    assert last <= found <= written
+    shutil.rmtree(ours)
+    alpha.wait()
 
 
 def test_edits_follow_what_was_moved_meanwhile(pair: tuple[Member, Member]) -> None:

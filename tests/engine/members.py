@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from csfs.core.groups import Group
+from csfs.core.moves import WholeMove
 from csfs.core.objects import Kind, Observation, Stamp
 from csfs.core.paths import RelPath
 from csfs.core.versions import Incarnation, Scope
@@ -58,10 +59,13 @@ class Side:
         return self.engine.observe(RelPath(path), observation, NOW_NS, **options)  # type: ignore[arg-type]
 
     def hears(self, other: "Side") -> Received:
-        """Take in everything from another member; return what became of the last batch."""
-        position = self.heard.get(other.name, 0)
+        """Take in everything from another member, path by path; return what became of the last batch."""
+        position, apart = self.heard.get(other.name, 0), list[WholeMove]()
         while True:
-            out = other.engine.outgoing(position, self.engine.knowledge(), 100, self.name)
+            out = other.engine.outgoing(position, self.engine.knowledge(), 100, self.name, apart)
+            if out.move is not None:
+                apart.append(out.move)
+                continue
             position = out.position
             received = Received(())
             if out.updates or out.mark is not None:

@@ -17,6 +17,7 @@ import trio
 from csfs.config import reader
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.groups import Rules
+from csfs.core.moves import WholeMove
 from csfs.core.paths import RelPath
 from csfs.index.index import Index
 from csfs.journal.journal import Journal
@@ -112,10 +113,14 @@ class Member:
                     await volume.progress.wait()
 
     def hears(self, other: "Member") -> None:
-        """Take in everything that the other one knows, its contents among it."""
+        """Take in everything that the other one knows, its contents among it, path by path."""
+        apart: list[WholeMove] = []
         while True:
             knowledge = self.volume.engine.knowledge()
-            out = other.volume.engine.outgoing(self.heard, knowledge, 100, self.name)
+            out = other.volume.engine.outgoing(self.heard, knowledge, 100, self.name, apart)
+            if out.move is not None:
+                apart.append(out.move)
+                continue
             self.heard = out.position
             for update in out.updates:
                 for entry in update.content.entries if update.content is not None else ():

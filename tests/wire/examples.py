@@ -1,5 +1,6 @@
 """One message of every kind, with every field filled."""
 
+from csfs.core.moves import WholeMove
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from csfs.core.records import Ancestor, Content, ContentEntry, DirectoryTime, Half, Meta, MetaEntry, Move
@@ -57,6 +58,10 @@ EXAMPLES: tuple[PeerMessage, ...] = (
     ),
     messages.GetParts("etc", 3, SCOPE, b"a", b"b/\xff"),
     messages.Parts(3, (Part(b"b", 2, b"d" * 32),)),
+    messages.Moved(
+        "etc", 5, SCOPE, 9, WholeMove(b"a/\xff", b"b", ONE, Hlc(7), {TWO.incarnation: 2}, b"d" * 32), b"t" * 40
+    ),
+    messages.Followed(5, True),
     messages.GetRecords("etc", 4, SCOPE, (b"a/\xff\n", b"b")),
     messages.Told(4, 2, (UPDATE,)),
     messages.GetSights("etc", 5, SCOPE, b"a", b"b"),

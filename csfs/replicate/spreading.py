@@ -1,0 +1,99 @@
+"""A directory was moved here: all that was in it goes along in one step, or is looked at path by path."""
+
+import stat
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from csfs.core.objects import Observation
+from csfs.core.paths import RelPath
+from csfs.errors import CsfsError
+from csfs.replicate.keeping import note_local
+from csfs.replicate.looking import Reason, stamps_below
+from csfs.replicate.volume import Root, Volume
+
+
+class Looks(Protocol):
+    """What is to be looked at; the observer has it."""
+
+    def look(self, path: RelPath, reason: Reason) -> None:
+        """Have a path looked at."""
+        ...
+
+    def is_only_moved(self, source: RelPath, target: RelPath) -> bool:
+        """Return whether that move is all that anybody has told of what is at and below these paths."""
+        ...
+
+    def was_moved(self, source: RelPath, target: RelPath) -> None:
+        """Neither name has to be looked at any more."""
+        ...
+
+    def is_unseen(self, path: RelPath) -> bool:
+        """Return whether somebody has changed a path, and nobody has looked at it yet."""
+        ...
+
+
+async def spread(volume: Volume, looks: Looks, source: RelPath, target: RelPath) -> None:
+    """A directory was moved: make versions of all that is below it at once, or have everything that was or is there looked at."""
+    below, observation = await volume.with_root(_found, source, target)
+    is_only = observation is not None and looks.is_only_moved(source, target) and is_whole(volume)
+    if is_only and _is_all(volume, source, target, below) and _moved(volume, looks, source, target, observation):
+        return
+    for path in below:
+        looks.look(path, Reason(moved_from=RelPath(source + path[len(target) :])))
+    for path in list(volume.index.rows.shown_paths(source)):
+        looks.look(path, Reason(moved_to=RelPath(target + path[len(source) :])))
+
+
+def look_below(volume: Volume, looks: Looks, path: RelPath, reason: Reason) -> bool:
+    """Have all looked at that was shown below a directory which is gone, for that reason; return whether there is any."""
+    below = list(volume.index.rows.shown_paths(path))
+    for child in below:
+        moved_to = RelPath(reason.moved_to + child[len(path) :]) if reason.moved_to is not None else None
+        looks.look(child, Reason(moved_to=moved_to))
+    return bool(below)
+
+
+def is_whole(volume: Volume) -> bool:
+    """Return whether the index shows what the disk does, but for what rows have told: no rows are missing, nothing is in doubt."""
+    in_doubt = volume.evidence is not None or volume.index.suspects.left()
+    return not (in_doubt or volume.comparing or volume.uncompared or volume.index.ledger.pulling)
+
+
+def found_at(root: Root, source: RelPath, target: RelPath) -> Observation | None:
+    """Observe the directory at the target, if nothing is at the source any more; None if it cannot be read. For a thread."""
+    try:
+        status = root.tree.lstat(target)
+        is_moved = status is not None and stat.S_ISDIR(status.st_mode) and root.tree.lstat(source) is None
+        return root.tree.observe(target) if is_moved else None
+    except (OSError, CsfsError):
+        return None
+
+
+def _found(root: Root, source: RelPath, target: RelPath) -> tuple[dict[RelPath, bytes], Observation | None]:
+    return stamps_below(root, target), found_at(root, source, target)
+
+
+def _is_all(volume: Volume, source: RelPath, target: RelPath, below: Mapping[RelPath, bytes]) -> bool:
+    """Return whether all that is followed below the target is what was shown below the source, unchanged, and nothing is missing."""
+    shown = {RelPath(target + p[len(source) :]): stamp for p, stamp in volume.index.rows.shown_stamps(source)}
+    return shown == {p: stamp for p, stamp in below.items() if p in shown or volume.is_followed(p)}
+
+
+def _moved(volume: Volume, looks: Looks, source: RelPath, target: RelPath, observation: Observation | None) -> bool:
+    assert observation is not None, "nothing was found that was moved"
+    now_ns = time.time_ns()
+    with volume.index.transaction():
+        moved = volume.engine.move_whole(source, target, observation, now_ns)
+        if not moved:
+            return False
+        looks.was_moved(source, target)
+        there = [RelPath(target + path[len(source) :]) for path, _ in moved]
+        for (path, row), now in zip(moved, there, strict=True):
+            note_local(volume, path, row.applied, None)
+            volume.happenings.made_here(now, None, row.applied.observation)
+        followed = volume.engine.follow([*there, *(path for path, _ in moved)], now_ns, looks.is_unseen)
+    volume.apply_soon([*volume.engine.woken(), *followed])
+    volume.merge_soon([*there, *followed])
+    volume.changed.notify()
+    return True

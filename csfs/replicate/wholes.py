@@ -1,0 +1,186 @@
+"""A peer's directory was moved: one rename here as well, where both agree on what is below.
+
+Everything is checked before, in one step with the announcement to the mount, which checks once more that nobody has changed anything
+below. A durable intent comes first (R20): the rename is what programs wait for, its records follow. Whoever is told that a move was
+not followed tells each path by itself.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+
+import msgspec
+import trio
+
+from csfs.core.moves import WholeMove
+from csfs.core.objects import Observation
+from csfs.core.paths import RelPath, parent_of, shown
+from csfs.core.versions import Scope
+from csfs.replicate.directories import Directories
+from csfs.replicate.keeping import note_moved
+from csfs.replicate.looking import stamps_below
+from csfs.replicate.observer import Observer
+from csfs.replicate.spreading import found_at, is_whole
+from csfs.replicate.volume import Volume
+from csfs.wire.control import Commit, Move, Outcome
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 0.2
+"""So long a move waits for commits that are being staged; then each path is told by itself, and waits for its turn among them."""
+
+
+class Wholes:
+    """Follows moves of directories for one volume's applier; `turn` is held by whoever commits."""
+
+    def __init__(
+        self,
+        volume: Volume,
+        directories: Directories,
+        observer: Observer,
+        is_free: Callable[[RelPath, RelPath], bool],
+    ) -> None:
+        """`is_free` says of an old and a new name that what is there needs nothing but a rename."""
+        self._volume = volume
+        self._directories = directories
+        self._observer = observer
+        self._is_free = is_free
+        self.turn = trio.Lock()
+        moving = volume.index.ledger.moving
+        if moving is not None:
+            move = moving[1]
+            paths = volume.engine.shown_at_and_below(RelPath(move.source))
+            volume.in_flight |= {*paths, *map(move.target_of, paths)}
+            volume.stock_due = True
+
+    async def follow(self, peer: str, scope: Scope, move: WholeMove, record: Callable[[], None]) -> bool:
+        """Rename a directory here as a peer has moved its own; return whether all of the peer's versions are known here then.
+
+        `record` is called in the transaction that stores them. Whoever is cancelled while he waits ends nothing.
+        """
+        outcomes: list[bool] = []
+        done = trio.Event()
+
+        async def run() -> None:
+            try:
+                outcomes.append(await self._in_turn(peer, scope, move, record))
+            except trio.ClosedResourceError:
+                pass  # unmounted meanwhile
+            except Exception:
+                log.exception("%s: unexpected error moving %s", self._volume.name, shown(move.source))
+            finally:
+                done.set()
+
+        assert self._volume.nursery is not None
+        # The rename goes on if the link breaks: what became of it has to be recorded.
+        self._volume.nursery.start_soon(run)
+        await done.wait()
+        return outcomes == [True]
+
+    async def _in_turn(self, peer: str, scope: Scope, move: WholeMove, record: Callable[[], None]) -> bool:
+        if not self._may_follow():
+            return False
+        await self._directories.settle_below(RelPath(move.source))
+        with trio.move_on_after(PATIENCE_S) as patience:
+            await self.turn.acquire()
+        if patience.cancelled_caught:
+            return False
+        try:
+            return await self._followed(peer, scope, move, record)
+        finally:
+            self.turn.release()
+
+    def _may_follow(self) -> bool:
+        volume, gate = self._volume, self._volume.gate
+        # Programs that wait for others may hold the directories of which the kernel has to learn.
+        return volume.may_apply and is_whole(volume) and gate is not None and not gate.asks_first
+
+    async def _followed(self, peer: str, scope: Scope, move: WholeMove, record: Callable[[], None]) -> bool:
+        volume, source, target = self._volume, RelPath(move.source), RelPath(move.target)
+        row = volume.index.rows.row(source)
+        if row is None or row.applied.observation is None:
+            return False
+        below = await volume.with_root(stamps_below, source)
+        # From here to the announcement nothing else happens.
+        paths = volume.engine.agrees(peer, scope, move, time.time_ns())
+        is_all = bool(paths) and self._may_follow() and below == dict(volume.index.rows.shown_stamps(source))
+        if not is_all or self._observer.is_unseen_below(source, target):
+            return False
+        if not all(self._is_free(path, move.target_of(path)) for path in paths):
+            return False
+        row, gate = volume.index.rows.row(source), volume.gate
+        assert row is not None
+        assert row.applied.observation is not None
+        assert gate is not None
+        before = row.applied.observation
+        action = Move(source, before.stamp)
+        commit = Commit(volume.next_commit_id(), self._observer.digested, target, None, action)
+        with volume.index.transaction():
+            volume.index.ledger.set_moving((scope, move))
+            volume.index.ledger.disturb(_parents(move))
+        volume.in_flight, volume.disturbed = {*paths, *map(move.target_of, paths)}, _parents(move)
+        try:
+            (result,) = await gate.commit([commit])
+            is_known, stamp = False, result.stamp
+            if result.outcome is Outcome.DONE and stamp is not None:
+                now = msgspec.structs.replace(before, stamp=stamp, mtime_ns=stamp.mtime_ns)
+                is_known = self._record(scope, move, now, (peer, record))
+            else:
+                log.debug("%s: move to %s not made: %s", volume.name, shown(target), result.reason)
+                await self.take_stock()
+        except BaseException:
+            # What was sent may still be carried out: it stays in flight until stock is taken.
+            volume.stock_due = True
+            volume.ready.notify()
+            raise
+        volume.in_flight, volume.disturbed = set(), set()
+        volume.progress.notify()
+        return is_known
+
+    async def take_stock(self) -> None:
+        """Find out what became of a move whose outcome nobody recorded, before anything there is taken for somebody's change."""
+        volume = self._volume
+        moving = volume.index.ledger.moving
+        if moving is None:
+            return
+        scope, move = moving
+        row = volume.index.rows.row(RelPath(move.source))
+        before = row.applied.observation if row is not None else None
+        found = await volume.with_root(found_at, RelPath(move.source), RelPath(move.target))
+        is_done = found is not None and before is not None and found.stamp.inode == before.stamp.inode
+        # Whoever told it tells each path once more: it has not heard that this was followed.
+        self._record(scope, move, found if is_done else None)
+
+    def _record(
+        self,
+        scope: Scope,
+        move: WholeMove,
+        observation: Observation | None,
+        told: tuple[str, Callable[[], None]] = ("", lambda: None),
+    ) -> bool:
+        """Record what became of a rename, which is at the target now, or was not made; return whether all versions are known.
+
+        `told`: by whom, and what to record with it.
+        """
+        volume, is_known = self._volume, False
+        source = RelPath(move.source)
+        before = volume.engine.shown_at_and_below(source) if observation is not None else {}
+        with volume.index.transaction():
+            if observation is not None:
+                is_known = volume.engine.moved_whole(scope, move, observation, told[0])
+                for path, applied in before.items():
+                    note_moved(volume, path, move.target_of(path), applied, move.first.incarnation)
+            if is_known:
+                told[1]()
+            volume.index.ledger.set_moving(None)
+        for directory in _parents(move):
+            self._directories.mark(directory, local=False)
+        volume.apply_soon(volume.engine.woken())
+        volume.merge_soon(map(move.target_of, before))
+        if observation is not None:
+            volume.changed.notify()
+        return is_known
+
+
+def _parents(move: WholeMove) -> set[RelPath]:
+    return {parent_of(RelPath(path)) for path in (move.source, move.target)}
