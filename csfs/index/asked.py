@@ -1,4 +1,4 @@
-"""Which paths have a hash, or a write: asked for many paths at once, before that is asked of one after the other.
+"""Which paths have a hash, or a write, or others below them: asked for many at once, before that is asked of one after the other.
 
 What the table says holds until something is written to it. Rows that wait to be written are looked at as they are: to have each
 written by itself, because somebody asks, would cost more than all that is asked.
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from csfs.core.objects import Kind
-from csfs.core.paths import RelPath
+from csfs.core.paths import ROOT, RelPath, parent_of
 from csfs.core.rows import Row
 from csfs.core.versions import Dot
 from csfs.index.database import Database
@@ -18,7 +18,7 @@ packed_dot = struct.Struct(">QQ").pack
 
 
 class Asked:
-    """Answers by hash and by write. `dirty` are the rows that are not in the table yet; it stays the caller's."""
+    """Answers by hash, by write and by what is above. `dirty` are the rows that are not in the table yet; it stays the caller's."""
 
     def __init__(self, database: Database, dirty: Mapping[RelPath, Row | None]) -> None:
         self._database = database
@@ -31,9 +31,18 @@ class Asked:
         """Hashes that no row in the table has."""
         self._written: dict[bytes, list[RelPath]] = {}
         """By write, packed, the paths in the table that have it."""
+        self._dirty_above: set[RelPath] = set()
+        """Directories that have dirty paths below them."""
+        self._leaves: set[RelPath] = set()
+        """Paths that no row in the table is below."""
 
-    def put(self, path: RelPath, row: Row) -> None:
+    def put(self, path: RelPath, row: Row | None) -> None:
         """A row is dirty."""
+        above = path
+        while above and (above := parent_of(above)) not in self._dirty_above:
+            self._dirty_above.add(above)
+        if row is None:
+            return
         shown = file_hash(row)
         if shown is not None:
             self._dirty_hashes.setdefault(shown, []).append(path)
@@ -44,8 +53,10 @@ class Asked:
         """What was dirty is in the table, or forgotten."""
         self._dirty_hashes.clear()
         self._dirty_writes.clear()
+        self._dirty_above.clear()
         self._unheld.clear()
         self._written.clear()
+        self._leaves.clear()
 
     def columns(self, paths: Iterable[RelPath], names: str) -> dict[RelPath, tuple[Any, ...]]:
         """Return these columns of the paths that have a row in the table."""
@@ -67,6 +78,23 @@ class Asked:
             self._written = {write: [] for write in wanted}
             for write, path in self._database.read_of("SELECT write, path FROM rows WHERE write IN KEYS", wanted):
                 self._written[write].append(path)
+
+    def ask_below(self, paths: Iterable[RelPath]) -> None:
+        """Find out which of these have anything below them."""
+        wanted = set(paths)
+        wanted.discard(ROOT)
+        if len(wanted) > 1:
+            bounds = "path > CAST(column1 || '/' AS BLOB) AND path < CAST(column1 || '0' AS BLOB)"
+            query = f"SELECT column1 FROM KEYS WHERE EXISTS (SELECT 1 FROM rows WHERE {bounds})"
+            self._leaves = wanted.difference(found for (found,) in self._database.read_of(query, wanted))
+
+    def is_leaf(self, path: RelPath) -> bool:
+        """Return whether nothing is below a path, if that was found out."""
+        return path in self._leaves and path not in self._dirty_above
+
+    def is_dirty_below(self, path: RelPath) -> bool:
+        """Return whether the table does not say yet what is below a path."""
+        return path in self._dirty_above
 
     def with_hash(self, wanted: bytes, count_max: int) -> list[RelPath]:
         """Return paths that show a file with this hash; fewer than there are if some of the first are dirty."""

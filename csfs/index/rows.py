@@ -6,7 +6,7 @@ several times in one batch is written once.
 
 import itertools
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -148,18 +148,26 @@ class Rows:
 
     def fetch(self, paths: Iterable[RelPath]) -> None:
         """Have rows at hand that are about to be asked for one by one."""
-        missing = dict.fromkeys(path for path in paths if path not in self._cache)
+        wanted = dict.fromkeys(paths)
+        missing = [path for path in wanted if path not in self._cache]
         if len(missing) < 2:
             return
+        if len(self._cache) + len(missing) > CACHED_ROWS_MAX:
+            # Else the first of them would be gone before the last is here.
+            self._flush_rows()
+            self._cache.clear()
+            missing = list(wanted)
         found = self._asked.columns(missing, "row")
         for path in missing:
             self._remember(path, self._decode(found[path][0]) if path in found else None)
 
-    def ask_ahead(self, paths: Iterable[RelPath], hashes: Iterable[bytes]) -> None:
-        """Have answers at hand to what is about to be asked of these paths' writes, and of these hashes, one by one."""
+    def ask_ahead(self, paths: Collection[RelPath], hashes: Iterable[bytes] = (), writes: Iterable[Dot] = ()) -> None:
+        """Have answers at hand to what is about to be asked, one by one, of these paths, hashes and writes."""
+        self.fetch(paths)
         rows = (self.row(path) for path in paths)
-        self._asked.ask_writes(row.write for row in rows if row is not None and row.write is not None)
+        self._asked.ask_writes((*writes, *(row.write for row in rows if row is not None and row.write is not None)))
         self._asked.ask_hashes(hashes)
+        self._asked.ask_below(paths)
 
     def _remember(self, path: RelPath, row: Row | None) -> None:
         if len(self._cache) >= CACHED_ROWS_MAX and path not in self._cache:
@@ -178,6 +186,7 @@ class Rows:
         """Forget `path`."""
         self._remember(path, None)
         self._dirty[path] = None
+        self._asked.put(path, None)
 
     def rows_below(self, path: RelPath) -> Iterator[tuple[RelPath, Row]]:
         """Yield all rows strictly below `path`, ascending; read in chunks, so rows may be put meanwhile."""
@@ -202,7 +211,10 @@ class Rows:
         return self._any_below(path, "stamp IS NOT NULL")
 
     def _any_below(self, path: RelPath, condition: str) -> bool:
-        self._flush_rows()
+        if self._asked.is_leaf(path):
+            return False
+        if self._asked.is_dirty_below(path):
+            self._flush_rows()
         query = f"SELECT 1 FROM rows WHERE {_BELOW} AND {condition} LIMIT 1"
         return self._database.execute(query, below(path)).fetchone() is not None
 

@@ -210,6 +210,7 @@ class Applier:
         """Return what can be done now: installs and attributes parents first, then removals children first."""
         volume = self._volume
         with volume.index.transaction():
+            volume.index.rows.ask_ahead(batch)
             plans = [plan for path in batch if (plan := self._sources.plan(path)) is not None]
             plans, soon = self.braking.sorted(batch, plans)
         if soon:
@@ -282,20 +283,17 @@ class Applier:
     def _record(self, works: Sequence[Work], results: Sequence[CommitResult]) -> None:
         volume = self._volume
         position = volume.index.rows.position()
+        outcomes = list(zip(works, results, strict=True))
         following: list[RelPath] = []
         with volume.index.transaction():
-            for work, result in zip(works, results, strict=True):
+            volume.index.rows.ask_ahead([work.plan.path for work in works])
+            for work, result in outcomes:
                 if result.outcome is Outcome.DONE:
                     following += self._done(work, result)
-            whole = [
-                w.plan.path for w, result in zip(works, results, strict=True) if result.outcome is not Outcome.FAILED
-            ]
-            volume.index.ledger.drop_intents(whole)
-            untouched = disturbed_by(
-                [w.plan for w, result in zip(works, results, strict=True) if result.outcome is not Outcome.DONE]
-            )
+            volume.index.ledger.drop_intents([w.plan.path for w, r in outcomes if r.outcome is not Outcome.FAILED])
+            untouched = disturbed_by([w.plan for w, r in outcomes if r.outcome is not Outcome.DONE])
             volume.index.ledger.calm(path for path in untouched if not self._directories.is_marked(path))
-        for work, result in zip(works, results, strict=True):
+        for work, result in outcomes:
             if result.outcome is not Outcome.DONE:
                 self._not_done(work, result)
         volume.apply_soon(following)

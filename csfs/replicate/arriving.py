@@ -1,12 +1,14 @@
 """What came with messages of records: when all of it is stored, and on disk, which the peer is told."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
+from csfs.core.paths import RelPath
+from csfs.core.records import write_of
 from csfs.replicate.volume import Arrival, Exchange, Volume
 from csfs.replicate.worker import VolumeWorker
-from csfs.wire.messages import AppliedUpTo, PeerMessage, Stored
+from csfs.wire.messages import AppliedUpTo, PeerMessage, Stored, Update
 
 ACKNOWLEDGE_S = 0.005
 
@@ -31,6 +33,13 @@ async def acknowledge(worker: VolumeWorker, peer: str, send: Callable[[PeerMessa
             await volume.settled.wait()
         # What arrived goes to disk first: nobody waits for these words so much.
         await trio.sleep(ACKNOWLEDGE_S)
+
+
+def ask_ahead(volume: Volume, updates: Sequence[Update]) -> None:
+    """Have the index ask at once for what the engine is about to ask for of these updates, one by one."""
+    paths = [RelPath(update.path) for update in updates]
+    halves = (update.content for update in updates if update.content is not None)
+    volume.index.rows.ask_ahead(paths, (), (write_of(entry) for half in halves for entry in half.entries))
 
 
 def _has_learnt(volume: Volume, exchange: Exchange) -> bool:

@@ -14,7 +14,7 @@ from csfs.core.patches import Patch
 from csfs.core.versions import Scope, Vector, joined
 from csfs.engine.ports import Outgoing
 from csfs.errors import RemoteProtocolError, UnreachableError
-from csfs.replicate.arriving import acknowledge
+from csfs.replicate.arriving import acknowledge, ask_ahead
 from csfs.replicate.asking import Asking
 from csfs.replicate.directory_moves import hear_move, tell_move
 from csfs.replicate.inline import inline_contents, inline_patches
@@ -357,6 +357,7 @@ class PeerSession:
             volume.patches.put(patch)
         position = volume.index.rows.position()
         with volume.index.transaction():
+            ask_ahead(volume, message.updates)
             mark = None if message.scope in exchange.refused else message.mark
             received = volume.engine.receive(self._peer, message.scope, message.updates, mark, time.time_ns())
             followed = volume.engine.follow(received.touched, time.time_ns(), worker.observer.is_unseen)

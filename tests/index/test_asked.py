@@ -7,15 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csfs.core.objects import Applied, Content, Kind, Observation, Stamp
-from csfs.core.paths import RelPath
+from csfs.core.paths import RelPath, is_below
 from csfs.core.records import ContentEntry, Half, Record
 from csfs.core.rows import Row
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope
 from csfs.index.index import Index
 from csfs.index.rows import Rows
 
-PATHS = [RelPath(b"%d" % number) for number in range(130)]
-"""More than one query asks about."""
+PATHS = [RelPath(b"%d" % number) for number in range(120)]
+"""More than one query asks about; below the first are others, some of them by names that are no text."""
+PATHS += [RelPath(b"%d/%s" % (number, name)) for number in range(3) for name in (b"a", b"\xff", b"\xc3/b")]
+PATHS += [RelPath(b"0-"), RelPath(b"00"), RelPath(b"")]
 
 
 def row_of(value: int) -> Row:
@@ -42,6 +44,7 @@ def check(rows: Rows, model: dict[RelPath, int]) -> None:
         assert set(found) <= set(expected)
         assert bool(found) == bool(expected) or len(expected) > 10, "of many, the first ten may be dirty"
     for path in PATHS:
+        assert rows.has_live_below(path) == any(at != path and (not path or is_below(at, path)) for at in model)
         row = rows.row(path)
         assert (row.write.counter - 1 if row is not None and row.write is not None else None) == model.get(path)
 
