@@ -5,39 +5,26 @@ several times in one batch is written once.
 """
 
 import itertools
-import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
 from csfs.core import digests
 from csfs.core.paths import ROOT, RelPath
-from csfs.core.rows import MADE, Amount, Row, Standing, linked_inode
+from csfs.core.rows import Amount, Row, Standing
 from csfs.core.tokens import Tokens
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope, Vector
-from csfs.index.asked import Asked, file_hash, packed_dot
+from csfs.index import columns
+from csfs.index.asked import Asked
+from csfs.index.columns import says_the_same
 from csfs.index.database import Database
 from csfs.index.facts import Facts
 from csfs.index.peers import Peers
-from csfs.index.pending import Pending, awaited
+from csfs.index.pending import Pending
 
 CACHED_ROWS_MAX = 4_096
 
-STAMP_SIZE = 32
-"""Bytes of a packed stamp."""
-RACY = b"r"
-"""Follows a packed stamp that does not prove that nothing was written since (R23)."""
-
-_PUT = """INSERT INTO rows (path, position, live, pending, contested, stamp, hash, write, inode, row, scope, digest, doubtful,
-awaited) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (path) DO UPDATE SET position = excluded.position, live = excluded.live, pending = excluded.pending,
-contested = excluded.contested, stamp = excluded.stamp, hash = excluded.hash, write = excluded.write, inode = excluded.inode,
-row = excluded.row, scope = excluded.scope, digest = excluded.digest, doubtful = excluded.doubtful,
-awaited = excluded.awaited"""
-
-_packed_inode = struct.Struct(">Q").pack
-
-_NOTHING = Scope(b""), None, 0, 0  # the columns of a path that has no row
+Columns = tuple[object, ...]
 
 _BELOW = "path > ? AND path < ?"
 
@@ -57,6 +44,8 @@ class Rows:
         self._decode = msgspec.msgpack.Decoder(Row).decode
         self._cache: dict[RelPath, Row | None] = {}
         self._dirty: dict[RelPath, Row | None] = {}
+        self._same: set[RelPath] = set()
+        """Dirty paths of which the table has the record already, but for whether it is counted."""
         self._asked = Asked(database, self._dirty)
         self._knowledge: dict[Scope, Vector] = {}
         self._dirty_knowledge: set[Scope] = set()
@@ -91,35 +80,29 @@ class Rows:
     def _flush_rows(self) -> None:
         if not self._dirty:
             return
-        before = self._asked.columns(self._dirty, "scope, digest, pending, awaited")
+        found = self._asked.columns(self._dirty, columns.NAMES)
+        shown, put, dropped = list[Columns](), list[Columns](), list[Columns]()
         for path, row in self._dirty.items():
-            scope, digest, pending, size = before.get(path, _NOTHING)
-            if digest is not None:
-                self._add_digest(scope, -digests.unpacked(digest))
-            self.amounts.changes(Amount(pending, size), row)
-        dropped = [(path,) for path, row in self._dirty.items() if row is None]
-        if dropped:
-            self._database.write_many("DELETE FROM rows WHERE path = ?", dropped)
-        self._database.write_many(_PUT, [self._columns(p, row) for p, row in self._dirty.items() if row is not None])
+            before = columns.Before(*found[path]) if path in found else columns.Before()
+            self.amounts.changes(Amount(before.pending, before.awaited), row)
+            if row is not None and path in self._same and before.digest is not None:
+                shown.append((*columns.shown_columns(row, self._encode(row)), path))
+                continue
+            if before.digest is not None:
+                self._add_digest(before.scope, -digests.unpacked(before.digest))
+            if row is None:
+                dropped.append((path,))
+                continue
+            digest = digests.digest_of(path, row.record)
+            self._add_digest(row.scope, digest)
+            known = columns.known_columns(row, digests.packed(digest) if digest else None)
+            put.append((*columns.shown_columns(row, self._encode(row)), path, *known))
+        self._database.write_many("DELETE FROM rows WHERE path = ?", dropped)
+        self._database.write_many(columns.SHOW, shown)
+        self._database.write_many(columns.PUT, put)
         self._dirty.clear()
+        self._same.clear()
         self._asked.clear()
-
-    def _columns(self, path: RelPath, row: Row) -> tuple[object, ...]:
-        position = max(row.content_position, row.meta_position, row.time_position)
-        shown = row.applied.observation
-        stamp = shown.stamp.packed() + (RACY if row.applied.racy else b"") if shown is not None else None
-        contested = len(row.record.content.entries) > 1 or len(row.record.meta.entries) > 1
-        digest = digests.digest_of(path, row.record)
-        self._add_digest(row.scope, digest)
-        packed = digests.packed(digest) if digest else None
-        inode = linked_inode(row)
-        links = (
-            packed_dot(*row.write) if row.write is not None else None,
-            _packed_inode(inode) if inode is not None else None,
-        )
-        state = row.live, row.pending, contested, stamp, file_hash(row), *links
-        rest = self._encode(row), row.scope, packed, bool(row.doubt & MADE), awaited(row).size
-        return path, position, *state, *rest
 
     def _add_digest(self, scope: Scope, digest: int) -> None:
         if digest:
@@ -128,6 +111,7 @@ class Rows:
 
     def _forget(self) -> None:
         self._dirty.clear()
+        self._same.clear()
         self._asked.clear()
         self._cache.clear()
         self._dirty_knowledge.clear()
@@ -178,6 +162,8 @@ class Rows:
 
     def put(self, path: RelPath, row: Row) -> None:
         """Set what is held of `path`."""
+        is_same = (path in self._same or path not in self._dirty) and says_the_same(row, self._cache.get(path))
+        (self._same.add if is_same else self._same.discard)(path)
         self._remember(path, row)
         self._dirty[path] = row
         self._asked.put(path, row)
@@ -185,6 +171,7 @@ class Rows:
     def drop(self, path: RelPath) -> None:
         """Forget `path`."""
         self._remember(path, None)
+        self._same.discard(path)
         self._dirty[path] = None
         self._asked.put(path, None)
 
@@ -225,7 +212,9 @@ class Rows:
     def paths_linked(self, inode: int) -> list[RelPath]:
         """Return the paths that show the object of this inode number, by what was seen there last, if it has several names."""
         self._flush_rows()
-        found = self._database.execute("SELECT path FROM rows WHERE inode = ? ORDER BY path", (_packed_inode(inode),))
+        found = self._database.execute(
+            "SELECT path FROM rows WHERE inode = ? ORDER BY path", (columns.packed_inode(inode),)
+        )
         return [path for (path,) in found]
 
     def updated_since(self, position: int, limit: int) -> list[tuple[RelPath, Row]]:
@@ -300,6 +289,7 @@ class Rows:
             self.drop(path)
         else:
             self.put(path, row)
+            self._same.discard(path)  # its other columns may say something else
 
     def removed(self, above: RelPath, limit: int) -> list[tuple[RelPath, Row]]:
         """Return rows above a path where nothing is live, shown or pending, ascending."""
@@ -389,7 +379,7 @@ class Rows:
         self._flush_rows()
         query = f"SELECT path, stamp FROM rows WHERE {_BELOW} AND stamp IS NOT NULL ORDER BY path"
         for found, stamp in self._database.execute(query, below(path)):
-            yield found, stamp[:STAMP_SIZE]
+            yield found, stamp[: columns.STAMP_SIZE]
 
     def counts(self) -> tuple[int, int]:
         """Return how many paths are live, and how many are pending."""

@@ -13,7 +13,7 @@ import trio
 
 from csfs.core.objects import changed_ns
 from csfs.core.paths import RelPath, is_below
-from csfs.index import rows
+from csfs.index import columns, rows
 from csfs.index.shown import Shown
 from csfs.replicate.doubts import unsure_since_ns
 from csfs.replicate.looking import Reason
@@ -149,7 +149,7 @@ def _compared(chunk: Chunk, reader: Shown, bounds: tuple[bytes, bytes], skipped:
         for path, stamp in portion.items() - found.items():
             at = found.get(path)
             if at is not None:
-                (result.racy if stamp == at + rows.RACY else result.changed).append(path)
+                (result.racy if stamp == at + columns.RACY else result.changed).append(path)
             elif not _is_skipped(path, skipped):
                 result.gone.append(path)
     result.changed.extend(new - reader.held_among(new))

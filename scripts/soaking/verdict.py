@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from csfs.core.paths import RESERVED
-from csfs.index.rows import RACY
+from csfs.index.columns import RACY
 from csfs.store.attributes import stamp_of
 from csfs.store.hashing import hash_bytes
 from scripts.soaking.hosts import Host

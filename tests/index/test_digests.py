@@ -100,6 +100,34 @@ def test_knowledge_that_was_lost_is_lost_after_a_restart_too(tmp_path: Path) -> 
     index.close()
 
 
+def test_a_row_put_again_says_what_it_says_whether_its_record_is_the_same_or_not(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    path, first = RelPath(b"a"), live_row(1)
+    shown = msgspec.structs.replace(first, pending=not first.pending)
+    with index.transaction():
+        index.rows.put(path, first)
+    for second in (
+        shown,
+        msgspec.structs.replace(shown, record=live_row(2).record),
+        msgspec.structs.replace(shown, live=False),
+    ):
+        for third in (shown, second, msgspec.structs.replace(second, pending=not second.pending)):
+            with index.transaction():
+                index.rows.put(path, first)
+            with index.transaction():
+                index.rows.put(path, second)
+                index.rows.put(path, third)
+            assert index.rows.digest(SCOPES[0]) == digests.digest_of(path, third.record)
+            assert (index.rows.pending() == [path]) == third.pending
+            assert index.rows.live_count() == third.live
+            with index.shown() as reader:
+                assert (reader.miscounted(), reader.wrong_rows(RelPath(b""))) == ({}, (None, []))
+    index.close()
+    index = opened(tmp_path)
+    assert index.rows.row(path) == third
+    index.close()
+
+
 def test_tombstones_and_what_is_in_doubt_are_found(tmp_path: Path) -> None:
     index = opened(tmp_path)
     with index.transaction():
