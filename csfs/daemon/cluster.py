@@ -187,7 +187,12 @@ class Cluster:
         if authority is None:
             return None
         return Inviter(
-            authority, Invitations(self.home.keys), lambda name: name in self.settings.member_names, self._admit, now
+            authority,
+            Invitations(self.home.keys),
+            lambda name: name in self.settings.member_names,
+            self._admit,
+            now,
+            self._changed,
         )
 
     def _admit(self, member: str, called_at: tuple[str, ...], paths: Mapping[str, str]) -> str:
@@ -196,9 +201,7 @@ class Cluster:
             parsed = tuple(addresses.parsed(address) for address in called_at)
         except ValueError as error:
             raise ConfigError(str(error)) from error
-        settings = files.change(self.home, lambda ours: with_member(ours, member, parsed, paths))
-        self._changed()
-        return render.rendered(settings)
+        return render.rendered(files.change(self.home, lambda ours: with_member(ours, member, parsed, paths)))
 
 
 def now() -> datetime.datetime:

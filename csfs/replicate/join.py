@@ -35,7 +35,8 @@ class Inviter:
     """What it takes to let a host in.
 
     `admit` (member, addresses, volume to path) puts the new member into the configuration and returns its text; it must accept
-    the same call again, and raise a `CsfsError` that says why when it cannot. `is_member` tells whether a name is taken.
+    the same call again, and raise a `CsfsError` that says why when it cannot. `is_member` tells whether a name is taken. `answered` is
+    called when the guest has its answer, or is gone: to follow the new configuration may keep this member busy for a while.
     """
 
     authority: Authority
@@ -43,6 +44,7 @@ class Inviter:
     is_member: Callable[[str], bool]
     admit: Callable[[str, tuple[str, ...], Mapping[str, str]], str]
     now: Callable[[], datetime.datetime]
+    answered: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,11 @@ async def serve(link: Link, inviter: Inviter | None) -> None:
             refusal = error
             await link.goodbye(str(error))
         else:
-            await _answered(link, answer)
+            assert inviter is not None, "nobody else lets a host in"
+            try:
+                await _answered(link, answer)
+            finally:
+                inviter.answered()
         nursery.cancel_scope.cancel()
     if refusal is not None:
         raise NotPermittedError(f"asks to join as {request.member!r}: {refusal}") from refusal

@@ -11,9 +11,9 @@ from csfs.replicate.join import Inviter, join, serve
 from csfs.replicate.link import Link, Pace
 from csfs.replicate.network import PeerNetwork
 from csfs.trust import authority, certificates, issued
-from csfs.trust.invitations import Invitations
+from csfs.trust.invitations import Invitations, token_from
 from csfs.wire.conversation import Conversation, Role
-from csfs.wire.messages import PROTOCOL, Goodbye, Join
+from csfs.wire.messages import PROTOCOL, Goodbye, Join, Joined
 
 NOW = datetime.datetime.now(datetime.UTC)
 HOUR = datetime.timedelta(hours=1)
@@ -28,6 +28,7 @@ class Host:
         self.credentials = certificates.found_cluster(self.keys, "web", "alpha", NOW)
         self.members = {"alpha": ()}
         self.admitted: list[tuple] = []
+        self.events: list[str] = []
         self.invitations = Invitations(self.keys)
         self.authority = certificates.load_authority(self.keys)
         self.network = PeerNetwork(
@@ -35,7 +36,10 @@ class Host:
         )
 
     def inviter(self, now=lambda: NOW) -> Inviter:
-        return Inviter(self.authority, self.invitations, self.members.__contains__, self._admit, now)
+        return Inviter(self.authority, self.invitations, self.members.__contains__, self._admit, now, self._answered)
+
+    def _answered(self) -> None:
+        self.events.append("the inviter follows")
 
     def invite(self, member: str) -> str:
         point = authority.public_point(self.authority.key.public_key())
@@ -71,6 +75,23 @@ async def test_one_token_makes_a_member(nursery, host, tmp_path):
     with pytest.raises(NotPermittedError, match="cannot make members"):
         certificates.load_authority(tmp_path / "beta")
     nursery.cancel_scope.cancel()
+
+
+async def test_a_guest_has_its_answer_before_the_inviter_gets_busy_with_the_new_configuration(nursery, host):
+    ours, theirs = trio.testing.memory_stream_pair()
+    guest = Link(ours, "alpha", Conversation("alpha", Role.GUEST, Role.INVITER), PACE)
+    inviter = Link(theirs, "beta", Conversation("beta", Role.INVITER, Role.GUEST), PACE)
+    nursery.start_soon(guest.run)
+    secret = token_from(host.invite("beta")).secret.hex()
+    key = certificates.pending_key(host.keys.parent / "beta")
+    await guest.send(Join(PROTOCOL, "beta", secret, authority.request_of(key, "beta"), (), {}))
+    async with trio.open_nursery() as serving:
+        serving.start_soon(serve, inviter, host.inviter())
+        assert isinstance(await guest.receive(), Joined)
+        await trio.testing.wait_all_tasks_blocked()
+        host.events.append("the guest has it")
+        await guest.aclose()
+    assert host.events == ["the guest has it", "the inviter follows"]
 
 
 async def test_a_token_is_good_for_one_host(nursery, host, tmp_path):
