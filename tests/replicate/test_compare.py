@@ -19,10 +19,9 @@ from csfs.core.rows import Row
 from csfs.core.versions import Scope
 from csfs.index import database, shown
 from csfs.replicate.compare import Differences, compare, differences
-from csfs.replicate.volume import Root, Volume
+from csfs.replicate.volume import Volume
 from csfs.store import scanning
-from csfs.store.stage import Stage
-from csfs.store.tree import Tree
+from tests.replicate.alone import close_roots, root_at
 from tests.replicate.test_fetcher import made_volume
 from tests.replicate.test_observer import observer_of
 
@@ -102,6 +101,7 @@ def test_what_differs_is_come_upon_and_nothing_else(data: st.DataObject, leaves:
             assert sorted(mine) == sorted(path for path in expected if is_below(path, below))
         assert total.count == sum(is_below(path, below) for path in paths)
         volume.index.close()
+        close_roots()
 
 
 async def test_each_kind_of_change_is_taken_in_and_then_nothing(
@@ -169,10 +169,9 @@ async def test_a_comparison_ends_when_the_volume_is_mounted_anew_in_its_middle(
     assert observer.looks == 1
     before = volume.root
     assert before is not None
-    descriptor = os.open(tmp_path / "tree", os.O_RDONLY | os.O_DIRECTORY)
-    tree = Tree(descriptor, volume.owners)
-    volume.root = Root(descriptor, tree, Stage(tree))
-    os.close(before.descriptor)
+    volume.root = root_at(tmp_path / "tree", volume.owners)
+    before.descriptor = os.dup(before.descriptor)  # which is closed after the test, and this one now
+    os.close(before.tree.root)
     nursery.start_soon(observer.run)
     with trio.fail_after(5):
         await ended.wait()

@@ -19,15 +19,14 @@ from csfs.errors import UnreachableError
 from csfs.index.index import Index
 from csfs.replicate.assembling import PORTION_PAGES
 from csfs.replicate.fetcher import REQUESTS_IN_FLIGHT_MAX, Fetcher
-from csfs.replicate.volume import Root, Volume
+from csfs.replicate.volume import Volume
 from csfs.store.blocks import read_blocks, rehash
 from csfs.store.hashing import BLOCK_SIZE, FILE_SIZE_MAX, hash_bytes, page_count, page_hash, summary_root, whole_table
 from csfs.store.owners import FixedAccounts, Owners
 from csfs.store.segments import Segment
-from csfs.store.stage import Stage
-from csfs.store.tree import Tree
 from csfs.wire.messages import BLOCKS_PER_REQUEST_MAX
 from scripts.benchmarks.measuring import fresh_filesystem
+from tests.replicate.alone import close_roots, root_at
 from tests.replicate.test_exchange import rules_of
 
 DATA = os.urandom(40 * BLOCK_SIZE)
@@ -80,9 +79,7 @@ def made_volume(directory: Path) -> Volume:
     index = Index(str(directory / "index.db"), member="alpha", boot=b"boot", founding=True)
     volume = Volume("files", index=index, rules=rules_of("alpha", "alpha", "beta"), member="alpha", owners=owners)
     (directory / "tree").mkdir()
-    descriptor = os.open(directory / "tree", os.O_RDONLY | os.O_DIRECTORY)
-    tree = Tree(descriptor, owners)
-    volume.root = Root(descriptor, tree, Stage(tree))
+    volume.root = root_at(directory / "tree", owners)
     return volume
 
 
@@ -208,8 +205,7 @@ async def test_a_table_that_says_more_than_there_is_room_for_does_not_pile_up(tm
         assert peer.asked <= PORTION_PAGES
         assert volume.root is not None
         volume.index.close()
-        volume.root.stage.close()
-        os.close(volume.root.descriptor)
+        close_roots()
 
 
 class Holed(Peer):
@@ -265,8 +261,7 @@ async def test_of_a_terabyte_of_holes_what_is_in_it_is_fetched_alone_and_again_a
         assert rows == [(5, 32_768)], "what is the same throughout is said once"
         peer.close()
         volume.index.close()
-        volume.root.stage.close()
-        os.close(volume.root.descriptor)
+        close_roots()
 
 
 async def test_few_parts_of_one_content_are_asked_for_at_once(tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ class Member:
         inodes = Inodes(self.root)
         self.mount = MountGate(inodes, Capture(self.journal, inodes, rules_of(name)), Recent())
         self.thread = CommitThread(f"commits of {name}")
-        self.gate = Gate(self._announce, os.open(self.tree, os.O_RDONLY), self.thread)
+        self.clone = os.open(self.tree, os.O_RDONLY)
+        self.gate = Gate(self._announce, self.clone, self.thread)
         self.commits_max = -1
         """So many commits are made before this member stops; -1: all."""
         self.heard = 0
@@ -143,6 +144,7 @@ class Member:
         await self.worker.detach_root()
         self.volume.index.close()
         self.journal.close()
+        os.close(self.clone)
         os.close(self.root)
 
 
@@ -267,7 +269,7 @@ async def test_a_crash_between_two_commits_of_one_inode_is_mended(tmp_path: Path
         # The mount is gone in the middle, and comes back.
         beta.worker.detach_gate(beta.gate)
         beta.commits_max = -1
-        beta.gate = Gate(beta._announce, os.open(beta.tree, os.O_RDONLY), beta.thread)
+        beta.gate = Gate(beta._announce, beta.clone, beta.thread)
         beta.worker.attach_gate(beta.gate, mount=b"another", clean=False)
         await settle(alpha, beta)
         expect_equal(alpha, beta)
