@@ -3,7 +3,7 @@
 import os
 
 from csfs.core.paths import shown
-from csfs.mount.mountinfo import MountPoint
+from csfs.mount.mountinfo import MountPoint, parsed
 
 _PATH = getattr(os, "O_PATH", 0)
 
@@ -18,6 +18,25 @@ def holders(mount: MountPoint) -> list[str]:
                     found.append(f"{_program(entry)} ({entry})")
             except OSError:
                 continue  # gone meanwhile
+    return found
+
+
+def namespaces_with(device: str) -> list[str]:
+    """Return `program (pid)` of a process in each mount namespace in which a file system of that device is still mounted."""
+    found, seen = [], set[str]()
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            namespace = os.readlink(f"/proc/{entry}/ns/mnt")
+            if namespace in seen:
+                continue
+            seen.add(namespace)
+            with open(f"/proc/{entry}/mountinfo", "rb") as file:
+                if any(mount.device == device for mount in parsed(file.read())):
+                    found.append(f"{_program(entry)} ({entry})")
+        except OSError:
+            continue  # gone meanwhile
     return found
 
 

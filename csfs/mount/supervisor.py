@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from csfs.errors import CsfsError, ExitCode
-from csfs.mount import mountinfo, options, syscalls
+from csfs.mount import busy, mountinfo, options, syscalls
 from csfs.mount.handover import Handover
 from csfs.mount.pulse import Pulse
 from csfs.mount.settings import MountSettings
@@ -20,6 +20,7 @@ from csfs.wire.control import ParentHello
 log = logging.getLogger(__name__)
 
 LET_GO_S_MAX = 5.0
+SOON_S = 1.0
 END_S_MAX = 10.0
 """How long a mount process may live on after its mount is gone: until the last program that holds it lets go, but not longer."""
 KILL_S = 5.0
@@ -243,13 +244,21 @@ class Supervisor:
             ):
                 self._wait(deadline)
         self._handover.close()
-        for number, patience_s in ((0, END_S_MAX), (signal.SIGTERM, KILL_S), (signal.SIGKILL, KILL_S)):
+        for number, patience_s in ((0, SOON_S), (0, END_S_MAX), (signal.SIGTERM, KILL_S), (signal.SIGKILL, KILL_S)):
             if not self._pid:
                 return
             os.kill(self._pid, number)
             deadline = time.monotonic() + patience_s
             while not self._has_died() and time.monotonic() < deadline:
                 self._wait(deadline)
+            if self._pid and patience_s == SOON_S:
+                log.warning("%s", self._still_held())
+
+    def _still_held(self) -> str:
+        """Return why the mount process is still there."""
+        namespaces = ", ".join(busy.namespaces_with(self._device))
+        where = f"in the mount namespace of {namespaces}, where it is still mounted" if namespaces else "by programs"
+        return f"volume {self._settings.volume} is unmounted and still held {where}: it ends in {END_S_MAX:g} s at the latest"
 
     def close(self) -> None:
         """Let go of the directory underneath."""

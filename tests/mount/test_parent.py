@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from csfs.mount import syscalls
+from csfs.mount.supervisor import END_S_MAX
+from scripts.support.members import until
 from tests.mount.fake_daemon import FakeDaemon
-from tests.mount.mounting import Mounted, has_ended, wait_ended, wait_mounts
+from tests.mount.mounting import Mounted, has_ended, in_background, wait_ended, wait_mounts
 
 pytestmark = pytest.mark.mount
 
@@ -145,6 +147,20 @@ def test_the_host_may_unmount_by_itself_while_the_daemon_holds_the_clone(volume:
     subprocess.run(["umount", volume.path], check=True)
     wait_ended(*pids)
     assert daemon.clone == -1
+
+
+def test_an_umount_says_whose_mount_namespace_still_has_the_volume(mounted: Mounted) -> None:
+    # Where mounts are private, as in a container, an unmount on the host is not one in other namespaces.
+    line = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo ready; exec sleep 60"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        ending = in_background(mounted.stop)
+        said = f"still held in the mount namespace of sleep ({other.pid})"
+        until(lambda: said in mounted.log, "it is said who holds it", END_S_MAX / 2)
+        other.kill()
+    ending.join(END_S_MAX / 2)
+    assert not ending.is_alive(), "nobody holds it any more"
 
 
 def test_sigterm_to_the_parent_unmounts_even_a_busy_volume(mounted: Mounted) -> None:
