@@ -128,9 +128,9 @@ def check_together(cluster: Cluster) -> None:
     """What a user linked, and nobody has taken apart, is linked, however many wrote to it without having seen each other."""
     if cluster.changed_rules or cluster.plan.acts() & {Act.RESTORE, Act.JOIN}:
         return
-    named = cluster.ledger.named
-    for pair in cluster.ledger.together:
-        if any(named[path] > 1 for path in pair) or cluster.ledger.doubled.intersection(pair):
+    ledger = cluster.ledger
+    for pair in ledger.together:
+        if not ledger.are_together(*pair) or ledger.doubled.intersection(pair):
             continue
         for host in cluster.members:
             groups = [host.rules.group_of(path) for path in pair]
@@ -326,6 +326,8 @@ def check_forgotten(cluster: Cluster) -> None:
             row = host.index.row(path)
             living = [e for e in row.record.content.entries if e.value.kind is not Kind.ABSENT] if row else []
             back = [entry.dot for entry in living if covers(gone, entry.dot)]
+            if row is not None and any(not covers(gone, entry.dot) for entry in row.record.meta.entries):
+                back = []  # somebody who was set back has changed its attributes since: the edit lives
             if path in cluster.rotten:
                 continue  # what is left of a record that a bad disk took looks like a tombstone, and is to come back
             # Who did not follow a path for a while has what he had then; what all were set back to is what there is.

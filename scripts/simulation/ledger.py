@@ -73,12 +73,12 @@ class Ledger:
     """By path, the changes that somebody knew everybody to have settled when he forgot what removed it."""
     names: dict[RelPath, set[RelPath]] = field(default_factory=dict)
     """By path, those that were ever linked to it, by way of others too."""
-    named: Counter[RelPath] = field(default_factory=Counter)
-    """How often users put an object at a path, or took one away."""
+    named: dict[RelPath, list[str]] = field(default_factory=dict)
+    """By path, the member whose user put an object there, or took one away, as it happened."""
     last: dict[RelPath, tuple[bytes, int]] = field(default_factory=dict)
     """Content and time that users gave each path last."""
-    together: set[tuple[RelPath, RelPath]] = field(default_factory=set)
-    """Paths that a user linked, and through which nobody has written since who had them apart."""
+    together: dict[tuple[RelPath, RelPath], tuple[int, int]] = field(default_factory=dict)
+    """Paths that a user linked, and through which nobody has written since who had them apart; how often each was `named` then."""
     doubled: set[RelPath] = field(default_factory=set)
     """Paths that a user changed at a member before it was cloned, and that each of its two hosts found changed."""
     steps: int = 0
@@ -162,23 +162,40 @@ class Ledger:
         together = self.names.get(source, {source}) | self.names.get(target, {target})
         self.names.update(dict.fromkeys(together, together))
 
+    def name(self, path: RelPath, member: str) -> None:
+        """A user of a member put an object at a path, or took one away."""
+        self.named.setdefault(path, []).append(member)
+
     def keep_together(self, source: RelPath, target: RelPath, shown: tuple[bytes, int]) -> None:
         """A user linked these; if that was made of all that was written to the first, they stay linked whatever is written to them."""
         if self.last.get(source) == shown:
-            self.together.add((source, target))
+            self.together[source, target] = len(self.named.get(source, ())), len(self.named[target])
+
+    def are_together(self, source: RelPath, target: RelPath) -> bool:
+        """Return whether these are linked, and nobody has put anything else there since, or before without it being known there."""
+        if (source, target) not in self.together:
+            return False
+        then, member = self.together[source, target], self.named[target][self.together[source, target][1] - 1]
+        for path, count in zip((source, target), then, strict=True):
+            named = self.named.get(path, [])
+            if len(named) > 1 and (len(named) > count or set(named) != {member}):
+                return False
+        return True
 
     def changed(self, path: RelPath, names: Sequence[RelPath], shown: tuple[bytes, int]) -> None:
         """A user changed a path whose object has these names."""
         self.last.update(dict.fromkeys(names, shown))
-        self.together = {pair for pair in self.together if path not in pair or set(pair) <= set(names)}
+        for pair in [pair for pair in self.together if path in pair and not set(pair) <= set(names)]:
+            del self.together[pair]
 
-    def moved(self, source: RelPath, target: RelPath, *, counts: bool) -> None:
+    def moved(self, source: RelPath, target: RelPath, member: str, *, counts: bool) -> None:
         """What was ever given at one path may be shown at another from now on; `counts`: everywhere."""
         self.modes.setdefault(target, []).extend(self.modes.get(source, ()))
         if source in self.names:
             self.linked(source, target)
         self.taken.add(source)
-        self.named.update((source, target))
+        self.name(source, member)
+        self.name(target, member)
         if counts:
             self.made.add(target)
         self.paths.add(target)

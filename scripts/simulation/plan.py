@@ -182,6 +182,8 @@ OPERATIONS = {
 }
 LINKS = ("write", "save", "mode", "touch", "remove", "rename", "link", "link")
 """Operations that make names of one inode, and what tears them apart."""
+LINKS_KEPT = ("write", "write", "mode", "touch", "touch", "link")
+"""Operations that make names of one inode, and take few of them apart."""
 WITH_LINKS = (4, 2)
 """One in so many seeds has hard links: those that leave this when divided."""
 CARRIED = ("grow", "grow", "carry", "carry", "carry", "carry", "write", "mode", "remove", "rename", "touch", "tree")
@@ -212,6 +214,18 @@ FOLLOWED = (
 """Operations of which one moves what another one changes."""
 NEAR = ((0, 1), (0, 1), (3, 4), (0, 1, 3), (0, 2, 3), (2, 3, 6))
 """Few paths, so that it is the same object."""
+
+SET_BACK = (
+    (Act.QUIET, True, ""),
+    (Act.SAVE, True, ""),
+    *((Act.PROGRAM, False, "remove"),) * 4,
+    *((Act.QUIET, False, ""),) * 3,
+    (Act.RESTORE, True, ""),
+    (Act.PROGRAM, True, "write"),
+    (Act.PROGRAM, True, "mode"),
+    (Act.DIGEST, True, ""),
+)
+"""What happens, whether at the member that is restored, and what programs do there."""
 
 OFF = {
     "several members cloned": "a copy of one may find a copy of the other behind, instead of itself",
@@ -270,6 +284,8 @@ def made(seed: int, members: int, steps: int) -> Plan:
         setup = msgspec.structs.replace(setup, paths=random.choice(NEAR))
         return Plan(seed, setup, tuple(_rounds(random, count, happening, random.choices(FOLLOWED, k=steps))))
     actions = [_action(random, act, count, name) for act, name in zip(happening, names, strict=True)]
+    if Act.RESTORE in weights and len(actions) > len(SET_BACK) and seed % 2:
+        actions = _with_a_restore(Random(~seed), count, actions)
     return Plan(seed, setup, tuple(actions))
 
 
@@ -322,10 +338,21 @@ def _by(action: Action, who: int, count: int) -> Action:
     return msgspec.structs.replace(action, member=who, other=other)
 
 
+def _with_a_restore(random: Random, count: int, actions: list[Action]) -> list[Action]:
+    """Return what happens with a restore among it that takes a member back to before others removed things, and forgot that."""
+    first, who = random.randrange(len(actions) - len(SET_BACK)), random.randrange(count)
+    for place, (act, is_restored, name) in enumerate(SET_BACK, first):
+        other = (who + random.randrange(1, count)) % count
+        member, peer = (who, other) if is_restored else (other, who)
+        action = _action(random, act, count, name)
+        actions[place] = msgspec.structs.replace(action, member=member, other=peer)
+    return actions
+
+
 def _with_links(random: Random, names: list[str]) -> list[str]:
     """Return what programs do in a run with hard links: little else, or all the rest as well."""
-    if random.random() < 0.5:
-        return random.choices(LINKS, k=len(names))
+    if random.random() < 0.6:
+        return random.choices(LINKS if random.random() < 0.5 else LINKS_KEPT, k=len(names))
     return ["link" if random.random() < 0.2 else name for name in names]
 
 

@@ -211,7 +211,7 @@ class Programs:
         self.ledger.changed(path, self.tree.names_of(node), (node.data, node.mtime_ns))
 
     def _create(self, path: RelPath, node: Node) -> None:
-        self.ledger.named[path] += 1
+        self.ledger.name(path, self.name)
         self.ledger.last[path] = node.data, node.mtime_ns
         self.tree.give(node, self.dice.choice(USERS), 0)
         is_new = path not in self.tree.nodes
@@ -221,8 +221,8 @@ class Programs:
         self.ledger.paths.add(path)
         if self.speaks(path):
             self.ledger.made.add(path)
-            if is_new and path not in self.looks:
-                # Whoever took something away from there before has not seen this.
+            if is_new and path not in self.looks and node.kind is Kind.FILE:
+                # Whoever took something away from there before has not seen this, nor what is equal to it.
                 self.ledger.taken.discard(path)
         self._gave(path, node)
         self.row(ChangeKind.CREATE, path)
@@ -251,7 +251,7 @@ class Programs:
         self.tree.put(target, node, self.now_ns)
         self.ledger.linked(source, target)
         self.ledger.travelled(node.data, source, source)  # and is elsewhere, too: no name of it is an old one for sure
-        self.ledger.named[target] += 1
+        self.ledger.name(target, self.name)
         self.ledger.keep_together(source, target, (node.data, node.mtime_ns))
         self.ledger.paths.add(target)
         if self.speaks(target):
@@ -390,7 +390,7 @@ class Programs:
         elif self.speaks(path):
             self.taken_out.add(node.data)
         self.ledger.damaged.discard(node.data)
-        self.ledger.moved(path, target, counts=self.speaks(target))
+        self.ledger.moved(path, target, self.name, counts=self.speaks(target))
         if target in self.looks:
             self.looks[target] = replace(self.looks[target], moved_from=None)
         self.look(target, Look(moved_from=None if first == target else first))
@@ -407,7 +407,7 @@ class Programs:
     def remove(self, path: RelPath) -> None:
         """Remove a file, a link or an empty directory."""
         if path in self.tree.nodes and not self.tree.below(path):
-            self.ledger.named[path] += 1
+            self.ledger.name(path, self.name)
             self._lose(path, self.tree.take(path, self.now_ns))
             self.row(ChangeKind.REMOVE, path)
             self.look(path)
