@@ -38,6 +38,8 @@ class Cluster:
         self.hosts = [self._founder(name, number) for number, name in enumerate(names)]
         for host, skew_ns in zip(self.hosts, setup.skews_ns or (0,) * setup.count, strict=True):
             host.skew_ns = skew_ns
+        for host in self.hosts:
+            host.programs.is_awaited = lambda path: any(path in one.programs.looks for one in self.hosts)
         self.links = {
             (one.number, other.number): Link(one, other)
             for one in self.hosts

@@ -43,6 +43,8 @@ class Programs:
     is_old: Callable[[RelPath], bool] = lambda path: False
     is_unrecorded: Callable[[RelPath], bool] = lambda path: False
     """Whether a kill kept from being recorded how what is at a path came there: whoever moves it moves another file."""
+    is_awaited: Callable[[RelPath], bool] = lambda path: True
+    """Whether some member has yet to look at a path: what was done there may come to be known after what others do now."""
     merges: Callable[[RelPath], bool] = lambda path: False
     """Whether texts at a path are put together: then users edit parts of them."""
     paths: Sequence[RelPath] = tuple(PATHS)
@@ -221,7 +223,7 @@ class Programs:
         self.ledger.paths.add(path)
         if self.speaks(path):
             self.ledger.made.add(path)
-            if is_new and path not in self.looks and node.kind is Kind.FILE:
+            if is_new and not self.is_awaited(path) and node.kind is Kind.FILE:
                 # Whoever took something away from there before has not seen this, nor what is equal to it.
                 self.ledger.taken.discard(path)
         self._gave(path, node)
