@@ -151,8 +151,8 @@ def check_best_shown(cluster: Cluster, gone: set[RelPath]) -> None:
             row, node = host.index.row(path), host.tree.nodes.get(path)
             assert row is not None
             entries = [entry.value for entry in row.record.content.entries]
-            if not host.tree.is_directory(parent_of(path)) or host.index.has_live_below(path):
-                continue
+            if not host.tree.is_directory(parent_of(path)) or host.index.has_live_below(path) or host.tree.below(path):
+                continue  # a directory that holds anything cannot go
             if any(value.kind is Kind.FILE and value.hash in at_hand for value in entries):
                 is_one = any(_is_shown(value, node) for value in entries)
                 assert is_one, f"{host.name} shows {node} at {path!r}, and none of {entries}"

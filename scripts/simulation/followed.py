@@ -25,6 +25,8 @@ def check_followed(cluster: Cluster) -> int:
                 continue
             names = _names(ledger.travels.get(one, []))
             author = ledger.writers[host.tree.nodes[path].data]
+            if any(host.name == author and host.number in cluster.restored for host in cluster.hosts):
+                continue  # who was set back does not know any more what he edited
             now = names[-1] if names else path
             group = host.rules.group_of(path)
             if group is None or group != host.rules.group_of(now) or not {author, host.name} <= set(group.members):

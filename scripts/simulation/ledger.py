@@ -185,7 +185,7 @@ class Ledger:
     def changed(self, path: RelPath, names: Sequence[RelPath], shown: tuple[bytes, int]) -> None:
         """A user changed a path whose object has these names."""
         self.last.update(dict.fromkeys(names, shown))
-        for pair in [pair for pair in self.together if path in pair and not set(pair) <= set(names)]:
+        for pair in [pair for pair in self.together if len({path, *names}.intersection(pair)) == 1]:
             del self.together[pair]
 
     def moved(self, source: RelPath, target: RelPath, member: str, *, counts: bool) -> None:
