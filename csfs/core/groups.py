@@ -316,6 +316,10 @@ class Rules:
         """Return the group whose present revision `scope` names."""
         return next((group for group in self.groups if group.scope == scope), None)
 
+    def forget_answers(self) -> None:
+        """Hold as little memory as possible."""
+        self._known.clear()
+
     def _found(self, path: bytes) -> Group | None:
         if path == RESERVED or path.startswith(RESERVED + b"/"):
             return None

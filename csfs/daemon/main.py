@@ -31,6 +31,7 @@ from csfs.replicate.network import PeerNetwork
 from csfs.replicate.volume import Volume
 from csfs.replicate.watcher import Watcher
 from csfs.replicate.worker import VolumeWorker
+from csfs.store import heap
 from csfs.store.boot import boot_id
 from csfs.store.owners import Owners
 from csfs.wire.control import MountHello, ParentHello, Progress, Request
@@ -304,6 +305,7 @@ def run(home: Home) -> None:
     home.made()
     lock = _lock(home)
     try:
+        heap.keep_together()
         memory.raise_descriptors()
         memory.spare(memory.DAEMON)
         daemon = Daemon(home)

@@ -127,3 +127,8 @@ def file_hash(row: Row) -> bytes | None:
     """Return the root hash of the regular file that is shown, None if something else is."""
     shown = row.applied.observation
     return shown.hash if shown is not None and shown.kind is Kind.FILE else None
+
+
+def below(path: RelPath) -> tuple[bytes, bytes]:
+    """Return the exclusive bounds of all paths strictly below `path`."""
+    return (path + b"/", path + b"0") if path else (b"", b"\xff" * 256)

@@ -5,8 +5,8 @@ from typing import NamedTuple
 from csfs.core.paths import RelPath
 from csfs.core.rows import Loss, Waiting
 from csfs.core.versions import Dot, Incarnation
+from csfs.index.asked import below
 from csfs.index.database import Database
-from csfs.index.rows import below
 
 _STILL = "FROM braked JOIN rows USING (path) WHERE pending AND NOT approved"
 """Whatever superseded a loss has left a row that is not pending, or is planned anew and dropped."""

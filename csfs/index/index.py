@@ -69,6 +69,16 @@ class Index:
         """Make all changes inside stand or fall together; they survive kill -9 on return."""
         return self._database.transaction()
 
+    @property
+    def change_count(self) -> int:
+        """How many rows of any table were written since the index was opened."""
+        return self._database.connection.total_changes()
+
+    def shrink(self) -> None:
+        """Hold as little memory as possible; not in a transaction."""
+        self.rows.forget_cached()
+        self._database.execute("PRAGMA shrink_memory")
+
     def on_written(self, told: Callable[[], None]) -> None:
         """Have `told` called after each transaction that has written something, or could not."""
         self._database.written = told

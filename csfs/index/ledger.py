@@ -13,9 +13,9 @@ from csfs.core.paths import ROOT, RelPath
 from csfs.core.rows import Plan
 from csfs.core.tables import BLOCK_SIZE, PAGE_HASHES, ZERO_PAGE_HASH
 from csfs.core.versions import Incarnation, Scope
+from csfs.index.asked import below
 from csfs.index.database import Database
 from csfs.index.facts import Facts
-from csfs.index.rows import below
 
 _TAKEN = f"""min(size, coalesce((
     SELECT sum(count) * {BLOCK_SIZE * PAGE_HASHES} FROM tables WHERE tables.hash = kept.hash AND page <> x'{ZERO_PAGE_HASH.hex()}'

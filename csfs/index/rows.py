@@ -15,7 +15,7 @@ from csfs.core.rows import Amount, Row, Standing
 from csfs.core.tokens import Tokens
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope, Vector
 from csfs.index import columns
-from csfs.index.asked import Asked
+from csfs.index.asked import Asked, below
 from csfs.index.columns import says_the_same
 from csfs.index.database import Database
 from csfs.index.facts import Facts
@@ -27,11 +27,6 @@ CACHED_ROWS_MAX = 4_096
 Columns = tuple[object, ...]
 
 _BELOW = "path > ? AND path < ?"
-
-
-def below(path: RelPath) -> tuple[bytes, bytes]:
-    """Return the exclusive bounds of all paths strictly below `path`."""
-    return (path + b"/", path + b"0") if path else (b"", b"\xff" * 256)
 
 
 class Rows:
@@ -144,6 +139,15 @@ class Rows:
         found = self._asked.columns(missing, "row")
         for path in missing:
             self._remember(path, self._decode(found[path][0]) if path in found else None)
+
+    @property
+    def cached_size(self) -> int:
+        """How many bytes the rows take that are at hand, about."""
+        return len(self._cache) * 4_096
+
+    def forget_cached(self) -> None:
+        """Have no row at hand; not in a transaction."""
+        self._cache.clear()
 
     def ask_ahead(self, paths: Collection[RelPath], hashes: Iterable[bytes] = (), writes: Iterable[Dot] = ()) -> None:
         """Have answers at hand to what is about to be asked, one by one, of these paths, hashes and writes."""

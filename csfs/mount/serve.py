@@ -27,7 +27,7 @@ from csfs.mount.recent import Recent
 from csfs.mount.rules import CurrentRules, LoadRules
 from csfs.mount.settings import MountSettings
 from csfs.mount.waiting import Waiting
-from csfs.store import redo
+from csfs.store import heap, redo
 from csfs.store.beneath import open_in_pieces
 from csfs.store.boot import boot_id
 from csfs.wire import control
@@ -165,6 +165,7 @@ def serve(
         Exception: the journal cannot be used.
     """
     os.chdir("/")
+    heap.keep_together()
     memory.raise_descriptors()
     memory.spare(memory.MOUNT)
     os.umask(0o077)  # the journal names files, and who writes them

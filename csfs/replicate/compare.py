@@ -13,7 +13,7 @@ import trio
 
 from csfs.core.objects import changed_ns
 from csfs.core.paths import RelPath, is_below
-from csfs.index import columns, rows
+from csfs.index import asked, columns
 from csfs.index.shown import Shown
 from csfs.replicate.doubts import unsure_since_ns
 from csfs.replicate.looking import Reason
@@ -120,7 +120,7 @@ def differences(root: Root, reader: Shown, below: RelPath, unsure_ns: int | None
     The stamp of what was changed since `unsure_ns` proves nothing; None: those alone that say so.
     """
     skipped: list[Skipped] = []
-    above, end = rows.below(below)
+    above, end = asked.below(below)
     for chunk in scan(root.tree.root, below):
         skipped += chunk.skipped
         if chunk.found:

@@ -12,7 +12,10 @@ class Contents:
 
     def __init__(self, size_max: int = CONTENTS_SIZE_MAX) -> None:
         self._size_max = size_max
-        self._size = 0
+        self.size = 0
+        """What is held takes about so many bytes."""
+        self.put_count = 0
+        """How often something was put, ever."""
         self._by_hash: OrderedDict[bytes, bytes] = OrderedDict()
 
     def __len__(self) -> int:
@@ -23,10 +26,11 @@ class Contents:
         if content_hash in self._by_hash or len(data) > self._size_max:
             return
         self._by_hash[content_hash] = data
-        self._size += len(data) + ENTRY_SIZE
-        while self._size > self._size_max:
+        self.put_count += 1
+        self.size += len(data) + ENTRY_SIZE
+        while self.size > self._size_max:
             _, dropped = self._by_hash.popitem(last=False)
-            self._size -= len(dropped) + ENTRY_SIZE
+            self.size -= len(dropped) + ENTRY_SIZE
 
     def get(self, content_hash: bytes) -> bytes | None:
         """Return the content if it is still held."""
@@ -36,7 +40,12 @@ class Contents:
         """Let go of a content that was used."""
         data = self._by_hash.pop(content_hash, None)
         if data is not None:
-            self._size -= len(data) + ENTRY_SIZE
+            self.size -= len(data) + ENTRY_SIZE
+
+    def clear(self) -> None:
+        """Let go of all."""
+        self._by_hash.clear()
+        self.size = 0
 
 
 class Hashes:

@@ -26,6 +26,7 @@ from csfs.replicate.keeping import KEPT_ROWS_MAX
 from csfs.replicate.merging import Merger
 from csfs.replicate.observer import Observer
 from csfs.replicate.progress import Progress
+from csfs.replicate.resting import Resting
 from csfs.replicate.sources import Sources
 from csfs.replicate.sweeping import Sweeping
 from csfs.replicate.underneath import Underneath
@@ -107,6 +108,7 @@ class VolumeWorker:
                 self._compare,
                 self._maintain,
                 self._keep_index,
+                Resting(volume).run,
                 self.progress.run,
                 self.forgetting.run,
                 self.counting.run,
