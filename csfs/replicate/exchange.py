@@ -274,7 +274,7 @@ class PeerSession:
         contents = await inline_contents(volume, outgoing.updates, size_max, exchange.travelled)
         standing = self._standings[volume.name]
         scope, position, mark, token = outgoing.scope, outgoing.position, outgoing.mark, standing.take_token()
-        await self._link.send(Records(volume.name, scope, position, last, contents, mark, patches, token))
+        await self._link.send(Records(volume.name, scope, position, last, mark, patches, token, contents))
         standing.prepare_token()
 
     def _now_knows(self, exchange: Exchange, scope: Scope, mark: Vector) -> None:
@@ -347,10 +347,8 @@ class PeerSession:
         volume = worker.volume
         theirs = self._theirs[message.volume]
         exchange = volume.exchanges[self._peer]
-        for content_hash, data in message.contents:
-            if block_hash(data) != content_hash:
-                raise RemoteProtocolError(f"peer {self._peer}: sent a content that is not what its hash says")
-            volume.contents.put(content_hash, data)
+        for data in message.contents:
+            volume.contents.put(block_hash(data), data)
         for patch in message.patches:
             if not patch.is_sound:
                 raise RemoteProtocolError(f"peer {self._peer}: sent a patch that fits no content")

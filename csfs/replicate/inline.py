@@ -17,7 +17,7 @@ from csfs.wire.messages import INLINE_SIZE_MAX, PATCHES_SIZE_MAX, Update
 
 async def inline_contents(
     volume: Volume, updates: Sequence[Update], size_max: int, travelled: Hashes
-) -> tuple[tuple[bytes, bytes], ...]:
+) -> tuple[bytes, ...]:
     """Return small contents that the receiver of `updates` is likely to lack, at most `size_max` bytes together.
 
     `travelled` are those that it was sent before; what is returned is added.
@@ -40,7 +40,7 @@ async def inline_contents(
             missing.append((path, value.hash))
     if missing and volume.root is not None:
         contents.update(await volume.with_root(_read_contents, missing))
-    return tuple(contents.items())
+    return tuple(contents.values())
 
 
 def inline_patches(patches: Patches, updates: Sequence[Update], knowledge: Vector) -> tuple[Patch, ...]:

@@ -88,19 +88,19 @@ class Update(msgspec.Struct, frozen=True, array_like=True):
 class Records(Tagged, frozen=True):
     """Updates of one scope, in the sender's order, and the position that they reach.
 
-    `contents` are whole small contents by their hash. `patches` make contents of others that the receiver is likely to have.
-    `mark`, when the sender has caught up with itself, is its knowledge of the scope: the receiver's knowledge advances only
-    then (R10). `token`, if there is one, is to be remembered with what came with it.
+    `contents` are whole small contents, which their hashes name; they come last (`streams`). `patches` make contents of others that
+    the receiver is likely to have. `mark`, when the sender has caught up with itself, is its knowledge of the scope: the receiver's
+    knowledge advances only then (R10). `token`, if there is one, is to be remembered with what came with it.
     """
 
     volume: str
     scope: Scope
     position: int
     updates: Annotated[tuple[Update, ...], msgspec.Meta(max_length=UPDATES_MAX)]
-    contents: tuple[tuple[bytes, bytes], ...] = ()
     mark: Vector | None = None
     patches: tuple[Patch, ...] = ()
     token: bytes = b""
+    contents: tuple[bytes, ...] = ()
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):

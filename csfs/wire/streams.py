@@ -9,8 +9,8 @@ from collections import deque
 from typing import Final
 
 from csfs.wire.codec import FrameCodec
-from csfs.wire.messages import FRAME_SIZE_MAX, Blocks, Pages, PeerMessage, Summary
-from csfs.wire.packets import PAYLOAD_SIZE_MAX, Channel, PacketReader, PacketWriter
+from csfs.wire.messages import FRAME_SIZE_MAX, Blocks, Pages, PeerMessage, Records, Summary
+from csfs.wire.packets import PAYLOAD_SIZE_MAX, SAMPLED_SIZE_MIN, Channel, PacketReader, PacketWriter
 from csfs.wire.segments import Extents, Segments
 
 BULK: Final = (Blocks, Segments, Extents, Summary, Pages)
@@ -27,6 +27,7 @@ class _Frames:
         self._frames: deque[bytes] = deque()
         self._begun = b""
         self._taken = 0  # bytes of the frame that is begun
+        self._is_apart = False  # whether it is not taken together with what follows
 
     def put(self, frame: bytes) -> None:
         self._frames.append(frame)
@@ -34,11 +35,14 @@ class _Frames:
 
     def take(self, size_max: int) -> bytes:
         """Return the next bytes, at most `size_max`."""
-        pieces = []
+        pieces: list[bytes] = []
         room = min(size_max, self.size)
         self.size -= room
         while room:
             if self._taken == len(self._begun):
+                if self._is_apart and pieces:
+                    self.size += room
+                    break
                 self._begun, self._taken = self._next(), 0
             piece = self._begun[self._taken : self._taken + room]
             pieces.append(piece)
@@ -48,6 +52,25 @@ class _Frames:
 
     def _next(self) -> bytes:
         return self._frames.popleft()
+
+
+class _Parted(_Frames):
+    """Frames that may end in contents, which are taken apart: whether these compress says nothing of the rest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._apart: deque[bool] = deque()
+
+    def put_parted(self, frame: bytes, contents_size: int) -> None:
+        """Add a frame that ends in about so many bytes of contents."""
+        is_apart = contents_size >= SAMPLED_SIZE_MIN  # less is compressed without a question
+        for part in (frame[:-contents_size], frame[-contents_size:]) if is_apart else (frame,):
+            self.put(part)
+            self._apart.append(is_apart)
+
+    def _next(self) -> bytes:
+        self._is_apart = self._apart.popleft()
+        return super()._next()
 
 
 class _Contents(_Frames):
@@ -80,13 +103,18 @@ class MessageWriter:
     def __init__(self, peer: str) -> None:
         self._codec: FrameCodec[PeerMessage] = FrameCodec(PeerMessage, peer, FRAME_SIZE_MAX)
         self._packets = PacketWriter()
-        self._waiting = {Channel.PROMPT: _Frames(), Channel.BULK: _Contents()}
+        self._prompt, self._contents = _Parted(), _Contents()
+        self._waiting = {Channel.PROMPT: self._prompt, Channel.BULK: self._contents}
 
     def put(self, message: PeerMessage) -> Channel:
         """Queue `message`; returns the channel that it will travel on."""
-        channel = Channel.BULK if isinstance(message, BULK) else Channel.PROMPT
-        self._waiting[channel].put(self._codec.encoded(message))
-        return channel
+        frame = self._codec.encoded(message)
+        if isinstance(message, BULK):
+            self._contents.put(frame)
+            return Channel.BULK
+        contents = message.contents if isinstance(message, Records) else ()
+        self._prompt.put_parted(frame, sum(map(len, contents)))
+        return Channel.PROMPT
 
     def waiting(self, channel: Channel) -> int:
         """Return how many bytes wait to be written on `channel`."""

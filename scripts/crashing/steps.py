@@ -153,7 +153,7 @@ def _counted(slot: Slot) -> None:
         slot.count(written=len(data))
 
     async def received_counted(session: PeerSession, message: Any) -> None:
-        slot.count(received=sum(len(data) for _, data in message.contents))
+        slot.count(received=sum(len(data) for data in message.contents))
         await received(session, message)
 
     async def fetch_counted(fetcher: Fetcher, plan: Any) -> bool:

@@ -131,7 +131,7 @@ class Cluster:
         while not done:
             out = first.engine.outgoing(position, {}, UPDATES_MAX, second.name)
             for part in portions(out.updates):
-                size += _written(writer, Records(VOLUME, out.scope, out.position, part, (), out.mark))
+                size += _written(writer, Records(VOLUME, out.scope, out.position, part, out.mark))
             second.engine.receive(first.name, out.scope, out.updates, out.mark, NOW_NS)
             position, done = out.position, out.done
         second.apply()
@@ -186,7 +186,7 @@ class Cluster:
             return False
         if out.mark is not None:
             _tell(direction, out.scope, out.mark)
-        message = Records(VOLUME, out.scope, out.position, out.updates, (), out.mark)
+        message = Records(VOLUME, out.scope, out.position, out.updates, out.mark)
         counts.messages += 1
         counts.size += _written(direction.writer, message)
         counts.copies += len(out.updates)

@@ -46,7 +46,7 @@ EXAMPLES: tuple[PeerMessage, ...] = (
         {3: "ash"},
         (messages.VolumeHello("etc", b"i", {SCOPE: {ONE.incarnation: 1}}, b"c", 4, True, b"t" * 32),),
     ),
-    messages.Records("etc", SCOPE, 9, (UPDATE, messages.Update(b"")), ((b"h", b"content"),), {ONE.incarnation: 5}),
+    messages.Records("etc", SCOPE, 9, (UPDATE, messages.Update(b"")), {ONE.incarnation: 5}, contents=(b"content",)),
     messages.Stands(
         "etc",
         {SCOPE: Standing({ONE.incarnation: 5}, {ONE.incarnation: 4})},

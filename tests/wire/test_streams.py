@@ -1,4 +1,5 @@
 import itertools
+import random
 import typing
 
 import pytest
@@ -143,3 +144,20 @@ def test_a_write_takes_a_piece_of_each_channel():
 def test_what_is_said_again_costs_little():
     once, often = len(written(EXAMPLES[1:2])), len(written(EXAMPLES[1:2] * 100))
     assert often < once * 10
+
+
+def test_records_are_compressed_beside_contents_that_do_not_compress():
+    dice = random.Random(1)
+    updates = tuple(Update(b"a/directory/of/many/files/%05d" % number) for number in range(200))
+    contents = tuple(dice.randbytes(5_000) for _ in range(200))
+    writer, reader = MessageWriter("elm"), MessageReader("ash")
+    sent = 0
+    messages = [Records("etc", SCOPE, number, updates, contents=contents) for number in range(3)]
+    for message in messages:
+        writer.put(message)
+    while data := writer.next_write():
+        sent += len(data)
+        reader.receive(data)
+    assert writer.waiting(Channel.PROMPT) == 0
+    assert [reader.next_message() for _ in messages] == messages
+    assert sent - 3 * 200 * 5_000 < 3 * 200 * 10, "a path takes 35 bytes by itself, and a content's length some more"
