@@ -119,8 +119,8 @@ def _transactions_stepped(slot: Slot) -> None:
 def _messages_stepped(slot: Slot) -> None:
     next_write, tell, say = MessageWriter.next_write, ControlConnection.send, MountLink.send
 
-    def next_write_stepped(writer: MessageWriter) -> bytes:
-        data = next_write(writer)
+    def next_write_stepped(writer: MessageWriter, **how: bool) -> bytes:
+        data = next_write(writer, **how)
         if data:
             slot.step("a write on a link")
         return data
