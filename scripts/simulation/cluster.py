@@ -16,7 +16,7 @@ from scripts.simulation.programs import PATHS
 from scripts.simulation.rules import REVISIONS, Shape, changed
 from scripts.simulation.saved import Saved
 from scripts.simulation.saving import restore, saved
-from scripts.simulation.standing import forget, shows_token
+from scripts.simulation.standing import end_quarantine, forget, shows_token
 from scripts.simulation.tree import hash_of
 
 ROUNDS_MAX = 60
@@ -146,7 +146,11 @@ class Cluster:
         back = self.links[link.target.number, link.source.number]
         others = [other for other in self.links.values() if other.target is link.target and other.up]
         connected = {other.source.name: other.from_quarantine for other in others}
-        return link.deliver(back, self.now(link.target), connected)
+        has_arrived = link.deliver(back, self.now(link.target), connected)
+        for other in others if has_arrived else ():
+            if other.heard is not None:
+                end_quarantine(other.heard, other.source, link.target, self.now(link.target), connected)
+        return has_arrived
 
     def _sync(self, action: Action, host: Host, dice: Dice) -> None:
         """All that one member has to say arrives, and is applied there, perhaps."""
@@ -254,7 +258,9 @@ class Cluster:
         self.ledger.taken |= {path for path in paths if not self._is_somewhere(path)}
         self._follow_again(host, backup)
         self.disks[host.number] = Disk(host)
-        self.ledger.excused |= {data for data in lost if not any(other.holds(data) for other in self.hosts)}
+        holders = {data: {other.name for other in self.hosts if other.holds(data)} for data in lost}
+        self.ledger.excused |= {data for data, names in holders.items() if not names}
+        self.ledger.received |= {data for data, names in holders.items() if names <= set(self.shape.receive_only)}
 
     def _is_somewhere(self, path: RelPath) -> bool:
         """Return whether a member shows something at a path."""

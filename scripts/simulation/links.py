@@ -44,6 +44,8 @@ class Link:
     arrived: list[Batch] = field(default_factory=list)
     reported: Report | None = None
     """How the source stood when it last said so on this connection."""
+    heard: Report | None = None
+    """How the source stood when the target last heard that on this connection."""
     to_pulling: bool = False
     from_pulling: bool = False
     from_quarantine: bool = False
@@ -64,7 +66,7 @@ class Link:
         self.refused.clear()
         self.apart.clear()
         self.awaited = None
-        self.reported = None
+        self.reported = self.heard = None
         self.from_quarantine = False
         self.index_id = source.index_id
         index_id, position = target.cursors.get(source.name, (0, 0))
@@ -122,6 +124,7 @@ class Link:
         batch = self.flying.pop(0)
         if isinstance(batch, Report):
             connected[self.source.name] = self.from_quarantine = batch.quarantined
+            self.heard = batch
             take_report(batch, self.source, self.target, now_ns, connected)
             return True
         self.arrived = [*self.arrived[-REPEATED_MAX:], replace(batch, token=b"")]

@@ -154,7 +154,7 @@ class Programs:
             self.ledger.taken.add(path)
         speaks = any(self.speaks(name) for name in (path, *self.tree.names_of(node)))
         is_ours = node.data in self.taken_out or self.ledger.writers.get(node.data) == self.name
-        if node.kind is Kind.FILE and (speaks or is_ours):
+        if node.kind is Kind.FILE and (speaks or is_ours or node.data in self.ledger.received):
             self.ledger.replaced.add(node.data)
         else:
             self.unheard[node.data] = path

@@ -65,11 +65,17 @@ def take_report(report: Report, source: Host, target: Host, now_ns: int, connect
     index.set_tokens(source.name, confirmed(index.tokens(source.name), report.held))
     hold_token(target, source.name, report.token)
     index.commit()
+    end_quarantine(report, source, target, now_ns, connected)
+    for scope in engine.differing(source.name, report.standings, report.digests):
+        heal(scope, source, target, now_ns)
+
+
+def end_quarantine(report: Report, source: Host, target: Host, now_ns: int, connected: dict[str, bool]) -> None:
+    """Catch up with a peer that stands like this, if a member is in quarantine and may: whenever anybody has said anything."""
+    engine = target.engine
     is_sound = bool(report.digests) or (report.quarantined and engine.have_all_lost(connected))
     if engine.is_in_quarantine and is_sound and engine.may_catch_up_with(source.name, report.standings):
         catch_up(report, source, target, now_ns, connected)
-    for scope in engine.differing(source.name, report.standings, report.digests):
-        heal(scope, source, target, now_ns)
 
 
 def catch_up(report: Report, source: Host, target: Host, now_ns: int, connected: dict[str, bool]) -> None:
