@@ -108,10 +108,14 @@ class IndexPort(Protocol):
 
 
 class Received(msgspec.Struct, frozen=True):
-    """What became of updates from a peer: paths whose live state may have moved, and what was refused, with the reason."""
+    """What became of updates from a peer: paths whose live state may have moved, and what was refused, with the reason.
+
+    `is_ahead`: the peer knows changes of ours that we have not made: this member was restored or cloned (R8).
+    """
 
     touched: tuple[RelPath, ...]
     refused: tuple[tuple[bytes, str], ...] = ()
+    is_ahead: bool = False
 
 
 class Outgoing(msgspec.Struct, frozen=True):

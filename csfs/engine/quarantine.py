@@ -43,6 +43,11 @@ class Quarantine(Minting):
             self._index.set_tokens(peer, after)
         return verdict
 
+    def outlived(self, peer: str) -> None:
+        """A peer has told changes of ours that we have not made: as if it had shown a token that we do not remember giving."""
+        self._owe(peer, Owed.NOW)
+        self.distrust()
+
     def distrust(self) -> None:
         """Put everything in doubt that this member made and no peer is known to have stored. Another incarnation follows at once.
 

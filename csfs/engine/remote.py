@@ -11,7 +11,7 @@ from csfs.engine.live import is_live
 from csfs.engine.ports import Connected, Received
 from csfs.engine.rules import GroupRules, may_send
 from csfs.engine.state import State, new_row
-from csfs.engine.validation import RefusedError, check_mark, check_update
+from csfs.engine.validation import AheadError, RefusedError, check_mark, check_update
 from csfs.wire.messages import Update
 
 SKEW_NS_MAX: Final = 3_600 * 1_000_000_000
@@ -47,11 +47,13 @@ class Remote(State):
         touched: dict[RelPath, None] = {}
         turned: dict[RelPath, bool] = {}
         refused: list[tuple[bytes, str]] = []
+        is_ahead = False
         for update in updates:
             try:
                 self._take_in(update, group, touched, turned, mending=mending)
             except ValueError as error:
                 refused.append((update.path, str(error)))
+                is_ahead = is_ahead or isinstance(error, AheadError)
         self._advance_clock(updates, now_ns)
         self._turn_ancestors(turned, touched)
         touched.update(dict.fromkeys(self.woken()))
@@ -64,7 +66,7 @@ class Remote(State):
             link.midstream.add(scope)
         if mark is not None and scope not in link.tainted:
             self._learn(scope, mark, refused)
-        return Received(tuple(touched), tuple(refused))
+        return Received(tuple(touched), tuple(refused), is_ahead)
 
     def _remembered(self, update: Update, group: GroupRules) -> Update:
         """Return an update without what is known and gone: a path without a record stands for a tombstone that was forgotten (R12)."""
@@ -110,11 +112,11 @@ class Remote(State):
         counted = self._index.last_counter(scope)
         for dot in _dots(update):
             if dot.incarnation == self._incarnation and dot.counter > counted:
-                raise RefusedError("a change of this member that it has not made: was it cloned or restored?")
+                raise AheadError("a change of this member that it has not made: was it cloned or restored?")
         for half in (update.content, update.meta):
             # Counting goes on beyond what a path has seen.
             if half is not None and half.seen.get(self._incarnation, 0) > counted:
-                raise RefusedError("it has seen changes of this member that were not made: was it cloned or restored?")
+                raise AheadError("it has seen changes of this member that were not made: was it cloned or restored?")
 
     def _advance_clock(self, updates: Iterable[Update], now_ns: int) -> None:
         limit = now_ns + SKEW_NS_MAX

@@ -36,6 +36,10 @@ class RefusedError(ValueError):
     """An update that is not taken in; says why."""
 
 
+class AheadError(RefusedError):
+    """An update that knows more of this member's own changes than it does itself."""
+
+
 def check_update(update: Update) -> None:
     """Check everything about an update that does not depend on what is known here.
 

@@ -21,7 +21,7 @@ from csfs.replicate.inline import inline_contents, inline_patches
 from csfs.replicate.portions import portions
 from csfs.replicate.ports import Greeting, LinkPort
 from csfs.replicate.serving import Serving
-from csfs.replicate.standing import PeerStanding, hold_token, note_refused, shows
+from csfs.replicate.standing import PeerStanding, hold_token, note_refused, outlived, shows
 from csfs.replicate.volume import Arrival, Exchange, Volume
 from csfs.replicate.vouching import Vouchers
 from csfs.replicate.worker import VolumeWorker
@@ -97,9 +97,7 @@ class PeerSession:
             raise RemoteProtocolError(f"peer {self._peer}: said {type(message).__name__} before Hello")
         self._check(message)
         if any([self._is_ahead(theirs) for theirs in message.volumes]):  # each of them has to be looked at
-            raise UnreachableError(
-                f"peer {self._peer}: heard from a later life of this member; it greets anew as another"
-            )
+            raise UnreachableError(f"peer {self._peer}: heard from a later life of this member, which greets anew")
         shared = self._meet(message)
         try:
             async with trio.open_nursery() as nursery:
@@ -366,6 +364,9 @@ class PeerSession:
             hold_token(volume, self._peer, message.token)
             if message.position and not exchange.refused:
                 volume.index.ledger.set_cursor(self._peer, theirs.index_id, message.position)
+        if received.is_ahead:
+            outlived(volume, self._peer)
+            return
         note_refused(volume, self._peer, received)
         exchange.midstream = message.mark is None
         if message.mark is not None:

@@ -50,6 +50,14 @@ def shows(volume: Volume, peer: str, token: bytes) -> bool:
     return verdict is Verdict.AHEAD
 
 
+def outlived(volume: Volume, peer: str) -> None:
+    """A peer has told changes of this member that it has not made. It is another incarnation then, and greets all anew."""
+    with volume.index.transaction():
+        volume.engine.outlived(peer)
+        volume.index.renew(volume.member)
+    volume.memory_lost(peer)
+
+
 class PeerStanding:
     """One volume and one connected peer."""
 

@@ -147,6 +147,7 @@ class Cluster:
         others = [other for other in self.links.values() if other.target is link.target and other.up]
         connected = {other.source.name: other.from_quarantine for other in others}
         has_arrived = link.deliver(back, self.now(link.target), connected)
+        self._part_from(link.target)
         for other in others if has_arrived else ():
             if other.heard is not None:
                 end_quarantine(other.heard, other.source, link.target, self.now(link.target), connected)
@@ -169,6 +170,7 @@ class Cluster:
         link = self.links[action.member, action.other]
         if link.up and link.arrived:
             link.take_in(dice.choice(link.arrived), self.links[action.other, action.member], self.now(link.target))
+            self._part_from(link.target)
 
     def _cut(self, action: Action, host: Host, dice: Dice) -> None:
         self.links[action.member, action.other].cut()
@@ -202,6 +204,12 @@ class Cluster:
     def _isolate(self, host: Host) -> None:
         for link in self._links_of(host):
             link.cut()
+
+    def _part_from(self, host: Host) -> None:
+        """A member that has become another incarnation has to greet its peers anew."""
+        if host.is_anew:
+            host.is_anew = False
+            self._isolate(host)
 
     def _links_of(self, host: Host) -> Iterable[Link]:
         return (link for link in self.links.values() if host in (link.source, link.target))
@@ -263,8 +271,9 @@ class Cluster:
         self.ledger.received |= {data for data, names in holders.items() if names <= set(self.shape.receive_only)}
 
     def _is_somewhere(self, path: RelPath) -> bool:
-        """Return whether a member shows something at a path."""
-        return any(path in host.tree.nodes for host in self.hosts)
+        """Return whether a member shows something at a path that may tell the others of it."""
+        only_receiving = self.shape.receive_only
+        return any(path in host.tree.nodes for host in self.hosts if host.name not in only_receiving)
 
     def _clone(self, action: Action, host: Host, dice: Dice) -> None:
         """Another host has a copy of this member, identity and all, and takes its place; or the one before takes it again."""
@@ -388,6 +397,9 @@ class Cluster:
         for one, other in self.links:
             if one < other:
                 self._greet(self.hosts[one], self.hosts[other])
+        self._connect_rest()
+
+    def _connect_rest(self) -> None:
         for _ in self.hosts:
             for (one, other), link in self.links.items():
                 if one < other and not link.up:
@@ -395,6 +407,8 @@ class Cluster:
 
     def _settle_once(self, *, healing: bool = True) -> bool:
         busy = False
+        if healing:
+            self._connect_rest()
         for link in self.links.values():
             while link.up and link.send(100):
                 busy = True

@@ -53,6 +53,8 @@ class Host:
         self.lives = 0
         self.relived: Incarnation | None = None
         """What it was restored to be, without a boot: others may know changes of it that it has not made."""
+        self.is_anew = False
+        """It has become another incarnation in the course of a connection: its peers have to hear that."""
         self.given = 0
         self.walks = 0
         self.lost: set[RelPath] = set()

@@ -147,6 +147,10 @@ class Link:
             is_behind = target.relived == target.incarnation
             assert not same_rules or is_behind, f"{target.name} refused what {source.name} said: {received.refused}"
             self.refused.add(out.scope)
+        if received.is_ahead:
+            target.engine.outlived(source.name)
+            target.boot()
+            target.is_anew = True
         if batch.token:
             hold_token(target, source.name, batch.token)
         if not self.refused:

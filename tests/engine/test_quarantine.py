@@ -254,6 +254,25 @@ def test_who_only_receives_ends_no_quarantine_while_others_may_speak() -> None:
     assert not gamma.engine.may_catch_up_with("alpha", {SCOPE: Standing({Incarnation(1): 5})})
 
 
+def test_who_hears_of_changes_of_its_own_that_it_has_not_made_has_been_restored() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma")
+    copy = backup(alpha)
+    alpha.sees(b"f", found(b"before it was restored"))
+    beta.hears(alpha)
+    gamma.hears(beta)
+    restored = restarted(alpha, copy)
+    # Beta lost the token with its own memory: by way of gamma alone this comes back.
+    received = restored.hears(gamma)
+    assert received.is_ahead
+    assert not restored.engine.is_in_quarantine
+    restored.engine.outlived("gamma")
+    assert restored.engine.is_in_quarantine
+    again = restarted(restored, copy, 99)
+    caught_up(again, gamma)
+    assert again.row(b"f").record == gamma.row(b"f").record
+    assert not again.engine.is_in_quarantine
+
+
 def test_members_that_all_lost_their_memory_do_not_wait_for_who_only_receives() -> None:
     alpha, *_ = sides("alpha", "beta", "gamma", receive_only=("gamma",))
     assert alpha.engine.have_all_lost({"beta": True, "gamma": False})

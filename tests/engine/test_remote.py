@@ -266,6 +266,7 @@ def test_who_claims_to_have_seen_changes_that_we_have_not_made_is_refused() -> N
     lie = msgspec.structs.replace(update, content=msgspec.structs.replace(update.content, seen=seen))
     received = beta.engine.receive("alpha", out.scope, (lie,), out.mark, NOW_NS)
     assert [path for path, _ in received.refused] == [b"f"]
+    assert received.is_ahead
     assert beta.index.row(RelPath(b"f")) is None
 
 
