@@ -45,7 +45,7 @@ class HostWholes:
     def _is_all(self, source: RelPath, target: RelPath) -> bool:
         """Return whether all that is followed below the target is what was shown below the source, unchanged, and all of it."""
         host, shown = self._host, {RelPath(target + p[len(source) :]): s for p, s in self._stamps(source).items()}
-        return shown == {p: host.tree.stamp(p) for p in host.tree.below(target) if p in shown or host._follows(p)}
+        return shown == {p: host.tree.stamp(p) for p in host.tree.below(target) if p in shown or host.follows(p)}
 
     def _stamps(self, source: RelPath) -> dict[RelPath, Stamp]:
         """Return the stamps that the index has of what is shown below a directory."""
