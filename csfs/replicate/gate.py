@@ -180,6 +180,9 @@ class Gate:
 
     async def _final(self, commit: Commit, error: int) -> CommitResult:
         """Return the outcome of a commit whose system call, if it needed one, returned `error`."""
+        known = self._results.get(commit.id)
+        if known is not None and known.outcome is not Outcome.THROUGH:
+            return self._results.pop(commit.id)  # as of most: nothing has to be waited for
 
         def is_final() -> bool:
             result = self._results.get(commit.id)
