@@ -59,6 +59,8 @@ class Reader:
         self._turn_ends_s = 0.0
         self._patience_ms = 0
         self._look_at_core_s = 0.0
+        self._is_quiet = False
+        """Whether no request came for as long as the loop has patience."""
         self._ends = False
 
     def end(self) -> None:
@@ -77,7 +79,7 @@ class Reader:
                 self._begin_turn()
             if self._looked(descriptor):
                 return
-            if time.perf_counter() < self._turn_ends_s:
+            if self._is_quiet or time.perf_counter() < self._turn_ends_s:
                 await trio.lowlevel.wait_readable(descriptor)
                 self._begin_turn()
 
@@ -105,11 +107,13 @@ class Reader:
         poll, serve_one, clock = self._poll.poll, self._intake.serve_one, time.perf_counter
         patience_ms, spin_s = (0, 0.0) if self._intake.has_waiting else (self._patience_ms, SPIN_S)
         turn_ends_s = self._turn_ends_s
+        self._is_quiet = False
         spin_ends_s = clock() + spin_s
         while True:
             found = poll(patience_ms)
             if not found:
                 if patience_ms or clock() > spin_ends_s:
+                    self._is_quiet = True
                     return False
             elif found[0][0] != descriptor:
                 return False  # news for another task, and no request

@@ -8,10 +8,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
+import trio
+import trio.testing
 
 from csfs.core.changes import ChangeKind
+from csfs.mount.intake import Intake
+from csfs.mount.loop import SAME_CORE_PATIENCE_MS, Reader
 from csfs.wire.control import Flush, Flushed
 from tests.mount.fake_daemon import FakeDaemon
 from tests.mount.mounting import Mounted, in_background, wait_ended, wait_mounts
@@ -108,3 +113,26 @@ def test_others_are_answered_while_many_wait_for_their_data_to_be_durable(volume
         for descriptor in (*files, waiting):
             os.close(descriptor)
     volume.stop()
+
+
+@pytest.mark.parametrize("patience_ms", [0, SAME_CORE_PATIENCE_MS])
+async def test_a_mount_that_nobody_asks_sleeps_wherever_the_last_caller_ran(patience_ms: int) -> None:
+    class Nobody:
+        """An intake that was asked once, by a thread that has ended."""
+
+        caller = 0
+        has_waiting = False
+
+        def serve_one(self, descriptor: int) -> bool:
+            raise AssertionError("nobody asks")
+
+    reader = Reader(cast(Intake, Nobody()), lambda: -1)
+    reader._patience_ms = patience_ms
+    asked, writer = os.pipe()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reader.wait_readable, asked)
+        with trio.fail_after(5):
+            await trio.testing.wait_all_tasks_blocked(0.05)
+        nursery.cancel_scope.cancel()
+    os.close(asked)
+    os.close(writer)
