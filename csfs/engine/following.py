@@ -293,15 +293,20 @@ def moved_from(row: Row) -> dict[Dot, RelPath]:
 
 
 def rows_ahead(index: IndexPort, row: Row, moved: Dot) -> Iterator[tuple[RelPath, Row]]:
-    """Yield where an object went that was moved away from a path, move by move, and what is known there."""
-    seen, there = set[RelPath](), row
-    while (target := moved_from(there).get(moved)) is not None and target not in seen:
-        found = index.row(target)
-        if found is None:
-            return
-        seen.add(target)
-        there = found
-        yield target, there
+    """Yield where an object went that was moved away from a path, move by move, and what is known there.
+
+    Members who have not seen each other may have moved it to several places, and an edit have followed to any of them.
+    """
+    seen, left = set[RelPath](), [row]
+    while left:
+        there = left.pop(0)
+        entries = sorted(there.record.content.entries, key=lambda entry: (entry.hlc, entry.dot), reverse=True)
+        for target in (move.target for entry in entries for move in entry.moves if move.object == moved):
+            found = index.row(target) if target not in seen else None
+            if found is not None:
+                seen.add(target)
+                left.append(found)
+                yield target, found
 
 
 def _is_bytes(entry: ContentEntry) -> bool:

@@ -338,3 +338,19 @@ def test_edits_follow_a_rename_of_what_is_known_to_be_removed_and_still_shown() 
     gamma.hears(beta)
     assert is_at(gamma, A, None)
     assert is_at(gamma, B, b"edited")
+
+
+def test_an_edit_that_loses_where_it_followed_is_kept_though_another_member_moved_the_object_elsewhere() -> None:
+    alpha, beta, gamma = together("alpha", "beta", "gamma", policy=("left",))
+    edits(beta, A)
+    renames(alpha, A, B)
+    alpha.sees(B, found(b"ours", mtime_ns=9))
+    for number in range(20):
+        gamma.sees(b"other", found(b"%d" % number, inode=9))  # its clock is ahead
+    renames(gamma, A, C)
+    beta.hears(alpha)
+    assert is_at(beta, B, b"ours")
+    beta.hears(gamma)
+    plan = beta.plans(A)
+    assert plan is not None
+    assert (plan.step, plan.keep) == (Step.REMOVE, True)
