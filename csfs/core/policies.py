@@ -120,6 +120,8 @@ def parents_with(parents: tuple[Dot, ...], last: Dot | None) -> tuple[Dot, ...]:
     """
     if last is None:
         return parents
+    if not parents:
+        return (last,)
     chain = [*(dot for dot in parents if dot != last), last]
     latest = {dot.incarnation: dot for dot in chain}
     stay = {*chain[-RECENT_PARENTS_MAX:], *latest.values()}

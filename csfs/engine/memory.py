@@ -215,6 +215,10 @@ class MemoryIndex:
         self._set_counter(self._counter + 1)
         return self._counter
 
+    def skip_counters(self, scope: Scope, count: int) -> None:
+        """Hand out the next counters at once."""
+        self._set_counter(self._counter + count)
+
     def last_counter(self, scope: Scope) -> int:
         """Return the counter handed out last."""
         return self._counter

@@ -68,6 +68,10 @@ class IndexPort(Protocol):
         """Return the next counter of our incarnation in `scope`, from 1 on, without gaps."""
         ...
 
+    def skip_counters(self, scope: Scope, count: int) -> None:
+        """Hand out the next `count` counters at once: `next_counter` goes on after them."""
+        ...
+
     def last_counter(self, scope: Scope) -> int:
         """Return a counter of our incarnation that none handed out in `scope` exceeds, 0 for none."""
         ...

@@ -51,8 +51,7 @@ class Wholes(Minting, Exchange):
         move = WholeMove(source, target, Dot(self._incarnation, last + 1), hlc, known, digest)
         if not self._makes_room(move, moved) or any(self._has_seen(row, last) for _, row in moved):
             return []
-        for _ in range(COUNTERS * len(moved)):
-            self._index.next_counter(group.scope)
+        self._index.skip_counters(group.scope, COUNTERS * len(moved))
         self._index.set_knowledge(group.scope, versions.with_dot(known, move.dot(len(moved) - 1, COUNTERS - 1)))
         self._index.set_clock(hlc)
         position = self._index.position()
@@ -108,7 +107,12 @@ class Wholes(Minting, Exchange):
         if peer:
             # More is here than the knowledge says until it has told its mark.
             self._connected.setdefault(peer, Connected()).midstream.add(scope)
-        return self._carry(move, self._shown(RelPath(move.source)), group, observation)
+        source, target = RelPath(move.source), RelPath(move.target)
+        is_known, touched = self._carry(move, self._shown(source), group, observation), dict[RelPath, None]()
+        row = self._index.row(source)
+        self._turn_ancestors({source: row is not None and row.live, target: True}, touched)
+        self._woken.update(touched)
+        return is_known
 
     # ------------------------------------------------------------------------------------------------------------ checks
 

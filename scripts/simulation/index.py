@@ -40,6 +40,11 @@ class Index(MemoryIndex):
         self.minted += 1
         return super().next_counter(scope)
 
+    def skip_counters(self, scope: Scope, count: int) -> None:
+        """Hand out the next counters at once."""
+        self.minted += count
+        super().skip_counters(scope, count)
+
 
 def dots_of(row: Row) -> set[Dot]:
     """Return the dots that a record holds."""
