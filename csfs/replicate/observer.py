@@ -184,19 +184,19 @@ class Observer:
         """Whether what is at or below a directory is being changed here, or could not be read; `but` paths aside."""
         told = self._volume.in_flight.union(self._looks, self._under_way, self._tries)
         told.update(one for *moved, _ in self._spreading for one in moved)
-        return bool(self.compare_wanted) or any(
-            p == d or is_below(p, d) for p in told.difference(but) for d in directories
-        )
+        left = told.difference(but)
+        return bool(self.compare_wanted) or any(p == d or is_below(p, d) for p in left for d in directories)
 
     def is_only_moved(self, source: RelPath, target: RelPath) -> bool:
         """Whether that move, the next to be looked into, is all that anybody has told of what is at and below these paths."""
         came, went = Reason(False, (), moved_from=source), Reason(False, (), moved_to=target)
-        is_told = self._looks.get(target) == came and self._looks.get(source) == went
-        again = any({one, other} & {source, target} for one, other, _ in self._spreading[1:])
-        return is_told and not again and not self.is_unseen_below(source, target, but=(source, target))
+        moves = [one[:2] for one in self._spreading if not {source, target}.isdisjoint(one[:2])]
+        is_told = (self._looks.get(target), self._looks.get(source), *moves) == (came, went, (source, target))
+        return is_told and not self.is_unseen_below(source, target, but=(source, target))
 
     def was_moved(self, source: RelPath, target: RelPath) -> None:
-        """Neither name has to be looked at any more."""
+        """All that came of the move is known: neither name has to be looked at any more, nor anything below."""
+        self._spreading = [one for one in self._spreading if one[:2] != (source, target)]
         for path in (source, target):
             self._looks.pop(path, None)
             self._since.pop(path, None)
@@ -241,8 +241,8 @@ class Observer:
     async def _round(self) -> None:
         while self._spreading:
             source, target, _ = self._spreading[0]
-            await spread(self._volume, self, source, target)
-            self._spreading.pop(0)
+            if not await spread(self._volume, self, source, target):
+                del self._spreading[:1]  # unless another journal has begun meanwhile
         while self._displaced:
             # What was written to a version after it was displaced is somebody's work: it is kept for good.
             name, (path, _) = next(iter(self._displaced.items()))

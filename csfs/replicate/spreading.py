@@ -5,12 +5,16 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
+import trio
+
 from csfs.core.objects import Observation
 from csfs.core.paths import RelPath
 from csfs.errors import CsfsError
 from csfs.replicate.keeping import note_local
 from csfs.replicate.looking import Reason, stamps_below
 from csfs.replicate.volume import Root, Volume
+
+HEAD_START_S = 0.002
 
 
 class Looks(Protocol):
@@ -25,7 +29,7 @@ class Looks(Protocol):
         ...
 
     def was_moved(self, source: RelPath, target: RelPath) -> None:
-        """Neither name has to be looked at any more."""
+        """All that came of the move is known: neither name has to be looked at any more, nor anything below."""
         ...
 
     def is_unseen(self, path: RelPath) -> bool:
@@ -33,16 +37,21 @@ class Looks(Protocol):
         ...
 
 
-async def spread(volume: Volume, looks: Looks, source: RelPath, target: RelPath) -> None:
-    """A directory was moved: make versions of all that is below it at once, or have everything that was or is there looked at."""
+async def spread(volume: Volume, looks: Looks, source: RelPath, target: RelPath) -> bool:
+    """A directory was moved: make versions of all that is below it at once, or have everything that was or is there looked at.
+
+    Return whether all of it `was_moved`.
+    """
     below, observation = await volume.with_root(_found, source, target)
     is_only = observation is not None and looks.is_only_moved(source, target) and is_whole(volume)
-    if is_only and _is_all(volume, source, target, below) and _moved(volume, looks, source, target, observation):
-        return
+    is_all = is_only and _is_all(volume, source, target, below)
+    if is_all and await _moved(volume, looks, source, target, observation):
+        return True
     for path in below:
         looks.look(path, Reason(moved_from=RelPath(source + path[len(target) :])))
     for path in list(volume.index.rows.shown_paths(source)):
         looks.look(path, Reason(moved_to=RelPath(target + path[len(source) :])))
+    return False
 
 
 def look_below(volume: Volume, looks: Looks, path: RelPath, reason: Reason) -> bool:
@@ -80,7 +89,9 @@ def _is_all(volume: Volume, source: RelPath, target: RelPath, below: Mapping[Rel
     return shown == {p: stamp for p, stamp in below.items() if p in shown or volume.is_followed(p)}
 
 
-def _moved(volume: Volume, looks: Looks, source: RelPath, target: RelPath, observation: Observation | None) -> bool:
+async def _moved(
+    volume: Volume, looks: Looks, source: RelPath, target: RelPath, observation: Observation | None
+) -> bool:
     assert observation is not None, "nothing was found that was moved"
     now_ns = time.time_ns()
     with volume.index.transaction():
@@ -88,12 +99,17 @@ def _moved(volume: Volume, looks: Looks, source: RelPath, target: RelPath, obser
         if not moved:
             return False
         looks.was_moved(source, target)
-        there = [RelPath(target + path[len(source) :]) for path, _ in moved]
+    volume.changed.notify()
+    # Peers are told first: their programs wait for the rename. What is lost here by a kill is a line in the history.
+    await trio.sleep(HEAD_START_S)
+    there = [RelPath(target + path[len(source) :]) for path, _ in moved]
+    with volume.index.transaction():
         for (path, row), now in zip(moved, there, strict=True):
             note_local(volume, path, row.applied, None)
             volume.happenings.made_here(now, None, row.applied.observation)
         followed = volume.engine.follow([*there, *(path for path, _ in moved)], now_ns, looks.is_unseen)
     volume.apply_soon([*volume.engine.woken(), *followed])
     volume.merge_soon([*there, *followed])
-    volume.changed.notify()
+    if followed:
+        volume.changed.notify()
     return True

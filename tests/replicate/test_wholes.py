@@ -1,7 +1,7 @@
 """A directory that is moved at one member, with workers and a mount's gate at both, is one message and one rename at the other."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -203,3 +203,24 @@ async def test_a_rename_of_which_nobody_heard_what_became_is_found_out(
         expect_equal(alpha, beta)
         if is_made:
             assert inode(beta, E) == before
+
+
+async def test_edits_may_follow_a_move_as_soon_as_it_is_known_as_a_whole(tmp_path: Path) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        await grown(alpha, beta)
+        engine, unseen, asked = alpha.volume.engine, list[bool](), trio.Event()
+        follow_now = engine.follow
+
+        def watched(paths: Iterable[RelPath], now_ns: int, is_unseen: Callable[[RelPath], bool]) -> tuple[RelPath, ...]:
+            unseen.extend(is_unseen(path) for path in paths)
+            asked.set()
+            return follow_now(paths, now_ns, is_unseen)
+
+        engine.follow = watched  # type: ignore[method-assign, assignment]
+        move(alpha)
+        await alpha.quiet()
+        assert engine._wholes
+        with trio.fail_after(5):
+            await asked.wait()  # peers are told before
+        assert len(unseen) >= 2 * COUNT
+        assert not any(unseen)
