@@ -370,23 +370,15 @@ class Rows:
 
     def shown_paths(self, path: RelPath) -> Iterator[RelPath]:
         """Yield the paths strictly below `path` where the disk shows something, ascending."""
-        lower, upper = below(path)
-        while True:
-            self._flush_rows()
-            chunk = self._database.execute(
-                f"SELECT path FROM rows WHERE {_BELOW} AND stamp IS NOT NULL ORDER BY path LIMIT 1000", (lower, upper)
-            ).fetchall()
-            for (found,) in chunk:
-                yield found
-            if len(chunk) < 1000:
-                return
-            lower = chunk[-1][0]
+        for found, _ in self.shown_stamps(path):
+            yield found
 
     def shown_stamps(self, path: RelPath) -> Iterator[tuple[RelPath, bytes]]:
         """Yield the paths strictly below `path` where the disk shows something, ascending, with the packed stamps."""
         self._flush_rows()
         query = f"SELECT path, stamp FROM rows WHERE {_BELOW} AND stamp IS NOT NULL ORDER BY path"
-        for found, stamp in self._database.execute(query, below(path)):
+        # All at once: rows may be put while one after the other is looked into.
+        for found, stamp in self._database.execute(query, below(path)).fetchall():
             yield found, stamp[: columns.STAMP_SIZE]
 
     def counts(self) -> tuple[int, int]:
