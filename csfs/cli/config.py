@@ -37,12 +37,12 @@ def _check_owners(settings: Settings, host: HostSettings) -> None:
         ConfigError: it does not.
     """
     for volume in settings.volumes:
-        owners = Owners()
-        owners.follow(volume.owners_at(host.member))
-        if unknown := owners.unknown():
-            raise ConfigError(
-                f"volumes.{volume.name}.owners: this host knows no {unknown}; add the account, or name another"
-            )
+        places = {f"volumes.{volume.name}.owners": volume.owners_at(host.member)}
+        for number, group in enumerate(volume.groups):
+            places[f"volumes.{volume.name}.groups[{number}].owners"] = volume.owners_at(host.member, group)
+        for place, choice in places.items():
+            if unknown := Owners().following(choice).unknown():
+                raise ConfigError(f"{place}: this host knows no {unknown}; add the account, or name another")
 
 
 def _check_rates(home: Home, settings: Settings, host: HostSettings) -> None:

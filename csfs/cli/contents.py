@@ -11,6 +11,7 @@ from csfs.errors import ConfigError
 from csfs.store import syscalls
 from csfs.store.dressing import dress
 from csfs.store.owners import Owners
+from csfs.store.treating import Treated
 
 
 def described(home: Home, path: bytes, version: str, offset: int = 0) -> dict[str, Any]:
@@ -73,4 +74,4 @@ def _fill(home: Home, descriptor: int, path: bytes, version: str, first: dict[st
             file.write(piece)
     xattrs = tuple((bytes(name), bytes(value)) for name, value in first["xattrs"])
     meta = Meta(int(first["mode"], 8), first["uid"], first["gid"], first["owner"], first["group"], xattrs)
-    dress(descriptor, Kind.FILE, meta, first["mtime_ns"], Owners())
+    dress(descriptor, Kind.FILE, meta, first["mtime_ns"], Treated(Owners()))

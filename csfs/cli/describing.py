@@ -37,7 +37,7 @@ def volume(settings: Settings, described: VolumeSettings, member: str) -> dict[s
             {"paths": list(one.paths), "command": list(one.command), "optional": one.optional}
             for one in settings.validators(described.name)
         ],
-        "groups": [_group(rule) for rule in settings.volume_rules(described.name).rules],
+        "groups": [_group(rule) for rule in settings.volume_rules(described.name, member).rules],
     }
 
 
@@ -52,6 +52,10 @@ def _group(rule: GroupRule) -> dict[str, object]:
         "sync": _sync(rule.synchrony),
         "sync_timeout_s": rule.synchrony.timeout_s,
         "on_sync_timeout": "fail" if rule.synchrony.fails else "report",
+        "owners": rule.treatment.owners,
+        "xattrs": list(rule.treatment.xattrs),
+        "sockets": rule.treatment.sockets,
+        "devices": rule.treatment.devices,
     }
 
 

@@ -23,6 +23,7 @@ from csfs.config.tables import Complaints, Table
 from csfs.core import synchrony
 from csfs.core.groups import DEFAULT_POLICY, Pattern, compiled_include
 from csfs.core.policies import MERGE
+from csfs.core.treatment import USUAL_XATTRS, checked_xattr
 from csfs.errors import ConfigError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -218,10 +219,7 @@ def _paths(table: Table, members: tuple[str, ...]) -> tuple[tuple[str, str], ...
         if path:
             _complain_of_path(table, "path", path)
         return ((settings.DEFAULT_PATH, path),)
-    own = table.table("path")
-    for key in own.names():
-        if key not in members and key != settings.DEFAULT_PATH:
-            own.complain(key, f"no member of this name; there are: {', '.join(members)}, and default for the rest")
+    own = _by_member(table, "path", members)
     paths = tuple(sorted((key, own.string(key)) for key in own.names()))
     for key, path in paths:
         _complain_of_path(own, key, path)
@@ -230,19 +228,36 @@ def _paths(table: Table, members: tuple[str, ...]) -> tuple[tuple[str, str], ...
     return paths
 
 
-def _owners(table: Table, members: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+def _owners(
+    table: Table, members: tuple[str, ...], usual: str = settings.DEFAULT_OWNERS
+) -> tuple[tuple[str, str], ...]:
+    """Return how owners are told, `usual` of which need not be said."""
     if not table.is_table("owners"):
-        choice = table.string("owners", settings.DEFAULT_OWNERS)
-        _complain_of_owners(table, "owners", choice)
-        return () if choice == settings.DEFAULT_OWNERS else ((settings.DEFAULT_PATH, choice),)
-    own = table.table("owners")
-    for key in own.names():
-        if key not in members and key != settings.DEFAULT_PATH:
-            own.complain(key, f"no member of this name; there are: {', '.join(members)}, and default for the rest")
+        choice = table.string("owners", usual)
+        if choice != usual:
+            _complain_of_owners(table, "owners", choice)
+        return () if choice == usual else ((settings.DEFAULT_PATH, choice),)
+    own = _by_member(table, "owners", members)
     owners = tuple(sorted((key, own.string(key)) for key in own.names()))
     for key, choice in owners:
         _complain_of_owners(own, key, choice)
     return owners
+
+
+def _devices(table: Table, members: tuple[str, ...]) -> tuple[tuple[str, bool], ...]:
+    if not table.is_table("devices"):
+        return () if table.boolean("devices", True) else ((settings.DEFAULT_PATH, False),)
+    own = _by_member(table, "devices", members)
+    return tuple(sorted((key, own.boolean(key, True)) for key in own.names()))
+
+
+def _by_member(table: Table, key: str, members: tuple[str, ...]) -> Table:
+    """Return a table that says something for each member."""
+    own = table.table(key)
+    for name in own.names():
+        if name not in members and name != settings.DEFAULT_PATH:
+            own.complain(name, f"no member of this name; there are: {', '.join(members)}, and default for the rest")
+    return own
 
 
 def _complain_of_owners(table: Table, key: str, choice: str) -> None:
@@ -271,13 +286,16 @@ def _group(table: Table, cluster: tuple[str, ...]) -> GroupSettings:
     sync = _sync(table)
     sync_timeout = _duration(table, "sync_timeout", settings.DEFAULT_SYNC_TIMEOUT)
     on_sync_timeout = table.choice("on_sync_timeout", settings.SYNC_TIMEOUTS, settings.SYNC_TIMEOUTS[0])
+    owners, devices = _owners(table, cluster, ""), _devices(table, cluster)
+    xattrs = table.parsed("xattrs", USUAL_XATTRS, checked_xattr)
+    sockets = table.boolean("sockets", False)
     table.finish()
     for name in set(members) & set(receive_only):
         table.complain("receive_only", f"{name} is among members too; name it in one of them")
     if not set(members or cluster) - set(receive_only):
         table.complain("receive_only", "leaves nobody who may write; take one out")
-    waiting = (sync, sync_timeout, on_sync_timeout)
-    group = GroupSettings(members, receive_only, include, exclude, policy, on_local_change, *waiting)
+    rest = (sync, sync_timeout, on_sync_timeout, owners, xattrs, sockets, devices)
+    group = GroupSettings(members, receive_only, include, exclude, policy, on_local_change, *rest)
     complaint = settings.lacking(group, cluster)
     if complaint:
         table.complain("sync", complaint)

@@ -81,10 +81,7 @@ def _volume(volume: VolumeSettings) -> list[str]:
         lines.append(f"brake = {_string(OFF)}")
     elif volume.brake != DEFAULT_BRAKE:
         lines += [f"brake.share = {volume.brake.share}", f"brake.paths = {volume.brake.paths}"]
-    if [member for member, _ in volume.owners] == [DEFAULT_PATH]:
-        lines.append(f"owners = {_string(volume.owners[0][1])}")
-    else:
-        lines += [f"owners.{written(member)} = {_string(choice)}" for member, choice in volume.owners]
+    lines += _by_member("owners", [(member, _string(choice)) for member, choice in volume.owners])
     if volume.apply != APPLY_MODES[0]:
         lines.append(f"apply = {_string(volume.apply)}")
     for group in volume.groups:
@@ -106,7 +103,19 @@ def _group(group: GroupSettings) -> list[str]:
         text: str = getattr(group, key)
         if text != getattr(usual, key):
             lines.append(f"{key} = {_string(text)}")
-    return lines
+    lines += _by_member("owners", [(member, _string(choice)) for member, choice in group.owners])
+    if group.xattrs != usual.xattrs:
+        lines.append(f"xattrs = {_list(group.xattrs)}")
+    if group.sockets:
+        lines.append("sockets = true")
+    return lines + _by_member("devices", [(member, str(choice).lower()) for member, choice in group.devices])
+
+
+def _by_member(key: str, choices: list[tuple[str, str]]) -> list[str]:
+    """Return what says something for all members, or for some of them."""
+    if [member for member, _ in choices] == [DEFAULT_PATH]:
+        return [f"{key} = {choices[0][1]}"]
+    return [f"{key}.{written(member)} = {choice}" for member, choice in choices]
 
 
 def _list(values: Iterable[str]) -> str:

@@ -10,13 +10,14 @@ from csfs.config.addresses import Address
 from csfs.core import synchrony
 from csfs.core.groups import DEFAULT_POLICY, GroupRule, Rules
 from csfs.core.synchrony import Synchrony
+from csfs.core.treatment import BY_NAME, USUAL_XATTRS, Treatment
 from csfs.errors import ConfigError
 
 T = TypeVar("T")
 
 POLICIES = ("younger", "older", "bigger", "smaller", "first", "left", "right", "none", "merge")
 LOG_LEVELS = ("debug", "info", "warning", "error")
-DEFAULT_OWNERS = "name"
+DEFAULT_OWNERS = BY_NAME
 DEFAULT_COMPARE = "1d"
 NEVER = "never"
 APPLY_MODES = ("auto", "atomic", "in-place")
@@ -46,7 +47,11 @@ class MemberSettings:
 
 @dataclass(frozen=True, slots=True)
 class GroupSettings:
-    """A group as written. No `members` means every member of the cluster that is not in `receive_only`."""
+    """A group as written. No `members` means every member of the cluster that is not in `receive_only`.
+
+    `owners` are those of the volume where they say nothing of a member; `devices` holds (member, whether it has device nodes) and
+    (`default`, whether the others have them), sorted.
+    """
 
     members: tuple[str, ...] = ()
     receive_only: tuple[str, ...] = ()
@@ -57,6 +62,10 @@ class GroupSettings:
     sync: str = DEFAULT_SYNC
     sync_timeout: str = DEFAULT_SYNC_TIMEOUT
     on_sync_timeout: str = SYNC_TIMEOUTS[0]
+    owners: tuple[tuple[str, str], ...] = ()
+    xattrs: tuple[str, ...] = USUAL_XATTRS
+    sockets: bool = False
+    devices: tuple[tuple[str, bool], ...] = ()
 
     @property
     def synchrony(self) -> Synchrony:
@@ -114,10 +123,18 @@ class VolumeSettings:
         paths = dict(self.paths)
         return paths.get(member, paths.get(DEFAULT_PATH))
 
-    def owners_at(self, member: str) -> str:
-        """Return how owners are told at `member`."""
-        owners = dict(self.owners)
-        return owners.get(member, owners.get(DEFAULT_PATH, DEFAULT_OWNERS))
+    def owners_at(self, member: str, group: GroupSettings | None = None) -> str:
+        """Return how owners are told at `member`, of all or of what one group has."""
+        usual = dict(self.owners)
+        own = dict(group.owners) if group is not None else {}
+        chosen = own.get(member, own.get(DEFAULT_PATH))
+        return chosen if chosen is not None else usual.get(member, usual.get(DEFAULT_PATH, DEFAULT_OWNERS))
+
+    def treatment_at(self, member: str, group: GroupSettings) -> Treatment:
+        """Return how `member` shows and reads what a group has."""
+        devices = dict(group.devices)
+        has_devices = devices.get(member, devices.get(DEFAULT_PATH, True))
+        return Treatment(self.owners_at(member, group), group.xattrs, group.sockets, has_devices)
 
     @property
     def compare_s(self) -> float:
@@ -174,11 +191,11 @@ class Settings:
                 return volume
         return None
 
-    def volume_rules(self, name: str) -> VolumeRules:
-        """Return the groups of a volume with members and the profile's excludes filled in."""
+    def volume_rules(self, name: str, member: str = "") -> VolumeRules:
+        """Return the groups of a volume with members and the profile's excludes filled in, and how `member` treats what they have."""
         volume = self.volume(name)
         groups = volume.groups or (GroupSettings(),)
-        return VolumeRules(name, tuple(self._rule(volume, group) for group in groups))
+        return VolumeRules(name, tuple(self._rule(volume, group, member) for group in groups))
 
     def validators(self, name: str) -> tuple[ValidatorSettings, ...]:
         """Return a volume's validators, those of its profile last."""
@@ -188,14 +205,14 @@ class Settings:
 
     def rules(self, volume: str, member: str) -> Rules:
         """Return the compiled rules of a volume as `member` sees them."""
-        return Rules.compiled(self.volume_rules(volume), member)
+        return Rules.compiled(self.volume_rules(volume, member), member)
 
-    def _rule(self, volume: VolumeSettings, group: GroupSettings) -> GroupRule:
+    def _rule(self, volume: VolumeSettings, group: GroupSettings, member: str) -> GroupRule:
         everybody = tuple(name for name in self.member_names if name not in group.receive_only)
         exclude = group.exclude + profiles.excludes_of(volume.profile, group.include)
         members = group.members or everybody
         refuses = group.on_local_change == "refuse"
-        rest = (group.policy, refuses, group.synchrony)
+        rest = (group.policy, refuses, group.synchrony, volume.treatment_at(member, group))
         return GroupRule(members, group.receive_only, group.include, exclude, *rest)
 
 
@@ -310,6 +327,8 @@ def _volume_without(volume: VolumeSettings, name: str) -> VolumeSettings:
             group,
             members=tuple(member for member in group.members if member != name),
             receive_only=tuple(member for member in group.receive_only if member != name),
+            owners=tuple((member, choice) for member, choice in group.owners if member != name),
+            devices=tuple((member, choice) for member, choice in group.devices if member != name),
         )
         for group in volume.groups
     )

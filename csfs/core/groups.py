@@ -26,6 +26,7 @@ from typing import Final, Protocol
 
 from csfs.core.paths import RESERVED, RelPath
 from csfs.core.synchrony import ASYNC, Mode, Synchrony
+from csfs.core.treatment import USUAL, Treatment
 from csfs.core.versions import Scope
 
 SCOPE_SIZE = 8
@@ -38,6 +39,7 @@ class GroupRule:
     """One group as the configuration says it; the order of `members` is what `left` and `right` mean.
 
     `receive_only` names further members, in addition to `members`; `refuses`: their programs cannot change what is received.
+    `treatment` is that of the member for which the rules are compiled.
     """
 
     members: tuple[str, ...]
@@ -47,6 +49,7 @@ class GroupRule:
     policy: tuple[str, ...] = DEFAULT_POLICY
     refuses: bool = True
     synchrony: Synchrony = ASYNC
+    treatment: Treatment = USUAL
 
 
 class VolumeRules(Protocol):
@@ -63,8 +66,8 @@ class VolumeRules(Protocol):
 class Group:
     """One revision of one group: whoever may read is in `members`, whoever may not write also in `receive_only`.
 
-    `refuses`: what programs change at a receive-only member fails; else it is put back, and kept. Neither this nor `synchrony` is
-    part of what `scope` names.
+    `refuses`: what programs change at a receive-only member fails; else it is put back, and kept. Neither this nor `synchrony` nor
+    `treatment` is part of what `scope` names.
     """
 
     members: tuple[str, ...]
@@ -73,6 +76,7 @@ class Group:
     scope: Scope
     refuses: bool = True
     synchrony: Synchrony = ASYNC
+    treatment: Treatment = USUAL
 
     def may_send(self, member: str) -> bool:
         """Return whether `member` may change paths of this group."""
@@ -248,6 +252,7 @@ def _compiled(volume: str, rule: GroupRule, rules: Sequence[GroupRule]) -> _Comp
             scope_of(volume, rule, rules),
             rule.refuses,
             rule.synchrony,
+            rule.treatment,
         ),
         _any_of([pattern.covers for pattern in includes]),
         _any_of([pattern.leads_to for pattern in includes if pattern.leads_to is not None]),
@@ -303,6 +308,11 @@ class Rules:
     def wait(self) -> bool:
         """Whether programs of some member wait for others."""
         return any(group.synchrony.waits for group in self.groups)
+
+    def treatment_of(self, path: RelPath) -> Treatment:
+        """Return how this member shows and reads what is at `path`."""
+        group = self.group_of(path)
+        return group.treatment if group is not None else USUAL
 
     def with_quorum(self) -> tuple[Group, ...]:
         """Return the groups in which this member may write only while it reaches most of the members."""

@@ -133,7 +133,6 @@ class Daemon:
             worker.volume.apply_mode = volume.apply
             brake = volume.brake
             worker.applier.braking.configure(Limits(brake.share / 100, brake.paths) if brake is not None else None)
-            worker.volume.owners.follow(volume.owners_at(self._cluster.member))
             validators = self._cluster.settings.validators(volume.name)
             worker.validation.configure(validators, str(self._home.validating(volume.name)))
 

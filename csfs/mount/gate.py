@@ -248,7 +248,14 @@ class Gate:
             self._stale.add(node.inode)
         with following(place, self._stamps):
             stamp = attributes.set_attributes(
-                place.directory, place.name, action.mode, action.uid, action.gid, action.mtime_ns, action.xattrs
+                place.directory,
+                place.name,
+                action.mode,
+                action.uid,
+                action.gid,
+                action.mtime_ns,
+                action.xattrs,
+                action.removed,
             )
         return CommitResult(commit.id, Outcome.DONE, stamp, refresh=refresh, links=place.status.st_nlink)
 

@@ -227,7 +227,7 @@ class Applier:
         self.keeping.begin(plans)
         leaders = Leaders()
         for plan in map(leaders.followed, [*others, *reversed(removals)]):
-            if self._overwrites.is_settling(plan.path) or leaders.is_deferred(plan):
+            if self._overwrites.is_settling(plan.path) or leaders.is_deferred(plan) or volume.left_out.objects(plan):
                 continue
             work = Work(plan, volume.next_commit_id())
             if plan.step is Step.INSTALL:
@@ -275,7 +275,7 @@ class Applier:
             case Step.REMOVE:
                 action = Remove(kept)
             case Step.ATTRIBUTES:
-                action = attributes_of(plan, self._volume.owners)
+                action = attributes_of(plan, self._volume.treated(plan.path))
         return Commit(work.commit_id, self._observer.digested, plan.path, plan.expected, action)
 
     # ------------------------------------------------------------------------------------------------------- recording
@@ -349,7 +349,7 @@ class Applier:
             if found is None:
                 return None
             return msgspec.structs.replace(found, stamp=stamp, mtime_ns=stamp.mtime_ns, links=result.links)
-        return with_attributes(plan, stamp, self._volume.owners)
+        return with_attributes(plan, stamp, self._volume.treated(plan.path))
 
     # ---------------------------------------------------------------------------------------------------------- trouble
 

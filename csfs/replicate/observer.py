@@ -266,7 +266,7 @@ class Observer:
             raise
         finally:
             self._under_way = set()
-        self._finish(self._current(found, shown_before))
+        self._finish(self._volume.left_out.counted(self._current(found, shown_before)))
 
     def _next_batch(self) -> list[tuple[RelPath, Reason]]:
         """Return the next paths: parents before children, what a move leaves behind after where it went, and directories that are

@@ -54,8 +54,9 @@ class Overwrites:
         meta = plan.meta
         if meta is None:
             return False
-        ids = self._volume.owners.ids(meta.owner, meta.uid, meta.group, meta.gid)
-        return ids == (base.uid, base.gid) and (meta.mode, meta.xattrs) == (base.mode, base.xattrs)
+        treated = self._volume.treated(plan.path)
+        ids = treated.owners.ids(meta.owner, meta.uid, meta.group, meta.gid)
+        return ids == (base.uid, base.gid) and (meta.mode, treated.carried.of(meta.xattrs)) == (base.mode, base.xattrs)
 
     def is_settling(self, path: RelPath) -> bool:
         """Return whether nothing may be done at a path yet; it is applied later."""

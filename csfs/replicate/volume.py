@@ -25,6 +25,7 @@ from csfs.replicate.contents import Contents, Hashes
 from csfs.replicate.findings import Findings
 from csfs.replicate.gate import Gate
 from csfs.replicate.happenings import Happenings
+from csfs.replicate.leaving import LeftOut
 from csfs.replicate.memory import Memory
 from csfs.replicate.patches import Patches
 from csfs.replicate.progress import Meter
@@ -34,6 +35,7 @@ from csfs.replicate.signals import Signal
 from csfs.replicate.sparing import Sparing
 from csfs.store.owners import Owners
 from csfs.store.stage import Stage
+from csfs.store.treating import Treatments
 from csfs.store.tree import Tree
 from csfs.wire import messages as wire
 
@@ -156,19 +158,17 @@ class Volume:
     def __init__(
         self, name: str, *, index: Index, rules: Rules, member: str, owners: Owners, extra: str = "keep"
     ) -> None:
-        self.name, self.member = name, member
-        self.index, self.owners, self.extra = index, owners, extra
+        self.name, self.member, self.index, self.extra = name, member, index, extra
+        self.treated = Treatments(owners, lambda path: self.rules.treatment_of(path))
         self.apply_mode = "auto"
         """Whether files are overwritten in place: `auto`, `atomic` for never, `in-place` wherever it is possible."""
-        self.authors = index.ledger.authors()
-        self.rules = rules
+        self.authors, self.rules = index.ledger.authors(), rules
         self.engine = self._new_engine()
         self.root: Root | None = None
         self.gate: Gate | None = None
         self.stopped = ""
         """Why replication of this volume stands still; empty when it does not."""
-        self.comparing = False
-        self.uncompared = False
+        self.comparing = self.uncompared = False
         """Whether things may have changed here that the index does not show: the tree is still to be compared."""
         self.compared_at = -float("inf")
         """When the whole tree was compared last, by the loop's clock."""
@@ -178,6 +178,7 @@ class Volume:
         self._heard: set[Scope] = set()
         self.problems: dict[RelPath, Problem] = {}
         self.kept_out, self.sparing, self.shortcomings = KeptOut(), Sparing(), Shortcomings()
+        self.left_out = LeftOut(index, lambda path: self.rules.treatment_of(path), self.set_problem)
         self.findings, self.happenings = Findings(name), Happenings(member)
         self.across: dict[RelPath, RelPath] = {}  # names of one inode in different groups, not linked at peers (R17)
         self.exchanges: dict[str, Exchange] = {}
@@ -330,9 +331,8 @@ class Volume:
 
     def refuse(self, path: RelPath, refusal: Refusal) -> None:
         """A validator keeps a version out; who made it is told."""
-        self.set_problem(
-            path, f"not applied: {refusal.reason}; a newer version is tried, or this one at csfs config reload"
-        )
+        reason = f"not applied: {refusal.reason}; a newer version is tried, or this one at csfs config reload"
+        self.set_problem(path, reason)
         self.kept_out.put(path, refusal)
 
     async def tell_refusals(self, peer: str, send: Callable[[wire.PeerMessage], Awaitable[None]]) -> None:

@@ -137,7 +137,7 @@ class VolumeWorker:
     async def attach_root(self, descriptor: int) -> None:
         """The volume is mounted: look at it through `descriptor`, the directory underneath, which is ours now."""
         volume = self.volume
-        tree = Tree(descriptor, volume.owners)
+        tree = Tree(descriptor, treated=volume.treated)
         stage = await trio.to_thread.run_sync(Stage, tree)
         identity = await trio.to_thread.run_sync(stage.identity)
         volume.stopped = await self._checked_identity(stage, identity)

@@ -11,9 +11,9 @@ from csfs.engine.links import is_same_inode
 from csfs.errors import CsfsError
 from csfs.replicate.volume import Root
 from csfs.store.overwriting import displaced_size
-from csfs.store.owners import Owners
 from csfs.store.patching import FromPatches
 from csfs.store.stage import FromBytes, Source, Staged
+from csfs.store.treating import Treated
 from csfs.wire.control import Attributes
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,15 @@ def _stage(root: Root, work: Work) -> None:
         assert plan.mtime_ns is not None
         work.built = root.stage.prepare_overwrite(work.staged, work.kept, plan.content, plan.mtime_ns, work.source)
     else:
-        work.built = root.stage.build(work.staged, plan.content, plan.meta, plan.mtime_ns, work.source)
+        work.built = root.stage.build(
+            work.staged,
+            plan.content,
+            plan.meta,
+            plan.mtime_ns,
+            work.source,
+            path=plan.path,
+            replaces=plan.base is not None and plan.base.kind is plan.content.kind,
+        )
 
 
 def _is_kept(root: Root, work: Work) -> bool:
@@ -121,21 +129,24 @@ def stored_size(work: Work) -> int:
     return displaced_size(work.source)
 
 
-def attributes_of(plan: Plan, owners: Owners) -> Attributes:
+def attributes_of(plan: Plan, treated: Treated) -> Attributes:
     """Return only what differs from what is shown."""
     base, meta = plan.base, plan.meta
     assert base is not None
     if meta is None:
         return Attributes(mtime_ns=plan.mtime_ns)
-    uid, gid = owners.ids(meta.owner, meta.uid, meta.group, meta.gid)
+    uid, gid = treated.owners.ids(meta.owner, meta.uid, meta.group, meta.gid)
     chowned = (uid, gid) != (base.uid, base.gid)
+    wanted, shown = treated.carried.of(meta.xattrs), treated.carried.of(base.xattrs)
+    names = {name for name, _ in wanted} if wanted != shown else ()
     return Attributes(
         # chown(2) may clear setuid and setgid: the mode is set again with it.
-        mode=meta.mode if chowned or meta.mode != base.mode or meta.xattrs != base.xattrs else None,
+        mode=meta.mode if chowned or meta.mode != base.mode or wanted != shown else None,
         uid=uid if chowned else None,
         gid=gid if chowned else None,
         mtime_ns=plan.mtime_ns,
-        xattrs=meta.xattrs if meta.xattrs != base.xattrs or chowned else None,
+        xattrs=wanted if wanted != shown or chowned else None,
+        removed=tuple(name for name, _ in shown if name not in names) if wanted != shown else (),
     )
 
 

@@ -12,11 +12,9 @@ import stat
 from collections.abc import Iterator
 
 from csfs.core.objects import Kind, Stamp, Xattrs
+from csfs.core.treatment import EVERYTHING, USUALLY_CARRIED, Carried
 from csfs.store import syscalls
 
-_LOCAL_XATTRS = frozenset((b"security.selinux", b"security.evm", b"security.ima"))
-"""Labels and signatures that each host computes by its own policy and keys."""
-_LOCAL_PREFIX = b"trusted.overlay"
 _CAPABILITY = b"security.capability"
 _ACL_PREFIX = b"system.posix_acl_"
 _PRIVILEGED_BITS = stat.S_ISUID | stat.S_ISGID
@@ -58,12 +56,7 @@ def link_path(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
-def is_carried(name: bytes) -> bool:
-    """Return whether an xattr is kept the same on all members; the others are each host's own."""
-    return name not in _LOCAL_XATTRS and not name.startswith(_LOCAL_PREFIX)
-
-
-def read_xattrs(target: Target) -> Xattrs:
+def read_xattrs(target: Target, carried: Carried = USUALLY_CARRIED) -> Xattrs:
     """Return the carried xattrs of an object, sorted by name; none where the file system has none."""
     try:
         listed = os.listxattr(target)
@@ -73,7 +66,7 @@ def read_xattrs(target: Target) -> Xattrs:
         raise
     if not listed:
         return ()
-    names = sorted(filter(is_carried, map(os.fsencode, listed)))
+    names = sorted(filter(carried, map(os.fsencode, listed)))
     values = ((name, _value(target, name)) for name in names)
     return tuple((name, value) for name, value in values if value is not None)
 
@@ -102,11 +95,12 @@ def set_attributes(
     gid: int | None = None,
     mtime_ns: int | None = None,
     xattrs: Xattrs | None = None,
+    removed: tuple[bytes, ...] = (),
 ) -> Stamp:
     """Set attributes of `name` in the directory `parent` and return the stamp it shows then.
 
-    None leaves a field as it is, also where setting another one makes the kernel clear it. `xattrs` is the complete set
-    of carried ones. A symlink's mode cannot be set and is passed over.
+    None leaves a field as it is, also where setting another one makes the kernel clear it. `removed` are the names of the xattrs that
+    go; those that neither `xattrs` nor `removed` name stay. A symlink's mode cannot be set and is passed over.
 
     Raises:
         OSError: the first refusal; what was set before it stays set, so the caller redoes or reports.
@@ -124,25 +118,25 @@ def set_attributes(
             mode = None
         if mode is not None and not stat.S_ISLNK(before.st_mode):
             os.chmod(path, mode)
+        for gone in removed:
+            remove_xattr(path, gone)
         if xattrs is not None:
-            replace_xattrs(path, xattrs)
+            _set_xattrs(path, xattrs)
         if mtime_ns is not None:
             syscalls.set_mtime(syscalls.AT_FDCWD, path.encode(), mtime_ns, flags=0)
         return stamp_of(os.fstat(descriptor))
 
 
-def replace_xattrs(target: Target, wanted: Xattrs) -> None:
-    """Make the carried xattrs of an object exactly `wanted`; what is so already is not touched."""
-    present = read_xattrs(target)
-    if present == wanted:
-        return
-    names = {name for name, _ in wanted}
-    for name, _ in present:
-        if name not in names:
-            remove_xattr(target, name)
-    values = dict(present)
+def remove_xattrs(target: Target) -> None:
+    """Take all xattrs from an object that may be kept the same."""
+    for name, _ in read_xattrs(target, EVERYTHING):
+        remove_xattr(target, name)
+
+
+def _set_xattrs(target: Target, wanted: Xattrs) -> None:
+    """Give an object xattrs; what is so already is not touched."""
     for name, value in xattrs_in_order(wanted):
-        if values.get(name) != value:
+        if _value(target, name) != value:
             os.setxattr(target, name, value)
 
 
@@ -162,7 +156,7 @@ def xattrs_in_order(xattrs: Xattrs) -> Xattrs:
 
 def _capabilities(path: str) -> Xattrs | None:
     """Return all xattrs of an object if it has file capabilities, else None: there is nothing to put back."""
-    xattrs = read_xattrs(path)
+    xattrs = read_xattrs(path, EVERYTHING)
     return xattrs if any(name == _CAPABILITY for name, _ in xattrs) else None
 
 

@@ -4,33 +4,52 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from typing import NamedTuple
 
-from csfs.core.objects import Kind
+from csfs.core.objects import Kind, Xattrs
+from csfs.core.privileges import SECURITY
 from csfs.core.records import Meta
+from csfs.core.treatment import EVERYTHING
 from csfs.store import syscalls
-from csfs.store.attributes import Target, is_carried, xattrs_in_order
-from csfs.store.owners import Owners
+from csfs.store.attributes import Target, read_xattrs, xattrs_in_order
+from csfs.store.treating import Treated
 
+_LABEL = b"security.selinux"
 _UNABLE = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOPNOTSUPP, errno.E2BIG, errno.ERANGE)
 """The file system, or the kernel for this host, will not have it, however often it is tried."""
 
 
-def dress(target: Target, kind: Kind, meta: Meta, mtime_ns: int | None, owners: Owners) -> tuple[str, ...]:
+def own_xattrs(target: Target, treated: Treated) -> Xattrs:
+    """Return the xattrs of an object that are this host's own, and go on to what takes its place.
+
+    Privileges do not: they are the bytes' (R5).
+    """
+    try:
+        found = read_xattrs(target, EVERYTHING)
+    except OSError:
+        return ()
+    return tuple((n, v) for n, v in found if not treated.carried(n) and (not n.startswith(SECURITY) or n == _LABEL))
+
+
+def dress(
+    target: Target, kind: Kind, meta: Meta, mtime_ns: int | None, treated: Treated, own: Xattrs = ()
+) -> tuple[str, ...]:
     """Set everything of `meta` on an object that nobody else can reach yet; return what could not be represented.
+
+    `own` are xattrs of what it takes the place of (`own_xattrs`).
 
     Raises:
         OSError: what trying again later may mend, a full disk among it.
     """
     problems: list[str] = []
-    uid, gid = owners.ids(meta.owner, meta.uid, meta.group, meta.gid)
+    uid, gid = treated.owners.ids(meta.owner, meta.uid, meta.group, meta.gid)
     mode = meta.mode
     if not _tried(problems, f"owner {uid}:{gid}", lambda: os.chown(target, uid, gid)):
         mode &= ~(stat.S_ISUID | stat.S_ISGID)  # the bits would lend our rights, not the owner's
     if kind is not Kind.SYMLINK:
         _tried(problems, f"mode {mode:o}", lambda: os.chmod(target, mode))
-    for name, value in xattrs_in_order(meta.xattrs):
-        if is_carried(name):
-            _set_xattr(problems, target, name, value)
+    for name, value in xattrs_in_order((*own, *treated.carried.of(meta.xattrs))):
+        _set_xattr(problems, target, name, value)
     if mtime_ns is not None:
         if isinstance(target, int):
             syscalls.set_mtime_of(target, mtime_ns)
@@ -63,3 +82,17 @@ def _tried(problems: list[str], what: str, attempt: Callable[[], None]) -> bool:
         problems.append(f"{what}: {error.strerror}")
         return False
     return True
+
+
+class Dressing(NamedTuple):
+    """What an object gets beside its content."""
+
+    meta: Meta
+    mtime_ns: int | None
+    treated: Treated
+    own: Xattrs
+
+    def put_on(self, target: Target, kind: Kind) -> tuple[tuple[str, ...], Xattrs]:
+        """Dress an object; return what could not be represented, and the xattrs that it shows."""
+        problems = dress(target, kind, self.meta, self.mtime_ns, self.treated, self.own)
+        return problems, read_xattrs(target, self.treated.carried) if self.meta.xattrs else ()

@@ -18,6 +18,7 @@ from csfs.store import blocks
 from csfs.store.attributes import kind_of, link_path, read_xattrs, stamp_of
 from csfs.store.hashing import BLOCK_SIZE, block_hash
 from csfs.store.owners import Owners
+from csfs.store.treating import Treated
 
 _DEVICES = (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE)
 
@@ -90,28 +91,28 @@ def reading(handle: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def look_at(handle: int, owners: Owners, before: Before, limits: Limits) -> Look | None:
+def look_at(handle: int, treated: Treated, before: Before, limits: Limits) -> Look | None:
     """Return what the O_PATH descriptor `handle` names, or None if it changed while it was looked at."""
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode):
-        return _look_at_other(handle, owners)
+        return _look_at_other(handle, treated)
     if before.still_holds(status):
         assert before.previous is not None
-        xattrs = read_xattrs(link_path(handle))
-        found = Look(observed(status, owners, xattrs, root=before.previous.hash), is_read=False)
+        xattrs = read_xattrs(link_path(handle), treated.carried)
+        found = Look(observed(status, treated.owners, xattrs, root=before.previous.hash), is_read=False)
     else:
         try:
-            found = _look_at_content(handle, status, owners, before, limits)
+            found = _look_at_content(handle, status, treated, before, limits)
         except UnstableError:  # it changed under our hands
             return None
     return found if stamp_of(os.fstat(handle)) == found.observation.stamp else None
 
 
-def _look_at_content(handle: int, status: os.stat_result, owners: Owners, before: Before, limits: Limits) -> Look:
+def _look_at_content(handle: int, status: os.stat_result, treated: Treated, before: Before, limits: Limits) -> Look:
     size = status.st_size
     extents = before.extents_of(status)
     with reading(handle) as descriptor:
-        xattrs = read_xattrs(descriptor)
+        xattrs = read_xattrs(descriptor, treated.carried)
         old_size = before.previous.size if before.previous is not None else 0
         written = _written(descriptor, size, old_size, extents, limits)
         base = before.previous.hash if before.previous is not None and written is not None else b""
@@ -121,10 +122,10 @@ def _look_at_content(handle: int, status: os.stat_result, owners: Owners, before
             root, table = blocks.rehash(
                 descriptor, size, known, extents or (), lambda: stamp_of(os.fstat(descriptor)) == stamp
             )
-            found = observed(status, owners, xattrs, root=root)
+            found = observed(status, treated.owners, xattrs, root=root)
             return Look(found, table=table, is_partly_read=known is not None, written=written, base=base)
         content = blocks.read_exactly(descriptor, 0, size) if size else b""
-    found = observed(status, owners, xattrs, root=block_hash(content))
+    found = observed(status, treated.owners, xattrs, root=block_hash(content))
     return Look(found, content if size <= limits.content_size else None, written=written, base=base)
 
 
@@ -148,12 +149,12 @@ def _written(
     return tuple((offset, blocks.read_exactly(descriptor, offset, length)) for offset, length in pieces)
 
 
-def _look_at_other(handle: int, owners: Owners) -> Look:
+def _look_at_other(handle: int, treated: Treated) -> Look:
     """Look at what has no content. A directory's times move with its entries, so one look at the end has to do."""
-    xattrs = read_xattrs(link_path(handle))
+    xattrs = read_xattrs(link_path(handle), treated.carried)
     status = os.fstat(handle)
     target = os.readlink(b"", dir_fd=handle) if stat.S_ISLNK(status.st_mode) else b""
-    return Look(observed(status, owners, xattrs, target=target))
+    return Look(observed(status, treated.owners, xattrs, target=target))
 
 
 def observed(

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from csfs.core.treatment import BY_NAME, BY_NUMBER
+
 ID_MAX = 2**32 - 2
 """The largest number that a user or group can have: the one above means nobody to chown(2)."""
-NAME, NUMERIC = "name", "numeric"
-"""How owners are told to other hosts: by name, or by number alone."""
 _TABLES = ("/etc/passwd", "/etc/group", "/etc/nsswitch.conf")
 _CHECK_INTERVAL_S = 1.0
 _AGE_S_MAX = 60.0
@@ -109,8 +109,7 @@ class Owners:
     """Answers from memory. Safe to use from several threads: at worst two look up the same name."""
 
     def __init__(self, accounts: Accounts | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._host = accounts or HostAccounts()
-        self._accounts = self._host
+        self._accounts = accounts or HostAccounts()
         self._fixed: tuple[str, str] | None = None
         self._clock = clock
         self._lock = threading.Lock()
@@ -118,13 +117,13 @@ class Owners:
         self._checked = self._filled = clock()
         self._memory = _Memory()
 
-    def follow(self, choice: str) -> None:
-        """Do from now on as the configuration's `owners` says: `name`, `numeric`, or USER[:GROUP], who is to have everything here."""
-        with self._lock:
-            self._accounts = NoAccounts() if choice == NUMERIC else self._host
+    def following(self, choice: str) -> "Owners":
+        """Return owners as the configuration's `owners` says: `name`, `numeric`, or USER[:GROUP], who is to have everything here."""
+        made = Owners(NoAccounts() if choice == BY_NUMBER else self._accounts, self._clock)
+        if choice not in (BY_NAME, BY_NUMBER):
             user, _, group = choice.partition(":")
-            self._fixed = (user, group) if choice not in (NAME, NUMERIC) else None
-            self._memory = _Memory()
+            made._fixed = (user, group)
+        return made
 
     def unknown(self) -> str:
         """Return who is to have everything here and is not known to this host; empty for nobody."""

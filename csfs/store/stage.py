@@ -11,14 +11,14 @@ from contextlib import AbstractContextManager
 import msgspec
 
 from csfs.core.objects import Kind, Observation, Xattrs
-from csfs.core.paths import RelPath
+from csfs.core.paths import ROOT, RelPath
 from csfs.core.records import Content, Meta
 from csfs.core.tables import BlockTable
-from csfs.errors import ContentMismatchError
+from csfs.errors import ContentMismatchError, CsfsError
 from csfs.store import blocks, overwriting, redo, syscalls
-from csfs.store.attributes import kind_of, link_path, object_at, read_xattrs, replace_xattrs
+from csfs.store.attributes import kind_of, link_path, object_at, remove_xattrs
 from csfs.store.copying import copy_content
-from csfs.store.dressing import dress
+from csfs.store.dressing import Dressing, own_xattrs
 from csfs.store.hashing import hash_bytes
 from csfs.store.kept import Kept
 from csfs.store.observing import observed
@@ -27,6 +27,7 @@ from csfs.store.partials import Partials, partial_name
 from csfs.store.patching import FromPatches, patch_copy, patched
 from csfs.store.reserved import Reserved, checked_name, opened, remove, write_all
 from csfs.store.room import shortage
+from csfs.store.treating import Treated
 from csfs.store.tree import Tree
 from csfs.store.unborn import BUILDING, Unborn
 
@@ -136,27 +137,43 @@ class Stage:
         return shortage(self._directory, size)
 
     def build(
-        self, name: bytes, content: Content, meta: Meta, mtime_ns: int | None, source: Source | None = None
+        self,
+        name: bytes,
+        content: Content,
+        meta: Meta,
+        mtime_ns: int | None,
+        source: Source | None = None,
+        *,
+        path: RelPath = ROOT,
+        replaces: bool = False,
     ) -> Staged:
         """Make the object complete under `name` in the stage. `source` is needed for files alone.
 
-        `mtime_ns` None leaves the time of building. What the file system or this host cannot represent is told in the
-        result.
+        It is for `path`; `replaces`: what is there now goes. `mtime_ns` None leaves the time of building. What the file system or this
+        host cannot represent is told in the result.
 
         Raises:
             ContentMismatchError: the source is not the content that `content.hash` names; a partial one is put back.
             FileNotFoundError: the source is gone.
             OSError: ENOSPC and the like, or the kind cannot be made at all; nothing is left in the stage.
         """
-        table = None
+        table, treated = None, self._tree.treated(path)
+        dressing = Dressing(meta, mtime_ns, treated, self._own_xattrs(path, treated) if replaces else ())
         if isinstance(source, FromPatches):
-            problems, xattrs, table = self._build_patched(checked_name(name), content, meta, mtime_ns, source)
+            problems, xattrs, table = self._build_patched(checked_name(name), content, dressing, source)
         elif content.kind is Kind.FILE:
-            problems, xattrs = self._build_file(checked_name(name), content, meta, mtime_ns, source)
+            problems, xattrs = self._build_file(checked_name(name), content, dressing, source)
         else:
-            problems, xattrs = self._build_other(checked_name(name), content, meta, mtime_ns)
+            problems, xattrs = self._build_other(checked_name(name), content, dressing)
         status = os.lstat(name, dir_fd=self._directory)
-        return Staged(observed(status, self._tree.owners, xattrs, content.hash, content.target), problems, table)
+        return Staged(observed(status, treated.owners, xattrs, content.hash, content.target), problems, table)
+
+    def _own_xattrs(self, path: RelPath, treated: Treated) -> Xattrs:
+        try:
+            with self._tree.open_object(path) as existing:
+                return own_xattrs(link_path(existing), treated)
+        except (OSError, CsfsError):  # gone: then nothing is replaced
+            return ()
 
     def prepare_overwrite(
         self, log: bytes, kept: bytes, content: Content, mtime_ns: int, source: FromPatches
@@ -274,31 +291,28 @@ class Stage:
         self,
         name: bytes,
         content: Content,
-        meta: Meta,
-        mtime_ns: int | None,
+        dressing: Dressing,
         source: FromBytes | FromTree | FromKept | FromPartial | FromStage | None,
     ) -> tuple[tuple[str, ...], Xattrs]:
         match source:
             case FromPartial(verified):
                 partial, old_name = self._reserved.partial, partial_name(content.hash)
-                return self._adopt(partial, old_name, name, content, meta, mtime_ns, verified=verified)
+                return self._adopt(partial, old_name, name, content, dressing, verified=verified)
             case FromStage(left):
-                return self._adopt(self._directory, checked_name(left), name, content, meta, mtime_ns)
+                return self._adopt(self._directory, checked_name(left), name, content, dressing)
         with Unborn(self._directory, name) as file:
             self._fill(file.descriptor, content, source)
-            problems = dress(file.descriptor, Kind.FILE, meta, mtime_ns, self._tree.owners)
-            xattrs = read_xattrs(file.descriptor) if meta.xattrs else ()
+            problems, xattrs = dressing.put_on(file.descriptor, Kind.FILE)
             file.appear()
         return problems, xattrs
 
     def _build_patched(
-        self, name: bytes, content: Content, meta: Meta, mtime_ns: int | None, source: FromPatches
+        self, name: bytes, content: Content, dressing: Dressing, source: FromPatches
     ) -> tuple[tuple[str, ...], Xattrs, BlockTable | None]:
         with Unborn(self._directory, name) as file:
             with self._tree.open_file(source.path) as existing:
                 table = patch_copy(existing, file.descriptor, content, source)
-            problems = dress(file.descriptor, Kind.FILE, meta, mtime_ns, self._tree.owners)
-            xattrs = read_xattrs(file.descriptor) if meta.xattrs else ()
+            problems, xattrs = dressing.put_on(file.descriptor, Kind.FILE)
             file.appear()
         return problems, xattrs, table
 
@@ -323,8 +337,7 @@ class Stage:
         old_name: bytes,
         name: bytes,
         content: Content,
-        meta: Meta,
-        mtime_ns: int | None,
+        dressing: Dressing,
         *,
         verified: bool = False,
     ) -> tuple[tuple[str, ...], Xattrs]:
@@ -338,17 +351,14 @@ class Stage:
                 is_whole = blocks.verify(descriptor, content.size, content.hash)
             if not is_whole:
                 raise _mismatch(content)
-            replace_xattrs(descriptor, ())
-            problems = dress(descriptor, Kind.FILE, meta, mtime_ns, self._tree.owners)
-            xattrs = read_xattrs(descriptor) if meta.xattrs else ()
+            remove_xattrs(descriptor)
+            problems, xattrs = dressing.put_on(descriptor, Kind.FILE)
         finally:
             os.close(descriptor)
         syscalls.renameat2(directory, old_name, self._directory, name, syscalls.RENAME_NOREPLACE)
         return problems, xattrs
 
-    def _build_other(
-        self, name: bytes, content: Content, meta: Meta, mtime_ns: int | None
-    ) -> tuple[tuple[str, ...], Xattrs]:
+    def _build_other(self, name: bytes, content: Content, dressing: Dressing) -> tuple[tuple[str, ...], Xattrs]:
         building = BUILDING + name
         try:
             if content.kind is Kind.DIRECTORY:
@@ -358,9 +368,7 @@ class Stage:
             else:
                 os.mknod(building, _NODES[content.kind] | 0o600, content.device, dir_fd=self._directory)
             with object_at(self._directory, building) as handle:
-                target = link_path(handle)
-                problems = dress(target, content.kind, meta, mtime_ns, self._tree.owners)
-                xattrs = read_xattrs(target) if meta.xattrs else ()
+                problems, xattrs = dressing.put_on(link_path(handle), content.kind)
             syscalls.renameat2(self._directory, building, self._directory, name, syscalls.RENAME_NOREPLACE)
         except BaseException:
             remove(self._directory, building)

@@ -6,7 +6,7 @@ O_PATH first, so that a device is never opened and all that is said of it is sai
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from csfs.core.changes import Extent
 from csfs.core.objects import Observation, Stamp
@@ -20,17 +20,24 @@ from csfs.store.observing import Before, Limits, look_at, reading
 from csfs.store.observing import Look as Look
 from csfs.store.owners import Owners
 from csfs.store.scanning import Chunk, scan
+from csfs.store.treating import Treated
 
 _READS_MAX = 3
 NO_CONTENT = Limits()
 
 
 class Tree:
-    """One volume's directory underneath. Does not own `root`. Safe to use from several threads."""
+    """One volume's directory underneath. Does not own `root`. Safe to use from several threads.
 
-    def __init__(self, root: int, owners: Owners | None = None) -> None:
+    `treated` says how what is at a path is to be shown and read; without it, everything as usual, with `owners`.
+    """
+
+    def __init__(
+        self, root: int, owners: Owners | None = None, treated: Callable[[RelPath], Treated] | None = None
+    ) -> None:
         self.root = root
-        self.owners = owners or Owners()
+        usual = Treated(owners or Owners())
+        self.treated: Callable[[RelPath], Treated] = treated or (lambda _: usual)
 
     @contextlib.contextmanager
     def open_parent(self, path: RelPath) -> Iterator[tuple[int, bytes]]:
@@ -135,7 +142,7 @@ class Tree:
                     return None
                 raise
             try:
-                found = look_at(handle, self.owners, before, limits)
+                found = look_at(handle, self.treated(path), before, limits)
             finally:
                 os.close(handle)
             if found is not None:

@@ -155,13 +155,14 @@ class Overwrite(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Attributes(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Set attributes in place, all in one step. None leaves a field alone; `xattrs` is the complete set wanted."""
+    """Set attributes in place, all in one step. None leaves a field alone; `removed` are names of xattrs that go."""
 
     mode: int | None = None
     uid: int | None = None
     gid: int | None = None
     mtime_ns: int | None = None
     xattrs: Xattrs | None = None
+    removed: tuple[bytes, ...] = ()
 
 
 class Move(msgspec.Struct, frozen=True, array_like=True, tag=True):

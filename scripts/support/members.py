@@ -215,11 +215,12 @@ def two_members(
     names: tuple[str, str] = ("alpha", "beta"),
     options: tuple[str, ...] = (),
     braked: bool = False,
+    group: str = "",
 ) -> Iterator[tuple[Member, Member]]:
     """Give two members that replicate copies of `source` (or an empty directory); end both at the end."""
     first, second = (Member(base, name, free_port()) for name in names)
     try:
-        with cluster_of(first, second, source, mounted=mounted, options=options, braked=braked):
+        with cluster_of(first, second, source, mounted=mounted, options=options, braked=braked, group=group):
             yield first, second
     finally:
         shutil.rmtree(base, ignore_errors=True)
@@ -235,10 +236,11 @@ def cluster_of(
     clear: bool = True,
     options: tuple[str, ...] = (),
     braked: bool = False,
+    group: str = "",
 ) -> Iterator[None]:
     """Make a cluster of two members with copies of `source`; end both, and with `clear` remove what was theirs, at the end.
 
-    `options` are those of `csfs volume add`; `braked`: the volume has the brake that volumes have.
+    `options` are those of `csfs volume add`; `braked`: the volume has the brake that volumes have; `group` are lines of its group.
     """
     try:
         for member in (first, second):
@@ -248,6 +250,9 @@ def cluster_of(
         first.found(*options)
         if not braked:
             without_brake(first)
+        if group:
+            with first.home.settings_file.open("a") as settings:
+                settings.write(f"\n[[volumes.{VOLUME}.groups]]\n{group}\n")
         second.join(first)
         if mounted:
             first.mount()

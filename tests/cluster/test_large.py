@@ -27,7 +27,7 @@ READ_MAX = 400_000
 Pair = tuple[Member, Member]
 
 
-@pytest.fixture(scope="module", params=["ext4", "xfs"])
+@pytest.fixture(scope="module", params=["ext4", "xfs", "btrfs"])
 def members(request: pytest.FixtureRequest) -> Iterator[Pair]:
     """Two members on a file system that can have files share blocks, or cannot."""
     if shutil.which(f"mkfs.{request.param}") is None:
@@ -55,7 +55,7 @@ def expect_same(pair: Pair, ours: Path, theirs: Path) -> None:
 def is_shared(pair: Pair) -> bool:
     """Return whether these members replace files by copies that share blocks."""
     found = subprocess.run(["stat", "-f", "-c", "%T", pair[0].directory], capture_output=True, text=True, check=True)
-    return found.stdout.strip() == "xfs"
+    return found.stdout.strip() in ("xfs", "btrfs")
 
 
 def test_four_kib_cost_some_kilobytes_and_a_few_blocks(members: Pair) -> None:

@@ -28,7 +28,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     tree.mkdir()
     for number in range(len(ALL)):
         prepared(tree / str(number))
-    with two_members(tmp_path_factory.mktemp("members") / "m", tree) as members:
+    group = 'sockets = true\nxattrs = ["user.*", "system.*", "security.*", "trusted.*"]'
+    with two_members(tmp_path_factory.mktemp("members") / "m", tree, group=group) as members:
         yield members
         expect_calm_logs(*members)
 

@@ -15,6 +15,7 @@ from csfs.config.settings import (
     VolumeSettings,
 )
 from csfs.core.policies import MERGE
+from csfs.core.treatment import USUAL_XATTRS
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True).filter(
     lambda name: name != settings.DEFAULT_PATH
@@ -26,6 +27,9 @@ excludes = st.sampled_from(["*.bak", "/x", "**/cache/tmp", "\\\\", "[a-z]", "#*#
 commands = st.sampled_from(
     [("visudo", "-cf", "{file}"), ("/bin/sh", "-c", 'test -s "$1"', "sh", "{file}"), ("x", "a", "a={file}")]
 )
+
+
+owners = st.sampled_from(["numeric", "www-data", "web:33"])
 
 
 def unique(elements: st.SearchStrategy[str], least: int = 0) -> st.SearchStrategy[tuple[str, ...]]:
@@ -48,6 +52,12 @@ def group_settings(draw: st.DrawFn, members: tuple[str, ...]) -> GroupSettings:
         draw(st.just("async") if alone else st.sampled_from(["async", "received", "durable(1)", "quorum"])),
         draw(st.sampled_from(["10s", "1.5", "2m"])),
         draw(st.sampled_from(settings.SYNC_TIMEOUTS)),
+        tuple(
+            sorted((place, draw(owners)) for place in draw(unique(st.sampled_from((*members, settings.DEFAULT_PATH)))))
+        ),
+        draw(st.just(USUAL_XATTRS) | unique(st.sampled_from(["user.*", "trusted.md-*", "security.selinux"]), 1)),
+        draw(st.booleans()),
+        draw(st.just(((settings.DEFAULT_PATH, False),)) | st.just(()) | st.just(((members[0], False),))),
     )
 
 

@@ -68,7 +68,7 @@ def test_an_acl_that_goes_leaves_the_mode_that_is_wanted(tree: Tree, volume: Pat
     file = volume / "f"
     file.write_bytes(b"")
     os.setxattr(file, ACL, access_acl(7))
-    set_attributes(tree.root, b"f", mode=0o640, xattrs=())
+    set_attributes(tree.root, b"f", mode=0o640, xattrs=(), removed=(ACL.encode(),))
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert os.listxattr(file) == []
 
@@ -89,6 +89,15 @@ def test_a_fifo_is_not_opened(tree: Tree, volume: Path) -> None:
     set_attributes(tree.root, b"p", mode=0o622, uid=1001, mtime_ns=5)
     status = (volume / "p").stat()
     assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_mtime_ns) == (0o622, 1001, 5)
+
+
+def test_what_nobody_names_is_left_alone(tree: Tree, volume: Path) -> None:
+    file = volume / "f"
+    file.write_bytes(b"")
+    for name in ("user.stays", "user.goes", "trusted.stays"):
+        os.setxattr(file, name, b"1")
+    set_attributes(tree.root, b"f", xattrs=((b"user.a", b"1"),), removed=(b"user.goes", b"user.gone already"))
+    assert sorted(os.listxattr(file)) == ["trusted.stays", "user.a", "user.stays"]
 
 
 def test_each_hosts_own_labels_are_neither_read_nor_removed(tree: Tree, volume: Path) -> None:

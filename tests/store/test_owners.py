@@ -29,33 +29,32 @@ def test_names_win_over_numbers_and_numbers_stand_in_for_unknown_names() -> None
 
 def test_by_number_no_name_is_told_and_none_is_asked() -> None:
     known = Owners(FixedAccounts({"alice": 1001}, {"staff": 2001}))
-    known.follow("numeric")
+    assert known.following("name").ids("alice", 7, "staff", 8) == (1001, 2001)
+    known = known.following("numeric")
     assert known.names(1001, 2001) == ("", "")
     assert known.ids("alice", 7, "staff", 8) == (7, 8)
-    known.follow("name")
-    assert known.ids("alice", 7, "staff", 8) == (1001, 2001)
 
 
 def test_one_user_has_everything_that_arrives() -> None:
-    known = Owners(FixedAccounts({"www": 33}, {"www": 34}))
-    known.follow("www:www")
+    host = Owners(FixedAccounts({"www": 33}, {"www": 34}))
+    known = host.following("www:www")
     assert known.ids("alice", 7, "staff", 8) == (33, 34)
     assert known.names(33, 34) == ("www", "www")
-    known.follow("www")
+    known = host.following("www")
     assert known.ids("alice", 7, "staff", 8) == (33, 8)
-    known.follow("65000:65001")
+    known = host.following("65000:65001")
     assert known.ids("alice", 7, "staff", 8) == (65000, 65001)
     assert known.unknown() == ""
-    known.follow("web:staff")
+    known = host.following("web:staff")
     assert known.unknown() == "web and staff"
     assert known.ids("alice", 7, "root", 8) == (7, 8)
 
 
 @pytest.mark.parametrize("name", ["0", "65000", "9" * 30])
 def test_a_name_of_digits_is_a_name(name: str) -> None:
-    known = Owners(FixedAccounts({"www": 33}, {"www": 34}))
-    assert known.ids(name, 7, name, 8) == (7, 8)
-    known.follow("65000")
+    host = Owners(FixedAccounts({"www": 33}, {"www": 34}))
+    assert host.ids(name, 7, name, 8) == (7, 8)
+    known = host.following("65000")
     assert known.ids("alice", 7, name, 8) == (65000, 8)
 
 

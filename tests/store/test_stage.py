@@ -11,16 +11,19 @@ import pytest
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from csfs.core.records import Content, Meta
+from csfs.core.treatment import EVERYTHING, carried_by
 from csfs.errors import ConfigError, ContentMismatchError
 from csfs.store.hashing import BLOCK_SIZE, hash_bytes
 from csfs.store.owners import FixedAccounts, Owners
 from csfs.store.stage import FromBytes, FromKept, FromPartial, FromStage, FromTree, Stage
+from csfs.store.treating import Treated
 from csfs.store.tree import Tree
 
 from .conftest import CAPABILITY, GROUPS, USERS, access_acl
 from .test_partials import lacking
 
 MTIME_NS = 1_600_000_000_123_456_789
+OWNERS = Owners(FixedAccounts(USERS, GROUPS))
 PLAIN = Meta(0o640, 0, 0, "root", "root")
 
 
@@ -62,6 +65,7 @@ def test_a_file_is_staged_as_it_will_be_observed(tree: Tree, stage: Stage, volum
 )
 def test_every_kind_is_staged(tree: Tree, stage: Stage, volume: Path, content: Content) -> None:
     mode = 0o777 if content.kind is Kind.SYMLINK else 0o1751
+    tree.treated = lambda _: Treated(OWNERS, EVERYTHING)
     staged = stage.build(b"7.1", content, Meta(mode, 0, 0, "bob", "staff", ((b"trusted.t", b"1"),)), MTIME_NS)
     assert staged.problems == ()
     os.rename(staged_path(volume, "7.1"), volume / "o")
@@ -200,7 +204,7 @@ def test_what_the_file_system_cannot_hold_is_told_and_not_fatal(stage: Stage) ->
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, mounted_tmpfs: Callable[..., None]) -> None:
     mounted_tmpfs(tmp_path, "size=256k")
     root = os.open(tmp_path, os.O_DIRECTORY)
-    tree = Tree(root, Owners(FixedAccounts(USERS, GROUPS)))
+    tree = Tree(root, OWNERS)
     stage = Stage(tree)
     try:
         data = os.urandom(300_000)
@@ -262,3 +266,20 @@ def test_a_reserved_directory_that_is_not_ours_is_refused(volume: Path, tree: Tr
     with pytest.raises(ConfigError):
         Stage(tree)
     assert os.listdir(tmp_path / "outside") == []
+
+
+def test_what_this_host_alone_has_of_attributes_goes_on_to_what_takes_the_place_and_privileges_do_not(
+    tree: Tree, stage: Stage, volume: Path
+) -> None:
+    (volume / "f").write_bytes(b"old")
+    os.setxattr(volume / "f", "trusted.own", b"ours")
+    os.setxattr(volume / "f", "user.old", b"goes")
+    os.setxattr(volume / "f", "security.capability", CAPABILITY)
+    tree.treated = lambda _: Treated(OWNERS, carried_by(("user.*",)))
+    theirs = ((b"trusted.own", b"theirs"), (b"user.new", b"comes"))
+    meta = Meta(0o640, 0, 0, "root", "root", theirs)
+    staged = stage.build(b"7.1", file_of(b"new"), meta, MTIME_NS, FromBytes(b"new"), path=RelPath(b"f"), replaces=True)
+    assert staged.observation.xattrs == ((b"user.new", b"comes"),)
+    built = staged_path(volume, "7.1")
+    assert sorted(os.listxattr(built)) == ["trusted.own", "user.new"]
+    assert os.getxattr(built, "trusted.own") == b"ours"
