@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.support.members import VOLUME, Member, two_members, until
+from scripts.support.members import VOLUME, Member, replicating, two_members, until
 from tests.cluster.conftest import expect_calm_logs
 
 Pair = tuple[Member, Member]
@@ -36,10 +36,20 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         alpha.csfs("config", "reload")
         until(lambda: "user.kept" in beta.home.settings_file.read_text(), "beta has the configuration")
         (alpha.tree / "chosen").mkdir()
-        until((beta.tree / "chosen").exists, "they have greeted each other anew")
-        alpha.wait()
+        until(lambda: _arrived(alpha, beta) == (4321, 4322), "beta follows it")
+        replicating(alpha, beta)
         yield alpha, beta
         expect_calm_logs(alpha, beta)
+
+
+def _arrived(alpha: Member, beta: Member) -> tuple[int, int]:
+    """Make a file anew at alpha, and return whose it is at beta."""
+    (alpha.tree / "chosen/probe").unlink(missing_ok=True)
+    alpha.wait()
+    (alpha.tree / "chosen/probe").write_text("probe")
+    alpha.wait()
+    status = (beta.tree / "chosen/probe").stat()
+    return status.st_uid, status.st_gid
 
 
 def problem_of(member: Member, path: str) -> str:
