@@ -93,7 +93,7 @@ def test_a_plan_survives_being_written_down() -> None:
 
 
 def test_a_plan_that_fails_is_shortened_to_what_it_takes() -> None:
-    plan = made(5, MEMBERS, STEPS)
+    plan = made(4, MEMBERS, STEPS)
     programs = [action for action in plan.actions if action.act is Act.PROGRAM and action.member == 1]
     needed = {programs[3].dice, programs[9].dice}
     shortest = Shrinker(lambda other: needed <= {action.dice for action in other.actions}, 60).shortest(plan)
