@@ -31,7 +31,7 @@ def known_nodes(draw: st.DrawFn) -> Node:
     node = Node(inode, draw(st.just(ordinary) | handles), draw(st.booleans()))
     node.lookups = draw(st.integers(0, 3) | st.integers(0, 2**63))
     node.names = tuple(draw(st.lists(names, min_size=1, max_size=1) | st.lists(names, max_size=3)))
-    for flag in ("hidden", "kept", "no_capability"):
+    for flag in ("hidden", "kept", "no_capability", "seen"):
         setattr(node, flag, draw(st.booleans()))
     node.foreign = draw(st.none() | st.tuples(inodes, inodes))
     return node
