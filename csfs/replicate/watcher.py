@@ -19,7 +19,7 @@ from csfs.errors import CsfsError
 from csfs.replicate.findings import Culprit
 from csfs.replicate.signals import Signal
 from csfs.store import fanotify
-from csfs.store.beneath import open_beneath
+from csfs.store.beneath import is_beneath, open_beneath
 from csfs.store.fanotify import Event, Group, Place
 
 log = logging.getLogger(__name__)
@@ -86,8 +86,8 @@ class Watcher:
         self._ignored: set[tuple[bytes, bytes]] = set()
         self._names: dict[int, str] = {}
         """What processes were called that had not ended yet."""
-        self._lost = False
-        """Whether something happened that the thread which resolves events could not."""
+        self._lost: list[_Root] = []
+        """Where something happened that the thread which resolves events has no path of."""
         self._turn = trio.Lock()
         self._started = Signal()
         self.seen = 0
@@ -196,9 +196,10 @@ class Watcher:
             for root, found in await trio.to_thread.run_sync(self._resolved, list(events)):
                 self.looked += len(found)
                 root.volume.noticed(found)
-            if self._lost:
-                self._lost = False
-                self._missed()
+            lost, self._lost = self._lost, []
+            for root in lost:
+                log.warning("something happened deep beneath a volume, the kernel does not say where: it is compared")
+                root.volume.missed()
         return count
 
     def _is_outside(self, event: Event) -> bool:
@@ -320,10 +321,12 @@ class Watcher:
     def _below_a_root(self, filesystem: bytes, directory: int) -> _Found:
         try:
             name = os.readlink(b"/proc/self/fd/%d" % directory)
-        except OSError as error:  # a path longer than the kernel tells
-            if not self._lost:
-                log.warning("something happened underneath, nobody can say where (%s): volumes are compared", error)
-            self._lost = True
+        except OSError:  # a path longer than the kernel tells
+            self._lost += [
+                root
+                for root in self._roots
+                if root.filesystem == filesystem and root not in self._lost and is_beneath(root.descriptor, directory)
+            ]
             return None
         for root in self._roots:
             if root.filesystem != filesystem:

@@ -46,3 +46,24 @@ def open_in_pieces(root: int, path: bytes, flags: int) -> int:
     finally:
         if directory != root:
             os.close(directory)
+
+
+def is_beneath(root: int, directory: int) -> bool:
+    """Return whether `directory` lies below the directory `root`, or is it, however long its path: its parents are gone through.
+
+    One that was removed meanwhile lies nowhere.
+    """
+    top = os.fstat(root)
+    descriptor = os.dup(directory)
+    try:
+        while not os.path.samestat(status := os.fstat(descriptor), top):
+            above = os.open("..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = above
+            if os.path.samestat(os.fstat(above), status):
+                return False
+    except FileNotFoundError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

@@ -137,6 +137,16 @@ async def test_more_than_can_be_told_is_missed_by_every_volume(scene: Scene) -> 
     assert scene.first.told() == [(ChangeKind.CREATE, b"after", None)]
 
 
+async def test_what_is_too_deep_for_a_path_is_missed_by_its_own_volume(scene: Scene) -> None:
+    deeper = "for i in $(seq 20); do mkdir $(printf %0250d 0); cd -P $(printf %0250d 0); done; : > file"
+    await scene.run(f"cd outside; {deeper}")
+    assert (scene.first.misses, scene.second.misses) == (0, 0)
+    await scene.run(f"cd first; {deeper}")
+    with trio.fail_after(WAIT_S):
+        await scene.first.heard.wait_until(lambda: scene.first.misses > 0)
+    assert scene.second.misses == 0
+
+
 async def test_on_a_kernel_without_whole_renames_both_ends_are_told(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
