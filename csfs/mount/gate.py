@@ -240,8 +240,10 @@ class Gate:
         if place.status is None:
             raise FileNotFoundError(errno.ENOENT, "nothing there whose attributes could be set")
         node = self._inodes.known(place.status)
-        # Of what programs do not know, the kernel has nothing cached but, perhaps, an ACL that let a commit thread pass.
-        refresh = node is not None and (node.seen or action.xattrs is not None)
+        # Of what programs do not know, the kernel has nothing cached but, perhaps, an ACL that let a commit thread pass. Who watches a
+        # directory that they know is told of what is in it, whether they know that or not.
+        is_cached = node is not None and (node.seen or action.xattrs is not None)
+        refresh = is_cached or self._is_seen_at(place)
         if node is not None:
             node.no_capability = False
         if node is not None and refresh:

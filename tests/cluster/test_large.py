@@ -155,7 +155,7 @@ def test_what_was_overwritten_is_restored_from_its_blocks(members: Pair) -> None
     assert len(kept) == 3
     names = {path.name: path for path in (beta.underneath / ".csfs/kept").iterdir() if path.name.endswith(".blocks")}
     with contextlib.closing(sqlite3.connect(f"file:{beta.home.index(VOLUME)}?mode=ro", uri=True)) as index:
-        counted = dict(index.execute("SELECT name, stored FROM kept WHERE path = 'restored' AND stored"))
+        counted = dict(index.execute("SELECT name, stored FROM kept WHERE path = CAST('restored' AS BLOB) AND stored"))
     assert len(counted) == (0 if is_shared(members) else 3)
     for name, stored in counted.items():
         assert 0 < names[os.fsdecode(name)].stat().st_blocks * 512 <= stored + 4096

@@ -370,8 +370,10 @@ def test_what_is_replaced_and_removed_underneath_is_seen_by_whoever_comes(served
     daemon.look(b"made/sub/x")
     assert daemon.announce(b"made/sub", daemon.stamp(b"made/sub"), Remove()).outcome == Outcome.DONE
     wanted = Attributes(mode=0o750, uid=12, gid=34)
-    result = daemon.announce(b"made", daemon.stamp(b"made"), wanted)
+    result = daemon.announce(b"made/file", daemon.stamp(b"made/file"), wanted)
     assert (result.outcome, result.refresh) == (Outcome.DONE, False)
+    result = daemon.announce(b"made", daemon.stamp(b"made"), wanted)
+    assert (result.outcome, result.refresh) == (Outcome.DONE, True), "who watches the directory above is told"
     assert (volume.path / "made" / "file").read_bytes() == b"second"
     assert not (volume.path / "made" / "sub").exists()
     status = (volume.path / "made").stat()
