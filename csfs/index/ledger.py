@@ -9,7 +9,7 @@ import msgspec
 
 from csfs.core.moves import WholeMove
 from csfs.core.objects import Applied
-from csfs.core.paths import ROOT, RelPath
+from csfs.core.paths import RelPath
 from csfs.core.rows import Plan
 from csfs.core.tables import BLOCK_SIZE, PAGE_HASHES, ZERO_PAGE_HASH
 from csfs.core.versions import Incarnation, Scope
@@ -38,7 +38,7 @@ class Cause(enum.StrEnum):
     STORED = "stored"
     """Its author's program waited until it was stored here, and it could not be shown yet, or lost a conflict."""
     FOUND = "found"
-    """A crash left it in the stage; where it was live is not known."""
+    """A crash left it in the stage or in the kept store; where it was live is not known."""
 
 
 class KeptVersion(NamedTuple):
@@ -72,8 +72,8 @@ class KeptVersion(NamedTuple):
 
     @property
     def is_lost(self) -> bool:
-        """Whether nobody knows where it was live: a crash left it in the stage."""
-        return self.applied.observation is None and self.path == ROOT
+        """Whether nobody knows where it was live: a crash left it."""
+        return self.cause is Cause.FOUND
 
 
 class Ledger:

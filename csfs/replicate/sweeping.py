@@ -8,16 +8,17 @@ from collections.abc import Collection, Sequence
 
 import trio
 
-from csfs.core.objects import Applied, Kind
-from csfs.core.paths import ROOT
+from csfs.core.objects import Applied, Kind, Observation
+from csfs.core.paths import ROOT, RelPath
+from csfs.errors import CsfsError
 from csfs.index.ledger import Cause, KeptVersion
 from csfs.replicate.sources import Sources
 from csfs.replicate.volume import Root, Volume
 from csfs.replicate.works import delete_kept
-from csfs.store.blocks import hash_file
 from csfs.store.kept import KeptEntry
 from csfs.store.overwriting import BLOCKS_ONLY
 from csfs.store.stage import Stage
+from csfs.wire.control import KEPT
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class Sweeping:
         self._sources = sources
         self._unused: set[bytes] = set()
         """Partial contents that nobody wanted the last time."""
-        self._unknown: list[KeptEntry] = []
+        self._unknown: dict[bytes, KeptEntry] = {}
 
     async def partials(self, awaited: Collection[bytes]) -> None:
         """Remove partial contents that are not `awaited`, nor were the last time: between, somebody may have been about to want one.
@@ -56,11 +57,11 @@ class Sweeping:
         """
         ledger = self._volume.index.ledger
         under_way = {plan.kept for plan in ledger.intents()}
-        self._unknown = [
-            entry
+        self._unknown = {
+            entry.name: entry
             for entry in await trio.to_thread.run_sync(_entries, stage)
             if not (ledger.is_kept(entry.name) or entry.name in under_way or entry.name.startswith(WATCHED))
-        ]
+        }
 
     async def settle_kept(self) -> None:
         """What was noted goes, unless it may be the only one of its content: then it is kept as something found.
@@ -68,25 +69,34 @@ class Sweeping:
         Raises:
             trio.ClosedResourceError: the volume is not mounted.
         """
-        while self._unknown:
-            entry = self._unknown.pop()
-            if not self._volume.index.ledger.is_kept(entry.name):
-                with contextlib.suppress(FileNotFoundError):
-                    await self._settle(entry)
+        for entry in list(self._unknown.values()):
+            try:
+                await self._settle(entry)
+            except (OSError, CsfsError) as error:
+                log.warning("%s: kept version %r is looked at later: %s", self._volume.name, entry.name, error)
+            else:
+                self._unknown.pop(entry.name, None)
 
     async def _settle(self, entry: KeptEntry) -> None:
         volume, index = self._volume, self._volume.index
-        is_file = entry.kind is Kind.FILE and entry.stamp.size > 0 and not entry.name.endswith(BLOCKS_ONLY)
-        digest = await volume.with_root(_hash_of, entry) if is_file else b""
-        if not is_file or index.rows.paths_with_hash(digest) or index.ledger.kept_with_hash(digest):
+        if index.ledger.is_kept(entry.name):
+            return
+        found = await volume.with_root(_worth_keeping, entry)
+        if found is None or (found.kind is Kind.FILE and await self._is_elsewhere(found.hash)):
             await volume.with_root(delete_kept, [entry.name])
             return
-        log.info("%s: found among the kept versions, of nobody knows what: %s", volume.name, entry.name.decode())
-        nothing, size = Applied(observation=None), entry.stamp.size
+        log.info("%s: found among the kept versions, of nobody knows what: %r", volume.name, entry.name)
+        applied, now_ns = Applied(observation=found), time.time_ns()
         with index.transaction():
             index.ledger.add_kept(
-                KeptVersion(entry.name, ROOT, time.time_ns(), size, digest, True, nothing, Cause.FOUND)
+                KeptVersion(entry.name, ROOT, now_ns, found.size, found.hash, True, applied, Cause.FOUND)
             )
+
+    async def _is_elsewhere(self, content_hash: bytes) -> bool:
+        """Return whether a content is at another place, too. After a power cut the disk may lack what the index has: it is read."""
+        index = self._volume.index
+        kept = [_path_of(name) for name, _ in index.ledger.kept_with_hash(content_hash)]
+        return await self._volume.with_root(_is_any, [*index.rows.paths_with_hash(content_hash), *kept], content_hash)
 
 
 def _partials(root: Root) -> list[bytes]:
@@ -98,9 +108,25 @@ def _discard(root: Root, hashes: Collection[bytes]) -> None:
         root.stage.partials.discard(content_hash)
 
 
-def _hash_of(root: Root, entry: KeptEntry) -> bytes:
-    with root.stage.kept.open_file(entry.name) as descriptor:
-        return hash_file(descriptor, entry.stamp.size)[0]
+def _path_of(name: bytes) -> RelPath:
+    return RelPath(KEPT + b"/" + name)
+
+
+def _worth_keeping(root: Root, entry: KeptEntry) -> Observation | None:
+    """Return what is there; None for what has no content of its own, and for nothing."""
+    if entry.kind is Kind.DIRECTORY or entry.name.endswith(BLOCKS_ONLY):
+        return None
+    found = root.tree.observe(_path_of(entry.name))
+    return None if found is not None and found.kind is Kind.FILE and not found.size else found
+
+
+def _is_any(root: Root, places: Sequence[RelPath], content_hash: bytes) -> bool:
+    for place in places:
+        with contextlib.suppress(OSError, CsfsError):
+            found = root.tree.observe(place)
+            if found is not None and found.hash == content_hash:
+                return True
+    return False
 
 
 def _entries(stage: Stage) -> Sequence[KeptEntry]:

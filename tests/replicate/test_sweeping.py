@@ -1,5 +1,7 @@
 """What nobody asks for any more goes from the reserved directory, and nothing else does."""
 
+import errno
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,8 +9,10 @@ import msgspec
 import pytest
 import trio
 
-from csfs.core.objects import Applied
+from csfs.core.objects import Applied, Kind
 from csfs.core.paths import ROOT, RelPath
+from csfs.daemon.versions import of_kept
+from csfs.errors import UnstableError
 from csfs.index.ledger import Cause, KeptVersion
 from csfs.replicate.worker import VolumeWorker
 from csfs.store.hashing import BLOCK_SIZE, hash_bytes
@@ -82,6 +86,90 @@ async def test_what_no_version_stands_for_is_kept_unless_it_is_elsewhere(worker:
     assert [(one.name, one.size, one.hash, one.loser) for one in found] == [
         (b"3.only", 12, hash_bytes(b"nowhere else")[0], True)
     ]
+
+
+async def test_a_link_and_a_pipe_that_no_version_stands_for_are_kept(worker: VolumeWorker, tmp_path: Path) -> None:
+    volume, store = worker.volume, tmp_path / "tree" / ".csfs" / "kept"
+    assert volume.root is not None
+    (store / "1.link").symlink_to("a target that lost")
+    os.mkfifo(store / "2.pipe")
+    (store / "3.directory").mkdir()
+    await worker.sweeping.look_at_kept(volume.root.stage)
+    await worker.sweeping.settle_kept()
+    assert {path.name for path in store.iterdir()} == {"1.link", "2.pipe"}
+    found = {version.name: version for version in volume.index.ledger.kept(ROOT)}
+    assert all(one.is_lost and one.loser for one in found.values())
+    assert found.keys() == {b"1.link", b"2.pipe"}
+    content, meta = of_kept(found[b"1.link"])
+    assert (content.kind, content.target) == (Kind.SYMLINK, b"a target that lost")
+    assert meta is not None
+
+
+@pytest.mark.parametrize("there", [b"", b"torn", None])
+@pytest.mark.parametrize("name", ["live", ".csfs/kept/1.known"])
+async def test_another_copy_that_the_disk_has_lost_is_none(
+    worker: VolumeWorker, tmp_path: Path, name: str, there: bytes | None
+) -> None:
+    volume, data = worker.volume, b"here"
+    assert volume.root is not None
+    (tmp_path / "tree" / name).write_bytes(data)
+    (tmp_path / "tree" / ".csfs" / "kept" / "2.only").write_bytes(data)
+    with volume.index.transaction():
+        if name == "live":
+            look = volume.root.tree.look(RelPath(b"live"), content_changed=True)
+            assert look is not None
+            volume.engine.observe(RelPath(b"live"), look.observation, 1)
+        else:
+            volume.index.ledger.add_kept(known(b"1.known", data))
+    if there is None:
+        (tmp_path / "tree" / name).unlink()
+    else:
+        (tmp_path / "tree" / name).write_bytes(there)
+    await worker.sweeping.look_at_kept(volume.root.stage)
+    await worker.sweeping.settle_kept()
+    assert (tmp_path / "tree" / ".csfs" / "kept" / "2.only").read_bytes() == data
+    assert [version.name for version in volume.index.ledger.kept(ROOT)] == [b"2.only"]
+
+
+async def test_what_cannot_be_read_holds_up_nothing_and_is_looked_at_again(
+    worker: VolumeWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, store = worker.volume, tmp_path / "tree" / ".csfs" / "kept"
+    assert volume.root is not None
+    for name in ("1", "2", "3"):
+        (store / name).write_bytes(name.encode())
+    await worker.sweeping.look_at_kept(volume.root.stage)
+    inodes = {
+        (store / "1").stat().st_ino: OSError(errno.EIO, "bad"),
+        (store / "3").stat().st_ino: UnstableError("moves"),
+    }
+    read = os.pread
+
+    def pread(descriptor: int, size: int, offset: int) -> bytes:
+        failure = inodes.get(os.fstat(descriptor).st_ino)
+        if failure is not None:
+            raise failure
+        return read(descriptor, size, offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", pread)
+        await worker.sweeping.settle_kept()
+    assert {version.name for version in volume.index.ledger.kept(ROOT)} == {b"2"}
+    await worker.sweeping.settle_kept()
+    assert {version.name for version in volume.index.ledger.kept(ROOT)} == {b"1", b"2", b"3"}
+
+
+async def test_who_is_unmounted_meanwhile_forgets_nothing(worker: VolumeWorker, tmp_path: Path) -> None:
+    volume, store = worker.volume, tmp_path / "tree" / ".csfs" / "kept"
+    assert volume.root is not None
+    (store / "1").write_bytes(b"one")
+    await worker.sweeping.look_at_kept(volume.root.stage)
+    root, volume.root = volume.root, None
+    with pytest.raises(trio.ClosedResourceError):
+        await worker.sweeping.settle_kept()
+    volume.root = root
+    await worker.sweeping.settle_kept()
+    assert [version.name for version in volume.index.ledger.kept(ROOT)] == [b"1"]
 
 
 def known(name: bytes, data: bytes) -> KeptVersion:
