@@ -18,7 +18,7 @@ from csfs.core.paths import RelPath, parent_of, shown
 from csfs.core.versions import Scope
 from csfs.replicate.directories import Directories
 from csfs.replicate.keeping import note_moved
-from csfs.replicate.looking import stamps_below
+from csfs.replicate.looking import ATTRIBUTES, stamps_below
 from csfs.replicate.observer import Observer
 from csfs.replicate.spreading import found_at, is_whole
 from csfs.replicate.volume import Volume
@@ -148,8 +148,11 @@ class Wholes:
         before = row.applied.observation if row is not None else None
         found = await volume.with_root(found_at, RelPath(move.source), RelPath(move.target))
         is_done = found is not None and before is not None and found.stamp.inode == before.stamp.inode
-        # Whoever told it tells each path once more: it has not heard that this was followed.
-        self._record(scope, move, found if is_done else None)
+        # Whoever told it tells each path once more: it has not heard that this was followed. What somebody did to the directory
+        # since is no part of the move: it is found by a look, because the stamp is the old one.
+        self._record(scope, move, before if is_done else None)
+        if is_done:
+            self._observer.look(RelPath(move.target), ATTRIBUTES)
 
     def _record(
         self,

@@ -205,6 +205,30 @@ async def test_a_rename_of_which_nobody_heard_what_became_is_found_out(
             assert inode(beta, E) == before
 
 
+async def test_what_somebody_does_to_a_directory_before_its_rename_is_recorded_is_a_change(tmp_path: Path) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        await grown(alpha, beta)
+        move(alpha)
+        await alpha.quiet()
+        commit = beta.gate.commit
+
+        async def lost(commits: object) -> object:
+            found = await commit(commits)  # type: ignore[arg-type]
+            if not (beta.tree / "d/new").exists():
+                return found  # something else, before the move
+            beta.gate.commit = commit  # type: ignore[method-assign]
+            (beta.tree / "d/new").chmod(0o700)
+            raise trio.ClosedResourceError("the mount went away")
+
+        beta.gate.commit = lost  # type: ignore[method-assign, assignment]
+        assert not await follow(alpha, beta)
+        with trio.fail_after(5):
+            await beta.volume.progress.wait_until(lambda: beta.volume.index.ledger.moving is None)
+        await settle(alpha, beta)
+        expect_equal(alpha, beta)
+        assert (alpha.tree / "d/new").stat().st_mode & 0o777 == 0o700
+
+
 async def test_edits_may_follow_a_move_as_soon_as_it_is_known_as_a_whole(tmp_path: Path) -> None:
     async with two(tmp_path) as (alpha, beta):
         await grown(alpha, beta)
