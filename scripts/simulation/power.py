@@ -61,8 +61,9 @@ class Disk:
             host.kept = set(self._kept)
         for path, node in tree.nodes.items():
             if node.kind is Kind.FILE and (node.inode, node.data) not in self._bytes and not dice.one_in(3):
-                node.data = dice.choice((b"\0" + node.data, node.data.upper()))  # shorter or longer than it was, or not
-                if host.follows(path):
+                whole = node.data
+                node.data = dice.choice((b"\0" + whole, whole.upper()))  # shorter or longer than it was, or not
+                if node.data != whole and host.follows(path):
                     host.ledger.damaged.add(node.data)
         if dice.one_in(2) and not self._index.pulling:
             disasters.take_index(host, self._index)
