@@ -8,7 +8,7 @@ import msgspec
 from csfs.core import policies, versions
 from csfs.core.objects import NO_LINEAGE, Applied, Content, Kind, Lineage, Meta, Observation
 from csfs.core.policies import Ranks
-from csfs.core.privileges import limited
+from csfs.core.privileges import SHARED_PERMISSIONS, limited
 from csfs.core.records import ContentEntry, Half, MetaEntry, Record, write_of
 from csfs.core.versions import Dot, Vector
 from csfs.engine.ports import Step
@@ -104,6 +104,18 @@ def _is_of_another(meta: MetaEntry | None, entry: ContentEntry | None) -> bool:
     if meta is None or entry is None or entry.value.kind is Kind.DIRECTORY:
         return False
     return meta.birth is not None and entry.birth is not None and meta.birth != entry.birth
+
+
+def is_limited(record: Record, applied: Applied, after: Observation, meta: Meta) -> bool:
+    """Return whether new bytes are where group and others may do less, by this meta, than a version allows that is represented there.
+
+    What limits it may go. Who takes away by chmod what is not shown anyway, and writes, has changed nothing but the bytes (R5).
+    """
+    if applied.observation is None or holds(after, content_of(applied.observation)):
+        return False
+    seen = applied.meta_seen
+    allowed = [e.value.mode for e in record.meta.entries if e.kind is after.kind and versions.covers(seen, e.dot)]
+    return any(mode & SHARED_PERMISSIONS & ~meta.mode for mode in allowed)
 
 
 def stands_in(record: Record) -> bool:

@@ -19,6 +19,7 @@ from csfs.engine.live import (
     holds,
     holds_directory,
     is_exactly,
+    is_limited,
     is_live,
     is_plain_directory,
     is_same_meta,
@@ -253,11 +254,11 @@ class Minting(Moving):
             sight.meta = (None, sight.meta[1])
 
     def _meta_changed(self, sight: _Sight, observation: Observation, minted: bool) -> None:
-        change, live, meta = sight.change, sight.live, sight.values[1]
+        change, live, meta, applied = sight.change, sight.live, sight.values[1], sight.row.applied
         assert meta is not None, "an object without meta"
         # Someone else's bytes must not inherit what was granted to others: privileges are said anew for new bytes (R5).
-        # Who writes where no version's mode is shown has seen the one that is.
-        is_new = change.object or sight.row.applied.meta_dot is None
+        # Who writes where no version's mode is shown, or less than one allows, has seen the one that is.
+        is_new = change.object or applied.meta_dot is None or is_limited(sight.record, applied, observation, meta)
         if minted and (is_new or has_privileges(observation.mode, observation.xattrs)):
             self._mint_meta(sight, meta)
         elif not change.meta and minted:

@@ -31,33 +31,6 @@ def test_an_edit_mints_content_and_a_chmod_meta_alone() -> None:
     assert alpha.counter() == 4
 
 
-def test_a_content_change_that_leaves_setuid_says_so_for_the_new_bytes() -> None:
-    alpha, beta = sides("alpha", "beta")
-    alpha.sees(b"f", found(b"one", mode=0o4755))
-    alpha.sees(b"f", found(b"two", mtime_ns=2, mode=0o4755))
-    beta.hears(alpha)
-    plan = beta.plans(b"f")
-    assert plan is not None
-    assert plan.meta is not None
-    assert plan.meta.mode == 0o4755
-
-
-def test_a_setuid_given_to_other_bytes_is_not_shown() -> None:
-    alpha, beta, gamma = sides("alpha", "beta", "gamma")
-    alpha.sees(b"f", found(b"one"))
-    for side in (beta, gamma):
-        side.hears(alpha)
-        side.shows(b"f", found(b"one"))
-    beta.sees(b"f", found(b"one", mode=0o4755))
-    alpha.sees(b"f", found(b"two", mtime_ns=2))
-    gamma.hears(alpha)
-    gamma.hears(beta)
-    plan = gamma.plans(b"f")
-    assert plan is not None
-    assert plan.meta is not None
-    assert plan.meta.mode == 0o755
-
-
 def test_a_removal_is_a_tombstone_that_says_where_the_object_went() -> None:
     (alpha,) = sides("alpha")
     alpha.sees(b"old", found(b"one"))

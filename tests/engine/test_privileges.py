@@ -1,0 +1,67 @@
+"""Privileges belong to bytes (R5): none is inherited by others, and what was closed when it was written stays so."""
+
+import pytest
+
+from csfs.core.objects import Kind
+from csfs.core.paths import RelPath
+from tests.engine.members import found, sides
+
+
+def test_a_content_change_that_leaves_setuid_says_so_for_the_new_bytes() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one", mode=0o4755))
+    alpha.sees(b"f", found(b"two", mtime_ns=2, mode=0o4755))
+    beta.hears(alpha)
+    plan = beta.plans(b"f")
+    assert plan is not None
+    assert plan.meta is not None
+    assert plan.meta.mode == 0o4755
+
+
+@pytest.mark.parametrize("policy", ["younger", "older"])
+def test_what_is_written_under_a_limit_stays_closed_when_the_limit_goes(policy: str) -> None:
+    alpha, beta = sides("alpha", "beta", policy=(policy,))
+    alpha.sees(b"f", found(b"one"))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"one"))
+    alpha.sees(b"f", found(b"one", mode=0o600))
+    beta.sees(b"f", found(b"one", mode=0o640))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"one", mode=0o600))
+    alpha.sees(b"f", None)  # and with it the version that limits
+    beta.hears(alpha)
+    beta.sees(b"f", found(b"secret", mtime_ns=2, mode=0o600))
+    alpha.hears(beta)
+    for side in (alpha, beta):
+        live = side.engine.live(RelPath(b"f"))
+        assert (live.content.kind, live.meta and live.meta.mode) == (Kind.FILE, 0o600)
+
+
+def test_a_time_set_under_a_limit_gives_no_mode() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"one"))
+    alpha.sees(b"f", found(b"one", mode=0o600))
+    beta.sees(b"f", found(b"one", mode=0o640))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"one", mode=0o600))
+    meta = beta.row(b"f").record.meta
+    assert beta.sees(b"f", found(b"one", mtime_ns=2, mode=0o600))
+    assert beta.row(b"f").record.meta == meta
+
+
+def test_a_setuid_given_to_other_bytes_is_not_shown() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma")
+    alpha.sees(b"f", found(b"one"))
+    for side in (beta, gamma):
+        side.hears(alpha)
+        side.shows(b"f", found(b"one"))
+    beta.sees(b"f", found(b"one", mode=0o4755))
+    alpha.sees(b"f", found(b"two", mtime_ns=2))
+    gamma.hears(alpha)
+    gamma.hears(beta)
+    plan = gamma.plans(b"f")
+    assert plan is not None
+    assert plan.meta is not None
+    assert plan.meta.mode == 0o755
