@@ -169,7 +169,7 @@ async def test_a_comparison_ends_when_the_volume_is_mounted_anew_in_its_middle(
     assert observer.looks == 1
     before = volume.root
     assert before is not None
-    volume.root = root_at(tmp_path / "tree", volume.owners)
+    volume.root = root_at(tmp_path / "tree", Owners())
     before.descriptor = os.dup(before.descriptor)  # which is closed after the test, and this one now
     os.close(before.tree.root)
     nursery.start_soon(observer.run)

@@ -26,7 +26,7 @@ def volume(tmp_path: Path) -> Iterator[Volume]:
     index = Index(str(tmp_path / "index.db"), member="alpha", boot=b"boot", founding=True)
     volume = Volume("files", index=index, rules=rules_of("files"), member="alpha", owners=Owners())
     descriptor = os.open(tmp_path / "tree", os.O_RDONLY)
-    tree = Tree(descriptor, volume.owners)
+    tree = Tree(descriptor, treated=volume.treated)
     volume.root = Root(descriptor, tree, Stage(tree))
     yield volume
     volume.root.stage.close()

@@ -46,7 +46,7 @@ async def volume(tmp_path: Path) -> AsyncIterator[Volume]:
     index = Index(str(tmp_path / "index.db"), member="alpha", boot=b"boot", founding=True)
     volume = Volume("files", index=index, rules=rules_of("files"), member="alpha", owners=Owners())
     descriptor = os.open(tmp_path / "tree", os.O_RDONLY)
-    tree = Tree(descriptor, volume.owners)
+    tree = Tree(descriptor, treated=volume.treated)
     stage = Stage(tree)
     volume.root = Root(descriptor, tree, stage)
     yield volume

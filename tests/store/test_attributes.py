@@ -19,7 +19,7 @@ def test_everything_is_set_in_one_call(tree: Tree, volume: Path) -> None:
     file.write_bytes(b"")
     os.setxattr(file, "user.old", b"goes")
     wanted = ((b"security.capability", CAPABILITY), (ACL, access_acl(7)), (b"user.new", b"comes"))
-    stamp = set_attributes(tree.root, b"f", 0o6660, 1001, 2001, 123_456_789, wanted)
+    stamp = set_attributes(tree.root, b"f", 0o6660, 1001, 2001, 123_456_789, wanted, (b"user.old",))
     status, xattrs = read_attributes(tree.root, b"f")
     assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (1001, 2001, 0o6660)
     assert status.st_mtime_ns == 123_456_789
@@ -68,7 +68,7 @@ def test_an_acl_that_goes_leaves_the_mode_that_is_wanted(tree: Tree, volume: Pat
     file = volume / "f"
     file.write_bytes(b"")
     os.setxattr(file, ACL, access_acl(7))
-    set_attributes(tree.root, b"f", mode=0o640, xattrs=(), removed=(ACL.encode(),))
+    set_attributes(tree.root, b"f", mode=0o640, xattrs=(), removed=(ACL,))
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert os.listxattr(file) == []
 
