@@ -46,7 +46,8 @@ M = TypeVar("M")
 class FakeDaemon:
     """Accepts a parent and a mount, collects what they say, announces commits and makes them."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, has_digested: bool = True) -> None:
+        self._has_digested = has_digested
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(path)
         self._server.listen()
@@ -109,7 +110,7 @@ class FakeDaemon:
             case MountHello():
                 self._mount = connection
                 self.digested = message.last
-                self.send(MountWelcome(message.last, (self.commit_thread_id,)))
+                self.send(MountWelcome(message.last if self._has_digested else 0, (self.commit_thread_id,)))
                 self.mount_hellos.put(message)
             case Rows(changes):
                 self.rows.extend(changes)

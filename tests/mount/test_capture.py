@@ -356,7 +356,7 @@ def test_fsync_makes_the_row_durable_before_it_returns(mounted: Mounted) -> None
 
 def test_rows_made_without_a_daemon_are_in_the_journal_or_told_after_the_hello(mounted: Mounted) -> None:
     (mounted.path / "file").write_bytes(b"x")
-    daemon = FakeDaemon(mounted.settings.control_socket)
+    daemon = FakeDaemon(mounted.settings.control_socket, has_digested=False)
     hello = daemon.wait_connected()
     reader = JournalReader(mounted.settings.journal)
     rows: list[Change] = [*reader.rows(0, hello.last, 10), *daemon.flushed()]

@@ -21,6 +21,7 @@ from csfs.index import database, shown
 from csfs.replicate.compare import Differences, compare, differences
 from csfs.replicate.volume import Volume
 from csfs.store import scanning
+from csfs.store.owners import Owners
 from tests.replicate.alone import close_roots, root_at
 from tests.replicate.test_fetcher import made_volume
 from tests.replicate.test_observer import observer_of
