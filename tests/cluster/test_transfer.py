@@ -100,6 +100,7 @@ def test_a_first_synchronisation_is_slow_as_told_shown_and_then_fast(unequal: tu
         small_s = time.monotonic() - begin
         assert len(list(beta.tree.glob("a-large-*"))) < LARGE
         until(lambda: alpha.peer()["bytes_sent"] > SMALL * SMALL_SIZE + 12 * MIB, "large ones are on their way", 60)
+        until(lambda: all(sum(bool(one) for one in told(watch)) >= 3 for watch in watches), "it is told how far it is")
         peak, peak_there = memory_mib(alpha) - idle, memory_mib(beta) - idle_there
         peer = alpha.peer()
         assert peer["send_rate"] == RATE
