@@ -56,12 +56,17 @@ class Wholes(Minting, Exchange):
         self._index.set_clock(hlc)
         position = self._index.position()
         self._carry(move, moved, group, observation)
-        self._wholes.append(Whole(group.scope, position, self._index.position(), move))
-        del self._wholes[:-TOLD_MAX]
+        whole = Whole(group.scope, position, self._index.position(), move)
         self._leave(source, moved[0][1].applied)
         for path in (source, target):
             self._mint_parent(path, now_ns)
+        self._wholes.append(whole)
+        del self._wholes[:-TOLD_MAX]
         return moved
+
+    def move_undone(self) -> None:
+        """The transaction of the last `move_whole` came to nothing: nobody is told of that move."""
+        del self._wholes[-1:]
 
     def agrees(self, peer: str, scope: Scope, move: WholeMove, now_ns: int) -> tuple[RelPath, ...]:
         """Return what a peer's move would move here, by old names; nothing if this member does not have what the peer had."""
@@ -79,6 +84,8 @@ class Wholes(Minting, Exchange):
         except (RefusedError, ValueError):
             return ()
         counts = 0 < move.first.counter < COUNTER_MAX - COUNTERS * PATHS_MAX
+        # Nobody knows a change of ours that was not made: told path by path, it is found out what that means (R8).
+        counts = counts and move.known.get(self._incarnation, 0) <= self._index.last_counter(scope)
         if not counts or not 0 <= move.hlc <= min(CLOCK_MAX, now_ns + SKEW_NS_MAX):
             return ()
         moved = self._moved_with(source, target, group)

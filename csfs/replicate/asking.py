@@ -44,6 +44,8 @@ from csfs.wire.segments import Extents, GetExtents, GetSegments, Segments
 
 REQUEST_S_MAX = 60.0
 VOUCH_S_MAX = 15.0
+MOVE_S_MAX = 5.0
+"""Nothing else of the volume is told meanwhile."""
 """So long a peer remembers that it is to say when it has something; who still wants to know asks again."""
 SIGHTS_S_MAX = 3_600.0
 """One file may be a whole disk, and is read to its end."""
@@ -125,7 +127,7 @@ class Asking:
         """Return whether the peer has moved a directory, and knows all that came of it."""
         move, scope, position = outgoing.move, outgoing.scope, outgoing.position
         assert move is not None
-        answer = await self._ask(lambda request: Moved(volume, request, scope, position, move, token))
+        answer = await self._ask(lambda request: Moved(volume, request, scope, position, move, token), MOVE_S_MAX)
         return isinstance(answer, Followed) and answer.is_known
 
     async def parts(self, volume: str, scope: Scope, above: bytes, last: bytes) -> Sequence[Part] | None:

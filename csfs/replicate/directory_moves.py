@@ -34,16 +34,23 @@ async def hear_move(
     message: Moved,
     send: Callable[[PeerMessage], Awaitable[None]],
 ) -> None:
-    """Follow a move that a peer tells of, and say whether that was possible."""
+    """Follow a move that a peer tells of, and say whether that was possible; one at a time, of others it is to tell each path."""
     volume = worker.volume
     exchange = volume.exchanges[peer]
+    if exchange.following:
+        await send(Followed(message.request, False))
+        return
 
     def record() -> None:
         hold_token(volume, peer, message.token)
         if not exchange.refused:
             volume.index.ledger.set_cursor(peer, index_id, message.position)
 
-    is_known = await worker.applier.wholes.follow(peer, message.scope, message.move, record)
+    exchange.following = True
+    try:
+        is_known = await worker.applier.wholes.follow(peer, message.scope, message.move, record)
+    finally:
+        exchange.following = False
     if is_known:
         # Its mark, which the peer goes on to tell, is still to come.
         exchange.midstream = True

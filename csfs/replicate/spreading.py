@@ -9,6 +9,7 @@ import trio
 
 from csfs.core.objects import Observation
 from csfs.core.paths import RelPath
+from csfs.core.rows import Row
 from csfs.errors import CsfsError
 from csfs.replicate.keeping import note_local
 from csfs.replicate.looking import Reason, stamps_below
@@ -69,18 +70,24 @@ def is_whole(volume: Volume) -> bool:
     return not (in_doubt or volume.comparing or volume.uncompared or volume.index.ledger.pulling)
 
 
-def found_at(root: Root, source: RelPath, target: RelPath) -> Observation | None:
-    """Observe the directory at the target, if nothing is at the source any more; None if it cannot be read. For a thread."""
-    try:
-        status = root.tree.lstat(target)
-        is_moved = status is not None and stat.S_ISDIR(status.st_mode) and root.tree.lstat(source) is None
-        return root.tree.observe(target) if is_moved else None
-    except (OSError, CsfsError):
-        return None
+def moved_inode(root: Root, source: RelPath, target: RelPath) -> int:
+    """Return the inode number of the directory at the target, if nothing is at the source any more; else 0. For a thread.
+
+    Raises:
+        CsfsError, OSError: it cannot be told.
+    """
+    status = root.tree.lstat(target)
+    is_moved = status is not None and stat.S_ISDIR(status.st_mode) and root.tree.lstat(source) is None
+    return status.st_ino if status is not None and is_moved else 0
 
 
 def _found(root: Root, source: RelPath, target: RelPath) -> tuple[dict[RelPath, bytes], Observation | None]:
-    return stamps_below(root, target), found_at(root, source, target)
+    """Return the stamps of all below the target, and the directory there if it is what was moved and can be read."""
+    try:
+        found = root.tree.observe(target) if moved_inode(root, source, target) else None
+    except (OSError, CsfsError):
+        found = None
+    return stamps_below(root, target), found
 
 
 def _is_all(volume: Volume, source: RelPath, target: RelPath, below: Mapping[RelPath, bytes]) -> bool:
@@ -93,12 +100,17 @@ async def _moved(
     volume: Volume, looks: Looks, source: RelPath, target: RelPath, observation: Observation | None
 ) -> bool:
     assert observation is not None, "nothing was found that was moved"
-    now_ns = time.time_ns()
-    with volume.index.transaction():
-        moved = volume.engine.move_whole(source, target, observation, now_ns)
-        if not moved:
-            return False
-        looks.was_moved(source, target)
+    now_ns, moved = time.time_ns(), list[tuple[RelPath, Row]]()
+    try:
+        with volume.index.transaction():
+            moved = volume.engine.move_whole(source, target, observation, now_ns)
+    except Exception:
+        if moved:
+            volume.engine.move_undone()  # its counters are handed out once more
+        raise
+    if not moved:
+        return False
+    looks.was_moved(source, target)
     volume.changed.notify()
     # Peers are told first: their programs wait for the rename. What is lost here by a kill is a line in the history.
     await trio.sleep(HEAD_START_S)

@@ -122,6 +122,7 @@ class Exchange:
     """How it stood when it last said so on this link."""
     midstream: bool = False
     """It has not said the mark of what it is sending."""
+    following: bool = False  # a move of a directory that it told of
     waiting_since_ns: int = 0
     """When the oldest message of records left that it has not applied yet; 0: none."""
     meter: Meter = field(default_factory=Meter)  # how far it says it is with what it has to show

@@ -20,7 +20,7 @@ from csfs.replicate.directories import Directories
 from csfs.replicate.keeping import note_moved
 from csfs.replicate.looking import ATTRIBUTES, stamps_below
 from csfs.replicate.observer import Observer
-from csfs.replicate.spreading import found_at, is_whole
+from csfs.replicate.spreading import is_whole, moved_inode
 from csfs.replicate.volume import Volume
 from csfs.wire.control import Commit, Move, Outcome
 
@@ -146,8 +146,8 @@ class Wholes:
         scope, move = moving
         row = volume.index.rows.row(RelPath(move.source))
         before = row.applied.observation if row is not None else None
-        found = await volume.with_root(found_at, RelPath(move.source), RelPath(move.target))
-        is_done = found is not None and before is not None and found.stamp.inode == before.stamp.inode
+        inode = await volume.with_root(moved_inode, RelPath(move.source), RelPath(move.target))
+        is_done = before is not None and inode == before.stamp.inode
         # Whoever told it tells each path once more: it has not heard that this was followed. What somebody did to the directory
         # since is no part of the move: it is found by a look, because the stamp is the old one.
         self._record(scope, move, before if is_done else None)

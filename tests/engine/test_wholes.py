@@ -284,6 +284,23 @@ def test_what_no_member_says_of_a_move_is_not_followed(field: str, value: object
     assert not beta.engine.agrees("alpha", SCOPE, msgspec.structs.replace(move, **{field: value}), NOW_NS)  # type: ignore[arg-type]
 
 
+def test_who_claims_to_know_changes_of_ours_that_were_not_made_is_not_followed() -> None:
+    alpha, beta = both(SMALL)
+    moves(alpha)
+    move = told(alpha, beta)
+    ours, last = beta.engine._incarnation, beta.index.last_counter(SCOPE)
+    for counter, is_followed in ((last, True), (last + 1, False)):
+        claim = msgspec.structs.replace(move, known={**move.known, ours: counter})
+        assert bool(beta.engine.agrees("alpha", SCOPE, claim, NOW_NS)) is is_followed
+
+
+def test_nobody_is_told_of_a_move_whose_transaction_came_to_nothing() -> None:
+    alpha, beta = both(SMALL)
+    moves(alpha)
+    alpha.engine.move_undone()
+    assert alpha.engine.outgoing(beta.heard.get("alpha", 0), beta.engine.knowledge(), 1000, "beta").move is None
+
+
 def test_who_only_receives_follows_and_is_not_followed() -> None:
     alpha, beta = both(SMALL, receive_only=("beta",))
     assert not moves(beta)

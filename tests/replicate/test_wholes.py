@@ -1,7 +1,8 @@
 """A directory that is moved at one member, with workers and a mount's gate at both, is one message and one rename at the other."""
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import trio.lowlevel
 
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.paths import RelPath
+from csfs.errors import UnwritableError
+from csfs.wire.control import Commit, Move
 from tests.replicate.test_linking import Member, expect_equal, settle, two
 
 D, E = RelPath(b"d/old"), RelPath(b"d/new")
@@ -186,9 +189,11 @@ async def test_a_rename_of_which_nobody_heard_what_became_is_found_out(
         await alpha.quiet()
         commit, before = beta.gate.commit, inode(beta, D)
 
-        async def lost(commits: object) -> object:
+        async def lost(commits: Sequence[Commit]) -> object:
+            if not any(isinstance(one.action, Move) for one in commits):
+                return await commit(commits)  # something else, before the move
             if is_made:
-                await commit(commits)  # type: ignore[arg-type]
+                await commit(commits)
             raise trio.ClosedResourceError("the mount went away")
 
         beta.gate.commit = lost  # type: ignore[method-assign, assignment]
@@ -212,9 +217,9 @@ async def test_what_somebody_does_to_a_directory_before_its_rename_is_recorded_i
         await alpha.quiet()
         commit = beta.gate.commit
 
-        async def lost(commits: object) -> object:
-            found = await commit(commits)  # type: ignore[arg-type]
-            if not (beta.tree / "d/new").exists():
+        async def lost(commits: Sequence[Commit]) -> object:
+            found = await commit(commits)
+            if not any(isinstance(one.action, Move) for one in commits):
                 return found  # something else, before the move
             beta.gate.commit = commit  # type: ignore[method-assign]
             (beta.tree / "d/new").chmod(0o700)
@@ -248,3 +253,29 @@ async def test_edits_may_follow_a_move_as_soon_as_it_is_known_as_a_whole(tmp_pat
             await asked.wait()  # peers are told before
         assert len(unseen) >= 2 * COUNT
         assert not any(unseen)
+
+
+async def test_a_move_that_the_index_could_not_store_is_told_by_nobody(tmp_path: Path) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        await grown(alpha, beta)
+        index, refused = alpha.volume.index, trio.Event()
+        transaction = index.transaction
+
+        @contextlib.contextmanager
+        def full() -> Iterator[None]:
+            before = len(alpha.volume.engine._wholes)
+            with transaction():
+                yield
+                if len(alpha.volume.engine._wholes) > before:
+                    index.transaction = transaction  # type: ignore[method-assign]
+                    refused.set()
+                    raise UnwritableError("the disk is full")
+
+        index.transaction = full  # type: ignore[method-assign]
+        move(alpha)
+        with trio.fail_after(5):
+            await refused.wait()
+        assert not alpha.volume.engine._wholes
+        await settle(alpha, beta)
+        assert (beta.tree / "d/new/f7").exists()
+        expect_equal(alpha, beta)
