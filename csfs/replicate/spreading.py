@@ -112,8 +112,10 @@ async def _moved(
         return False
     looks.was_moved(source, target)
     volume.changed.notify()
-    # Peers are told first: their programs wait for the rename. What is lost here by a kill is a line in the history.
-    await trio.sleep(HEAD_START_S)
+    # Peers are told first: their programs wait for the rename. What is lost here by a kill is a line in the history, and that edits
+    # which are known already follow at once: they do when their paths are looked at, or told of, once more.
+    with trio.CancelScope(shield=True):
+        await trio.sleep(HEAD_START_S)
     there = [RelPath(target + path[len(source) :]) for path, _ in moved]
     with volume.index.transaction():
         for (path, row), now in zip(moved, there, strict=True):
