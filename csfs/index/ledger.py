@@ -267,10 +267,6 @@ class Ledger:
         """Return the paths that stay on this member alone."""
         return [path for (path,) in self._database.execute("SELECT path FROM held ORDER BY path")]
 
-    def release(self, path: RelPath) -> None:
-        """Let a held path be followed from now on."""
-        self._database.write("DELETE FROM held WHERE path = ?", (path,))
-
     def add_intents(self, plans: list[Plan]) -> None:
         """Remember what is about to be done (R20): what became of it is found by looking if nobody is left to say."""
         self._database.write_many(

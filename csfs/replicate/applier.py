@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from csfs.core.objects import Observation, Stamp
-from csfs.core.paths import RelPath, depth_of, shown
+from csfs.core.paths import ROOT, RelPath, depth_of, shown
 from csfs.core.rows import Plan, Step
 from csfs.engine.brake import QUIET_S
 from csfs.engine.plans import is_carried_out
@@ -213,6 +213,10 @@ class Applier:
             volume.index.rows.ask_ahead(batch)
             plans = [plan for path in batch if (plan := self._sources.plan(path)) is not None]
             plans, soon = self.braking.sorted(batch, plans)
+        root = volume.index.rows.row(ROOT) if ROOT in batch else None
+        if root is not None and root.applied.observation is None:
+            # It was here before anybody knew of it: nothing is to be done but to see what it shows.
+            self._observer.look(ROOT, Reason(joining=True))
         if soon:
             self._refused.update(soon)
             volume.later(QUIET_S, lambda: volume.apply_soon(soon))

@@ -14,7 +14,7 @@ import trio
 
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.objects import Kind, Observation
-from csfs.core.paths import RelPath, concern, depth_of, is_below, parent_of, shown
+from csfs.core.paths import ROOT, RelPath, concern, depth_of, is_below, parent_of, shown
 from csfs.errors import CsfsError
 from csfs.replicate import doubts
 from csfs.replicate.directories import Directories
@@ -386,7 +386,7 @@ class Observer:
         )
         if changed:
             note_local(volume, path, known.applied if known else None, found)
-        if reason.joining and known is None and look is not None and not changed:
+        if reason.joining and known is None and look is not None and not changed and path != ROOT:
             volume.index.ledger.hold([path])
         if changed and not reason.joining and is_directory(look) and not showed_directory(known):
             # What was made in it since the look was marked, perhaps, before anybody knew the directory.

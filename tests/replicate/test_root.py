@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from csfs.core.paths import RelPath
+from csfs.core.paths import ROOT, RelPath
 from csfs.index.index import Index
 from csfs.replicate.commit_thread import CommitThread
 from csfs.replicate.gate import Gate
@@ -19,6 +19,7 @@ from csfs.replicate.volume import Volume
 from csfs.replicate.worker import VolumeWorker
 from csfs.store.owners import Owners
 from tests.replicate.alone import rules_of
+from tests.replicate.test_linking import settle, two
 from tests.replicate.test_worker import nothing_sent
 
 F = RelPath(b"d/file")
@@ -128,3 +129,15 @@ async def test_one_file_that_is_gone_is_gone(tree: Path, index: Index) -> None:
             await worker.volume.progress.wait_until(lambda: not index.rows.row(F).live)  # type: ignore[union-attr]
         assert not worker.volume.stopped
     index.close()
+
+
+async def test_a_root_that_peers_know_first_is_looked_at_then(tmp_path: Path) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        await settle(alpha, beta)
+        with beta.volume.index.transaction():
+            beta.volume.index.rows.drop(ROOT)  # as with a member that has joined when nobody knew anything
+        os.utime(alpha.tree, ns=(1, 1_000_000_007))
+        alpha.worker.directories.mark(ROOT, local=True)
+        await settle(alpha, beta)
+        assert beta.tree.stat().st_mtime_ns == 1_000_000_007
+        assert not beta.volume.index.ledger.held()
