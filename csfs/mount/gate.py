@@ -45,6 +45,9 @@ from csfs.wire.control import Attributes, Commit, CommitResult, Install, Link, M
 
 log = logging.getLogger(__name__)
 
+HELD = "somebody waits for other members there"
+"""A system call for a commit would hang until they have it, and with it all others of the volume."""
+
 Report = Callable[[CommitResult], None]
 ReadOn = Callable[[], None]
 
@@ -134,7 +137,7 @@ class Gate:
                 stage_link(self._places, commit.action, self._stamps)
             if self._may_be_seen(commit, place):
                 if self._is_held(commit.path):
-                    return CommitResult(commit.id, Outcome.BUSY, reason="somebody waits for other members there")
+                    return CommitResult(commit.id, Outcome.BUSY, reason=HELD)
                 self._pending[commit.path] = commit
                 return CommitResult(commit.id, Outcome.THROUGH)
             return self._done(commit, place)
@@ -244,6 +247,8 @@ class Gate:
         # directory that they know is told of what is in it, whether they know that or not.
         is_cached = node is not None and (node.seen or action.xattrs is not None)
         refresh = is_cached or self._is_seen_at(place)
+        if refresh and self._is_held(commit.path):
+            return CommitResult(commit.id, Outcome.BUSY, reason=HELD)
         if node is not None:
             node.no_capability = False
         if node is not None and refresh:

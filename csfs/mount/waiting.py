@@ -136,11 +136,12 @@ class Waiting:
 
     def holds(self, path: RelPath) -> bool:
         """Return whether a call that waits keeps others from changing what `path` stands for, in the kernel."""
-        directory = parent_of(path)
         for one in self._parked.values():
-            paths = one.asked.paths
             # A rename between directories holds all of the file system's.
-            if one.holds and (one.asked.moved or path in paths or directory in map(parent_of, paths)):
+            if one.holds and (one.asked.moved or path in one.asked.paths):
+                return True
+            # What changes a directory itself waits for it as well as what is done in it.
+            if one.holds and not {path, parent_of(path)}.isdisjoint(map(parent_of, one.asked.paths)):
                 return True
         return False
 

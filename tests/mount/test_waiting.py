@@ -188,6 +188,7 @@ async def test_commits_are_kept_away_from_directories_that_are_held(served: Serv
     assert not served.waiting.holds(RelPath(b"beside"))
     served.create(b"new")
     assert served.waiting.holds(RelPath(b"beside"))
+    assert served.waiting.holds(RelPath(b"")), "the directory itself"
     assert not served.waiting.holds(RelPath(b"d/elsewhere"))
     served.asked.sent(p.RENAME, ROOT_INODE, p.RENAME_IN.pack(ROOT_INODE) + b"new\0newer\0")
     assert served.waiting.holds(RelPath(b"d/elsewhere")), "a rename may hold all directories"
