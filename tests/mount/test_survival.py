@@ -139,8 +139,9 @@ def test_no_exception_in_any_handler_ends_the_mount(volume: Mounted) -> None:
     assert volume.pids() == pids
     (volume.path / "new").write_text("content")
     assert (volume.path / "new").read_text() == "content"
-    assert volume.log.count("unexpected error") >= len(answers) - 4
+    # A thread writes the log, and has written all of it only when the process has ended.
     volume.stop(lazy=True)
+    assert volume.log.count("unexpected error") >= answers.count(errno.EIO)
 
 
 def test_a_mount_that_looks_at_its_own_directory_does_not_wait_for_itself(volume: Mounted) -> None:
