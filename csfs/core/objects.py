@@ -8,6 +8,8 @@ import msgspec
 from csfs.core.versions import Dot, Vector
 
 Xattrs = tuple[tuple[bytes, bytes], ...]
+LeftOut = tuple[tuple[bytes, int], ...]
+"""Names of xattrs that an object cannot have here, and the errno that each was refused with."""
 """Extended attributes (name, value), sorted by name; POSIX ACLs are among them as the kernel encodes them."""
 
 

@@ -254,7 +254,7 @@ class Gate:
         if node is not None and refresh:
             self._stale.add(node.inode)
         with following(place, self._stamps):
-            stamp = attributes.set_attributes(
+            stamp, left_out = attributes.set_attributes(
                 place.directory,
                 place.name,
                 action.mode,
@@ -264,7 +264,8 @@ class Gate:
                 action.xattrs,
                 action.removed,
             )
-        return CommitResult(commit.id, Outcome.DONE, stamp, refresh=refresh, links=place.status.st_nlink)
+        links = place.status.st_nlink
+        return CommitResult(commit.id, Outcome.DONE, stamp, refresh=refresh, links=links, left_out=left_out)
 
     # ------------------------------------------------------------------------------------------- through the kernel
 

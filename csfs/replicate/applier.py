@@ -34,6 +34,7 @@ from csfs.replicate.validating import Validation
 from csfs.replicate.volume import Volume
 from csfs.replicate.wholes import Wholes
 from csfs.replicate.works import Work, attributes_of, build, disturbed_by, is_little, observed_at, stored_size
+from csfs.store.dressing import as_problems
 from csfs.store.overwriting import BLOCKS_ONLY
 from csfs.store.patching import FromPatches
 from csfs.wire.control import Action, Commit, CommitResult, Install, Link, Outcome, Overwrite, Remove
@@ -169,10 +170,9 @@ class Applier:
                 elif plan.step is Step.ATTRIBUTES and volume.engine.interrupted(plan, observation):
                     log.info("%s: %s was left half set, and is completed", volume.name, shown(plan.path))
             volume.index.ledger.drop_intents([plan.path for plan in plans])
-        volume.apply_soon(plan.path for plan in plans)
 
     def _carried_out(self, plan: Plan, observation: Observation | None) -> None:
-        self._volume.apply_soon(self._volume.engine.applied(plan, observation, racy=True))
+        self._volume.apply_soon([plan.path, *self._volume.engine.applied(plan, observation, racy=True)])
         disturbed = disturbed_by([plan])
         self._volume.index.ledger.disturb(disturbed)
         for directory in disturbed:
@@ -323,7 +323,8 @@ class Applier:
         # Of what was patched, most was not read: the next comparison does (R23).
         racy = racy or isinstance(work.source, FromPatches)
         self.keeping.note(plan, work.kept, stored_size(work))
-        volume.shortcomings.installed(plan.path, work.built.problems if work.built is not None else ())
+        built = work.built.problems if work.built is not None else ()
+        volume.shortcomings.installed(plan.path, (*built, *as_problems(result.left_out)))
         volume.happenings.came(plan, observation, volume.authors)
         volume.index.braked.drop(plan.path)
         if work.overwrites:
@@ -353,7 +354,7 @@ class Applier:
             if found is None:
                 return None
             return msgspec.structs.replace(found, stamp=stamp, mtime_ns=stamp.mtime_ns, links=result.links)
-        return with_attributes(plan, stamp, self._volume.treated(plan.path))
+        return with_attributes(plan, stamp, self._volume.treated(plan.path), result.left_out)
 
     # ---------------------------------------------------------------------------------------------------------- trouble
 

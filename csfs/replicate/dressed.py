@@ -2,17 +2,18 @@
 
 import msgspec
 
-from csfs.core.objects import Observation, Stamp
+from csfs.core.objects import LeftOut, Observation, Stamp
 from csfs.core.rows import Plan
 from csfs.replicate.works import attributes_of
 from csfs.store.treating import Treated
 
 
-def with_attributes(plan: Plan, stamp: Stamp, treated: Treated) -> Observation:
-    """Return what is shown once the attributes are set as planned."""
+def with_attributes(plan: Plan, stamp: Stamp, treated: Treated, left_out: LeftOut) -> Observation:
+    """Return what is shown once the attributes are set as planned, but for the xattrs that the file system will not have."""
     base, set_ = plan.base, attributes_of(plan, treated)
     assert base is not None
     uid, gid = base.uid if set_.uid is None else set_.uid, base.gid if set_.gid is None else set_.gid
+    refused = {name for name, _ in left_out}
     owner, group = treated.owners.names(uid, gid)
     return msgspec.structs.replace(
         base,
@@ -23,5 +24,5 @@ def with_attributes(plan: Plan, stamp: Stamp, treated: Treated) -> Observation:
         owner=owner,
         group=group,
         mtime_ns=stamp.mtime_ns,
-        xattrs=base.xattrs if set_.xattrs is None else set_.xattrs,
+        xattrs=base.xattrs if set_.xattrs is None else tuple(one for one in set_.xattrs if one[0] not in refused),
     )

@@ -11,13 +11,16 @@ import os
 import stat
 from collections.abc import Iterator
 
-from csfs.core.objects import Kind, Stamp, Xattrs
+from csfs.core.objects import Kind, LeftOut, Stamp, Xattrs
 from csfs.core.treatment import EVERYTHING, USUALLY_CARRIED, Carried
 from csfs.store import syscalls
 
 _CAPABILITY = b"security.capability"
 _ACL_PREFIX = b"system.posix_acl_"
 _PRIVILEGED_BITS = stat.S_ISUID | stat.S_ISGID
+
+UNABLE = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOPNOTSUPP, errno.E2BIG, errno.ERANGE)
+"""The file system, or the kernel for this host, will not have it, however often it is tried."""
 
 _KINDS = {
     stat.S_IFREG: Kind.FILE,
@@ -96,15 +99,16 @@ def set_attributes(
     mtime_ns: int | None = None,
     xattrs: Xattrs | None = None,
     removed: tuple[bytes, ...] = (),
-) -> Stamp:
-    """Set attributes of `name` in the directory `parent` and return the stamp it shows then.
+) -> tuple[Stamp, LeftOut]:
+    """Set attributes of `name` in the directory `parent`; return the stamp it shows then, and the xattrs that it cannot have.
 
     None leaves a field as it is, also where setting another one makes the kernel clear it. `removed` are the names of the xattrs that
     go; those that neither `xattrs` nor `removed` name stay. A symlink's mode cannot be set and is passed over.
 
     Raises:
-        OSError: the first refusal; what was set before it stays set, so the caller redoes or reports.
+        OSError: the first refusal that trying again later may mend; what was set before it stays set, so the caller redoes or reports.
     """
+    left_out: LeftOut = ()
     with object_at(parent, name) as descriptor:
         before = os.fstat(descriptor)
         path = link_path(descriptor)
@@ -121,10 +125,10 @@ def set_attributes(
         for gone in removed:
             remove_xattr(path, gone)
         if xattrs is not None:
-            _set_xattrs(path, xattrs)
+            left_out = _set_xattrs(path, xattrs)
         if mtime_ns is not None:
             syscalls.set_mtime(syscalls.AT_FDCWD, path.encode(), mtime_ns, flags=0)
-        return stamp_of(os.fstat(descriptor))
+        return stamp_of(os.fstat(descriptor)), left_out
 
 
 def remove_xattrs(target: Target) -> None:
@@ -133,11 +137,44 @@ def remove_xattrs(target: Target) -> None:
         remove_xattr(target, name)
 
 
-def _set_xattrs(target: Target, wanted: Xattrs) -> None:
-    """Give an object xattrs; what is so already is not touched."""
+def _set_xattrs(target: str, wanted: Xattrs) -> LeftOut:
+    """Give an object xattrs; what is so already is not touched. Of those that it cannot have, no older value stays."""
+    left_out: list[tuple[bytes, int]] = []
     for name, value in xattrs_in_order(wanted):
-        if _value(target, name) != value:
+        before = _value(target, name)
+        if before == value:
+            continue
+        try:
             os.setxattr(target, name, value)
+        except OSError as error:
+            if not (is_unable(target, error) and _may_be_changed(target, error)):
+                raise
+            if before is not None:
+                os.removexattr(target, name)
+            left_out.append((name, error.errno or errno.EIO))
+    return tuple(left_out)
+
+
+def is_unable(target: Target, error: OSError) -> bool:
+    """Return whether an attribute was refused for good, and not for want of room."""
+    return error.errno in UNABLE or (error.errno == errno.ENOSPC and _has_space(target))
+
+
+def _has_space(target: Target) -> bool:
+    """Return whether ENOSPC for an xattr meant that it is too large, as ext4 says it, and not that the disk is full."""
+    space = os.statvfs(target)
+    return space.f_bavail > 0 and (space.f_favail > 0 or space.f_files == 0)
+
+
+def _may_be_changed(target: str, error: OSError) -> bool:
+    """Return whether it is not a flag that refused an xattr: an immutable object, or one that grows only, takes no mode either."""
+    if error.errno not in (errno.EPERM, errno.EACCES):
+        return True
+    try:
+        os.chmod(target, stat.S_IMODE(os.stat(target).st_mode))
+    except OSError:
+        return False
+    return True
 
 
 def remove_xattr(target: Target, name: bytes) -> None:

@@ -1,9 +1,8 @@
 """Giving a newly built object its owner, mode, xattrs and time, and telling what this host cannot represent."""
 
-import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from csfs.core.objects import Kind, Xattrs
@@ -11,12 +10,10 @@ from csfs.core.privileges import SECURITY
 from csfs.core.records import Meta
 from csfs.core.treatment import EVERYTHING
 from csfs.store import syscalls
-from csfs.store.attributes import Target, read_xattrs, xattrs_in_order
+from csfs.store.attributes import UNABLE, Target, is_unable, read_xattrs, xattrs_in_order
 from csfs.store.treating import Treated
 
 _LABEL = b"security.selinux"
-_UNABLE = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOPNOTSUPP, errno.E2BIG, errno.ERANGE)
-"""The file system, or the kernel for this host, will not have it, however often it is tried."""
 
 
 def own_xattrs(target: Target, treated: Treated) -> Xattrs:
@@ -62,22 +59,21 @@ def _set_xattr(problems: list[str], target: Target, name: bytes, value: bytes) -
     try:
         os.setxattr(target, name, value)
     except OSError as error:
-        if error.errno not in _UNABLE and not (error.errno == errno.ENOSPC and _has_space(target)):
+        if not is_unable(target, error):
             raise
-        problems.append(f"xattr {os.fsdecode(name)}: {error.strerror}")
+        problems.extend(as_problems([(name, error.errno or 0)]))
 
 
-def _has_space(target: Target) -> bool:
-    """Return whether ENOSPC for an xattr meant that it is too large, as ext4 says it, and not that the disk is full."""
-    space = os.statvfs(target)
-    return space.f_bavail > 0 and (space.f_favail > 0 or space.f_files == 0)
+def as_problems(left_out: Sequence[tuple[bytes, int]]) -> tuple[str, ...]:
+    """Return a few words about each xattr that an object cannot have here."""
+    return tuple(f"xattr {os.fsdecode(name)}: {os.strerror(number)}" for name, number in left_out)
 
 
 def _tried(problems: list[str], what: str, attempt: Callable[[], None]) -> bool:
     try:
         attempt()
     except OSError as error:
-        if error.errno not in _UNABLE:
+        if error.errno not in UNABLE:
             raise
         problems.append(f"{what}: {error.strerror}")
         return False

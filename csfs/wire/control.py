@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from csfs.core.changes import Change
-from csfs.core.objects import Stamp, Xattrs
+from csfs.core.objects import LeftOut, Stamp, Xattrs
 from csfs.core.paths import RelPath
 from csfs.core.versions import Scope
 
@@ -212,7 +212,8 @@ class Outcome(enum.IntEnum):
 class CommitResult(msgspec.Struct, frozen=True, array_like=True):
     """`stamp` is what the path shows after DONE (None: nothing), or what was found when REFUSED; `links` how many names that has.
 
-    `refresh` with DONE: the kernel has the old attributes cached; a chmod through the mount makes it ask.
+    `refresh` with DONE: the kernel has the old attributes cached; a chmod through the mount makes it ask. `left_out` with DONE: xattrs
+    that were to be set, and that the object does not have now.
     """
 
     id: int
@@ -222,6 +223,7 @@ class CommitResult(msgspec.Struct, frozen=True, array_like=True):
     reason: str = ""
     refresh: bool = False
     links: int = 1
+    left_out: LeftOut = ()
 
 
 class CommitResults(Tagged, frozen=True):

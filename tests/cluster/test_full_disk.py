@@ -138,7 +138,8 @@ def test_a_file_that_does_not_fit_holds_up_nothing_else_and_arrives_once_there_i
     assert (beta.tree / "huge").read_bytes() == huge
 
 
-def test_what_a_file_system_refuses_is_listed_until_it_is_replaced(members: tuple[Member, Member]) -> None:
+@pytest.mark.parametrize("apart", [False, True], ids=["with the file", "of a file that is there"])
+def test_what_a_file_system_refuses_is_listed_until_it_is_replaced(members: tuple[Member, Member], apart: bool) -> None:
     alpha, beta = members
     value, name = b"a" * 20_000, "user.large"  # more than ext4 takes
     try:
@@ -148,6 +149,8 @@ def test_what_a_file_system_refuses_is_listed_until_it_is_replaced(members: tupl
         pass
     try:
         (beta.tree / "attributed").write_bytes(b"content")
+        if apart:
+            beta.wait()
         os.setxattr(beta.tree / "attributed", name, value)
     except OSError:
         pytest.skip("no such attributes on the second member's file system")

@@ -71,7 +71,7 @@ class Member:
         self.gate = Gate(self._announce, self.clone, self.thread)
         self.commits_max = -1
         """So many commits are made before this member stops; -1: all."""
-        self.heard = 0
+        self.announced = self.heard = 0
         self.restless: Random | None = None
         """Has commits take their time, and some links be refused."""
 
@@ -86,6 +86,7 @@ class Member:
                 self.gate.close()
                 return
             self.commits_max -= self.commits_max > 0
+            self.announced += 1
             if self.restless is not None:
                 await trio.sleep(self.restless.random() * 0.006)
                 if isinstance(commit.action, Link) and self.restless.random() < 0.5:

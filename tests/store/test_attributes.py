@@ -1,7 +1,9 @@
 """Setting attributes in place: in the order that works, leaving alone what was not asked for."""
 
+import errno
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,12 +21,13 @@ def test_everything_is_set_in_one_call(tree: Tree, volume: Path) -> None:
     file.write_bytes(b"")
     os.setxattr(file, "user.old", b"goes")
     wanted = ((b"security.capability", CAPABILITY), (ACL, access_acl(7)), (b"user.new", b"comes"))
-    stamp = set_attributes(tree.root, b"f", 0o6660, 1001, 2001, 123_456_789, wanted, (b"user.old",))
+    stamp, left_out = set_attributes(tree.root, b"f", 0o6660, 1001, 2001, 123_456_789, wanted, (b"user.old",))
     status, xattrs = read_attributes(tree.root, b"f")
     assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (1001, 2001, 0o6660)
     assert status.st_mtime_ns == 123_456_789
     assert xattrs == wanted
     assert stamp == stamp_at(tree.root, b"f")
+    assert left_out == ()
 
 
 def test_a_chown_alone_keeps_setuid_and_capabilities(tree: Tree, volume: Path) -> None:
@@ -51,7 +54,7 @@ def test_none_leaves_everything_alone(tree: Tree, volume: Path) -> None:
     file.write_bytes(b"")
     os.setxattr(file, "user.a", b"1")
     before = stamp_at(tree.root, b"f")
-    assert set_attributes(tree.root, b"f") == before
+    assert set_attributes(tree.root, b"f") == (before, ())
 
 
 def test_what_is_so_already_costs_no_change_time(tree: Tree, volume: Path) -> None:
@@ -61,7 +64,7 @@ def test_what_is_so_already_costs_no_change_time(tree: Tree, volume: Path) -> No
     before = stamp_at(tree.root, b"f")
     status = file.stat()
     mode = stat.S_IMODE(status.st_mode)
-    assert set_attributes(tree.root, b"f", mode, 0, status.st_gid, None, ((b"user.a", b"1"),)) == before
+    assert set_attributes(tree.root, b"f", mode, 0, status.st_gid, None, ((b"user.a", b"1"),)) == (before, ())
 
 
 def test_an_acl_that_goes_leaves_the_mode_that_is_wanted(tree: Tree, volume: Path) -> None:
@@ -113,3 +116,37 @@ def test_what_is_not_there_is_an_error(tree: Tree) -> None:
     with pytest.raises(FileNotFoundError):
         set_attributes(tree.root, b"nothing", mode=0o600)
     assert stamp_at(tree.root, b"nothing") is None
+
+
+def test_what_is_too_large_for_the_file_system_is_left_out_and_nothing_older_stays(tree: Tree, volume: Path) -> None:
+    file = volume / "f"
+    file.write_bytes(b"")
+    os.setxattr(file, "user.large", b"an older value")
+    wanted = ((b"user.large", b"a" * 20_000), (b"user.small", b"1"))
+    stamp, left_out = set_attributes(tree.root, b"f", 0o640, xattrs=wanted, mtime_ns=5)
+    if not left_out:
+        pytest.skip("the file system here takes attributes of any size")
+    assert [name for name, _ in left_out] == [b"user.large"]
+    assert read_xattrs(str(file)) == ((b"user.small", b"1"),)
+    assert (stat.S_IMODE(file.stat().st_mode), stamp.mtime_ns) == (0o640, 5)
+    assert stamp == stamp_at(tree.root, b"f")
+
+
+@pytest.mark.parametrize("flag", ["i", "a"])
+def test_what_a_flag_refuses_is_an_error(tree: Tree, volume: Path, flag: str) -> None:
+    file = volume / "f"
+    file.write_bytes(b"")
+    if subprocess.run(["chattr", f"+{flag}", file], check=False, capture_output=True).returncode:
+        pytest.skip("no such flags on the file system here")
+    try:
+        with pytest.raises(PermissionError):
+            set_attributes(tree.root, b"f", xattrs=((b"user.a", b"1"),))
+    finally:
+        subprocess.run(["chattr", f"-{flag}", file], check=True)
+
+
+def test_what_no_kind_of_file_like_it_may_have_is_left_out(tree: Tree, volume: Path) -> None:
+    os.mkfifo(volume / "p")
+    _, left_out = set_attributes(tree.root, b"p", mode=0o622, xattrs=((b"user.a", b"1"),))
+    assert left_out == ((b"user.a", errno.EPERM),)
+    assert stat.S_IMODE((volume / "p").stat().st_mode) == 0o622
