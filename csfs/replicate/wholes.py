@@ -18,7 +18,7 @@ from csfs.core.paths import RelPath, parent_of, shown
 from csfs.core.versions import Scope
 from csfs.replicate.directories import Directories
 from csfs.replicate.keeping import note_moved
-from csfs.replicate.looking import ATTRIBUTES, stamps_below
+from csfs.replicate.looking import Reason, stamps_below
 from csfs.replicate.observer import Observer
 from csfs.replicate.spreading import is_whole, moved_inode
 from csfs.replicate.volume import Volume
@@ -115,16 +115,21 @@ class Wholes:
         before = row.applied.observation
         action = Move(source, before.stamp)
         commit = Commit(volume.next_commit_id(), self._observer.digested, target, None, action)
+        is_disturbed = self._directories.is_disturbed(source)
+        disturbed = _parents(move) | ({target} if is_disturbed else set())
         with volume.index.transaction():
             volume.index.ledger.set_moving((scope, move))
-            volume.index.ledger.disturb(_parents(move))
-        volume.in_flight, volume.disturbed = {*paths, *map(move.target_of, paths)}, _parents(move)
+            volume.index.ledger.disturb(disturbed)
+        volume.in_flight, volume.disturbed = {*paths, *map(move.target_of, paths)}, disturbed
         try:
             (result,) = await gate.commit([commit])
             is_known, stamp = False, result.stamp
             if result.outcome is Outcome.DONE and stamp is not None:
-                now = msgspec.structs.replace(before, stamp=stamp, mtime_ns=stamp.mtime_ns)
+                # Its time as it was: what commits or programs have made of that since is settled where it is now.
+                now = msgspec.structs.replace(before, stamp=stamp)
                 is_known = self._record(scope, move, now, (peer, record))
+                if is_disturbed or stamp.mtime_ns != before.mtime_ns:
+                    self._directories.mark(target, local=not is_disturbed)
             else:
                 log.debug("%s: move to %s not made: %s", volume.name, shown(target), result.reason)
                 await self.take_stock()
@@ -144,15 +149,18 @@ class Wholes:
         if moving is None:
             return
         scope, move = moving
-        row = volume.index.rows.row(RelPath(move.source))
+        source, target = RelPath(move.source), RelPath(move.target)
+        row = volume.index.rows.row(source)
         before = row.applied.observation if row is not None else None
-        inode = await volume.with_root(moved_inode, RelPath(move.source), RelPath(move.target))
+        inode = await volume.with_root(moved_inode, source, target)
         is_done = before is not None and inode == before.stamp.inode
         # Whoever told it tells each path once more: it has not heard that this was followed. What somebody did to the directory
         # since is no part of the move: it is found by a look, because the stamp is the old one.
         self._record(scope, move, before if is_done else None)
+        if target in volume.index.ledger.disturbed():
+            self._directories.mark(target, local=False)
         if is_done:
-            self._observer.look(RelPath(move.target), ATTRIBUTES)
+            self._observer.look(target, Reason(False, (), compared=True))
 
     def _record(
         self,
