@@ -379,7 +379,7 @@ class Applier:
                 tries = self._tries[path] = self._tries.get(path, 0) + 1
                 self._refused.add(path)
                 log.debug("%s: %s refused: %s", self._volume.name, shown(path), result.reason)
-                delay_s = min(REFUSED_RETRY_S_MAX, 0.001 * 2**tries)
+                delay_s = min(REFUSED_RETRY_S_MAX, 0.001 * 2 ** min(tries, 16))
                 self._volume.later(delay_s, lambda: self._observer.look(path, Reason()))
             case _ if work.plan.link is not None and work.plan.write is not None and result.error in UNABLE:
                 reason = os.strerror(result.error)

@@ -1,0 +1,35 @@
+"""Commits that the mount's gate does not make, with workers and the gate of a mount at two members."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from csfs.core.paths import RelPath
+from csfs.wire.control import Commit, CommitResult, Outcome
+from tests.replicate.test_linking import append, expect_equal, settle, sow, two
+
+
+async def test_a_file_that_is_busy_for_an_hour_is_replaced_after_that(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        sow(alpha)
+        await settle(alpha, beta)
+        commit, left = beta.gate.commit, [3]
+
+        async def busy(commits: Sequence[Commit]) -> list[CommitResult]:
+            # So often it was tried, once a second: a program writes to it all the time.
+            beta.worker.applier._tries[RelPath(b"d/alone")] = 3_600
+            left[0] -= 1
+            if not left[0]:
+                beta.gate.commit = commit  # type: ignore[method-assign]
+            return [CommitResult(one.id, Outcome.BUSY) for one in commits]
+
+        beta.gate.commit = busy  # type: ignore[method-assign, assignment]
+        append(alpha.tree / "d/alone", "more\n")
+        alpha.tell("d/alone")
+        await settle(alpha, beta)
+        assert not left[0]
+        expect_equal(alpha, beta)
+        assert caplog.text == ""
