@@ -9,6 +9,7 @@ from csfs.core.objects import NO_LINEAGE, Applied, Kind, Observation, Stamp
 from csfs.core.paths import RelPath
 from csfs.core.privileges import SET_ID
 from csfs.core.records import ContentEntry, DirectoryTime, write_of
+from csfs.core.rows import Doubt
 from csfs.engine.links import is_shown_elsewhere, shown_entry
 from csfs.engine.live import applied_as, content_of, holds, stands_for_time, stands_in
 from csfs.engine.minting import Change, Circumstances, Minting, carried_content, carried_meta
@@ -240,9 +241,11 @@ def _half_set(applied: Applied, found: Observation) -> Applied:
 
 
 def _is_unclaimed(row: Row, observation: Observation) -> bool:
-    """Return whether the bytes found were shown before, and are no version's."""
+    """Return whether the bytes found were shown before, and are no version's, nor in doubt as one that is to be made anew (R8)."""
     before = row.applied.observation
     if before is None or before.kind is Kind.DIRECTORY or row.applied.content_dot is not None:
+        return False
+    if row.doubt & Doubt.CONTENT:
         return False
     return before.kind is observation.kind and holds(observation, content_of(before))
 

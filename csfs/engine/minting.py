@@ -188,7 +188,7 @@ class Minting(Moving):
                 seen = versions.joined(seen, self._context(row, sight.live, sight.group))
             sight.content = (known.dot, seen)
             return False
-        if content.kind is Kind.ABSENT and not half.entries:
+        if content.kind is Kind.ABSENT and not (half.entries or sight.circumstances.anew):
             sight.content = (None, seen)
             return False
         dot = self._mint(sight.group.scope, sight.record)

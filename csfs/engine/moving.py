@@ -25,7 +25,8 @@ class Circumstances(msgspec.Struct, frozen=True):
 
     `moved_from`: a rename put there what is found here. `moved_to`: another one took away what was shown here; it is there if
     something else is found here. `twin` is another name of what was found, which is recorded already as it was
-    found, and its entry; `kin` is what is applied at another name of what has a new one here (R17).
+    found, and its entry; `kin` is what is applied at another name of what has a new one here (R17). `anew`: it was made before,
+    under a dot that is lost with all that it had replaced, which others may have (R8).
     """
 
     now_ns: int
@@ -35,6 +36,7 @@ class Circumstances(msgspec.Struct, frozen=True):
     adopting: bool = True
     twin: tuple[Row, ContentEntry] | None = None
     kin: Applied | None = None
+    anew: bool = False
 
 
 class Moving(State):

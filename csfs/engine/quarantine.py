@@ -169,7 +169,7 @@ class Quarantine(Minting):
             object=bool(doubt & Doubt.CONTENT),
         )
         if change.content or change.meta:
-            self._change(path, row, observation, change, group, Circumstances(now_ns, racy=applied.racy))
+            self._change(path, row, observation, change, group, Circumstances(now_ns, racy=applied.racy, anew=True))
         # What is a directory by now may have been something else in the life that was lost, and then had no time to doubt.
         if (change.content or doubt & Doubt.TIME) and observation is not None:
             self._mint_time_anew(path, observation, group, now_ns)

@@ -318,3 +318,30 @@ def test_what_a_power_cut_in_quarantine_leaves_is_not_minted_anew() -> None:
     lost.engine.doubt(PATH, found(b""))
     caught_up(lost, beta)
     assert not lost.row(b"f").record.content.entries
+
+
+def test_attributes_given_while_bytes_are_in_doubt_are_a_change() -> None:
+    alpha, beta = sides("alpha", "beta")
+    beta.sees(b"f", found(b"one", owner="cid", uid=1002))
+    alpha.hears(beta)
+    alpha.shows(b"f", found(b"one", owner="bob", uid=1002))
+    alpha.sees(b"f", found(b"two", mtime_ns=2, owner="bob", uid=1002))
+    lost = in_quarantine(alpha, backup(alpha))
+    assert lost.row(b"f").doubt == Doubt.CONTENT
+    lost.sees(b"f", found(b"two", mtime_ns=2, owner="bob", uid=1002, mode=0o600))
+    caught_up(lost, beta)
+    hears_anew(beta, lost)
+    (entry,) = beta.row(b"f").record.meta.entries
+    assert (entry.value.mode, entry.value.owner) == (0o600, "cid")
+
+
+def test_a_removal_in_doubt_counts_for_who_is_not_heard() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma", receive_only=("gamma",))
+    alpha.sees(b"f", found(b"one"))
+    gamma.hears(alpha)
+    alpha.engine.stands("gamma", gamma.engine.standings())
+    alpha.sees(b"f", None)
+    lost = in_quarantine(alpha, backup(alpha))
+    caught_up(lost, beta)
+    hears_anew(gamma, lost)
+    assert not gamma.row(b"f").live
