@@ -41,10 +41,19 @@ class Exchange(State):
         self._wholes: list[Whole] = []
         """The last moves of directories that were made here in one step, by position."""
 
+    def greeting(self, peer: str) -> dict[Scope, Vector]:
+        """Return what is known, to be said to a peer at a greeting: nothing of it is let go of before it has stood, or `parted`."""
+        self._connected[peer] = Connected()
+        return self.knowledge()
+
     def greeted(self, peer: str, incarnation: Incarnation) -> None:
         """A new connection to a peer, which is this now: nothing is taken for told, and its past refusals are forgotten."""
         self._connected[peer] = Connected(incarnation)
         self._told.pop(peer, None)
+
+    def parted(self, peer: str) -> None:
+        """The connection to a peer is over."""
+        self._connected.pop(peer, None)
 
     def knowledge(self) -> dict[Scope, Vector]:
         """Return what is known of each group that this member is in, its own changes included."""

@@ -18,11 +18,15 @@ from csfs.wire.messages import Update
 
 
 class Healed(msgspec.Struct, frozen=True):
-    """`lost`: paths of which something had been known here and was not there; `stale`: those that go from here."""
+    """`lost`: paths of which something had been known here and was not there; `stale`: those that go from here.
+
+    `has_let_go`: something is not here any more that somebody who is away may have told: all have to tell anew what they know.
+    """
 
     received: Received
     lost: tuple[RelPath, ...]
     stale: tuple[RelPath, ...] = ()
+    has_let_go: bool = False
 
 
 class Healing(Remote, Quarantine, Mending):
@@ -66,6 +70,7 @@ class Healing(Remote, Quarantine, Mending):
             Received(tuple(touched), received.refused),
             tuple(path for path in lost if path not in refused),
             tuple(stale),
+            bool(let_go),
         )
 
     def _let_go(

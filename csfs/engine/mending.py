@@ -141,15 +141,26 @@ class Mending(State):
         return {life: counter for life, counter in left.items() if counter}
 
     def _known_together(self, peer: str, scope: Scope) -> Vector | None:
-        """Return what a peer knows as we do, without what peers have lost; None if that is not the same, or more may be here."""
+        """Return what a peer knows as we do, without what peers have lost; None if that is not the same, or more may be here.
+
+        More is here until everybody who is connected has said the mark of all that he told, on this connection or before: only what
+        he says of himself then is sure to come after it (R12). Who is not is to tell everything anew.
+        """
         left = self._knowledge_left(scope)
         is_same = _is_same(left, self._index.standings(peer).get(scope, Standing()).known)
-        return left if is_same and not any(scope in link.midstream for link in self._connected.values()) else None
+        links = [link for name, link in self._connected.items() if self.hears(name, scope)]
+        is_all = all(link.has_stood and scope not in link.midstream | link.tainted for link in links)
+        return left if is_same and is_all else None
 
-    def walked(self, peer: str, scope: Scope) -> None:
-        """A walk with a peer has found everything at which we differed: what peers have lost is not known any more."""
-        if self._disowned(scope) and self._known_together(peer, scope) is not None:
-            self._index.set_knowledge(scope, self._knowledge_left(scope))
+    def walked(self, peer: str, scope: Scope) -> bool:
+        """A walk with a peer has found everything at which we differed: what peers have lost is not known any more.
+
+        Return whether anything was: everybody has to tell anew what he knows, from the beginning.
+        """
+        if not self._disowned(scope) or self._known_together(peer, scope) is None:
+            return False
+        self._index.set_knowledge(scope, self._knowledge_left(scope))
+        return True
 
     def speaks_in(self, scope: Scope) -> bool:
         """Return whether others listen to this member in a scope."""

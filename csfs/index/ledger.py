@@ -175,6 +175,10 @@ class Ledger:
             (peer, index_id, position),
         )
 
+    def forget_cursors(self) -> None:
+        """Have every peer tell from its beginning, at the next greeting, what is not known here."""
+        self._database.write("DELETE FROM cursors", ())
+
     # -------------------------------------------------------------------------------------------------- kept versions
 
     def add_kept(self, version: KeptVersion) -> None:

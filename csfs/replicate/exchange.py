@@ -6,7 +6,7 @@ peer does not know yet, the newest version of each path alone.
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import trio
 
@@ -90,6 +90,12 @@ class PeerSession:
             RemoteProtocolError: the peer is not of this cluster, speaks another protocol, or broke ours.
             trio.BrokenResourceError, trio.ClosedResourceError: the link is gone.
         """
+        try:
+            await self._converse()
+        finally:
+            self._part()
+
+    async def _converse(self) -> None:
         await self._link.send(self._hello())
         while isinstance(message := await self._link.receive(), Heartbeat):
             pass  # a link is probed before anybody speaks on it
@@ -99,29 +105,25 @@ class PeerSession:
         if any([self._is_ahead(theirs) for theirs in message.volumes]):  # each of them has to be looked at
             raise UnreachableError(f"peer {self._peer}: heard from a later life of this member, which greets anew")
         shared = self._meet(message)
-        try:
-            async with trio.open_nursery() as nursery:
-                for worker in shared:
-                    nursery.start_soon(self._send_records, worker)
-                    nursery.start_soon(acknowledge, worker, self._peer, self._link.send)
-                    nursery.start_soon(worker.volume.tell_refusals, self._peer, self._link.send)
-                    nursery.start_soon(worker.progress.tell, self._link.send)
-                    standing = self._standings[worker.volume.name]
-                    nursery.start_soon(standing.say)
-                    nursery.start_soon(standing.follow)
-                newer = self._greeting.settings_for(message)
-                if newer is not None:
-                    await self._link.send(newer)
-                await self._receive(nursery)
-        finally:
-            self._part(shared)
+        async with trio.open_nursery() as nursery:
+            for worker in shared:
+                nursery.start_soon(self._send_records, worker)
+                nursery.start_soon(acknowledge, worker, self._peer, self._link.send)
+                nursery.start_soon(worker.volume.tell_refusals, self._peer, self._link.send)
+                nursery.start_soon(worker.progress.tell, self._link.send)
+                standing = self._standings[worker.volume.name]
+                nursery.start_soon(standing.say)
+                nursery.start_soon(standing.follow)
+            if (newer := self._greeting.settings_for(message)) is not None:
+                await self._link.send(newer)
+            await self._receive(nursery)
 
     def _hello(self) -> Hello:
         volumes, incarnations = [], {}
         for name, worker in self._workers.items():
             volume = worker.volume
             cursor_index, cursor = volume.index.ledger.cursor(self._peer)
-            self._told[name] = dict(volume.engine.knowledge())
+            self._told[name] = volume.engine.greeting(self._peer)
             incarnations.update({int(i): member for i, member in volume.authors.items()})
             volumes.append(
                 VolumeHello(
@@ -205,8 +207,9 @@ class PeerSession:
         if index_id == self._theirs[volume.name].index_id:
             exchange.arrived.append(Arrival(position, set(volume.index.rows.pending())))
 
-    def _part(self, shared: Sequence[VolumeWorker]) -> None:
-        for worker in shared:
+    def _part(self) -> None:
+        for worker in self._workers.values():
+            worker.volume.engine.parted(self._peer)
             worker.volume.exchanges.pop(self._peer, None)
             worker.volume.memory.standings.pop(self._peer, None)
             worker.fetcher.requesters.pop(self._peer, None)
@@ -296,9 +299,7 @@ class PeerSession:
                     self._standings[message.volume].hear(message)
                 case _ if isinstance(message, Question):
                     nursery.start_soon(self._answer, message)
-                case _ if isinstance(message, Answer | Unavailable | Vouched):
-                    self._asking.answered(message)
-                case Followed():
+                case _ if isinstance(message, Answer | Unavailable | Vouched | Followed):
                     self._asking.answered(message)
                 case Moved():
                     worker, theirs = self._worker(message.volume), self._theirs[message.volume]

@@ -48,7 +48,8 @@ class Walking:
                     return False
             if walk.is_whole:
                 with self._volume.index.transaction():
-                    self._volume.engine.walked(self._peer, scope)
+                    if self._volume.engine.walked(self._peer, scope):
+                        self._volume.index.ledger.forget_cursors()
             if walk.is_whole or differing == before:
                 return True
             before = differing
@@ -73,6 +74,8 @@ class Walking:
         engine, position = volume.engine, volume.index.rows.position()
         with volume.index.transaction():
             healed = engine.healed(self._peer, scope, paths, updates, time.time_ns(), known_there=known_there)
+            if healed.has_let_go:
+                volume.index.ledger.forget_cursors()
         volume.mended(self._peer, healed.lost)
         for path in healed.stale:
             log.warning("%s: %s was removed while this member does not remember; it is kept", volume.name, shown(path))

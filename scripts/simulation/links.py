@@ -53,6 +53,8 @@ class Link:
 
     def cut(self) -> None:
         """Lose the connection and everything on its way."""
+        if self.up:
+            self.target.engine.parted(self.source.name)
         self.up = False
         self.flying.clear()
         self.arrived.clear()

@@ -243,8 +243,36 @@ def test_what_no_revision_of_the_rules_says_is_known_goes_from_a_receiver_but_no
     beta.engine.stands("alpha", alpha.engine.standings())
     assert not walks(beta, alpha).received.touched, "what is known with it is still to be said"
     beta.engine.greeted("alpha", Incarnation(1))
-    assert walks(beta, alpha).received.touched == (b"a",)
+    assert not walks(beta, alpha).received.touched, "it may go on with what it has told"
+    beta.engine.stands("alpha", alpha.engine.standings())
+    healed = walks(beta, alpha)
+    assert healed.received.touched == (b"a",)
+    assert healed.has_let_go, "who is away may have told it, and has to tell it anew"
     assert not beta.row(b"a").live
+
+
+def test_what_a_connection_broke_off_in_the_middle_of_stays_at_a_receiver() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma", receive_only=("gamma",))
+    alpha.sees(b"a", found(b"one"))
+    for other in (beta, gamma):
+        other.hears(alpha)
+    beta.sees(b"b", found(b"two"))
+    batch = beta.engine.outgoing(0, gamma.engine.knowledge(), 100, "gamma")
+    gamma.engine.receive("beta", SCOPE, batch.updates, None, NOW_NS)
+    gamma.engine.parted("beta")
+    gamma.engine.greeting("beta")
+    gamma.engine.greeted("alpha", Incarnation(1))
+    gamma.engine.stands("alpha", alpha.engine.standings())
+    assert differ(gamma, alpha)
+    assert not walks(gamma, alpha).received.touched, "its mark is yet to come"
+    gamma.engine.greeted("beta", Incarnation(2))
+    assert not walks(gamma, alpha).received.touched
+    gamma.engine.parted("beta")
+    healed = walks(gamma, alpha)
+    assert healed.received.touched == (b"b",)
+    assert healed.has_let_go, "it tells it anew when it is back"
+    assert gamma.hears(beta).touched
+    assert gamma.row(b"b").live
 
 
 def test_tombstones_add_nothing() -> None:

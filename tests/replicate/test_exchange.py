@@ -169,3 +169,25 @@ async def test_what_a_member_hears_from_nobody_else_is_forwarded(tmp_path: Path,
         await trio.sleep(0.05)
         assert gamma.knows(b"g"), "what a member made itself waits for nothing"
     assert [pipe.said for pipe in bc] == [[b"f", b"g"], []]
+
+
+async def test_what_a_receiver_let_go_of_while_who_had_told_it_was_away_is_told_again(tmp_path: Path) -> None:
+    alpha, beta, gamma = three(tmp_path)
+    for side in (alpha, beta, gamma):
+        side.volume.set_rules(Rules.compiled(Shared((GroupRule(("alpha", "beta"), ("gamma",)),)), side.name))
+    alpha.sees(b"f")
+    beta.sees(b"g")
+    with trio.fail_after(20):
+        async with linked(alpha, gamma):
+            await gamma.volume.progress.wait_until(lambda: gamma.knows(b"f"))
+        # The connection to beta breaks in the middle of what it tells.
+        batch = beta.volume.engine.outgoing(0, {}, 100, "gamma")
+        with gamma.volume.index.transaction():
+            gamma.volume.engine.receive("beta", batch.scope, batch.updates, None, 1)
+            gamma.volume.index.ledger.set_cursor("beta", beta.volume.index.ledger.index_id, batch.position)
+        gamma.volume.engine.parted("beta")
+        async with linked(alpha, gamma):
+            await gamma.volume.apply_wanted.wait_until(lambda: not gamma.knows(b"g"))
+        async with linked(beta, gamma):
+            await gamma.volume.progress.wait_until(lambda: gamma.knows(b"g"))
+    assert not gamma.volume.memory.alarms, "it had lost nothing"
