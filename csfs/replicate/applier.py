@@ -8,7 +8,6 @@ import errno
 import heapq
 import logging
 import os
-import time
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -26,17 +25,16 @@ from csfs.replicate.dressed import with_attributes
 from csfs.replicate.gate import COMMITS_MAX, staged_name
 from csfs.replicate.keeping import Keeping
 from csfs.replicate.linking import UNABLE, Leaders, is_taken_away, settled, shared_inode
-from csfs.replicate.looking import ATTRIBUTES, RACY_NS, Reason
+from csfs.replicate.looking import ATTRIBUTES, Reason
 from csfs.replicate.observer import Observer
 from csfs.replicate.overwrites import Overwrites
 from csfs.replicate.sources import Sources, is_at_fault
 from csfs.replicate.validating import Validation
 from csfs.replicate.volume import Volume
 from csfs.replicate.wholes import Wholes
-from csfs.replicate.works import Work, attributes_of, build, disturbed_by, is_little, observed_at, stored_size
+from csfs.replicate.works import Work, attributes_of, build, disturbed_by, is_little, is_racy, observed_at, stored_size
 from csfs.store.dressing import as_problems
 from csfs.store.overwriting import BLOCKS_ONLY
-from csfs.store.patching import FromPatches
 from csfs.wire.control import Action, Commit, CommitResult, Install, Link, Outcome, Overwrite, Remove
 
 log = logging.getLogger(__name__)
@@ -319,9 +317,8 @@ class Applier:
         if observation is None and plan.step is not Step.REMOVE:
             self._observer.look(plan.path)  # what it was linked to has been forgotten meanwhile
             return ()
-        racy = observation is not None and time.time_ns() - observation.stamp.ctime_ns < RACY_NS
-        # Of what was patched, most was not read: the next comparison does (R23).
-        racy = racy or isinstance(work.source, FromPatches)
+        if result.refresh:  # it was renamed before the kernel could learn: programs go by the attributes that it had
+            volume.findings.stale(plan.path, observation, named=False)
         self.keeping.note(plan, work.kept, stored_size(work))
         built = work.built.problems if work.built is not None else ()
         volume.shortcomings.installed(plan.path, (*built, *as_problems(result.left_out)))
@@ -342,7 +339,7 @@ class Applier:
         if table is not None and not volume.index.tables.add(plan.content.hash, table):
             self._observer.look(plan.path, Reason(content=True))  # which reads all of it, and makes the table
         volume.merge_soon([plan.path])
-        return volume.engine.applied(plan, observation, racy=racy)
+        return volume.engine.applied(plan, observation, racy=is_racy(work, observation))
 
     def _now_shown(self, work: Work, result: CommitResult) -> Observation | None:
         plan, stamp = work.plan, result.stamp
@@ -382,8 +379,9 @@ class Applier:
                 delay_s = min(REFUSED_RETRY_S_MAX, 0.001 * 2 ** min(tries, 16))
                 self._volume.later(delay_s, lambda: self._observer.look(path, Reason()))
             case _ if work.plan.link is not None and work.plan.write is not None and result.error in UNABLE:
-                reason = os.strerror(result.error)
-                log.warning("%s: %s becomes a file of its own: %s", self._volume.name, shown(path), reason)
+                log.warning(
+                    "%s: %s is now a file of its own: %s", self._volume.name, shown(path), os.strerror(result.error)
+                )
                 self._volume.engine.unlinkable.add(work.plan.write)
                 self._volume.apply_soon([path])
             case _:

@@ -8,6 +8,7 @@ import errno
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
 
+import msgspec
 import trio
 
 from csfs.core.paths import RelPath, parent_of
@@ -91,6 +92,8 @@ class Gate:
     async def commit(self, commits: Sequence[Commit]) -> list[CommitResult]:
         """Carry out a batch in order and return its outcomes, in the same order; never `THROUGH`.
 
+        Of those that say `refresh` the kernel could not learn: what was committed is somewhere else by now.
+
         Raises:
             trio.ClosedResourceError: the mount went away; what was done is found by looking.
         """
@@ -145,9 +148,11 @@ class Gate:
         """Make the system calls of these commits; return the errno of each, 0 for success."""
         through = self._through
         stale = {
-            commit.id for commit in commits if (found := self._results.get(commit.id)) is not None and found.refresh
+            commit.id: found.stamp.inode
+            for commit in commits
+            if (found := self._results.get(commit.id)) is not None and found.refresh and found.stamp is not None
         }
-        numbers = await self._thread.run(lambda: [through.call(c, refresh=c.id in stale) for c in commits])
+        numbers = await self._thread.run(lambda: [through.call(c, refresh=stale.get(c.id, 0)) for c in commits])
         return {commit.id: number for commit, number in zip(commits, numbers, strict=True)}
 
     async def _finished(self, commits: Sequence[Commit], errors: dict[int, int]) -> list[CommitResult]:
@@ -182,7 +187,8 @@ class Gate:
         """Return the outcome of a commit whose system call, if it needed one, returned `error`."""
         known = self._results.get(commit.id)
         if known is not None and known.outcome is not Outcome.THROUGH:
-            return self._results.pop(commit.id)  # as of most: nothing has to be waited for
+            del self._results[commit.id]  # as of most: nothing has to be waited for
+            return msgspec.structs.replace(known, refresh=False) if known.refresh and not error else known
 
         def is_final() -> bool:
             result = self._results.get(commit.id)

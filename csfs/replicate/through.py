@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from csfs.core.paths import RelPath, name_of, parent_of
 from csfs.store.beneath import open_in_pieces
-from csfs.wire.control import STAGE, Attributes, Commit, Install, Link, Move
+from csfs.wire.control import STAGE, Commit, Install, Link, Move
 
 
 class Through:
@@ -23,13 +23,16 @@ class Through:
             os.close(self._stage)
             self._stage = -1
 
-    def call(self, commit: Commit, *, refresh: bool = False) -> int:
-        """Make the one system call of `commit`, or have the kernel learn what it did; return its errno, 0 for success."""
+    def call(self, commit: Commit, *, refresh: int = 0) -> int:
+        """Make the one system call of `commit`, or have the kernel learn what it did; return its errno, 0 for success.
+
+        `refresh`: the number of the inode of which the kernel is to learn; ESTALE when something else is there by now.
+        """
         try:
             parent = self._opened(parent_of(commit.path))
             try:
-                if refresh or isinstance(commit.action, Attributes):
-                    self._refresh(parent, name_of(commit.path) or b".")
+                if refresh:
+                    self._refresh(parent, name_of(commit.path) or b".", refresh)
                 else:
                     self._call_in(parent, commit)
             finally:
@@ -76,11 +79,13 @@ class Through:
         else:
             os.unlink(name, dir_fd=parent)
 
-    def _refresh(self, parent: int, name: bytes) -> None:
+    def _refresh(self, parent: int, name: bytes, inode: int) -> None:
         # The mount answers this chmod from what is there, so that the kernel learns attributes and ACLs anew.
         descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent)
         try:
             found = os.fstat(descriptor)
+            if found.st_ino != inode:
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
             if not stat.S_ISLNK(found.st_mode):
                 os.chmod(f"/proc/self/fd/{descriptor}", stat.S_IMODE(found.st_mode))
             else:  # nothing of a symlink's mode can be set, and a chown to nobody else makes the kernel ask as well

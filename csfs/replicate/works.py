@@ -1,6 +1,7 @@
 """Plans under way, and staging them."""
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from csfs.core.paths import RelPath, parent_of, shown
 from csfs.core.rows import Plan, Step
 from csfs.engine.links import is_same_inode
 from csfs.errors import CsfsError
+from csfs.replicate.looking import RACY_NS
 from csfs.replicate.volume import Root
 from csfs.store.overwriting import displaced_size
 from csfs.store.patching import FromPatches
@@ -119,6 +121,12 @@ def delete_kept(root: Root, names: Sequence[bytes]) -> None:
     """Remove kept versions of commits that were not made; for a thread."""
     for name in names:
         root.stage.kept.delete(name)
+
+
+def is_racy(work: Work, observation: Observation | None) -> bool:
+    """Return whether what is shown now has to be read once more (R23): of what was patched, most was not."""
+    is_young = observation is not None and time.time_ns() - observation.stamp.ctime_ns < RACY_NS
+    return is_young or isinstance(work.source, FromPatches)
 
 
 def stored_size(work: Work) -> int:

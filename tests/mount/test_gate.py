@@ -10,10 +10,10 @@ import pytest
 from csfs.core.changes import ChangeKind
 from csfs.core.paths import RelPath
 from csfs.mount import syscalls
-from csfs.wire.control import KEPT, STAGE, Attributes, Install, Move, Outcome, Remove
+from csfs.wire.control import KEPT, STAGE, Attributes, Install, Move, Outcome, Refresh, Refreshed, Remove, Stale
 from scripts.support.members import until
 from tests.mount.fake_daemon import FakeDaemon
-from tests.mount.mounting import Mounted
+from tests.mount.mounting import Mounted, run_as_user
 from tests.mount.watching import Watch
 
 pytestmark = pytest.mark.mount
@@ -214,6 +214,21 @@ def test_attributes_that_no_refresh_followed_are_seen_once_the_daemon_is_gone(
     daemon.send_raw(b"\xff" * 16)  # nonsense: the connection is dropped, as a daemon's that was killed
     until(lambda: (volume.path / "it").lstat().st_uid == 12, "the kernel asks anew")
     assert (volume.path / "it").lstat().st_mtime_ns == 1_234_567_890_000_000_001
+
+
+def test_attributes_of_what_was_renamed_before_the_refresh_count_once_the_mount_is_told(served: Served) -> None:
+    volume, daemon = served
+    (volume.path / "file").write_bytes(b"secret")
+    run_as_user("cat file >/dev/null", volume.path)
+    daemon.flushed()
+    stamp = daemon.stamp(b"file")
+    assert stamp is not None
+    assert daemon.announce(b"file", stamp, Attributes(mode=0o600)).refresh
+    (volume.path / "file").rename(volume.path / "renamed")
+    run_as_user("cat renamed >/dev/null", volume.path)  # the kernel goes by what it remembers, for hours
+    daemon.send(Refresh(1, (Stale(RelPath(b"file"), stamp.inode, named=False),)))
+    assert daemon.expect(Refreshed).token == 1
+    run_as_user("! cat renamed 2>/dev/null", volume.path)
 
 
 def test_a_watcher_of_the_directory_sees_a_commit_as_it_sees_a_rename(served: Served) -> None:

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
+import trio
 
 from csfs.core.paths import RelPath
-from csfs.wire.control import Commit, CommitResult, Outcome
+from csfs.wire.control import Commit, CommitResult, Outcome, Stale
 from tests.replicate.test_linking import append, expect_equal, settle, sow, two
 
 
@@ -33,3 +35,30 @@ async def test_a_file_that_is_busy_for_an_hour_is_replaced_after_that(
         assert not left[0]
         expect_equal(alpha, beta)
         assert caplog.text == ""
+
+
+async def test_the_mount_is_told_of_attributes_that_the_kernel_could_not_learn(tmp_path: Path) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        sow(alpha)
+        await settle(alpha, beta)
+        commit, refresh, told = beta.gate.commit, beta.gate.refresh, list[Stale]()
+        arrived = trio.Event()
+
+        async def committed(commits: Sequence[Commit]) -> list[CommitResult]:
+            results = await commit(commits)
+            return [msgspec.structs.replace(one, refresh=one.outcome is Outcome.DONE) for one in results]
+
+        async def refreshed(stale: Sequence[Stale]) -> None:
+            told.extend(stale)
+            arrived.set()
+            await refresh(stale)
+
+        beta.gate.commit, beta.gate.refresh = committed, refreshed  # type: ignore[method-assign, assignment]
+        (alpha.tree / "d/alone").chmod(0o600)
+        alpha.tell("d/alone")
+        await settle(alpha, beta)
+        inode = (beta.tree / "d/alone").stat().st_ino
+        with trio.fail_after(5):
+            await arrived.wait()
+        assert Stale(RelPath(b"d/alone"), inode, named=False) in told
+        expect_equal(alpha, beta)
