@@ -27,6 +27,10 @@ class Grant(NamedTuple):
     bits: int
 
 
+Shown = tuple[bytes, int]
+"""A content and its time, in microseconds: not every disk keeps more."""
+
+
 @dataclass
 class Ledger:
     """Contents are unique: each is written once, by one user, at one path."""
@@ -77,8 +81,8 @@ class Ledger:
     """By path, those that were ever linked to it, by way of others too."""
     named: dict[RelPath, list[str]] = field(default_factory=dict)
     """By path, the member whose user put an object there, or took one away, as it happened."""
-    last: dict[RelPath, tuple[bytes, int]] = field(default_factory=dict)
-    """Content and time that users gave each path last."""
+    last: dict[RelPath, set[Shown]] = field(default_factory=dict)
+    """What users gave each path last: several, if some had not seen what others gave it."""
     together: dict[tuple[RelPath, RelPath], tuple[int, int]] = field(default_factory=dict)
     """Paths that a user linked, and through which nobody has written since who had them apart; how often each was `named` then."""
     doubled: set[RelPath] = field(default_factory=set)
@@ -168,9 +172,9 @@ class Ledger:
         """A user of a member put an object at a path, or took one away."""
         self.named.setdefault(path, []).append(member)
 
-    def keep_together(self, source: RelPath, target: RelPath, shown: tuple[bytes, int]) -> None:
+    def keep_together(self, source: RelPath, target: RelPath, shown: Shown) -> None:
         """A user linked these; if that was made of all that was written to the first, they stay linked whatever is written to them."""
-        if self.last.get(source) == shown:
+        if self.last.get(source) == {shown}:
             self.together[source, target] = len(self.named.get(source, ())), len(self.named[target])
 
     def are_together(self, source: RelPath, target: RelPath) -> bool:
@@ -184,9 +188,14 @@ class Ledger:
                 return False
         return True
 
-    def changed(self, path: RelPath, names: Sequence[RelPath], shown: tuple[bytes, int]) -> None:
+    def gives(self, path: RelPath, before: Shown | None, shown: Shown) -> None:
+        """A user gives a path this, in the place of what was shown there."""
+        self.last[path] = self.last.get(path, set()) - {before} | {shown}
+
+    def changed(self, path: RelPath, names: Sequence[RelPath], before: Shown | None, shown: Shown) -> None:
         """A user changed a path whose object has these names."""
-        self.last.update(dict.fromkeys(names, shown))
+        for name in names:
+            self.gives(name, before, shown)
         for pair in [pair for pair in self.together if len({path, *names}.intersection(pair)) == 1]:
             del self.together[pair]
 

@@ -6,6 +6,7 @@ from csfs.core.objects import Kind
 from csfs.core.paths import RelPath, parent_of
 from csfs.engine.live import content_of, meta_of
 from scripts.simulation.host import Host
+from scripts.simulation.programs import shown_by
 from scripts.simulation.tree import hash_of
 
 
@@ -23,8 +24,16 @@ def reject(host: Host, now_ns: int) -> None:
         overruled = {entry.value.hash for entry in row.record.content.entries} - {content.hash}
         host.ledger.replaced |= {data for data in host.ledger.written if hash_of(data) in overruled}
         host.engine.settle(path, content, applied.meta or meta_of(shown), now_ns)
+        _decided(host, path)
         host.brake.turned_down(waiting)
     host.index.commit()
+
+
+def _decided(host: Host, path: RelPath) -> None:
+    """Under all names that are known here, what is shown at a path is made of what is known here; names given elsewhere keep theirs."""
+    row, node = host.index.row(path), host.tree.nodes[path]
+    names = host.index.paths_written(row.write) if row is not None and row.write is not None else []
+    host.ledger.changed(path, names, None, shown_by(node))
 
 
 def look_after(host: Host, now_ns: int) -> bool:

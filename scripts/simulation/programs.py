@@ -7,7 +7,7 @@ from csfs.core.changes import Change, ChangeKind, Synced
 from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath, is_below, parent_of
 from scripts.simulation.dice import Dice
-from scripts.simulation.ledger import Grant, Ledger, slots_of, text_of
+from scripts.simulation.ledger import Grant, Ledger, Shown, slots_of, text_of
 from scripts.simulation.tree import FakeTree, Node
 
 PATHS = [RelPath(path) for path in (b"a", b"b", b"d", b"d/a", b"d/b", b"d/e", b"d/e/a")]
@@ -177,14 +177,14 @@ class Programs:
             self._create(path, self.tree.new_node(Kind.FILE, self._content(path), mtime_ns=self.now_ns))
         elif node.kind is Kind.FILE:
             self._lose(path, node)
-            before, node.data = node.data, self._content(path)
+            shown, before, node.data = shown_by(node), node.data, self._content(path)
             self.ledger.edited(before, node.data, aware=self.is_old(path))
             node.mode &= ~0o6000  # as the kernel does
             node.mtime_ns = self.tree.rounded(self.now_ns)
             self.tree.changed(node)
             self.row(ChangeKind.CONTENT, path)
             self.look(path)
-            self._changed(path, node)
+            self._changed(path, node, shown)
             if not node.mode & 0o077:
                 self.ledger.secrets[node.data] = Grant(self.ledger.steps, self.name, 0)
 
@@ -209,14 +209,15 @@ class Programs:
                 self.ledger.edited(node.data, data, aware=self.is_old(path))
             self._create(path, self.tree.new_node(Kind.FILE, data, mtime_ns=self.now_ns))
 
-    def _changed(self, path: RelPath, node: Node) -> None:
-        self.ledger.changed(path, self.tree.names_of(node), (node.data, node.mtime_ns))
+    def _changed(self, path: RelPath, node: Node, before: Shown) -> None:
+        self.ledger.changed(path, self.tree.names_of(node), before, shown_by(node))
 
     def _create(self, path: RelPath, node: Node) -> None:
         self.ledger.name(path, self.name)
-        self.ledger.last[path] = node.data, node.mtime_ns
         self.tree.give(node, self.dice.choice(USERS), 0)
-        is_new = path not in self.tree.nodes
+        there = self.tree.nodes.get(path)
+        self.ledger.gives(path, shown_by(there) if there is not None else None, shown_by(node))
+        is_new = there is None
         if is_new:
             self.ledger.hands.add((self.name, path))
         self.tree.put(path, node, self.now_ns)
@@ -254,7 +255,7 @@ class Programs:
         self.ledger.linked(source, target)
         self.ledger.travelled(node.data, source, source)  # and is elsewhere, too: no name of it is an old one for sure
         self.ledger.name(target, self.name)
-        self.ledger.keep_together(source, target, (node.data, node.mtime_ns))
+        self.ledger.keep_together(source, target, shown_by(node))
         self.ledger.paths.add(target)
         if self.speaks(target):
             self.ledger.made.add(target)
@@ -302,6 +303,7 @@ class Programs:
         """Set a time, sometimes an old one."""
         node = self.tree.nodes.get(path)
         if node is not None:
+            shown = shown_by(node)
             node.mtime_ns = self.tree.rounded(self.now_ns // self.dice.choice((1, 1, 2)))
             self.ledger.hands.add((self.name, path))
             if self.is_old(path):
@@ -309,7 +311,7 @@ class Programs:
             self.tree.changed(node)
             self.row(ChangeKind.META, path)
             self.look(path)
-            self._changed(path, node)
+            self._changed(path, node, shown)
 
     def rename(self, source: RelPath) -> None:
         """Rename something."""
@@ -444,3 +446,8 @@ class Programs:
             self.make_directory(path)
         else:
             self.write(path)
+
+
+def shown_by(node: Node) -> Shown:
+    """Return what an object shows of what users gave it."""
+    return node.data, node.mtime_ns // 1_000
