@@ -18,7 +18,7 @@ from scripts.simulation.merging import HostMerging
 from scripts.simulation.noting import NotingEngine
 from scripts.simulation.programs import Look, Programs
 from scripts.simulation.saved import Cursor
-from scripts.simulation.tree import FakeTree
+from scripts.simulation.tree import FakeTree, hash_of
 from scripts.simulation.wholes import HostWholes
 
 
@@ -399,7 +399,7 @@ class Host:
             self.tree.take(path, now_ns)
             for name in self.tree.names_of(old):
                 self.programs.look_again(name)  # its number of links has changed
-            if plan.keep:
+            if plan.keep or self._is_yet_to_be_shown(old.data):
                 self.kept.add(old.data)
         if plan.step is Step.INSTALL:
             assert plan.meta is not None
@@ -414,6 +414,11 @@ class Host:
             self.ledger.installed(path, data)
         self.programs.marks.setdefault(parent_of(path), False)
         return self.tree.observed(path)
+
+    def _is_yet_to_be_shown(self, data: bytes) -> bool:
+        """Return whether some path here waits for a content: retention lets it stay that long."""
+        rows = (self.index.row(path) for path in self.index.pending())
+        return any(entry.value.hash == hash_of(data) for row in rows if row for entry in row.record.content.entries)
 
     def holds(self, data: bytes) -> bool:
         """Return whether this member has a content on its disk."""

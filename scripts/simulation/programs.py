@@ -393,7 +393,9 @@ class Programs:
             self.ledger.travelled(node.data, path, path if self.is_unrecorded(path) else target)
         elif self.speaks(path):
             self.taken_out.add(node.data)
-        self.ledger.damaged.discard(node.data)
+        if node.data in self.ledger.damaged:
+            self.ledger.damaged.remove(node.data)
+            self.ledger.granted |= {node.data} if node.mode & 0o6000 else set()  # it is his now, as it is
         self.ledger.moved(path, target, self.name, counts=self.speaks(target))
         if target in self.looks:
             self.looks[target] = replace(self.looks[target], moved_from=None)
