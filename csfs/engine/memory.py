@@ -35,6 +35,7 @@ class MemoryIndex:
         self._tokens: dict[str, Tokens] = {}
         self._clock = Hlc(0)
         self._undo: list[Callable[[], None]] = []
+        self._revised: Callable[[RelPath, Row], Row] | None = None
 
     def commit(self) -> None:
         """Make everything up to here durable."""
@@ -60,11 +61,24 @@ class MemoryIndex:
 
     def rows(self) -> dict[RelPath, Row]:
         """Return all rows."""
-        return dict(self._rows)
+        return {path: self._read(path, row) for path, row in self._rows.items()}
+
+    def revise(self, revised: Callable[[RelPath, Row], Row] | None) -> None:
+        """Have every row read as `revised` makes it of the one that was put."""
+        self._revised = revised
+
+    def _read(self, path: RelPath, row: Row) -> Row:
+        return row if self._revised is None else self._revised(path, row)
+
+    def scopes_from(self, first: RelPath, limit: int) -> list[tuple[RelPath, Scope]]:
+        """Return the scopes of rows as they were put, from a path on."""
+        paths = self._paths[bisect_left(self._paths, first) :][:limit]
+        return [(path, self._rows[path].scope) for path in paths]
 
     def row(self, path: RelPath) -> Row | None:
         """Return what is held of `path`."""
-        return self._rows.get(path)
+        row = self._rows.get(path)
+        return None if row is None else self._read(path, row)
 
     def put(self, path: RelPath, row: Row) -> None:
         """Set what is held of `path`."""
@@ -110,7 +124,7 @@ class MemoryIndex:
     def removed(self, above: RelPath, limit: int) -> list[tuple[RelPath, Row]]:
         """Return rows above a path where nothing is live, shown or pending."""
         return [
-            (path, row)
+            (path, self._read(path, row))
             for path, row in sorted(self._rows.items())
             if path > above and not (row.live or row.pending or row.applied.observation is not None)
         ][:limit]
@@ -118,7 +132,7 @@ class MemoryIndex:
     def unsettled(self, limit: int) -> list[tuple[RelPath, Row]]:
         """Return rows that are pending, or show something where nothing is live by itself."""
         return [
-            (path, row)
+            (path, self._read(path, row))
             for path, row in self._rows.items()
             if row.pending or (not row.live and row.applied.observation is not None)
         ][:limit]
@@ -158,7 +172,7 @@ class MemoryIndex:
         """Yield all rows strictly below `path`, ascending."""
         for found in self._below(path):
             if found in self._rows:
-                yield found, self._rows[found]
+                yield found, self._read(found, self._rows[found])
 
     def _below(self, path: RelPath) -> list[RelPath]:
         """Return the paths of rows strictly below `path`, which lie side by side."""
@@ -189,7 +203,7 @@ class MemoryIndex:
         for one in self._positions[bisect_right(self._positions, position) :]:
             path = self._order.get(one)
             if path is not None:
-                found.append((path, self._rows[path]))
+                found.append((path, self._read(path, self._rows[path])))
                 if len(found) == limit:
                     break
         return found

@@ -1,6 +1,6 @@
 """What the engine needs of an index, and the values it exchanges with the workers around it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import msgspec
@@ -36,6 +36,14 @@ class IndexPort(Protocol):
 
     def rows_below(self, path: RelPath) -> Iterator[tuple[RelPath, Row]]:
         """Yield all rows strictly below `path`, ascending by path. Rows may be put while iterating."""
+        ...
+
+    def revise(self, revised: Callable[[RelPath, Row], Row] | None) -> None:
+        """Have every row read as `revised` makes it of the one that was put; None: as it was put. Columns stay as they are."""
+        ...
+
+    def scopes_from(self, first: RelPath, limit: int) -> list[tuple[RelPath, Scope]]:
+        """Return the scopes of rows as they were put, from a path on, ascending by path, at most `limit`."""
         ...
 
     def has_live_below(self, path: RelPath) -> bool:

@@ -11,7 +11,6 @@ import msgspec
 from csfs.core import versions
 from csfs.core.paths import RelPath
 from csfs.core.policies import is_content_conflict, is_meta_conflict
-from csfs.core.records import Record
 from csfs.core.versions import Dot, Scope
 from csfs.engine.brake import Weighing
 from csfs.engine.doubting import Doubting
@@ -60,27 +59,37 @@ class VolumeEngine(Doubting, Following, Settling, Merging, Plans, Weighing, Whol
                 if not found.pending and self._is_pending(name, found.record, found.applied, group, leaf=False):
                     self._set_pending(name, found)
 
-    def follow_rules(self) -> int:
-        """Put every row into the group that the rules name now, to be sent anew; return how many moved (R11).
+    def follow_rules(self) -> None:
+        """Follow rules that differ from those of the last life of this index (R11): to be called once, before anything else.
 
-        To be called once before anything else whenever the rules differ from those of the last life of this index.
+        The index is to read its rows by `in_scope` from then on, and to be another one to the peers, who are told all of it once
+        more: that costs nothing. `sort_rows` writes the rows as they are read, a few at a time.
         """
-        moved = 0
-        for path, row in self._rows():
-            group = self._followed(path)
-            scope = group.scope if group is not None else Scope(b"")
-            if row.scope != scope:
-                moved_row = _moved(row, scope, self._index.next_position())
-                write = self._write_at(path, row.record, row.applied, group)
-                self._index.put(path, msgspec.structs.replace(moved_row, write=write))
-                moved += 1
         # Of what others made, a new revision begins knowing nothing; what we made in this life is all here, whoever else knows it.
         # What we made in earlier ones may have been taken from us by a restore.
         for scope, knowledge in self.knowledge().items():
             made = self._index.last_counter(scope)
             if made:
                 self._index.set_knowledge(scope, versions.joined(knowledge, {self._incarnation: made}))
-        return moved
+
+    def in_scope(self, path: RelPath, row: Row) -> Row:
+        """Return a row as the rules have it now: in the group that they name, and to be planned anew if it was in another one."""
+        group = self._followed(path)
+        scope = group.scope if group is not None else Scope(b"")
+        if row.scope == scope:
+            return row
+        write = self._write_at(path, row.record, row.applied, group)
+        return msgspec.structs.replace(row, scope=scope, pending=bool(scope), write=write)
+
+    def sort_rows(self, first: RelPath, limit: int) -> RelPath | None:
+        """Write rows from `first` on as `in_scope` has them, so many at most; return where to go on, None: these were the last."""
+        found = self._index.scopes_from(first, limit)
+        for path, scope in found:
+            group = self._followed(path)
+            row = self._index.row(path) if scope != (group.scope if group is not None else Scope(b"")) else None
+            if row is not None:
+                self._index.put(path, self.in_scope(path, row))
+        return RelPath(found[-1][0] + b"\0") if len(found) == limit else None
 
     def _dots(self, path: RelPath, row: Row, half: str) -> tuple[Dot, ...]:
         """Return the dots of one half's entries, the winner's first."""
@@ -95,15 +104,3 @@ class VolumeEngine(Doubting, Following, Settling, Merging, Plans, Weighing, Whol
             return None
         live = self._live(path, row.record, row.applied, group)
         return live.content_dot if half == "content" else live.meta_dot
-
-
-def _moved(row: Row, scope: Scope, position: int) -> Row:
-    record: Record = row.record
-    return msgspec.structs.replace(
-        row,
-        scope=scope,
-        pending=bool(scope),
-        content_position=position if record.content.entries else 0,
-        meta_position=position if record.meta.entries else 0,
-        time_position=position if record.time is not None else 0,
-    )

@@ -44,10 +44,14 @@ class Index:
     def renew(self, member: str) -> None:
         """Become another incarnation, and another index to the peers: on a new boot, or restored or cloned (R8)."""
         # Positions that were lost are handed out again: no cursor of a peer may count on them.
-        self._facts.set_value("index_id", secrets.token_bytes(16))
+        self.begin_anew()
         self._facts.set_number("incarnation", secrets.randbits(62) | 1)
         self.rows.start_incarnation()
         self.ledger.add_authors({self.incarnation: member})
+
+    def begin_anew(self) -> None:
+        """Be another index to the peers, who then hear of every row once more."""
+        self._facts.set_value("index_id", secrets.token_bytes(16))
 
     @property
     def token_key(self) -> bytes:

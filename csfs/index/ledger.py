@@ -110,13 +110,23 @@ class Ledger:
 
     @property
     def scopes(self) -> list[Scope]:
-        """Return the scopes that the rows were last sorted into."""
+        """Return the scopes that the rows were last read in."""
         found = self._facts.value("scopes")
         return msgspec.msgpack.decode(found, type=list[Scope]) if found is not None else []
 
     def set_scopes(self, scopes: list[Scope]) -> None:
-        """Record the scopes that the rows are sorted into."""
+        """Record the scopes that the rows are read in from now on, though they are not sorted into them yet."""
         self._facts.set_value("scopes", msgspec.msgpack.encode(scopes))
+        self.set_sorted(False)
+
+    @property
+    def is_sorted(self) -> bool:
+        """Whether all rows are in the table as they are read."""
+        return self._facts.value("unsorted") != b"1"
+
+    def set_sorted(self, is_sorted: bool) -> None:
+        """Record whether all rows are in the table as they are read."""
+        self._facts.set_value("unsorted", b"0" if is_sorted else b"1")
 
     @property
     def pulling(self) -> bool:

@@ -4,13 +4,13 @@ Rows put in a transaction stay in memory until it ends or a query needs them in 
 several times in one batch is written once.
 """
 
-import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from csfs.core import digests
-from csfs.core.paths import ROOT, RelPath
+from csfs.core.paths import RelPath
 from csfs.core.rows import Amount, Row, Standing
 from csfs.core.tokens import Tokens
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope, Vector
@@ -38,6 +38,7 @@ class Rows:
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(Row).decode
         self._cache: dict[RelPath, Row | None] = {}
+        self._revised: Callable[[RelPath, Row], Row] | None = None
         self._dirty: dict[RelPath, Row | None] = {}
         self._same: set[RelPath] = set()
         """Dirty paths of which the table has the record already, but for whether it is counted."""
@@ -121,9 +122,22 @@ class Rows:
         if path in self._cache:
             return self._cache[path]
         found = self._database.execute("SELECT row FROM rows WHERE path = ?", (path,)).fetchone()
-        row = None if found is None else self._decode(found[0])
+        row = None if found is None else self._read(path, found[0])
         self._remember(path, row)
         return row
+
+    def revise(self, revised: Callable[[RelPath, Row], Row] | None) -> None:
+        """Have every row read as `revised` makes it of the one that was put, None: as it was put; not in a transaction."""
+        self._revised = revised
+        self._cache.clear()
+
+    def _read(self, path: RelPath, encoded: bytes) -> Row:
+        row = self._decode(encoded)
+        return row if self._revised is None else self._revised(path, row)
+
+    def scopes_from(self, first: RelPath, limit: int) -> list[tuple[RelPath, Scope]]:
+        """Return the scopes of rows as they were put, from a path on."""
+        return list(self._where("path, scope", "path >= ? ORDER BY path LIMIT ?", first, limit))
 
     def fetch(self, paths: Iterable[RelPath]) -> None:
         """Have rows at hand that are about to be asked for one by one."""
@@ -138,7 +152,7 @@ class Rows:
             missing = list(wanted)
         found = self._asked.columns(missing, "row")
         for path in missing:
-            self._remember(path, self._decode(found[path][0]) if path in found else None)
+            self._remember(path, self._read(path, found[path][0]) if path in found else None)
 
     @property
     def cached_size(self) -> int:
@@ -166,7 +180,9 @@ class Rows:
 
     def put(self, path: RelPath, row: Row) -> None:
         """Set what is held of `path`."""
-        is_same = (path in self._same or path not in self._dirty) and says_the_same(row, self._cache.get(path))
+        # What is read in another way than it was put may say the same and not be in the table.
+        may_be_same = self._revised is None and (path in self._same or path not in self._dirty)
+        is_same = may_be_same and says_the_same(row, self._cache.get(path))
         (self._same.add if is_same else self._same.discard)(path)
         self._remember(path, row)
         self._dirty[path] = row
@@ -188,7 +204,7 @@ class Rows:
                 f"SELECT path, row FROM rows WHERE {_BELOW} ORDER BY path LIMIT 500", (lower, upper)
             ).fetchall()
             for found, encoded in chunk:
-                yield found, self._decode(encoded)
+                yield found, self._read(found, encoded)
             if len(chunk) < 500:
                 return
             lower = chunk[-1][0]
@@ -215,11 +231,7 @@ class Rows:
 
     def paths_linked(self, inode: int) -> list[RelPath]:
         """Return the paths that show the object of this inode number, by what was seen there last, if it has several names."""
-        self._flush_rows()
-        found = self._database.execute(
-            "SELECT path FROM rows WHERE inode = ? ORDER BY path", (columns.packed_inode(inode),)
-        )
-        return [path for (path,) in found]
+        return [path for (path,) in self._where("path", "inode = ? ORDER BY path", columns.packed_inode(inode))]
 
     def updated_since(self, position: int, limit: int) -> list[tuple[RelPath, Row]]:
         """Return rows whose greatest position is above `position`, ascending by it."""
@@ -268,15 +280,6 @@ class Rows:
 
     # --------------------------------------------------------------------------------- IndexPort: set hashes and peers
 
-    def count_anew(self) -> None:
-        """Count the set hashes from the rows."""
-        self._flush_rows()
-        self._database.write("UPDATE rows SET digest = NULL")
-        self._dirty_digests |= self._digests.keys()
-        self._digests = dict.fromkeys(self._digests, digests.NOTHING)
-        for path, row in itertools.chain(self._rows_where("path = ?", ROOT), self.rows_below(ROOT)):
-            self.put(path, row)
-
     def digest(self, scope: Scope) -> int:
         """Return the set hash of the records of `scope`."""
         self._flush_rows()
@@ -313,13 +316,14 @@ class Rows:
 
     def doubtful(self) -> list[RelPath]:
         """Return the paths at which something is to be minted anew."""
-        self._flush_rows()
-        return [path for (path,) in self._database.execute("SELECT path FROM rows WHERE doubtful")]
+        return [path for (path,) in self._where("path", "doubtful")]
 
     def _rows_where(self, condition: str, *values: object) -> list[tuple[RelPath, Row]]:
+        return [(path, self._read(path, encoded)) for path, encoded in self._where("path, row", condition, *values)]
+
+    def _where(self, names: str, condition: str, *values: object) -> Any:
         self._flush_rows()
-        found = self._database.execute(f"SELECT path, row FROM rows WHERE {condition}", values)
-        return [(path, self._decode(encoded)) for path, encoded in found]
+        return self._database.execute(f"SELECT {names} FROM rows WHERE {condition}", values)
 
     def standings(self, member: str) -> Mapping[Scope, Standing]:
         """Return how far a member was in each scope when it last said so."""
@@ -349,13 +353,11 @@ class Rows:
 
     def pending(self) -> list[RelPath]:
         """Return every path whose known state is not yet shown."""
-        self._flush_rows()
-        return [path for (path,) in self._database.execute("SELECT path FROM rows WHERE pending")]
+        return [path for (path,) in self._where("path", "pending")]
 
     def contested(self) -> list[RelPath]:
         """Return every path of which one half has several entries: conflicts are among them."""
-        self._flush_rows()
-        return [path for (path,) in self._database.execute("SELECT path FROM rows WHERE contested")]
+        return [path for (path,) in self._where("path", "contested")]
 
     def living_on(self, limit: int) -> list[RelPath]:
         """Return paths that are shown though their own versions say that they are gone: directories with something in them."""

@@ -220,13 +220,15 @@ class PeerSession:
 
     async def _send_records(self, worker: VolumeWorker) -> None:
         volume = worker.volume
-        exchange = volume.exchanges[self._peer]
-        patient = True
+        exchange, engine, patient = volume.exchanges[self._peer], volume.engine, True
         while True:
+            await trio.lowlevel.checkpoint()  # where it knows all that is looked at, nothing else here is one
             # What it is in the middle of telling us must not be told back.
             if exchange.midstream:
                 with trio.move_on_after(MIDSTREAM_S_MAX):
                     await volume.settled.wait_until(lambda: not exchange.midstream)
+            if volume.engine is not engine:
+                return  # other rules, or another life: what the peer was told before counts for nothing, and it is greeted anew
             outgoing = self._outgoing(volume, exchange)
             if patient and volume.engine.is_hearsay(outgoing):
                 # Whoever made it is likely to tell it himself: it is forwarded if it is not known after a while.
@@ -247,9 +249,8 @@ class PeerSession:
             exchange.sent = max(exchange.sent, outgoing.position)
             if outgoing.updates or outgoing.mark is not None:
                 exchange.sending = True
-                await self._send(
-                    worker, exchange, outgoing, inline_patches(volume.patches, outgoing.updates, knowledge)
-                )
+                found = inline_patches(volume.patches, outgoing.updates, knowledge)
+                await self._send(worker, exchange, outgoing, found)
                 exchange.sending = False
             volume.progress.notify()
             if outgoing.done and volume.index.rows.position() <= exchange.sent:
@@ -343,8 +344,7 @@ class PeerSession:
 
     async def _received_records(self, message: Records) -> None:
         worker = self._worker(message.volume)
-        volume = worker.volume
-        theirs = self._theirs[message.volume]
+        volume, theirs = worker.volume, self._theirs[message.volume]
         exchange = volume.exchanges[self._peer]
         for data in message.contents:
             volume.contents.put(block_hash(data), data)

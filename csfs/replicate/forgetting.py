@@ -29,7 +29,7 @@ class Forgetting:
     async def _forget(self) -> None:
         volume = self._volume
         going_on: RelPath | None = ROOT
-        while going_on is not None:
+        while going_on is not None and volume.is_sorted:
             with volume.index.transaction():
                 settled = volume.engine.settled_everywhere()
                 if going_on == ROOT:

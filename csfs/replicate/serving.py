@@ -86,13 +86,13 @@ class Serving:
             pass
 
     async def _parts(self, question: GetParts) -> Parts | Unavailable:
-        if question.scope not in self._scopes:
+        if question.scope not in self._scopes or not self._volume.is_sorted:
             return Unavailable(question.request)
         asked = Range(question.above, question.last)
         return Parts(question.request, await trio.to_thread.run_sync(parts_in, self._volume, question.scope, asked))
 
     async def _sights(self, question: GetSights) -> Sights | Unavailable:
-        if question.scope not in self._scopes:
+        if question.scope not in self._scopes or not self._volume.is_sorted:
             return Unavailable(question.request)
         asked = Range(question.above, question.last)
         try:

@@ -111,7 +111,7 @@ class PeerStanding:
         """Say how this member stands whenever that is news, for ever: only after all that it had to say before (R12)."""
         volume, exchange = self._volume, self._exchange
         while True:
-            has_said_all = not exchange.sending and exchange.sent >= volume.index.rows.position()
+            has_said_all = not exchange.sending and exchange.sent >= volume.index.rows.position() and volume.is_sorted
             # While something was said, more may have come: nobody would wake us for it.
             if not (has_said_all and await self._say_once()):
                 await volume.progress.wait()
@@ -173,7 +173,7 @@ class PeerStanding:
         """Do what follows from how the peer stands, for ever."""
         volume = self._volume
         while True:
-            stands = self._exchange.stands
+            stands = self._exchange.stands if volume.is_sorted else None
             if stands is not None and volume.engine.is_in_quarantine:
                 await self._catch_up(stands)
             elif stands is not None and stands is not self._walked:

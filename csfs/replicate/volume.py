@@ -30,6 +30,7 @@ from csfs.replicate.memory import Memory
 from csfs.replicate.patches import Patches
 from csfs.replicate.progress import Meter
 from csfs.replicate.refusals import KeptOut, Refusal
+from csfs.replicate.revising import begin
 from csfs.replicate.shortcomings import Shortcomings
 from csfs.replicate.signals import Signal
 from csfs.replicate.sparing import Sparing
@@ -164,7 +165,7 @@ class Volume:
         self.apply_mode = "auto"
         """Whether files are overwritten in place: `auto`, `atomic` for never, `in-place` wherever it is possible."""
         self.authors, self.rules = index.ledger.authors(), rules
-        self.engine = self._new_engine()
+        self.engine = self._new_engine(self.rules)
         self.root: Root | None = None
         self.gate: Gate | None = None
         self.stopped = ""
@@ -233,35 +234,31 @@ class Volume:
 
     def set_rules(self, rules: Rules) -> bool:
         """Follow other rules from now on; return whether scopes differ. Links have to be made anew then."""
-        before, self.rules = self.rules, rules
+        before = self.rules
         if [group.scope for group in rules.groups] == [group.scope for group in before.groups]:
+            self.rules = rules
             return False
-        self.engine = self._new_engine()
+        self.engine, self.rules = self._new_engine(rules), rules
         self._heard.clear()
         self.apply_soon(self.index.rows.pending())
+        self.progress.notify()
         return True
 
-    def _new_engine(self) -> VolumeEngine:
-        engine = VolumeEngine(
-            self.index.rows,
-            self.rules,
-            self.member,
-            self.index.incarnation,
-            self.authors,
-            pulling=self.index.ledger.pulling,
-        )
-        scopes = [group.scope for group in self.rules.groups]
-        if self.index.ledger.scopes != scopes:
-            with self.index.transaction():
-                engine.follow_rules()
-                self.index.ledger.set_scopes(scopes)
-                self.index.ledger.set_compared(b"")
+    def _new_engine(self, rules: Rules) -> VolumeEngine:
+        index, pulling = self.index, self.index.ledger.pulling
+        engine = VolumeEngine(index.rows, rules, self.member, index.incarnation, self.authors, pulling=pulling)
+        begin(index, engine, [group.scope for group in rules.groups])
         return engine
+
+    @property
+    def is_sorted(self) -> bool:
+        """Whether the index's table says of each row what the rules do: else it is read so, and waits to be written."""
+        return self.index.ledger.is_sorted
 
     def memory_lost(self, peer: str) -> None:
         """A peer has shown that this member was restored or cloned: it is another incarnation now."""
         self.authors.update(self.index.ledger.authors())
-        self.engine = self._new_engine()
+        self.engine = self._new_engine(self.rules)
         self.memory.lost(peer)
 
     def memory_found(self) -> None:

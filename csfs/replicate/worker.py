@@ -27,6 +27,7 @@ from csfs.replicate.merging import Merger
 from csfs.replicate.observer import Observer
 from csfs.replicate.progress import Progress
 from csfs.replicate.resting import Resting
+from csfs.replicate.sorting import Sorting
 from csfs.replicate.sources import Sources
 from csfs.replicate.sweeping import Sweeping
 from csfs.replicate.underneath import Underneath
@@ -109,6 +110,7 @@ class VolumeWorker:
                 self._maintain,
                 self._keep_index,
                 Resting(volume).run,
+                Sorting(volume).run,
                 self.progress.run,
                 self.forgetting.run,
                 self.counting.run,
@@ -259,10 +261,10 @@ class VolumeWorker:
 
     @property
     def is_compared(self) -> bool:
-        """Whether no comparison is under way or about to begin, nor is stock being taken before it."""
+        """Whether no comparison is under way or about to begin, nor stock being taken before it, nor rows sorted by new rules."""
         volume = self.volume
         is_due = self._comparison_due() or (volume.stock_due and volume.mounted)
-        return not (volume.comparing or (is_due and not volume.stopped))
+        return volume.is_sorted and not (volume.comparing or (is_due and not volume.stopped))
 
     def _comparison_due(self) -> bool:
         volume = self.volume

@@ -425,7 +425,7 @@ class Cluster:
             busy = host.merging.merge_all(self.now(host)) or busy
             busy = bool(host.programs.looks) or (host.pulling and host in self.members) or busy
             host.digest(self.now(host))
-            busy = bool(host.brake.waiting.left()) or busy
+            busy = bool(host.brake.waiting.left()) or host.unsorted is not None or busy
             if healing:
                 forget(host)
         return busy

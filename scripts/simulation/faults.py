@@ -269,6 +269,12 @@ FAULTS: dict[str, Fault] = {
     "meta-by-name": Fault("linked paths decide each for itself", state, "shared_meta", _own_meta),
     "cut-is-an-edit": Fault("what a power cut took is an edit", Evidence, "is_damage", _nothing(False)),
     "moved-unread": Fault("who follows a move has not what its maker had", wholes, "digest_of", _nothing(b"")),
+    "read-as-put": Fault(
+        "rows are read as they were put before the rules changed", MemoryIndex, "_read", lambda index, path, row: row
+    ),
+    "heard-long-ago": Fault(
+        "what peers heard under other rules counts under these", Host, "_begin_anew", _nothing(None)
+    ),
     "gate-open": Fault("commits do not look at what is there", Host, "_is_allowed", _any_gate),
 }
 
@@ -307,5 +313,7 @@ SEEDS = {
     "meta-by-name": 302,
     "cut-is-an-edit": 26,
     "moved-unread": 126,
+    "read-as-put": 80,
+    "heard-long-ago": 80,
 }
 """By fault, the run that found it when plans were last made in another way; 0 for the others. For tests, which look there first."""

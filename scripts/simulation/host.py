@@ -21,6 +21,9 @@ from scripts.simulation.saved import Cursor
 from scripts.simulation.tree import FakeTree, hash_of
 from scripts.simulation.wholes import HostWholes
 
+SORTED_AT_ONCE = 3
+"""Rows that are written in one step after the rules have changed."""
+
 
 class Host:
     """A member. `contents` finds the bytes of a content that this member can have now, or None."""
@@ -40,6 +43,8 @@ class Host:
         self.kept: set[bytes] = set()
         self.cursors: dict[str, Cursor] = {}
         self.scopes: list[Scope] = []
+        self.unsorted: RelPath | None = None
+        """The first row that may not be written as the rules have it now; None: there is none."""
         self.pulling = pulling
         self.heard: set[Scope] = set()
         self.held: set[RelPath] = set()
@@ -115,8 +120,29 @@ class Host:
         if scopes != self.scopes:
             self.engine.follow_rules()
             self.scopes = scopes
+            self._begin_anew()
+        self.index.revise(self.engine.in_scope)
+        self.unsorted = ROOT
         self.heard.clear()
         self.index.commit()
+
+    def _begin_anew(self) -> None:
+        """Be another index to the peers: they hear of every row once more."""
+        self.lives += 1
+        self.index_id = self.number * 1000 + self.lives
+
+    def sort(self) -> None:
+        """Write some more rows as the rules have them; nothing is asked of the groups that the index counts before all are."""
+        if self.unsorted is not None:
+            self.unsorted = self.engine.sort_rows(self.unsorted, SORTED_AT_ONCE)
+            self.index.commit()
+        if self.unsorted is None:
+            self.index.revise(None)
+
+    def sort_all(self) -> None:
+        """Write all rows as the rules have them."""
+        while self.unsorted is not None:
+            self.sort()
 
     def adopt(self, rules: Rules) -> None:
         """Follow other rules: what they newly cover is found by comparing."""
@@ -150,6 +176,7 @@ class Host:
 
     def digest(self, now_ns: int) -> None:
         """Take all journalled changes into account, in one transaction."""
+        self.sort()
         self._take_stock()
         unheard = self.programs.unheard
         self.programs.unheard = {data: path for data, path in unheard.items() if not self.follows(path)}

@@ -98,6 +98,8 @@ class Link:
 
     def _report(self) -> bool:
         """Have the source say how it stands, after all that it had to say; return whether there was any news."""
+        if self.source.unsorted is not None:
+            return False
         report = Report.of(self.source)
         if self.reported is not None and report == self.reported:
             return False

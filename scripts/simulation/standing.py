@@ -61,6 +61,7 @@ def hold_token(host: Host, peer: str, token: bytes) -> None:
 def take_report(report: Report, source: Host, target: Host, now_ns: int, connected: dict[str, bool]) -> None:
     """Take in how a peer stands, and do what follows from it. `connected` says of each peer whether it is in quarantine itself."""
     engine, index = target.engine, target.index
+    target.sort_all()
     engine.stands(source.name, report.standings)
     index.set_tokens(source.name, confirmed(index.tokens(source.name), report.held))
     hold_token(target, source.name, report.token)
@@ -93,6 +94,8 @@ def catch_up(report: Report, source: Host, target: Host, now_ns: int, connected:
 
 def heal(scope: Scope, source: Host, target: Host, now_ns: int, stale_by: Standing | None = None) -> None:
     """Walk to the paths at which two members differ, and have each take in what the other has there."""
+    source.sort_all()
+    target.sort_all()
     walk = Walk()
     while (asked := walk.question()) is not None:
         theirs = live_in(source, scope, asked)
@@ -127,6 +130,8 @@ def live_in(host: Host, scope: Scope, asked: Range) -> list[Digested]:
 
 def forget(host: Host) -> None:
     """Drop tombstones that nobody needs."""
+    if host.unsorted is not None:
+        return
     settled = host.engine.settled_everywhere()
     before, above = host.index.rows(), ROOT
     while above is not None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from csfs.core.groups import Group
 from csfs.core.moves import WholeMove
 from csfs.core.objects import Kind, Observation, Stamp
-from csfs.core.paths import RelPath
+from csfs.core.paths import ROOT, RelPath
 from csfs.core.versions import Incarnation, Scope
 from csfs.engine.memory import MemoryIndex
 from csfs.engine.ports import Plan, Received, Row
@@ -110,3 +110,13 @@ def sides(
         index = MemoryIndex()
         made.append(Side(name, index, VolumeEngine(index, rules, name, incarnation, authors, pulling=name in pulling)))
     return made
+
+
+def follow_rules(engine: VolumeEngine, *, at_once: int = 2) -> None:
+    """Have an engine's index follow its rules, all rows written before anything else."""
+    engine.follow_rules()
+    engine._index.revise(engine.in_scope)
+    first: RelPath | None = ROOT
+    while first is not None:
+        first = engine.sort_rows(first, at_once)
+    engine._index.revise(None)

@@ -12,7 +12,7 @@ from csfs.engine.live import ABSENT
 from csfs.engine.ports import Row, Step
 from csfs.engine.volume import VolumeEngine
 from scripts.simulation.rules import OneGroup
-from tests.engine.members import NOW_NS, Side, directory, found, sides
+from tests.engine.members import NOW_NS, Side, directory, follow_rules, found, sides
 
 BOOTED_NS = 1_000
 F, G, D = RelPath(b"f"), RelPath(b"g"), RelPath(b"d")
@@ -222,7 +222,7 @@ def test_what_was_made_while_a_member_only_received_is_no_damage_once_the_others
     gamma.sees(b"f", found(b"mine", inode=2))
     group = Group(("alpha", "gamma"), frozenset(), ("younger",), Scope(b"scope-02"))
     gamma.engine = VolumeEngine(gamma.index, OneGroup(group), "gamma", gamma.engine._incarnation, gamma.engine._authors)
-    gamma.engine.follow_rules()
+    follow_rules(gamma.engine)
     plan = gamma.plans(b"f")
     assert plan is not None, "it is put back as it would have been before"
     assert (plan.step, plan.keep) == (Step.REMOVE, True)

@@ -15,7 +15,6 @@ from csfs.engine.ports import Outgoing, Step
 from csfs.engine.validation import CLOCK_MAX
 from csfs.engine.volume import VolumeEngine
 from csfs.wire.messages import Update
-from scripts.simulation.rules import OneGroup
 from tests.engine.members import NOW_NS, SCOPE, Side, directory, found, sides
 
 BETA = Incarnation(2)
@@ -219,19 +218,6 @@ def installed(side: Side, path: bytes) -> Step | None:
     return plan.step if plan is not None else None
 
 
-def test_a_path_that_changes_groups_is_sent_again_whole() -> None:
-    alpha, beta = sides("alpha", "beta")
-    alpha.sees(b"f", found(b"one"))
-    beta.hears(alpha)
-    assert installed(beta, b"f") is Step.INSTALL
-    row = alpha.row(b"f")
-    alpha.index.put(RelPath(b"f"), msgspec.structs.replace(row, scope=Scope(b"previous")))
-    assert alpha.engine.outgoing(0, {}, 10, "beta").updates == ()
-    assert alpha.engine.follow_rules() == 1
-    assert [one.path for one in alpha.engine.outgoing(row.meta_position, {}, 10, "beta").updates] == [b"f"]
-    assert alpha.engine.follow_rules() == 0
-
-
 def test_what_waits_for_a_directory_is_planned_when_somebody_here_makes_it() -> None:
     alpha, beta = sides("alpha", "beta")
     alpha.sees(b"d", directory())
@@ -320,41 +306,6 @@ def batches(engine: VolumeEngine, peer: str) -> list[Outgoing]:
         sent.append(engine.outgoing(position, {}, 100, peer))
         position = sent[-1].position
     return sent
-
-
-def test_a_change_of_ours_that_others_replaced_is_ours_under_other_rules_too() -> None:
-    alpha, beta, gamma = sides("alpha", "beta", "gamma")
-    alpha.sees(b"d", directory(mtime_ns=1))
-    beta.hears(alpha)
-    gamma.hears(alpha)
-    gamma.shows(b"d", directory(mtime_ns=1))
-    gamma.engine.touched(RelPath(b"d"), 9, 2 * NOW_NS)
-    alpha.hears(gamma)
-    for side in (alpha, beta):
-        group = Group(("alpha", "beta", "gamma"), frozenset(), ("older",), Scope(b"scope-02"))
-        side.engine = VolumeEngine(
-            side.index, OneGroup(group), side.name, side.engine._incarnation, side.engine._authors
-        )
-        side.engine.follow_rules()
-    assert not alpha.hears(beta).refused
-
-
-def test_what_was_made_before_a_restore_is_not_known_under_other_rules() -> None:
-    alpha, beta = sides("alpha", "beta")
-    alpha.sees(b"f", found(b"one"))
-    alpha.sees(b"g", found(b"two"))
-    beta.hears(alpha)
-    group = Group(("alpha", "beta"), frozenset(), ("older",), Scope(b"scope-02"))
-    authors = {**alpha.engine._authors, Incarnation(7): "alpha"}
-    restored = VolumeEngine(MemoryIndex(), OneGroup(group), "alpha", Incarnation(7), authors)
-    beta.engine = VolumeEngine(beta.index, OneGroup(group), "beta", BETA, authors)
-    beta.engine.follow_rules()
-    first = beta.engine.outgoing(0, {}, 1, "alpha")
-    restored.receive("beta", first.scope, first.updates, first.mark, NOW_NS)
-    restored.follow_rules()
-    assert restored.knowledge() == {group.scope: {}}
-    second = beta.engine.outgoing(first.position, restored.knowledge(), 10, "alpha")
-    assert [update.path for update in (*first.updates, *second.updates)] == [b"f", b"g"]
 
 
 def test_a_conflict_is_decided_anew_when_its_author_is_known() -> None:

@@ -1,0 +1,103 @@
+"""Other rules, or other members: what is known counts for the new groups at once, and rows are written so little by little (R11)."""
+
+from csfs.core.groups import Group
+from csfs.core.paths import ROOT, RelPath
+from csfs.core.versions import Incarnation, Scope
+from csfs.engine.memory import MemoryIndex
+from csfs.engine.volume import VolumeEngine
+from scripts.simulation.rules import OneGroup
+from tests.engine.members import NOW_NS, SCOPE, Side, directory, follow_rules, found, sides
+
+ALPHA = Incarnation(1)
+BETA = Incarnation(2)
+
+
+def under_other_rules(side: Side, *, policy: tuple[str, ...] = ("younger",)) -> VolumeEngine:
+    """Return a member's engine under the next revision of its rules, before any row was written anew."""
+    group = Group(("alpha", "beta"), frozenset(), policy, Scope(b"scope-02"))
+    side.engine = VolumeEngine(side.index, OneGroup(group), side.name, side.engine._incarnation, side.engine._authors)
+    side.engine.follow_rules()
+    side.index.revise(side.engine.in_scope)
+    return side.engine
+
+
+def test_a_path_that_changes_groups_is_told_again_whole_before_it_is_written_anew() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    beta.hears(alpha)
+    engine = under_other_rules(alpha)
+    out = engine.outgoing(0, {}, 10, "beta")
+    assert out.scope == Scope(b"scope-02")
+    assert [one.path for one in out.updates] == [b"f"]
+    assert out.mark == {ALPHA: 2}
+
+
+def test_rows_are_written_as_the_rules_have_them_a_few_at_a_time() -> None:
+    alpha, _ = sides("alpha", "beta")
+    for name in (b"", b"a", b"b", b"c"):
+        alpha.sees(name, directory())
+    alpha.index.commit()
+    engine = under_other_rules(alpha)
+    old, new = SCOPE, Scope(b"scope-02")
+    going_on = engine.sort_rows(ROOT, 3)
+    assert going_on is not None
+    assert [scope for _, scope in alpha.index.scopes_from(ROOT, 9)] == [new, new, new, old]
+    assert alpha.index.pending() == [b"", b"a", b"b"]
+    assert alpha.row(b"c").scope == new
+    alpha.index.rollback()
+    assert [scope for _, scope in alpha.index.scopes_from(ROOT, 9)] == [old] * 4
+    assert engine.sort_rows(ROOT, 9) is None
+    alpha.index.revise(None)
+    assert {row.scope for row in alpha.index.rows().values()} == {new}
+
+
+def test_what_is_changed_while_rows_wait_to_be_written_is_of_the_new_group_and_links_are_known() -> None:
+    alpha, beta = sides("alpha", "beta")
+    for name in (b"a", b"b"):
+        alpha.sees(name, found(b"one", links=2), names=[RelPath(other) for other in (b"a", b"b") if other != name])
+    write = alpha.row(b"a").write
+    assert write is not None
+    engine = under_other_rules(alpha)
+    alpha.sees(b"a", found(b"two", mtime_ns=2, links=2), names=[RelPath(b"b")])
+    alpha.sees(b"b", found(b"two", mtime_ns=2, links=2), names=[RelPath(b"a")])
+    assert alpha.row(b"a").write == alpha.row(b"b").write != write
+    assert engine.sort_rows(ROOT, 9) is None
+    alpha.index.revise(None)
+    follow_rules(under_other_rules(beta))
+    assert not beta.hears(alpha).refused
+    assert beta.row(b"a").write == beta.row(b"b").write == alpha.row(b"a").write
+
+
+def test_a_change_of_ours_that_others_replaced_is_ours_under_other_rules_too() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma")
+    alpha.sees(b"d", directory(mtime_ns=1))
+    beta.hears(alpha)
+    gamma.hears(alpha)
+    gamma.shows(b"d", directory(mtime_ns=1))
+    gamma.engine.touched(RelPath(b"d"), 9, 2 * NOW_NS)
+    alpha.hears(gamma)
+    for side in (alpha, beta):
+        group = Group(("alpha", "beta", "gamma"), frozenset(), ("older",), Scope(b"scope-02"))
+        side.engine = VolumeEngine(
+            side.index, OneGroup(group), side.name, side.engine._incarnation, side.engine._authors
+        )
+        follow_rules(side.engine)
+    assert not alpha.hears(beta).refused
+
+
+def test_what_was_made_before_a_restore_is_not_known_under_other_rules() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    alpha.sees(b"g", found(b"two"))
+    beta.hears(alpha)
+    group = Group(("alpha", "beta"), frozenset(), ("older",), Scope(b"scope-02"))
+    authors = {**alpha.engine._authors, Incarnation(7): "alpha"}
+    restored = VolumeEngine(MemoryIndex(), OneGroup(group), "alpha", Incarnation(7), authors)
+    beta.engine = VolumeEngine(beta.index, OneGroup(group), "beta", BETA, authors)
+    follow_rules(beta.engine)
+    first = beta.engine.outgoing(0, {}, 1, "alpha")
+    restored.receive("beta", first.scope, first.updates, first.mark, NOW_NS)
+    follow_rules(restored)
+    assert restored.knowledge() == {group.scope: {}}
+    second = beta.engine.outgoing(first.position, restored.knowledge(), 10, "alpha")
+    assert [update.path for update in (*first.updates, *second.updates)] == [b"f", b"g"]
