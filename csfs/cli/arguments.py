@@ -70,8 +70,12 @@ def versioned(text: str) -> tuple[bytes, str]:
 
 
 def moment_ns(text: str) -> int:
-    """Return the nanoseconds since 1970 that a time of this host's clock means, or a duration ago."""
-    return _parsed(lambda found: moment_of(found, time.time_ns()), text)
+    """Return the nanoseconds since 1970 that a past time of this host's clock means, or a duration ago."""
+    now_ns = time.time_ns()
+    found_ns = _parsed(lambda found: moment_of(found, now_ns), text)
+    if found_ns > now_ns:
+        raise click.BadParameter(f'"{text}" is yet to come')
+    return found_ns
 
 
 def moment_of(text: str, now_ns: int) -> int:

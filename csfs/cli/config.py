@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from csfs.cli import client, describing, output
+from csfs.cli.groups import Group
 from csfs.config import files, reader, render
 from csfs.config.home import Home
 from csfs.config.settings import DEFAULT_PATH, HostSettings, Settings
@@ -12,7 +13,7 @@ from csfs.errors import ConfigError
 from csfs.store.owners import Owners
 
 
-@click.group("config")
+@click.group("config", cls=Group)
 def command() -> None:
     """Look at the configuration."""
 

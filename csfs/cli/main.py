@@ -14,6 +14,7 @@ import click
 from click.shell_completion import shell_complete
 
 import csfs
+from csfs.cli.groups import Group
 from csfs.config import home
 from csfs.config.home import Home
 from csfs.errors import CsfsError, ExitCode
@@ -44,7 +45,7 @@ DEBUG = "CSFS_DEBUG"
 COMPLETE = "_CSFS_COMPLETE"
 
 
-class Commands(click.Group):
+class Commands(Group):
     """Commands by name, each imported when it is asked for: `csfs mount` has no use for tables and certificates."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -124,6 +125,8 @@ def _usage(error: click.UsageError) -> str:
     message = error.format_message().rstrip(".")
     if "\n" in message:  # a group of commands without one: click's message is its whole help
         message = "a command is missing"
+    # click's words for a type with limits are not a person's
+    message = message.replace("a valid float range", "a number").replace("a valid integer range", "a whole number")
     return f"{message[:1].lower()}{message[1:]}; see {path} --help"
 
 

@@ -6,12 +6,13 @@ from typing import Any
 import click
 
 from csfs.cli import arguments, client, output, starting
+from csfs.cli.groups import Group
 from csfs.config import files
 from csfs.config.home import Home
 from csfs.errors import ExitCode
 
 
-@click.group("member")
+@click.group("member", cls=Group)
 def command() -> None:
     """Say who is of the cluster."""
 

@@ -5,6 +5,7 @@ import os
 import click
 
 from csfs.cli import arguments, client, describing, output
+from csfs.cli.groups import Group
 from csfs.config import files, settings
 from csfs.config.home import Home
 from csfs.config.profiles import PROFILES
@@ -15,7 +16,7 @@ from csfs.mount import mountinfo
 from csfs.trust.certificates import AUTHORITY_KEY
 
 
-@click.group("volume")
+@click.group("volume", cls=Group)
 def command() -> None:
     """Say which directories are kept the same."""
 

@@ -25,6 +25,7 @@ def test_every_command_explains_itself(host: Host, name: str) -> None:
 def test_csfs_alone_lists_its_commands(host: Host) -> None:
     shown = host.ok("--help")
     assert [name for name in main.COMMANDS if f"\n  {name} " not in shown] == []
+    assert "..." not in shown.partition("Commands:")[2], "whole sentences"
     assert main.run([]) == 0
 
 
@@ -42,7 +43,10 @@ def test_the_version_is_the_packages(host: Host) -> None:
             ["wait", "--timeout", "-1"],
             "csfs: invalid value for '--timeout': -1.0 is not in the range x>=0; see csfs wait --help",
         ),
+        (["wait", "--timeout", "x"], "csfs: invalid value for '--timeout': 'x' is not a number; see csfs wait --help"),
+        (["log", "--limit", "x"], "csfs: invalid value for '--limit': 'x' is not a whole number; see csfs log --help"),
         (["join", "::::]", "x"], "is not an address"),
+        (["restore", "/etc", "--to-time", "2999-01-31"], '"2999-01-31" is yet to come'),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(host: Host, arguments: list[str], line: str) -> None:
