@@ -114,8 +114,10 @@ class Wholes(Minting, Exchange):
         if peer:
             # More is here than the knowledge says until it has told its mark.
             self._connected.setdefault(peer, Connected()).midstream.add(scope)
-        source, target = RelPath(move.source), RelPath(move.target)
-        is_known, touched = self._carry(move, self._shown(source), group, observation), dict[RelPath, None]()
+        source, target, moved = RelPath(move.source), RelPath(move.target), self._shown(RelPath(move.source))
+        for path, row in moved if not peer else ():
+            self._leave(path, row.applied)  # somebody may have moved it on, by whichever name he knew it
+        is_known, touched = self._carry(move, moved, group, observation), dict[RelPath, None]()
         row = self._index.row(source)
         self._turn_ancestors({source: row is not None and row.live, target: True}, touched)
         self._woken.update(touched)

@@ -220,11 +220,11 @@ class Observer:
     # ---------------------------------------------------------------------------------------------------- looking
 
     async def run(self) -> None:
-        """Look at what is wanted, for ever."""
+        """Look at what is wanted, for ever: of what was moved on from where a commit had put it, once stock was taken there."""
         volume = self._volume
         while True:
             await self._wanted.wait_until(lambda: bool(self._looks) or self.digested < self._last)
-            await volume.ready.wait_until(lambda: volume.root is not None and not volume.stopped)
+            await volume.ready.wait_until(lambda: volume.root is not None and not (volume.stopped or volume.stock_due))
             if volume.index.ledger.pulling and not volume.comparing:
                 # What is here has nothing to say before the others were heard (R14): the comparison then finds it.
                 for left in (self._looks, self._since, self._spreading):

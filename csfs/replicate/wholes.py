@@ -20,8 +20,8 @@ from csfs.replicate.directories import Directories
 from csfs.replicate.keeping import note_moved
 from csfs.replicate.looking import Reason, stamps_below
 from csfs.replicate.observer import Observer
-from csfs.replicate.spreading import is_whole, moved_inode
-from csfs.replicate.volume import Volume
+from csfs.replicate.spreading import is_whole
+from csfs.replicate.volume import Root, Volume
 from csfs.wire.control import Commit, Move, Outcome
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ class Wholes:
                     self._directories.mark(target, local=not is_disturbed)
             else:
                 log.debug("%s: move to %s not made: %s", volume.name, shown(target), result.reason)
-                await self.take_stock()
+                await self.take_stock(answered=True)
         except BaseException:
             # What was sent may still be carried out: it stays in flight until stock is taken.
             volume.stock_due = True
@@ -142,8 +142,12 @@ class Wholes:
         volume.progress.notify()
         return is_known
 
-    async def take_stock(self) -> None:
-        """Find out what became of a move whose outcome nobody recorded, before anything there is taken for somebody's change."""
+    async def take_stock(self, *, answered: bool = False) -> None:
+        """Find out what became of a move whose outcome nobody recorded, before anything there is taken for somebody's change.
+
+        `answered`: the mount said that it was not made, or may not have been. Else a directory that is at neither name is taken for one
+        that was moved, and that somebody has moved on, or removed, since: whichever name he knew, it goes from the new one.
+        """
         volume = self._volume
         moving = volume.index.ledger.moving
         if moving is None:
@@ -152,8 +156,9 @@ class Wholes:
         source, target = RelPath(move.source), RelPath(move.target)
         row = volume.index.rows.row(source)
         before = row.applied.observation if row is not None else None
-        inode = await volume.with_root(moved_inode, source, target)
-        is_done = before is not None and inode == before.stamp.inode
+        left, came = await volume.with_root(_inodes, source, target)
+        inode = before.stamp.inode if before is not None else 0
+        is_done = before is not None and (came == inode or not (answered or left == inode))
         # Whoever told it tells each path once more: it has not heard that this was followed. What somebody did to the directory
         # since is no part of the move: it is found by a look, because the stamp is the old one.
         self._record(scope, move, before if is_done else None)
@@ -191,6 +196,12 @@ class Wholes:
         if observation is not None:
             volume.changed.notify()
         return is_known
+
+
+def _inodes(root: Root, *paths: RelPath) -> list[int]:
+    """Return the inode numbers of what is at these paths, 0 for nothing. For a thread."""
+    statuses = [root.tree.lstat(path) for path in paths]
+    return [status.st_ino if status is not None else 0 for status in statuses]
 
 
 def _parents(move: WholeMove) -> set[RelPath]:

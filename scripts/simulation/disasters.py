@@ -7,7 +7,7 @@ from scripts.simulation.saved import Saved
 def take_index(host: Host, saved: Saved) -> None:
     """Have the index of another time."""
     minted, following = host.index.minted, host.index.minted_following
-    host.index, host.intents = saved.rows, saved.intents
+    host.index, host.intents, host.wholes.moving = saved.rows, saved.intents, saved.moving
     host.cursors, host.scopes, host.pulling, host.authors = saved.cursors, saved.scopes, saved.pulling, saved.authors
     host.held, host.merging.bases = set(saved.held), saved.bases
     host.brake.restart(saved.waiting, host.index)

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from csfs.core.moves import WholeMove
 from csfs.core.paths import RelPath
 from csfs.core.rows import Plan, Waiting
 from csfs.core.versions import Incarnation, Scope
@@ -23,6 +24,7 @@ class Saved(NamedTuple):
     pulling: bool
     held: frozenset[RelPath]
     intents: dict[RelPath, Plan]
+    moving: tuple[Scope, WholeMove] | None
     authors: dict[Incarnation, str]
     touched: set[RelPath]
     waiting: dict[RelPath, Waiting]

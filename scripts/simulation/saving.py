@@ -24,6 +24,7 @@ def saved(host: Host) -> Saved:
         host.pulling,
         frozenset(host.held),
         dict(host.intents),
+        host.wholes.moving,
         dict(host.authors),
         host.programs.touched | host.programs.unsettled,
         dict(host.brake.waiting.by_path),
@@ -40,6 +41,7 @@ def restore(host: Host, backup: Saved, *, booting: bool) -> None:
     host.cursors, host.scopes, host.pulling = backup.cursors, backup.scopes, backup.pulling
     host.held = set(backup.held)
     host.intents, host.authors, host.merging.bases = backup.intents, backup.authors, backup.bases
+    host.wholes.moving = backup.moving
     host.brake.restart(backup.waiting, host.index)
     host.tree.grants |= grants
     host.tree.ticks, host.tree.inodes = ticks, inodes

@@ -95,14 +95,23 @@ class HostWholes:
         if self.moving is None:
             return
         (scope, move), self.moving = self.moving, None
-        source, target = RelPath(move.source), RelPath(move.target)
-        row, found = self._host.index.row(source), self._host.tree.observed(target)
+        host, source, target = self._host, RelPath(move.source), RelPath(move.target)
+        row, left, came = host.index.row(source), host.tree.stamp(source), host.tree.stamp(target)
         before = row.applied.observation if row is not None else None
-        is_made = source not in self._host.tree.nodes and found is not None and before is not None
-        if is_made and found is not None and before is not None and found.stamp.inode == before.stamp.inode:
-            self._record(scope, move, found)
-            for path in (source, target):
-                self._host.programs.marks.setdefault(parent_of(path), False)
+        is_there, is_left = (
+            before is not None and stamp is not None and stamp.inode == before.stamp.inode for stamp in (came, left)
+        )
+        if before is None or not (is_there or not is_left):
+            return
+        if not is_there:
+            # Somebody has moved it on, or removed it, by whichever name he knew it.
+            paths = {move.target_of(path) for path in host.engine.shown_at_and_below(source)}
+            host.programs.touched |= paths
+            host.ledger.taken |= paths
+        self._record(scope, move, before)
+        host.programs.look_again(target)
+        for path in (source, target):
+            host.programs.marks.setdefault(parent_of(path), False)
 
     def _record(self, scope: Scope, move: WholeMove, observation: Observation, peer: str = "") -> bool:
         paths = self._host.engine.shown_at_and_below(RelPath(move.source))

@@ -11,7 +11,9 @@ import trio
 import trio.lowlevel
 
 from csfs.core.changes import Change, ChangeKind
+from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
+from csfs.core.versions import Dot
 from csfs.errors import UnwritableError
 from csfs.replicate.happenings import Happenings
 from csfs.wire.control import Commit, Move
@@ -241,6 +243,74 @@ async def test_what_somebody_does_to_a_directory_before_its_rename_is_recorded_i
         await settle(alpha, beta)
         expect_equal(alpha, beta)
         assert (alpha.tree / "d/new").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+async def test_who_moves_a_directory_on_before_its_rename_is_recorded_moves_the_same_objects(
+    tmp_path: Path, is_made: bool
+) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        await grown(alpha, beta)
+        born = _births(beta, D)
+        move(alpha)
+        await alpha.quiet()
+        await _lose_answer(alpha, beta, is_made, lambda: move(beta, E if is_made else D, RelPath(b"d/mine")))
+        await settle(alpha, beta)
+        expect_equal(alpha, beta)
+        assert not (alpha.tree / "d/new").exists()
+        assert (alpha.tree / "d/mine/sub/x").read_text() == "below\n"
+        assert _births(alpha, RelPath(b"d/mine")) == born
+
+
+async def test_a_directory_is_made_anew_and_removed_where_a_rename_was_not_recorded(tmp_path: Path) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        await grown(alpha, beta)
+        born = _births(beta, D)
+        move(alpha)
+        await alpha.quiet()
+
+        def make_anew_and_remove() -> None:
+            (beta.tree / "d/old").mkdir()
+            (beta.tree / "d/old/f7").write_text("another\n")
+            (beta.tree / "d/new/sub/x").unlink()
+            made = [Change(sequence=0, kind=ChangeKind.CREATE, path=RelPath(path)) for path in (D, D + b"/f7")]
+            gone = Change(sequence=0, kind=ChangeKind.REMOVE, path=RelPath(b"d/new/sub/x"))
+            beta.worker.observer.take_unjournalled([*made, gone])
+
+        await _lose_answer(alpha, beta, True, make_anew_and_remove)
+        await settle(alpha, beta)
+        expect_equal(alpha, beta)
+        assert [one.name for one in (alpha.tree / "d/old").iterdir()] == ["f7"]
+        assert (alpha.tree / "d/old/f7").read_text() == "another\n"
+        assert not (alpha.tree / "d/new/sub/x").exists()
+        assert _births(alpha, E) < born
+        assert len(_births(alpha, E)) == len(born) - 1
+
+
+def _births(member: Member, directory: RelPath) -> set[Dot | None]:
+    """Return which files are shown below a directory."""
+    shown = member.volume.engine.shown_at_and_below(directory).values()
+    kinds = (Kind.FILE, Kind.SYMLINK)
+    return {one.lineage.birth for one in shown if one.observation is not None and one.observation.kind in kinds}
+
+
+async def _lose_answer(alpha: Member, beta: Member, is_made: bool, meanwhile: Callable[[], None]) -> None:
+    """Have a mount go away in the middle of a rename, made or not, and somebody do something before it is recorded."""
+    commit = beta.gate.commit
+
+    async def lost(commits: Sequence[Commit]) -> object:
+        if not any(isinstance(one.action, Move) for one in commits):
+            return await commit(commits)  # something else, before the move
+        if is_made:
+            await commit(commits)
+        beta.gate.commit = commit  # type: ignore[method-assign]
+        meanwhile()
+        raise trio.ClosedResourceError("the mount went away")
+
+    beta.gate.commit = lost  # type: ignore[method-assign, assignment]
+    assert not await follow(alpha, beta)
+    with trio.fail_after(5):
+        await beta.volume.progress.wait_until(lambda: beta.volume.index.ledger.moving is None)
 
 
 async def test_edits_may_follow_a_move_as_soon_as_it_is_known_as_a_whole(tmp_path: Path) -> None:
