@@ -115,8 +115,8 @@ class Wholes(Minting, Exchange):
             # More is here than the knowledge says until it has told its mark.
             self._connected.setdefault(peer, Connected()).midstream.add(scope)
         source, target, moved = RelPath(move.source), RelPath(move.target), self._shown(RelPath(move.source))
-        for path, row in moved if not peer else ():
-            self._leave(path, row.applied)  # somebody may have moved it on, by whichever name he knew it
+        for path, one in moved if not peer else ():
+            self._leave(path, one.applied)  # somebody may have moved it on, by whichever name he knew it
         is_known, touched = self._carry(move, moved, group, observation), dict[RelPath, None]()
         row = self._index.row(source)
         self._turn_ancestors({source: row is not None and row.live, target: True}, touched)

@@ -131,7 +131,8 @@ def linked(host: Host) -> set[tuple[RelPath, RelPath]]:
 
 
 def check_links(cluster: Cluster, gone: set[RelPath]) -> None:
-    """Members of a group have the same names of the same inodes."""
+    """Members of a group have the same names of the same inodes, but where a directory that holds what they do not follow cannot go."""
+    apart = _apart(cluster)
     for one, other in pairwise(_led(cluster)):
         for pair in linked(one) ^ linked(other):
             group = one.rules.group_of(pair[0])
@@ -139,7 +140,7 @@ def check_links(cluster: Cluster, gone: set[RelPath]) -> None:
                 group is None
                 or not {one.name, other.name} <= set(group.members)
                 or NONE in group.policy
-                or gone & set(pair)
+                or (gone | apart) & set(pair)
             ):
                 continue
             held = (one.held | other.held).intersection(pair)

@@ -62,8 +62,11 @@ def _names(travels: list[tuple[RelPath, RelPath]]) -> list[RelPath]:
 
 
 def check_follows(cluster: Cluster) -> None:
-    """An edit follows no more often than users moved the object: what a move or a follow made never leads on."""
-    lives = 1 + sum(action.act is Act.RESTORE for action in cluster.plan.actions)
+    """An edit follows no more often than users moved the object: what a move or a follow made never leads on.
+
+    Who was set back, or cloned, has it follow once more, as another incarnation.
+    """
+    lives = 1 + sum(action.act in (Act.RESTORE, Act.CLONE) for action in cluster.plan.actions) + 2 * len(cluster.parked)
     for host in cluster.hosts:
         for half in ("content", "meta"):
             edits = [(edit.object, entry) for edit in host.index.followed if (entry := getattr(edit, half)) is not None]
