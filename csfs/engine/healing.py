@@ -79,9 +79,13 @@ class Healing(Remote, Quarantine, Mending):
         """Let go of what nobody knows but this member, which only receives; return the paths, and whether they were live before.
 
         Nobody listens to it, and so nobody else will ever have that. Others have lost it, with the disk of its author. What is
-        known, and the peer does not have, stays: others may bring it back to the peer.
+        known, and the peer does not have, stays: others may bring it back to the peer. Of a life that was lost from some point on,
+        nothing is known for sure: it may have gone on with the same dots for something else before that was noticed.
         """
         known, told = self._known_together(peer, scope), {update.path: update for update in updates}
+        if known is not None:
+            lost = self._disowned(scope)
+            known = {life: counter for life, counter in known.items() if life not in lost}
         let_go = dict[RelPath, bool]()
         for path in asked if known is not None and not self.speaks_in(scope) else ():
             row, group = self._index.row(path), self._followed(path)

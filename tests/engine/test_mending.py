@@ -222,6 +222,29 @@ def test_nothing_goes_from_a_receiver_by_the_word_of_others_than_who_lost_it() -
     assert gamma.row(b"b").live
 
 
+def test_of_a_life_that_was_lived_twice_a_receiver_keeps_what_others_have() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma", receive_only=("gamma",))
+    alpha.sees(b"a", found(b"old"))
+    copy = backup(alpha)
+    for name in (b"b", b"c"):
+        alpha.sees(name, found(name))
+    gamma.hears(alpha)
+    again = restarted(alpha, copy)
+    again.sees(b"d", found(b"under the same dots"))
+    beta.hears(again)
+    again.engine.stands("beta", beta.engine.standings())
+    again.engine.distrust()
+    restored = restarted(again, copy, 99)
+    gamma.engine._authors = {**gamma.engine._authors, Incarnation(99): "alpha"}
+    gamma.engine.greeted("alpha", Incarnation(99))
+    gamma.engine.stands("alpha", restored.engine.standings())
+    assert restored.row(b"d").record.content.entries[0].dot == gamma.row(b"b").record.content.entries[0].dot
+    assert differ(gamma, restored)
+    assert walks(gamma, restored).has_let_go
+    assert [gamma.row(name).live for name in (b"a", b"b", b"c", b"d")] == [True, False, False, True]
+    assert gamma.engine.digests() == restored.engine.digests()
+
+
 def test_what_is_known_stays_at_a_receiver_whoever_does_not_have_it() -> None:
     alpha, beta = sides("alpha", "beta", receive_only=("beta",))
     alpha.sees(b"a", found(b"one"))
