@@ -9,7 +9,7 @@ import trio
 from csfs.core.groups import Group
 from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath, shown
-from csfs.core.rows import Row
+from csfs.core.rows import MADE, Row
 from csfs.core.synchrony import Mode
 from csfs.replicate.signals import Signal
 from csfs.replicate.worker import VolumeWorker
@@ -84,8 +84,16 @@ class Securing:
         await self._volume.progress.wait_until(
             lambda: has_looked(question.paths, question.sequence, below=question.moved)
         )
+        rows: list[tuple[RelPath, Row]] = []
+
+        def is_decided() -> bool:
+            """What is in doubt stands for no version that anybody could have, until it is made anew (R8)."""
+            rows[:] = self._rows(question)
+            return not any(row.doubt & MADE for _, row in rows)
+
+        await self._volume.progress.wait_until(is_decided)
         claims: dict[Group, list[Claim]] = {}
-        for path, row in self._rows(question):
+        for path, row in rows:
             group = self._volume.rules.group_of(path)
             if group is not None and self._volume.rules.synchrony_of(path).waits:
                 claim = Claim(path, row.applied.content_dot, row.applied.meta_dot)

@@ -4,17 +4,18 @@ Never by way of a commit. Who waits there may hold, in the kernel, what a commit
 needs and waits for the other: they would wait for each other. What is not shown soon is therefore stored as a kept version first.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
 
 import trio
 
-from csfs.core import versions
-from csfs.core.objects import Applied, Kind, Observation
+from csfs.core.objects import Applied, Observation
 from csfs.core.paths import RelPath, checked
 from csfs.core.records import ContentEntry
 from csfs.core.rows import Plan, Row, Step
+from csfs.engine.claims import content_claimed, includes
 from csfs.engine.live import PRIVATE_META
 from csfs.errors import CsfsError, RemoteProtocolError
 from csfs.index.ledger import Cause, KeptVersion
@@ -52,8 +53,10 @@ class Vouchers:
             return
         self._under_way += 1
         try:
-            if await Vouching(worker, self._peer).has(question):
+            vouching = Vouching(worker, self._peer)
+            if await vouching.has(question):
                 await self._send(Vouched(question.request))
+                await vouching.store(question)
         except ValueError as error:
             raise RemoteProtocolError(f"peer {self._peer}: {error}") from error
         except (OSError, CsfsError) as error:
@@ -81,6 +84,17 @@ class Vouching:
                     continue  # unmounted in the middle
         return False
 
+    async def store(self, question: Vouch) -> None:
+        """Have what was in memory alone when this was said on disk soon, shown or not.
+
+        What loses a conflict before it is shown, or is not known any more because its author has lost it, too, would be nowhere.
+        """
+        with contextlib.suppress(trio.ClosedResourceError):
+            for claim in () if question.durable else question.claims:
+                entry = content_claimed(self._volume.index.rows.row(RelPath(claim.path)), claim)
+                if entry is not None:
+                    await self._has_content(RelPath(claim.path), entry, durable=True)
+
     async def _has_all(self, question: Vouch) -> bool:
         for claim in question.claims:
             if not await self._has_claimed(claim, question.durable):
@@ -94,26 +108,13 @@ class Vouching:
         group = self._volume.rules.group_of(path)
         if group is None or group.scope not in self._scopes:
             return False
-        await self._volume.progress.wait_until(lambda: self._knows(path, claim))
+        rows = self._volume.index.rows
+        await self._volume.progress.wait_until(lambda: includes(rows.row(path), claim))
         while True:
-            entry = self._entry(path, claim)
+            entry = content_claimed(rows.row(path), claim)
             if entry is None or await self._has_content(path, entry, durable):
                 return True
             await trio.sleep(AGAIN_S)
-
-    def _knows(self, path: RelPath, claim: Claim) -> bool:
-        """Return whether a record that includes these versions, or what came after them, is in the index."""
-        row = self._volume.index.rows.row(path)
-        if row is None:
-            return claim.content is None and claim.meta is None
-        pairs = ((claim.content, row.record.content), (claim.meta, row.record.meta))
-        return all(dot is None or versions.covers(half.seen, dot) for dot, half in pairs)
-
-    def _entry(self, path: RelPath, claim: Claim) -> ContentEntry | None:
-        """Return the entry whose content is to be here, None if there is none: it is no file, or something has superseded it."""
-        row = self._volume.index.rows.row(path)
-        entries = row.record.content.entries if row is not None else ()
-        return next((e for e in entries if e.dot == claim.content and e.value.kind is Kind.FILE and e.value.size), None)
 
     # --------------------------------------------------------------------------------------------------------- contents
 

@@ -141,6 +141,25 @@ async def test_what_takes_too_long_is_an_alarm_until_enough_have_it(
     assert (scene.told, scene.securing.alarm) == ([Secured(5)], "")
 
 
+async def test_what_is_in_doubt_is_on_no_other_member(tmp_path: Path, nursery: trio.Nursery) -> None:
+    scene = Scene(tmp_path, nursery, Synchrony(Mode.RECEIVED))
+    scene.connect("beta")
+    scene.has("beta")
+    scene.writes()
+    nursery.start_soon(scene.worker.observer.run)
+    await quiet()
+    with scene.volume.index.transaction():
+        scene.volume.engine.distrust()
+    nursery.start_soon(scene.securing.answer, question(), scene.send)
+    await quiet()
+    assert (scene.told, scene.peers["beta"].claimed) == ([], []), "it stands for no version"
+    with scene.volume.index.transaction():
+        scene.volume.engine.mint_anew(FILE, 1)
+    scene.volume.records_changed()
+    await quiet()
+    assert scene.told == [Secured(5)]
+
+
 async def test_a_file_that_cannot_be_read_is_on_no_other_member(tmp_path: Path, nursery: trio.Nursery) -> None:
     scene = Scene(tmp_path, nursery, Synchrony(Mode.RECEIVED))
     scene.connect("beta")

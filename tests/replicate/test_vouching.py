@@ -1,6 +1,8 @@
 """A member says that it has a version once it has: its record and its content, wherever that had to be put."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,13 +13,16 @@ from csfs.core.groups import GroupRule, Rules
 from csfs.core.objects import Content, Kind, Meta
 from csfs.core.records import ContentEntry, Half, MetaEntry
 from csfs.core.versions import Dot, Hlc, Incarnation
+from csfs.replicate.commit_thread import CommitThread
 from csfs.replicate.fetcher import Requester
-from csfs.replicate.vouching import Vouching
+from csfs.replicate.gate import Gate
+from csfs.replicate.vouching import Vouchers, Vouching
 from csfs.replicate.worker import VolumeWorker
 from csfs.store.hashing import hash_bytes
-from csfs.wire.messages import Claim, Update, Vouch
+from csfs.wire.messages import Claim, PeerMessage, Update, Vouch, Vouched
 from tests.replicate.test_exchange import Shared
 from tests.replicate.test_fetcher import made_volume
+from tests.replicate.test_worker import nothing_sent
 
 BETA = Incarnation(7)
 DATA = b"what a program at beta waits for"
@@ -108,6 +113,31 @@ async def test_what_is_only_to_be_received_is_on_disk_as_well_while_nothing_can_
     receives(worker, DATA, FIRST)
     with trio.fail_after(5):
         assert await Vouching(worker, "beta").has(asked(FIRST, durable=False))
+    assert kept(worker) == [(DATA, False)]
+
+
+@contextmanager
+def gated(worker: VolumeWorker, tree: Path) -> Iterator[None]:
+    """What is known may be committed, and nobody does."""
+    clone, thread = os.open(tree, os.O_RDONLY), CommitThread("commits")
+    worker.volume.gate = Gate(nothing_sent, clone, thread)
+    yield
+    thread.stop()
+    os.close(clone)
+
+
+async def test_what_was_said_to_be_received_is_on_disk_soon_after(worker: VolumeWorker, tmp_path: Path) -> None:
+    worker.volume.contents.put(hash_bytes(DATA)[0], DATA)
+    receives(worker, DATA, FIRST)
+    kept_when_said: list[object] = []
+
+    async def say(message: PeerMessage) -> None:
+        assert isinstance(message, Vouched)
+        kept_when_said.append(kept(worker))
+
+    with gated(worker, tmp_path / "tree"), trio.fail_after(5):
+        await Vouchers("beta", say).answer(worker, asked(FIRST, durable=False))
+    assert kept_when_said == [[]], "a program does not wait for that"
     assert kept(worker) == [(DATA, False)]
 
 
