@@ -29,6 +29,7 @@ def check(cluster: Cluster) -> None:
     check_best_shown(cluster, gone)
     check_settled(cluster, gone)
     check_nothing_lost(cluster)
+    check_acknowledged(cluster)
     check_nothing_deleted(cluster, gone)
     check_nothing_granted(cluster)
     check_limited(cluster)
@@ -220,6 +221,16 @@ def check_nothing_lost(cluster: Cluster) -> None:
     ledger = cluster.ledger
     lost = ledger.written.keys() - live - kept - ledger.replaced - ledger.excused
     assert not lost, f"lost {sorted(lost)}, written at {sorted(ledger.written[data] for data in lost)}"
+
+
+def check_acknowledged(cluster: Cluster) -> None:
+    """What a program was told that others have is there, whatever disaster befell its own member, or the others but one (R26)."""
+    hosts = (*cluster.hosts, *cluster.parked.values())
+    there = {node.data for host in hosts for node in host.tree.nodes.values()}.union(*(host.kept for host in hosts))
+    for one in cluster.ledger.acknowledged:
+        is_seen = one.data in there | cluster.ledger.replaced or cluster.ledger.written[one.data] in cluster.rotten
+        have_all_lost = one.lost.issuperset(one.holders)
+        assert is_seen or have_all_lost, f"{one.data!r} was on {one.holders}, and only {one.lost} lost anything"
 
 
 def check_nothing_deleted(cluster: Cluster, gone: set[RelPath]) -> None:

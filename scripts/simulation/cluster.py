@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from csfs.core.paths import RelPath, depth_of
-from scripts.simulation import persons
+from scripts.simulation import persons, securing
 from scripts.simulation.dice import Dice
 from scripts.simulation.host import Host
 from scripts.simulation.killing import die_applying, die_moving
@@ -74,7 +74,7 @@ class Cluster:
         found = host.cache.get(content_hash)
         if found is not None:
             return found
-        reachable = [other for other in self.hosts if other is host or self._are_linked(host, other)]
+        reachable = [other for other in self.hosts if other is host or self.are_linked(host, other)]
         for other in reachable:
             bases = (data for held in other.merging.bases.values() for data in held.values())
             for data in (*(node.data for node in other.tree.nodes.values()), *other.kept, *bases):
@@ -82,7 +82,8 @@ class Cluster:
                     return data
         return None
 
-    def _are_linked(self, one: Host, other: Host) -> bool:
+    def are_linked(self, one: Host, other: Host) -> bool:
+        """Return whether two members hear each other."""
         there, back = self.links[one.number, other.number], self.links[other.number, one.number]
         return there.up and back.up and not there.deaf and not back.deaf
 
@@ -156,15 +157,23 @@ class Cluster:
     def _sync(self, action: Action, host: Host, dice: Dice) -> None:
         """All that one member has to say arrives, and is applied there, perhaps."""
         link = self.links[action.member, action.other]
-        while link.up and link.send(100):
-            pass
-        while self._arrive(link):
-            pass
+        self.tell_all(link)
         if dice.one_in(2):
             for path in sorted(link.target.index.pending(), key=depth_of):
                 link.target.apply(path, self.now(link.target))
         if dice.one_in(2):
             link.target.merging.merge_all(self.now(link.target))
+
+    def tell_all(self, link: Link) -> None:
+        """Have all arrive that the source of a link has to say."""
+        while link.up and link.send(100):
+            pass
+        while self._arrive(link):
+            pass
+
+    def _secure(self, action: Action, host: Host, dice: Dice) -> None:
+        path = dice.choice(host.programs.paths)
+        securing.secure(self, host, path, dice.choice(securing.SYNCHRONIES), patient=dice.one_in(2))
 
     def _repeat(self, action: Action, host: Host, dice: Dice) -> None:
         link = self.links[action.member, action.other]
@@ -216,14 +225,14 @@ class Cluster:
 
     def _crash(self, action: Action, host: Host, dice: Dice) -> None:
         self._isolate(host)
+        securing.lost(self, host.number, Act.CRASH)
         host.crash(dice)
 
     def _die(self, action: Action, host: Host, dice: Dice) -> None:
         moved = [link for link in self.links.values() if link.target is host and link.source.engine._wholes]
         dies_moving = any(self._tells_move(link) and die_moving(link, dice, self.now(host)) for link in moved)
         if dies_moving or die_applying(host, dice, self.now(host)):
-            self._isolate(host)
-            host.crash(dice)
+            self._crash(action, host, dice)
 
     def _tells_move(self, link: Link) -> bool:
         """Have all arrive that comes before the next move of a directory on this link; return whether there is one."""
@@ -262,6 +271,7 @@ class Cluster:
         lost, paths = {node.data for node in host.tree.nodes.values()} | host.kept, set(host.tree.nodes)
         self._isolate(host)
         self.restored.add(action.member)
+        securing.lost(self, host.number, Act.RESTORE)
         restore(host, backup, booting=dice.one_in(2))
         self.ledger.taken |= {path for path in paths if not self._is_somewhere(path)}
         self._follow_again(host, backup)
@@ -273,7 +283,7 @@ class Cluster:
     def _is_somewhere(self, path: RelPath) -> bool:
         """Return whether a member shows something at a path that may tell the others of it."""
         only_receiving = self.shape.receive_only
-        return any(path in host.tree.nodes for host in self.hosts if host.name not in only_receiving)
+        return any(path in host.tree.nodes for host in self.members if host.name not in only_receiving)
 
     def _clone(self, action: Action, host: Host, dice: Dice) -> None:
         """Another host has a copy of this member, identity and all, and takes its place; or the one before takes it again."""
@@ -285,6 +295,7 @@ class Cluster:
         parked, self.parked[action.member] = self.parked.get(action.member), saved(host)
         if parked is not None:
             self.restored.add(action.member)
+            securing.lost(self, host.number, Act.CLONE)
             restore(host, parked, booting=False)
             self._follow_again(host, parked)
             self.disks[host.number] = Disk(host)
@@ -346,6 +357,7 @@ class Cluster:
             return  # what a host damages before it is a member is its own
         self._isolate(host)
         self.restored.add(action.member)
+        securing.lost(self, host.number, Act.POWER_CUT)
         paths = set(host.tree.nodes)
         lost = self.disks[host.number].cut(dice)
         if host.scopes != [group.scope for group in host.rules.groups]:

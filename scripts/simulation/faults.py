@@ -16,7 +16,19 @@ from csfs.core.paths import RelPath, parent_of
 from csfs.core.records import ContentEntry, E, Half, MetaEntry
 from csfs.core.tokens import Verdict
 from csfs.core.versions import Dot, Scope, Vector
-from csfs.engine import following, forgetting, healing, mending, minting, plans, quarantine, remote, state, wholes
+from csfs.engine import (
+    claims,
+    following,
+    forgetting,
+    healing,
+    mending,
+    minting,
+    plans,
+    quarantine,
+    remote,
+    state,
+    wholes,
+)
 from csfs.engine import merging as engine_merging
 from csfs.engine.brake import Brake
 from csfs.engine.brake import Verdict as BrakeVerdict
@@ -275,6 +287,8 @@ FAULTS: dict[str, Fault] = {
     "heard-long-ago": Fault(
         "what peers heard under other rules counts under these", Host, "_begin_anew", _nothing(None)
     ),
+    "vouched-unheard": Fault("a member vouches for what it has not heard of", claims, "includes", _nothing(True)),
+    "vouched-unstored": Fault("a member vouches for contents it has not", claims, "content_claimed", _nothing(None)),
     "gate-open": Fault("commits do not look at what is there", Host, "_is_allowed", _any_gate),
 }
 
@@ -315,5 +329,6 @@ SEEDS = {
     "moved-unread": 126,
     "read-as-put": 80,
     "heard-long-ago": 80,
+    "vouched-unstored": 90,
 }
 """By fault, the run that found it when plans were last made in another way; 0 for the others. For tests, which look there first."""

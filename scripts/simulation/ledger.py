@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from csfs.core.paths import RelPath
 from csfs.core.versions import Dot, Vector
+from scripts.simulation.acknowledged import Acknowledged
 
 
 def slots_of(text: bytes) -> list[bytes]:
@@ -87,6 +88,8 @@ class Ledger:
     """Paths that a user linked, and through which nobody has written since who had them apart; how often each was `named` then."""
     doubled: set[RelPath] = field(default_factory=set)
     """Paths that a user changed at a member before it was cloned, and that each of its two hosts found changed."""
+    acknowledged: list[Acknowledged] = field(default_factory=list)
+    """What programs were told that other members have."""
     steps: int = 0
 
     def wrote(self, path: RelPath, data: bytes, member: str = "") -> None:
@@ -173,8 +176,8 @@ class Ledger:
         self.named.setdefault(path, []).append(member)
 
     def keep_together(self, source: RelPath, target: RelPath, shown: Shown) -> None:
-        """A user linked these; if that was made of all that was written to the first, they stay linked whatever is written to them."""
-        if self.last.get(source) == {shown}:
+        """A user linked these; if that was made of all that was written to both, they stay linked whatever is written to them."""
+        if self.last.get(source) == self.last.get(target) == {shown}:
             self.together[source, target] = len(self.named.get(source, ())), len(self.named[target])
 
     def are_together(self, source: RelPath, target: RelPath) -> bool:

@@ -63,6 +63,7 @@ class Act(enum.Enum):
     REJECT = "reject"
     FLUSH = "flush"
     POWER_CUT = "power cut"
+    SECURE = "secure"
 
 
 class Action(msgspec.Struct, frozen=True, array_like=True):
@@ -110,6 +111,9 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
         """Return the kinds of what happens."""
         return {action.act for action in self.actions}
 
+
+DISASTERS = (Act.CRASH, Act.RESTORE, Act.POWER_CUT)
+"""What befalls who has what a program was told that he has."""
 
 LINKED = (Act.SEND, Act.DELIVER, Act.SYNC, Act.REPEAT, Act.CUT, Act.HALF_OPEN, Act.CONNECT)
 """What happens to a link."""
@@ -215,6 +219,10 @@ FOLLOWED = (
 NEAR = ((0, 1), (0, 1), (3, 4), (0, 1, 3), (0, 2, 3), (2, 3, 6))
 """Few paths, so that it is the same object."""
 
+WITH_SECURED = (13, 6)
+"""One in so many seeds has programs that wait until others have what they wrote: those that leave this when divided."""
+SECURED_MAX = 6
+
 SET_BACK = (
     (Act.QUIET, True, ""),
     (Act.SAVE, True, ""),
@@ -286,6 +294,8 @@ def made(seed: int, members: int, steps: int) -> Plan:
     actions = [_action(random, act, count, name) for act, name in zip(happening, names, strict=True)]
     if Act.RESTORE in weights and len(actions) > len(SET_BACK) and seed % 2:
         actions = _with_a_restore(Random(~seed), count, actions)
+    if seed % WITH_SECURED[0] == WITH_SECURED[1]:
+        actions = _with_secured(Random(~seed), count, actions, {*DISASTERS} & {*weights, Act.RESTORE, Act.CRASH})
     return Plan(seed, setup, tuple(actions))
 
 
@@ -346,6 +356,19 @@ def _with_a_restore(random: Random, count: int, actions: list[Action]) -> list[A
         member, peer = (who, other) if is_restored else (other, who)
         action = _action(random, act, count, name)
         actions[place] = msgspec.structs.replace(action, member=member, other=peer)
+    return actions
+
+
+def _with_secured(random: Random, count: int, actions: list[Action], disasters: set[Act]) -> list[Action]:
+    """Return what happens with programs among it that wait until others have what they wrote, and what befalls these then."""
+    for _ in range(random.randint(1, SECURED_MAX)):
+        place, who = random.randrange(len(actions) + 1), random.randrange(count)
+        others = [other for other in range(count) if other != who]
+        acts = [(Act.SAVE, who), (Act.PROGRAM, who), *[(Act.CONNECT, who)] * 2, *[(Act.SECURE, who)] * 3]
+        befalls = random.choice(sorted(disasters, key=lambda act: act.value))
+        acts += [(befalls, random.choice(others)), (Act.RESTORE, who)]
+        told = [_action(random, act, count, "write") for act, _ in acts]
+        actions[place:place] = [_by(action, member, count) for action, (_, member) in zip(told, acts, strict=True)]
     return actions
 
 

@@ -152,6 +152,7 @@ class Programs:
             return
         if self.speaks(path):
             self.ledger.taken.add(path)
+        self.ledger.last.get(path, set()).discard(shown_by(node))
         speaks = any(self.speaks(name) for name in (path, *self.tree.names_of(node)))
         is_ours = node.data in self.taken_out or self.ledger.writers.get(node.data) == self.name
         if node.kind is Kind.FILE and (speaks or is_ours or node.data in self.ledger.received):
@@ -255,6 +256,7 @@ class Programs:
         self.ledger.linked(source, target)
         self.ledger.travelled(node.data, source, source)  # and is elsewhere, too: no name of it is an old one for sure
         self.ledger.name(target, self.name)
+        self.ledger.gives(target, None, shown_by(node))
         self.ledger.keep_together(source, target, shown_by(node))
         self.ledger.paths.add(target)
         if self.speaks(target):
@@ -397,6 +399,8 @@ class Programs:
             self.ledger.damaged.remove(node.data)
             self.ledger.granted |= {node.data} if node.mode & 0o6000 else set()  # it is his now, as it is
         self.ledger.moved(path, target, self.name, counts=self.speaks(target))
+        self.ledger.last.get(path, set()).discard(shown_by(node))
+        self.ledger.gives(target, None, shown_by(node))
         if target in self.looks:
             self.looks[target] = replace(self.looks[target], moved_from=None)
         self.look(target, Look(moved_from=None if first == target else first))
