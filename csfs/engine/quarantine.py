@@ -175,9 +175,14 @@ class Quarantine(Minting):
             self._mint_time_anew(path, observation, group, now_ns)
 
     def _mint_time_anew(self, path: RelPath, found: Observation, group: GroupRules, now_ns: int) -> None:
-        """Give a directory its time again, also one that lives by what is below it alone (R16)."""
+        """Give a directory its time again, also one that lives by what is below it alone (R16).
+
+        An earlier one that peers have told was there before what is in doubt, as one may be that only receivers know.
+        """
         row, is_shown = self._index.row(path), found.kind is Kind.DIRECTORY
-        if row is None or row.record.time is not None or not (is_shown or holds_directory(row.record)):
+        if row is None or not (is_shown or holds_directory(row.record)):
+            return
+        if row.record.time is not None and row.record.time.mtime_ns >= found.mtime_ns:
             return
         time = DirectoryTime(self._mint(group.scope, row.record), self._tick(now_ns, row.record), found.mtime_ns)
         self._store(path, row, msgspec.structs.replace(row.record, time=time), row.applied, group, row.pending)

@@ -2,6 +2,7 @@
 
 from copy import copy
 
+import pytest
 from msgspec import structs
 
 from csfs.core.objects import Kind
@@ -207,6 +208,29 @@ def test_a_time_in_doubt_is_made_anew() -> None:
     time = lost.row(b"d").record.time
     assert time is not None
     assert (time.dot.incarnation, time.mtime_ns) == (99, 9)
+
+
+@pytest.mark.parametrize(("theirs", "made"), [(None, True), (8, True), (20, False)])
+def test_a_time_in_doubt_is_made_anew_beside_an_earlier_one_that_peers_tell(theirs: int | None, made: bool) -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma")
+    alpha.sees(b"d", directory())
+    beta.hears(alpha)
+    alpha.engine.touched(RelPath(b"d"), 7, NOW_NS)
+    gamma.hears(alpha)
+    for peer in (beta, gamma):
+        alpha.engine.stands(peer.name, peer.engine.standings())
+    if theirs is not None:
+        beta.shows(b"d", directory())
+        beta.engine.touched(RelPath(b"d"), theirs, NOW_NS)
+    alpha.engine.touched(RelPath(b"d"), 9, NOW_NS)
+    lost = in_quarantine(alpha, backup(alpha))
+    caught_up(lost, beta)
+    time = lost.row(b"d").record.time
+    assert time is not None
+    assert (time.dot.incarnation == 99, time.mtime_ns) == (made, 9 if made else theirs)
+    for peer in (beta, gamma):
+        hears_anew(peer, lost)
+    assert lost.row(b"d").record.time == beta.row(b"d").record.time == gamma.row(b"d").record.time
 
 
 def test_the_time_in_doubt_of_a_directory_that_lives_by_what_is_below_it_is_made_anew() -> None:
