@@ -273,7 +273,8 @@ class Cluster:
         self.restored.add(action.member)
         securing.lost(self, host.number, Act.RESTORE)
         restore(host, backup, booting=dice.one_in(2))
-        self.ledger.taken |= {path for path in paths if not self._is_somewhere(path)}
+        # What was removed before it was made anew is removed again.
+        self.ledger.taken |= {path for path in paths if path not in host.tree.nodes or not self._is_somewhere(path)}
         self._follow_again(host, backup)
         self.disks[host.number] = Disk(host)
         holders = {data: {other.name for other in self.hosts if other.holds(data)} for data in lost}
@@ -364,7 +365,8 @@ class Cluster:
             host.adopt(host.rules)
         host.digest(self.now(host))
         # What is not believed gives way to whatever others know, be it that nothing is there.
-        self.ledger.taken |= {path for path in paths if path in host.suspects or not self._is_somewhere(path)}
+        left = host.tree.nodes.keys() - host.suspects
+        self.ledger.taken |= {path for path in paths if path not in left or not self._is_somewhere(path)}
         self.disks[host.number].flush()
         # Who only receives does not answer for what others have lost.
         writers = [other for other in self.members if other.name not in self.shape.receive_only and not other.pulling]

@@ -7,6 +7,7 @@ from csfs.core.paths import RelPath
 from csfs.core.policies import NONE, origin_of
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.plan import Act
+from scripts.simulation.tree import hash_of
 
 
 def check_followed(cluster: Cluster) -> int:
@@ -44,7 +45,8 @@ def check_followed(cluster: Cluster) -> int:
             written = [
                 other
                 for other, where in ledger.written.items()
-                if where == now and (ledger.objects.get(other) != one or not ledger.led_to(other, data))
+                if (where == now or (now, hash_of(other)) in ledger.arrived)
+                and (ledger.objects.get(other) != one or not ledger.led_to(other, data))
             ]
             is_in_the_way = any(ledger.writers.get(other) == author for other in written)
             assert is_in_the_way, f"{host.name} shows {data!r} at {path!r}, not at {now!r}"

@@ -70,6 +70,8 @@ class Ledger:
     """At which paths each member's users made something, set its time, or moved something to."""
     moves: Counter[Dot] = field(default_factory=Counter)
     """How often users moved each object, or gave it another name, as members found out."""
+    arrived: set[tuple[RelPath, bytes]] = field(default_factory=set)
+    """Where edits followed moves to, with the hashes of their bytes."""
     writers: dict[bytes, str] = field(default_factory=dict)
     """By content, the member whose user wrote it."""
     merges: dict[tuple[object, ...], bytes] = field(default_factory=dict)
@@ -162,9 +164,10 @@ class Ledger:
                 bits |= grant.bits
         return bits
 
-    def followed(self, source: RelPath, target: RelPath) -> None:
-        """What was given at one path goes where the object is."""
+    def followed(self, source: RelPath, target: RelPath, content_hash: bytes) -> None:
+        """What was given at one path, and bytes, go where the object is."""
         self.modes.setdefault(target, []).extend(self.modes.get(source, ()))
+        self.arrived.add((target, content_hash))
 
     def linked(self, source: RelPath, target: RelPath) -> None:
         """What is given at one of these paths may be shown at the other from now on."""
