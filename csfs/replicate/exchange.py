@@ -298,13 +298,10 @@ class PeerSession:
                 case Stands() | Mend():
                     self._worker(message.volume)
                     self._standings[message.volume].hear(message)
-                case _ if isinstance(message, Question):
+                case _ if isinstance(message, Question | Moved):
                     nursery.start_soon(self._answer, message)
                 case _ if isinstance(message, Answer | Unavailable | Vouched | Followed):
                     self._asking.answered(message)
-                case Moved():
-                    worker, theirs = self._worker(message.volume), self._theirs[message.volume]
-                    nursery.start_soon(hear_move, worker, self._peer, theirs.index_id, message, self._link.send)
                 case Refusals(volume=name, refusals=refusals):
                     self._worker(name).volume.exchanges[self._peer].refusals = refusals
                 case Vouch():
@@ -319,13 +316,16 @@ class PeerSession:
                 case _:
                     raise RemoteProtocolError(f"peer {self._peer}: said {type(message).__name__} after Hello")
 
-    async def _answer(self, question: Question) -> None:
+    async def _answer(self, question: Question | Moved) -> None:
         if self._answering >= ANSWERS_MAX:
-            raise RemoteProtocolError(f"peer {self._peer}: asks for more than {ANSWERS_MAX} contents at once")
+            raise RemoteProtocolError(f"peer {self._peer}: asks for more than {ANSWERS_MAX} answers at once")
         self._answering += 1
-        serving = Serving(self._worker(question.volume), self._peer)
+        worker = self._worker(question.volume)
+        serving, index_id = Serving(worker, self._peer), self._theirs[question.volume].index_id
         try:
-            if isinstance(question, GetSegments | GetExtents) or (
+            if isinstance(question, Moved):
+                await hear_move(worker, self._peer, index_id, question, self._link.send)
+            elif isinstance(question, GetSegments | GetExtents) or (
                 isinstance(question, GetBlocks) and question.count > 1
             ):
                 # What a slow peer has not taken yet must not fill our memory.

@@ -5,17 +5,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import trio
 
 from csfs.core.groups import GroupRule, Rules
+from csfs.core.moves import WholeMove
 from csfs.core.objects import Kind, Observation, Stamp
 from csfs.core.paths import RelPath
+from csfs.core.versions import Dot, Hlc, Incarnation
+from csfs.errors import RemoteProtocolError
 from csfs.index.index import Index
-from csfs.replicate.exchange import PeerSession
+from csfs.replicate.exchange import ANSWERS_MAX, PeerSession
 from csfs.replicate.volume import Volume
 from csfs.replicate.worker import VolumeWorker
 from csfs.store.owners import FixedAccounts, Owners
-from csfs.wire.messages import PROTOCOL, Hello, PeerMessage, Records, Settings, VolumeHello
+from csfs.wire.messages import PROTOCOL, Followed, Hello, Moved, PeerMessage, Records, Settings, VolumeHello
 
 VOLUME = "files"
 
@@ -191,3 +195,29 @@ async def test_what_a_receiver_let_go_of_while_who_had_told_it_was_away_is_told_
         async with linked(beta, gamma):
             await gamma.volume.progress.wait_until(lambda: gamma.knows(b"g"))
     assert not gamma.volume.memory.alarms, "it had lost nothing"
+
+
+class Silent(Pipe):
+    """A peer's end that takes everything but answers to moves."""
+
+    async def send(self, message: PeerMessage) -> None:
+        if isinstance(message, Followed):
+            await trio.sleep_forever()
+
+
+async def test_who_tells_of_moves_without_end_and_takes_no_answer_is_cut_off(tmp_path: Path) -> None:
+    alpha = Side(tmp_path, "alpha", "alpha", "beta")
+    (scope,) = alpha.volume.scopes()
+    send, receive = trio.open_memory_channel[PeerMessage](200)
+    volume = VolumeHello(VOLUME, b"i" * 16, {}, b"", 0, False, b"", 7)
+    await send.send(Greeting("beta").hello((volume,), {7: "beta"}))
+    move = WholeMove(b"d", b"e", Dot(Incarnation(7), 1), Hlc(1), {}, b"")
+    for request in range(ANSWERS_MAX + 1):
+        await send.send(Moved(VOLUME, request, scope, 1, move))
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            alpha.volume.nursery = nursery
+            session = PeerSession("beta", Silent(send, receive), {VOLUME: alpha.worker}, Greeting("alpha"))
+            with pytest.RaisesGroup(RemoteProtocolError, flatten_subgroups=True):
+                await session.run()
+            nursery.cancel_scope.cancel()
