@@ -31,6 +31,18 @@ Moved = list[tuple[RelPath, Row]]
 """What is shown at and below a directory, ascending."""
 
 
+class _Unfollowed(msgspec.Struct, frozen=True):
+    """In place of a group: that of a path which is in none, and of which the record is kept and not followed."""
+
+    scope: Scope = Scope(b"")
+    members: tuple[str, ...] = ()
+    receive_only: frozenset[str] = frozenset()
+    policy: tuple[str, ...] = ("younger",)
+
+
+UNFOLLOWED: Final = _Unfollowed()
+
+
 class Wholes(Minting, Exchange):
     """Moves directories as a whole."""
 
@@ -55,7 +67,7 @@ class Wholes(Minting, Exchange):
         self._index.set_knowledge(group.scope, versions.with_dot(known, move.dot(len(moved) - 1, COUNTERS - 1)))
         self._index.set_clock(hlc)
         position = self._index.position()
-        self._carry(move, moved, group, observation)
+        self._carry(move, moved, observation, merging=merges(group.policy))
         whole = Whole(group.scope, position, self._index.position(), move)
         self._leave(source, moved[0][1].applied)
         for path in (source, target):
@@ -98,26 +110,28 @@ class Wholes(Minting, Exchange):
         """Return what is shown at and below a directory: what a move of it moves, whatever became known meanwhile."""
         return {path: row.applied for path, row in self._shown(source)}
 
-    def moved_whole(self, scope: Scope, move: WholeMove, observation: Observation, peer: str = "") -> bool:
+    def moved_whole(
+        self, scope: Scope, move: WholeMove, observation: Observation, peer: str = "", *, merging: bool
+    ) -> bool:
         """Record that a directory was renamed here as a peer had moved it; `observation` is what is at the target now.
 
-        `peer` has just told of it, and is to hear that it is known; none: that is found out later.
+        `peer` has just told of it, and is to hear that it is known; none: that is found out later. `merging`: so it was in the
+        group when that was agreed. If the rules have changed since, each path is recorded in whatever group it is in now.
 
         Return whether all of the peer's versions are known here by that; else it has to tell each path by itself, because something
-        else has become known of one meanwhile.
+        else has become known of one meanwhile, or the rules have changed.
         """
-        group = next((group for group in self._rules.groups if group.scope == scope), None)
-        if group is None:
-            return False
+        is_same = any(group.scope == scope for group in self._rules.groups)
         if move.hlc > self._index.clock():
             self._index.set_clock(Hlc(move.hlc))
-        if peer:
+        if peer and is_same:
             # More is here than the knowledge says until it has told its mark.
             self._connected.setdefault(peer, Connected()).midstream.add(scope)
         source, target, moved = RelPath(move.source), RelPath(move.target), self._shown(RelPath(move.source))
         for path, one in moved if not peer else ():
             self._leave(path, one.applied)  # somebody may have moved it on, by whichever name he knew it
-        is_known, touched = self._carry(move, moved, group, observation), dict[RelPath, None]()
+        is_known = self._carry(move, moved, observation, merging=merging) and is_same
+        touched = dict[RelPath, None]()
         row = self._index.row(source)
         self._turn_ancestors({source: row is not None and row.live, target: True}, touched)
         self._woken.update(touched)
@@ -181,12 +195,13 @@ class Wholes(Minting, Exchange):
 
     # ---------------------------------------------------------------------------------------------------------- carrying
 
-    def _carry(self, move: WholeMove, moved: Moved, group: GroupRules, observation: Observation) -> bool:
+    def _carry(self, move: WholeMove, moved: Moved, observation: Observation, *, merging: bool) -> bool:
         """Store what comes of a move at both names of each path; return whether all its versions are known now."""
-        is_whole, merging = True, merges(group.policy)
+        is_whole = True
         left, came = list[RelPath](), list[RelPath]()
         for number, (path, row) in enumerate(moved):
             target = move.target_of(path)
+            from_group, group = self._followed(path) or UNFOLLOWED, self._followed(target) or UNFOLLOWED
             there = self._index.row(target) or new_row(group)
             gone, come = row.record, there.record
             if is_same_version(row):
@@ -198,10 +213,11 @@ class Wholes(Minting, Exchange):
             assert shown is not None, "nothing was shown that is moved"
             applied = shown_there(move, number, row.applied, shown)
             is_clean = is_whole and len(come.content.entries) == len(come.meta.entries) == 1
-            self._store(target, there, come, applied, group, not is_clean)
+            self._store(target, there, come, applied, group, bool(group.scope) and not is_clean)
             seen = (gone.content.seen, gone.meta.seen) if not is_live(gone) else ({}, {})
             is_left = not is_whole or is_live(gone)
-            self._store(path, row, gone, shown_no_more(move, number, row.applied, seen), group, is_left)
+            nothing = shown_no_more(move, number, row.applied, seen)
+            self._store(path, row, gone, nothing, from_group, bool(from_group.scope) and is_left)
             came += [] if is_clean else [target]
             left += [path] if is_left else []
         self._reconsider(left, came)

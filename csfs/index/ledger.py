@@ -298,12 +298,15 @@ class Ledger:
         return [msgspec.msgpack.decode(plan, type=Plan) for (plan,) in found]
 
     @property
-    def moving(self) -> tuple[Scope, WholeMove] | None:
-        """A directory that is about to be renamed as a peer has moved its own, or was, and nobody recorded it (R20)."""
-        found = self._facts.value("moving")
-        return msgspec.msgpack.decode(found, type=tuple[Scope, WholeMove]) if found else None
+    def moving(self) -> tuple[Scope, WholeMove, bool] | None:
+        """A directory that is about to be renamed as a peer has moved its own, or was, and nobody recorded it (R20).
 
-    def set_moving(self, moving: tuple[Scope, WholeMove] | None) -> None:
+        With it the scope in which that was agreed, and whether the group merged then.
+        """
+        found = self._facts.value("moving")
+        return msgspec.msgpack.decode(found, type=tuple[Scope, WholeMove, bool]) if found else None
+
+    def set_moving(self, moving: tuple[Scope, WholeMove, bool] | None) -> None:
         """Remember what is about to be renamed; None: what became of it is recorded."""
         self._facts.set_value("moving", msgspec.msgpack.encode(moving) if moving is not None else b"")
 

@@ -1,11 +1,12 @@
 """The index file's tables; this module alone explains columns and sentinels."""
 
-VERSION = 9
+VERSION = 10
 
 UPGRADES: dict[int, str] = {
     6: "ALTER TABLE rows ADD COLUMN awaited INTEGER NOT NULL DEFAULT 0; DROP INDEX rows_pending",
     7: "ALTER TABLE tables ADD COLUMN count INTEGER NOT NULL DEFAULT 1",
     8: "ALTER TABLE kept ADD COLUMN stored INTEGER NOT NULL DEFAULT 0",
+    9: "DELETE FROM facts WHERE key = 'moving'",  # a rename that a kill cut short is found by comparing
 }
 """By format, what makes the next one of it. What is older is refused: large contents had other hashes, or rows did
 not say which object is where, nor which names belong to one inode."""

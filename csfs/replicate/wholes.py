@@ -15,19 +15,24 @@ import trio
 from csfs.core.moves import WholeMove
 from csfs.core.objects import Observation
 from csfs.core.paths import RelPath, parent_of, shown
+from csfs.core.policies import merges
 from csfs.core.versions import Scope
 from csfs.replicate.directories import Directories
 from csfs.replicate.keeping import note_moved
-from csfs.replicate.looking import Reason, stamps_below
+from csfs.replicate.looking import Reason
 from csfs.replicate.observer import Observer
 from csfs.replicate.spreading import is_whole
 from csfs.replicate.volume import Root, Volume
+from csfs.store.scanning import scan
 from csfs.wire.control import Commit, Move, Outcome
 
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 0.2
 """So long a move waits for commits that are being staged; then each path is told by itself, and waits for its turn among them."""
+
+WALK_S_MAX = 3.0
+"""So long, about, is looked at what is below, while nothing else is committed; the peer does not wait for an answer much longer."""
 
 
 class Wholes:
@@ -100,7 +105,8 @@ class Wholes:
         row = volume.index.rows.row(source)
         if row is None or row.applied.observation is None:
             return False
-        below = await volume.with_root(stamps_below, source)
+        count = sum(1 for _ in volume.index.rows.shown_paths(source))
+        below = await volume.with_root(_stamps_of, source, count)
         # From here to the announcement nothing else happens.
         paths = volume.engine.agrees(peer, scope, move, time.time_ns())
         is_all = bool(paths) and self._may_follow() and below == dict(volume.index.rows.shown_stamps(source))
@@ -108,8 +114,9 @@ class Wholes:
             return False
         if not all(self._is_free(path, move.target_of(path)) for path in paths):
             return False
-        row, gate = volume.index.rows.row(source), volume.gate
+        row, gate, group = volume.index.rows.row(source), volume.gate, volume.rules.group_with(scope)
         assert row is not None
+        assert group is not None
         assert row.applied.observation is not None
         assert gate is not None
         before = row.applied.observation
@@ -117,8 +124,9 @@ class Wholes:
         commit = Commit(volume.next_commit_id(), self._observer.digested, target, None, action)
         is_disturbed = self._directories.is_disturbed(source)
         disturbed = _parents(move) | ({target} if is_disturbed else set())
+        moving = scope, move, merges(group.policy)
         with volume.index.transaction():
-            volume.index.ledger.set_moving((scope, move))
+            volume.index.ledger.set_moving(moving)
             volume.index.ledger.disturb(disturbed)
         volume.in_flight, volume.disturbed = {*paths, *map(move.target_of, paths)}, disturbed
         try:
@@ -127,7 +135,7 @@ class Wholes:
             if result.outcome is Outcome.DONE and stamp is not None:
                 # Its time as it was: what commits or programs have made of that since is settled where it is now.
                 now = msgspec.structs.replace(before, stamp=stamp)
-                is_known = self._record(scope, move, now, (peer, record))
+                is_known = self._record(moving, now, (peer, record))
                 if is_disturbed or stamp.mtime_ns != before.mtime_ns:
                     self._directories.mark(target, local=not is_disturbed)
             else:
@@ -152,7 +160,7 @@ class Wholes:
         moving = volume.index.ledger.moving
         if moving is None:
             return
-        scope, move = moving
+        move = moving[1]
         source, target = RelPath(move.source), RelPath(move.target)
         row = volume.index.rows.row(source)
         before = row.applied.observation if row is not None else None
@@ -161,7 +169,7 @@ class Wholes:
         is_done = before is not None and (came == inode or not (answered or left == inode))
         # Whoever told it tells each path once more: it has not heard that this was followed. What somebody did to the directory
         # since is no part of the move: it is found by a look, because the stamp is the old one.
-        self._record(scope, move, before if is_done else None)
+        self._record(moving, before if is_done else None)
         if target in volume.index.ledger.disturbed():
             self._directories.mark(target, local=False)
         if is_done:
@@ -169,8 +177,7 @@ class Wholes:
 
     def _record(
         self,
-        scope: Scope,
-        move: WholeMove,
+        moving: tuple[Scope, WholeMove, bool],
         observation: Observation | None,
         told: tuple[str, Callable[[], None]] = ("", lambda: None),
     ) -> bool:
@@ -179,11 +186,12 @@ class Wholes:
         `told`: by whom, and what to record with it.
         """
         volume, is_known = self._volume, False
+        scope, move, merging = moving
         source = RelPath(move.source)
         before = volume.engine.shown_at_and_below(source) if observation is not None else {}
         with volume.index.transaction():
             if observation is not None:
-                is_known = volume.engine.moved_whole(scope, move, observation, told[0])
+                is_known = volume.engine.moved_whole(scope, move, observation, told[0], merging=merging)
                 for path, applied in before.items():
                     note_moved(volume, path, move.target_of(path), applied, move.first.incarnation)
             if is_known:
@@ -202,6 +210,16 @@ def _inodes(root: Root, *paths: RelPath) -> list[int]:
     """Return the inode numbers of what is at these paths, 0 for nothing. For a thread."""
     statuses = [root.tree.lstat(path) for path in paths]
     return [status.st_ino if status is not None else 0 for status in statuses]
+
+
+def _stamps_of(root: Root, directory: RelPath, count_max: int) -> dict[RelPath, bytes] | None:
+    """Return the stamps of all below a directory; None if there is more, or it takes too long to find out. For a thread."""
+    found, deadline = dict[RelPath, bytes](), time.monotonic() + WALK_S_MAX
+    for chunk in scan(root.tree.root, directory):
+        found.update(chunk.found)
+        if len(found) > count_max or time.monotonic() > deadline:
+            return None
+    return found
 
 
 def _parents(move: WholeMove) -> set[RelPath]:

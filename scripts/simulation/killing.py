@@ -44,7 +44,7 @@ def die_moving(link: Link, dice: Dice, now_ns: int) -> bool:
     move, wholes = batch.out.move, host.wholes
     if move is None or not wholes.may_follow(link.source.name, batch.out.scope, move, now_ns):
         return False
-    wholes.moving = batch.out.scope, move
+    wholes.moving = wholes.agreed(batch.out.scope, move)
     if dice.one_in(2):
         wholes.rename(move, now_ns)
     return True

@@ -24,7 +24,7 @@ class Saved(NamedTuple):
     pulling: bool
     held: frozenset[RelPath]
     intents: dict[RelPath, Plan]
-    moving: tuple[Scope, WholeMove] | None
+    moving: tuple[Scope, WholeMove, bool] | None
     authors: dict[Incarnation, str]
     touched: set[RelPath]
     waiting: dict[RelPath, Waiting]

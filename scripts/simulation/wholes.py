@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from csfs.core.moves import WholeMove
 from csfs.core.objects import Observation, Stamp
 from csfs.core.paths import ROOT, RelPath, is_below, parent_of
+from csfs.core.policies import merges
 from csfs.core.versions import Scope
 from scripts.simulation.programs import Look
 
@@ -17,7 +18,7 @@ class HostWholes:
 
     def __init__(self, host: "Host") -> None:
         self._host = host
-        self.moving: tuple[Scope, WholeMove] | None = None
+        self.moving: tuple[Scope, WholeMove, bool] | None = None
         """What is being renamed here, and whose outcome nobody recorded yet."""
         self.made = self.followed = 0
         """How many directories were moved as a whole here, and after a peer."""
@@ -58,8 +59,13 @@ class HostWholes:
         """Rename a directory as a peer has moved it; return whether all of its versions are known then."""
         if not self.may_follow(peer, scope, move, now_ns):
             return False
-        observation = self.rename(move, now_ns)
-        return self._record(scope, move, observation, peer)
+        moving = self.agreed(scope, move)
+        return self._record(moving, self.rename(move, now_ns), peer)
+
+    def agreed(self, scope: Scope, move: WholeMove) -> tuple[Scope, WholeMove, bool]:
+        """Return what is to be remembered of a move that is about to be made."""
+        (policy,) = [group.policy for group in self._host.rules.groups if group.scope == scope]
+        return scope, move, merges(policy)
 
     def may_follow(self, peer: str, scope: Scope, move: WholeMove, now_ns: int) -> bool:
         """Return whether a directory may be renamed here as a peer has moved it."""
@@ -94,7 +100,8 @@ class HostWholes:
         """Find out what became of a rename that nobody recorded."""
         if self.moving is None:
             return
-        (scope, move), self.moving = self.moving, None
+        moving, self.moving = self.moving, None
+        move = moving[1]
         host, source, target = self._host, RelPath(move.source), RelPath(move.target)
         row, left, came = host.index.row(source), host.tree.stamp(source), host.tree.stamp(target)
         before = row.applied.observation if row is not None else None
@@ -108,14 +115,15 @@ class HostWholes:
             paths = {move.target_of(path) for path in host.engine.shown_at_and_below(source)}
             host.programs.touched |= paths
             host.ledger.taken |= paths
-        self._record(scope, move, before)
+        self._record(moving, before)
         host.programs.look_again(target)
         for path in (source, target):
             host.programs.marks.setdefault(parent_of(path), False)
 
-    def _record(self, scope: Scope, move: WholeMove, observation: Observation, peer: str = "") -> bool:
+    def _record(self, moving: tuple[Scope, WholeMove, bool], observation: Observation, peer: str = "") -> bool:
+        scope, move, merging = moving
         paths = self._host.engine.shown_at_and_below(RelPath(move.source))
-        is_known = self._host.engine.moved_whole(scope, move, observation, peer)
+        is_known = self._host.engine.moved_whole(scope, move, observation, peer, merging=merging)
         self.followed += 1
         for path in paths:
             self._host.merging.hold(move.target_of(path))

@@ -1,12 +1,18 @@
 """Other rules, or other members: what is known counts for the new groups at once, and rows are written so little by little (R11)."""
 
+from dataclasses import dataclass
+
+import pytest
+
 from csfs.core.groups import Group
 from csfs.core.paths import ROOT, RelPath
 from csfs.core.versions import Incarnation, Scope
 from csfs.engine.memory import MemoryIndex
+from csfs.engine.rules import Rules
 from csfs.engine.volume import VolumeEngine
 from scripts.simulation.rules import OneGroup
 from tests.engine.members import NOW_NS, SCOPE, Side, directory, follow_rules, found, sides
+from tests.engine.test_wholes import SMALL, both, moves, told
 
 ALPHA = Incarnation(1)
 BETA = Incarnation(2)
@@ -101,3 +107,52 @@ def test_what_was_made_before_a_restore_is_not_known_under_other_rules() -> None
     assert restored.knowledge() == {group.scope: {}}
     second = beta.engine.outgoing(first.position, restored.knowledge(), 10, "alpha")
     assert [update.path for update in (*first.updates, *second.updates)] == [b"f", b"g"]
+
+
+@dataclass(frozen=True)
+class Halves:
+    """`d` belongs to one group, and what is at and below `e` to another one, or to none."""
+
+    groups: tuple[Group, ...]
+
+    def group_of(self, path: RelPath) -> Group | None:
+        return self.groups[0] if not path.startswith(b"e") else self.groups[-1] if len(self.groups) > 1 else None
+
+
+OTHERS = (
+    Group(("alpha", "beta"), frozenset(), ("older",), Scope(b"scope-02")),
+    Group(("alpha", "beta"), frozenset(), ("younger",), Scope(b"scope-03")),
+)
+
+
+@pytest.mark.parametrize("rules", [OneGroup(OTHERS[0]), Halves(OTHERS), Halves(OTHERS[:1])])
+@pytest.mark.parametrize("policy", ["younger", "merge"])
+def test_a_rename_that_was_agreed_under_other_rules_is_recorded_where_each_path_is_now(
+    rules: Rules, policy: str
+) -> None:
+    alpha, beta = both(SMALL, policy=(policy, "older"))
+    assert moves(alpha)
+    move = told(alpha, beta)
+    assert beta.engine.agrees("alpha", SCOPE, move, NOW_NS)
+    shown = beta.row(b"d").applied.observation
+    assert shown is not None
+    minted = beta.counter()
+    for side in (alpha, beta):
+        side.engine = VolumeEngine(side.index, rules, side.name, side.engine._incarnation, side.engine._authors)
+        follow_rules(side.engine)
+    # It was renamed, and nobody had recorded it.
+    assert not beta.engine.moved_whole(SCOPE, move, shown, "alpha", merging=policy == "merge")
+    assert beta.index.last_counter(SCOPE) == minted
+    for path, row in alpha.index.rows().items():
+        ours = beta.row(path)
+        assert ours.record == row.record
+        assert (ours.scope, ours.live) == (row.scope, row.live)
+        assert (ours.applied.observation is None) == (row.applied.observation is None)
+        if not ours.scope:
+            assert not ours.pending
+    for side, other in ((beta, alpha), (alpha, beta)):
+        side.heard.clear()
+        assert not side.hears(other).refused
+    assert alpha.index.rows().keys() == beta.index.rows().keys()
+    assert all(beta.row(path).record == row.record for path, row in alpha.index.rows().items())
+    assert [path for path in beta.index.pending() if beta.plans(path) is not None] == []

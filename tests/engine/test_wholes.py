@@ -82,7 +82,7 @@ def follows(side: Side, peer: Side) -> bool:
         return False
     shown = side.row(move.source).applied.observation
     assert shown is not None
-    if not side.engine.moved_whole(SCOPE, move, shown):
+    if not side.engine.moved_whole(SCOPE, move, shown, merging=False):
         return False
     side.heard[peer.name] = peer.index.position()
     return True
@@ -188,7 +188,7 @@ def test_who_was_away_follows_several_moves() -> None:
     shown = beta.row(D).applied.observation
     assert shown is not None
     assert beta.engine.agrees("alpha", SCOPE, move, NOW_NS)
-    assert beta.engine.moved_whole(SCOPE, move, shown)
+    assert beta.engine.moved_whole(SCOPE, move, shown, merging=False)
     beta.heard["alpha"] = alpha.engine.outgoing(beta.heard["alpha"], beta.engine.knowledge(), 9, "beta").position
     assert follows(beta, alpha)
     assert records(alpha) == records(beta)
@@ -387,7 +387,7 @@ def test_what_became_known_between_the_rename_and_its_record_is_told_path_by_pat
     assert shown is not None
     assert beta.engine.agrees("alpha", SCOPE, move, NOW_NS)
     beta.hears(gamma)  # while the rename is under way
-    assert not beta.engine.moved_whole(SCOPE, move, shown)
+    assert not beta.engine.moved_whole(SCOPE, move, shown, merging=False)
     assert beta.row(b"e/a").applied.observation is not None
     assert beta.row(b"d/a").applied.observation is None
     out = alpha.engine.outgoing(beta.heard["alpha"], beta.engine.knowledge(), 100, "beta", [move])
