@@ -51,9 +51,11 @@ class FrameCodec(Generic[T]):
         end = LENGTH_SIZE + size
         if len(self._received) < end:
             return None
-        body = bytes(self._received[LENGTH_SIZE:end])
-        del self._received[:end]
         try:
-            return self._decoder.decode(body)
+            # From where it is: contents are large, and each copy of them counts.
+            with memoryview(self._received) as received, received[LENGTH_SIZE:end] as body:
+                message = self._decoder.decode(body)
         except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as error:
             raise RemoteProtocolError(f"{self._source}: not a message csfs knows ({error})") from error
+        del self._received[:end]
+        return message
