@@ -52,7 +52,7 @@ def changed_ns(packed: bytes) -> int:
 _packed_ctime = struct.Struct("<q").unpack_from
 
 
-class Meta(msgspec.Struct, frozen=True, array_like=True):
+class Meta(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Everything about an object that is not its content; `mode` has the permission bits alone (07777)."""
 
     mode: int
@@ -63,7 +63,7 @@ class Meta(msgspec.Struct, frozen=True, array_like=True):
     xattrs: Xattrs = ()
 
 
-class Content(msgspec.Struct, frozen=True, array_like=True):
+class Content(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What an object is and holds; what is not of its kind is zero or empty.
 
     `hash` is the root hash of a regular file. `mtime_ns` is 0 for a directory, whose time is a register of its own.
@@ -77,7 +77,7 @@ class Content(msgspec.Struct, frozen=True, array_like=True):
     device: int = 0
 
 
-class Observation(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+class Observation(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """An object as it was found on disk, complete; what is not of its kind is zero or empty.
 
     `size` and `hash` are those of a regular file, `target` of a symlink, `device` of a device node. `owner` and `group` are
@@ -117,7 +117,7 @@ class Lineage(msgspec.Struct, frozen=True, array_like=True, gc=False):
 NO_LINEAGE = Lineage()
 
 
-class Applied(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+class Applied(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """What the disk shows, in terms of the record: which entries, in which context, and how they were represented.
 
     `observation` is None where the path shows nothing. `*_seen` are the contexts on which a local change builds (R3).

@@ -32,7 +32,7 @@ class Ancestor(NamedTuple):
     size: int
 
 
-class ContentEntry(msgspec.Struct, frozen=True, array_like=True):
+class ContentEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The content half at one version.
 
     `snapshot` is the meta it was observed with (None for a tombstone of something never seen). `birth` is the object's id: the
@@ -61,7 +61,7 @@ class ContentEntry(msgspec.Struct, frozen=True, array_like=True):
     ancestors: tuple[Ancestor, ...] = ()
 
 
-class MetaEntry(msgspec.Struct, frozen=True, array_like=True):
+class MetaEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The meta half at one version; `kind` and `hash` name the object that its privileges are for (R5).
 
     `birth` is the object's id. `parents` are the dots of metas that it was made from, `origin` that of the entry that first said
@@ -89,14 +89,14 @@ def write_of(entry: ContentEntry | MetaEntry) -> Dot:
     return entry.write or entry.dot
 
 
-class Half(msgspec.Struct, Generic[E], frozen=True, array_like=True):
+class Half(msgspec.Struct, Generic[E], frozen=True, array_like=True, gc=False):
     """The entries that nothing supersedes, by dot, and everything this half has seen."""
 
     entries: tuple[E, ...] = ()
     seen: Vector = {}
 
 
-class DirectoryTime(msgspec.Struct, frozen=True, array_like=True):
+class DirectoryTime(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A directory's mtime: the last by clock, then dot. Never a conflict, never an edit (R6)."""
 
     dot: Dot
@@ -104,7 +104,7 @@ class DirectoryTime(msgspec.Struct, frozen=True, array_like=True):
     mtime_ns: int
 
 
-class Record(msgspec.Struct, frozen=True, array_like=True):
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """All that is known of one path."""
 
     content: Half[ContentEntry] = Half()
@@ -119,7 +119,7 @@ def halves_joined(ours: Half[E], theirs: Half[E]) -> Half[E]:
     """Return the join of two states of one half."""
     if ours == theirs:
         return ours
-    if not ours.seen and len(theirs.entries) < 2:
+    if (not ours.seen and len(theirs.entries) < 2) or _is_next(ours, theirs):
         return theirs
     our_dots = {entry.dot for entry in ours.entries}
     both = {entry.dot: entry for entry in theirs.entries if entry.dot in our_dots}
@@ -130,6 +130,15 @@ def halves_joined(ours: Half[E], theirs: Half[E]) -> Half[E]:
     ]
     kept += [e for e in theirs.entries if e.dot not in our_dots and not versions.covers(ours.seen, e.dot)]
     return Half(tuple(sorted(kept, key=lambda entry: entry.dot)), versions.joined(ours.seen, theirs.seen))
+
+
+def _is_next(ours: Half[E], theirs: Half[E]) -> bool:
+    """Return whether theirs is one entry that was made having seen all of ours, and nothing else, as most are."""
+    if len(ours.entries) != 1 or len(theirs.entries) != 1:
+        return False
+    before, after = ours.entries[0].dot, theirs.entries[0].dot
+    is_replaced = before != after and versions.covers(theirs.seen, before)
+    return is_replaced and not versions.covers(ours.seen, after) and versions.includes(theirs.seen, ours.seen)
 
 
 def _of_one_dot(ours: E, theirs: E) -> E:

@@ -31,7 +31,7 @@ MADE = Doubt.CONTENT | Doubt.META | Doubt.TIME
 """What is minted anew."""
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All that the index holds of one path.
 
     `scope` is the group revision that the path belongs to (empty: no group, the record is kept but not followed). `live`: the
@@ -90,7 +90,7 @@ class Step(enum.Enum):
     ATTRIBUTES = "attributes"
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Plan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One application of what is live at a path, and what it makes of `Applied` when it is done.
 
     `expected` is the stamp that the disk must still show (None: nothing). `content` is what to install (its `hash` must be at

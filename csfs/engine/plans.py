@@ -156,7 +156,7 @@ class Plans(State):
         is_file = shown is not None and shown.kind is not Kind.DIRECTORY
         # What was known once and is not any more goes like anything that was removed (R8).
         is_new = row.record == NOTHING_KNOWN and not row.applied.content_seen
-        is_unproven = bool(row.doubt & Doubt.UNPROVEN)
+        is_unproven = bool(row.doubt and row.doubt & Doubt.UNPROVEN)
         return is_file and live is NOTHING_LIVE and is_new and is_unproven and self._may_write(group)
 
     def _settle(self, path: RelPath, row: Row) -> None:
@@ -318,7 +318,7 @@ def _must_keep(row: Row, live: Live) -> bool:
     shown, dot = row.applied.observation, row.applied.content_dot
     if shown is None or shown.kind is Kind.DIRECTORY:
         return False
-    if dot is None or row.doubt & Doubt.LAST:
+    if dot is None or (row.doubt and row.doubt & Doubt.LAST):
         return True
     # The bytes shown may be an entry's that is not adopted yet, having come after the one that is applied.
     losers = [entry for entry in row.record.content.entries if entry.dot != live.content_dot]

@@ -1,5 +1,6 @@
 """What a peer may say of a path: checked once, where it comes in. Complaints are for the other side's administrator."""
 
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -55,9 +56,8 @@ def check_update(update: Update) -> None:
         for meta in update.meta.entries:
             _check_clock(meta.hlc)
             _check_meta(meta.value)
-            _require(len(meta.parents) <= PARENTS_MAX, f"made from more than {PARENTS_MAX} metas")
-            for dot in (meta.birth, *meta.parents, meta.origin, meta.write):
-                _check_dot(dot)
+            _check_count(meta.parents, PARENTS_MAX, "metas that it was made from")
+            _check_dots((meta.birth, *meta.parents, meta.origin, meta.write))
             _require(not meta.hash or len(meta.hash) == HASH_SIZE, "a hash of another size")
     if update.time is not None:
         _check_time(update.time)
@@ -69,8 +69,11 @@ def check_mark(mark: Vector) -> None:
     Raises:
         RefusedError: it cannot be what a member says.
     """
-    _require(len(mark) <= INCARNATIONS_MAX, f"knowledge of more than {INCARNATIONS_MAX} incarnations")
-    _require(all(0 <= counter <= COUNTER_MAX for counter in mark.values()), "a counter out of range")
+    if len(mark) > INCARNATIONS_MAX:
+        raise RefusedError(f"knowledge of more than {INCARNATIONS_MAX} incarnations")
+    for counter in mark.values():
+        if not 0 <= counter <= COUNTER_MAX:
+            raise RefusedError("a counter out of range")
 
 
 def _require(holds: bool, complaint: str) -> None:
@@ -78,19 +81,27 @@ def _require(holds: bool, complaint: str) -> None:
         raise RefusedError(complaint)
 
 
+def _check_count(things: Sequence[object], count_max: int, what: str) -> None:
+    if len(things) > count_max:
+        raise RefusedError(f"more than {count_max} {what}")
+
+
 def _check_half(half: Half[ContentEntry] | Half[MetaEntry]) -> None:
     entries = half.entries
-    _require(0 < len(entries) <= ENTRIES_MAX, f"{len(entries)} entries, limit {ENTRIES_MAX}")
+    if not 0 < len(entries) <= ENTRIES_MAX:
+        raise RefusedError(f"{len(entries)} entries, limit {ENTRIES_MAX}")
     check_mark(half.seen)
+    _check_dots(entry.dot for entry in entries)
     for entry in entries:
-        _check_dot(entry.dot)
         _require(covers(half.seen, entry.dot), "an entry that its own half has not seen")
-    _require(len({entry.dot.incarnation for entry in entries}) == len(entries), "two entries of one incarnation")
+    if len(entries) > 1:
+        _require(len({entry.dot.incarnation for entry in entries}) == len(entries), "two entries of one incarnation")
 
 
-def _check_dot(dot: Dot | None) -> None:
-    if dot is not None:
-        _require(0 < dot.counter <= COUNTER_MAX and 0 <= dot.incarnation <= COUNTER_MAX, "a dot out of range")
+def _check_dots(dots: Iterable[Dot | None]) -> None:
+    for dot in dots:
+        if dot is not None and not (0 < dot.counter <= COUNTER_MAX and 0 <= dot.incarnation <= COUNTER_MAX):
+            raise RefusedError("a dot out of range")
 
 
 def _check_clock(hlc: int) -> None:
@@ -98,7 +109,7 @@ def _check_clock(hlc: int) -> None:
 
 
 def _check_time(time: DirectoryTime) -> None:
-    _check_dot(time.dot)
+    _check_dots((time.dot,))
     _check_clock(time.hlc)
     _require(abs(time.mtime_ns) <= TIME_MAX, "a time out of range")
 
@@ -110,24 +121,21 @@ def _check_content_entry(entry: ContentEntry, path: bytes) -> None:
         _require(entry.value.kind is Kind.DIRECTORY, "the volume's root is a directory")
     if entry.snapshot is not None:
         _check_meta(entry.snapshot)
-    _require(len(entry.parents) <= PARENTS_MAX, f"made from more than {PARENTS_MAX} contents")
-    for dot in (entry.birth, *entry.parents, entry.write, entry.origin):
-        _check_dot(dot)
+    _check_count(entry.parents, PARENTS_MAX, "contents that it was made from")
+    _check_count(entry.overruled, OVERRULED_MAX, "overruled entries")
+    _check_count(entry.merged, OVERRULED_MAX, "merged entries")
+    _check_dots((entry.birth, *entry.parents, entry.write, entry.origin, *entry.overruled, *entry.merged))
     _check_moves(entry.moves)
-    _require(len(entry.overruled) <= OVERRULED_MAX, f"more than {OVERRULED_MAX} overruled entries")
-    _require(len(entry.merged) <= OVERRULED_MAX, f"more than {OVERRULED_MAX} merged entries")
-    for dot in (*entry.overruled, *entry.merged):
-        _check_dot(dot)
-    _require(len(entry.ancestors) <= ANCESTORS_MAX, f"more than {ANCESTORS_MAX} ancestors")
+    _check_count(entry.ancestors, ANCESTORS_MAX, "ancestors")
     for ancestor in entry.ancestors:
         is_sized = 0 <= ancestor.size <= MERGED_SIZE_MAX and len(ancestor.hash) == HASH_SIZE
         _require(is_sized and 0 <= ancestor.number <= COUNTER_MAX, "an ancestor out of range")
 
 
 def _check_moves(moves: tuple[Move, ...]) -> None:
-    _require(len(moves) <= MOVES_MAX, f"more than {MOVES_MAX} moves")
+    _check_count(moves, MOVES_MAX, "moves")
+    _check_dots(move.object for move in moves)
     for move in moves:
-        _check_dot(move.object)
         try:
             checked(move.target)
         except ValueError as error:
@@ -155,7 +163,7 @@ def _check_meta(meta: Meta) -> None:
 
 
 def _check_xattrs(xattrs: Xattrs) -> None:
-    _require(len(xattrs) <= XATTRS_MAX, f"more than {XATTRS_MAX} extended attributes")
+    _check_count(xattrs, XATTRS_MAX, "extended attributes")
     names = [name for name, _ in xattrs]
     _require(all(a < b for a, b in pairwise(names)), "extended attributes out of order")
     for name, value in xattrs:

@@ -29,6 +29,8 @@ class Asked:
         """Dirty paths that had that write when they were put."""
         self._unheld: set[bytes] = set()
         """Hashes that no row in the table has."""
+        self._held_once: dict[bytes, RelPath] = {}
+        """Hashes that one row in the table has, and its path."""
         self._written: dict[bytes, list[RelPath]] = {}
         """By write, packed, the paths in the table that have it."""
         self._dirty_above: set[RelPath] = set()
@@ -55,21 +57,28 @@ class Asked:
         self._dirty_writes.clear()
         self._dirty_above.clear()
         self._unheld.clear()
+        self._held_once.clear()
         self._written.clear()
         self._leaves.clear()
 
     def columns(self, paths: Iterable[RelPath], names: str) -> dict[RelPath, tuple[Any, ...]]:
         """Return these columns of the paths that have a row in the table."""
         query = f"SELECT path, {names} FROM rows WHERE path IN KEYS"
-        return {path: tuple(columns) for path, *columns in self._database.read_of(query, paths)}
+        return {found[0]: found[1:] for found in self._database.read_of(query, paths)}
 
     def ask_hashes(self, hashes: Iterable[bytes]) -> None:
-        """Find out which of these some file shows."""
+        """Find out which of these some file shows, and which are shown once."""
         wanted = set(hashes)
         if len(wanted) > 1:
-            # Of an empty file there may be a hundred thousand: that there is one is enough to know.
-            query = "SELECT column1 FROM KEYS WHERE EXISTS (SELECT 1 FROM rows WHERE hash = column1)"
-            self._unheld = wanted.difference(found for (found,) in self._database.read_of(query, wanted))
+            # Of an empty file there may be a hundred thousand: the first and the last are enough to know.
+            ends = (
+                f"(SELECT path FROM rows WHERE hash = column1 ORDER BY path {order} LIMIT 1)"
+                for order in ("ASC", "DESC")
+            )
+            query = f"SELECT column1, {', '.join(ends)} FROM KEYS"
+            found = self._database.read_of(query, wanted)
+            self._unheld = {one for one, first, _ in found if first is None}
+            self._held_once = {one: first for one, first, last in found if first is not None and first == last}
 
     def ask_writes(self, writes: Iterable[Dot]) -> None:
         """Find out which paths have these writes."""
@@ -99,7 +108,9 @@ class Asked:
     def with_hash(self, wanted: bytes, count_max: int) -> list[RelPath]:
         """Return paths that show a file with this hash; fewer than there are if some of the first are dirty."""
         stored: list[RelPath] = []
-        if wanted not in self._unheld:
+        if wanted in self._held_once:
+            stored = [path for path in (self._held_once[wanted],) if path not in self._dirty]
+        elif wanted not in self._unheld:
             found = self._database.execute("SELECT path FROM rows WHERE hash = ? LIMIT ?", (wanted, count_max))
             stored = [path for (path,) in found if path not in self._dirty]
         for path in dict.fromkeys(self._dirty_hashes.get(wanted, ())):

@@ -65,7 +65,7 @@ def shown_columns(row: Row, encoded: bytes) -> tuple[object, ...]:
         file_hash(row),
         packed_inode(inode) if inode is not None else None,
         encoded,
-        bool(row.doubt & MADE),
+        bool(row.doubt and row.doubt & MADE),  # an enumeration's `&` takes as long as all else here
         awaited(row).size,
     )
 

@@ -86,17 +86,18 @@ class Database:
         """Run one statement that reads and return its cursor; columns are what `schema` says they are."""
         return self.connection.execute(statement, values)
 
-    def read_of(self, statement: str, keys: Iterable[bytes]) -> Iterator[tuple[Any, ...]]:
+    def read_of(self, statement: str, keys: Iterable[bytes]) -> list[tuple[Any, ...]]:
         """Run one statement that reads for a great many keys, in no order; `KEYS` in it stands for a table of some of them.
 
         That takes a fifth of what it takes to run it for each by itself.
         """
         statement = statement.replace("KEYS", _KEYS)
-        left = list(keys)
+        left, found = list(keys), list[tuple[Any, ...]]()
         for first in range(0, len(left), KEYS_MAX):
             some = left[first : first + KEYS_MAX]
             # One text for any number of keys: SQLite need not read it again.
-            yield from self.connection.execute(statement, (*some, *some[-1:] * (KEYS_MAX - len(some))))
+            found += self.connection.execute(statement, (*some, *some[-1:] * (KEYS_MAX - len(some))))
+        return found
 
     def write(self, statement: str, values: tuple[object, ...] = ()) -> None:
         """Run one statement that writes, in the open transaction."""

@@ -292,6 +292,7 @@ class Applier:
             for work, result in outcomes:
                 if result.outcome is Outcome.DONE:
                     following += self._done(work, result)
+            volume.merge_soon([w.plan.path for w, r in outcomes if r.outcome is Outcome.DONE])
             volume.index.ledger.drop_intents([w.plan.path for w, r in outcomes if r.outcome is not Outcome.FAILED])
             untouched = disturbed_by([w.plan for w, r in outcomes if r.outcome is not Outcome.DONE])
             volume.index.ledger.calm(path for path in untouched if not self._directories.is_marked(path))
@@ -338,7 +339,6 @@ class Applier:
         table = work.built.table if work.built is not None else None
         if table is not None and not volume.index.tables.add(plan.content.hash, table):
             self._observer.look(plan.path, Reason(content=True))  # which reads all of it, and makes the table
-        volume.merge_soon([plan.path])
         return volume.engine.applied(plan, observation, racy=is_racy(work, observation))
 
     def _now_shown(self, work: Work, result: CommitResult) -> Observation | None:

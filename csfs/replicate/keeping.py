@@ -54,7 +54,9 @@ class Keeping:
         """These are carried out together: of a content that all of them take away, one copy has to stay."""
         self._kept_now = set()
         self._shared = Shared(plans)
-        self._going = {p.path for p in plans if p.step is not Step.ATTRIBUTES and _hash(p) not in (b"", p.content.hash)}
+        going = [p for p in plans if p.step is not Step.ATTRIBUTES and _hash(p) not in (b"", p.content.hash)]
+        self._going = {plan.path for plan in going}
+        self._volume.index.rows.ask_ahead((), [_hash(plan) for plan in going])
 
     def name(self, plan: Plan, commit_id: int) -> bytes:
         """Return where what is displaced goes; empty if nothing of worth is."""
@@ -64,9 +66,11 @@ class Keeping:
         if shared_inode(base) is not None and base.hash and base.hash in self._kept_now:
             return b""  # kept under another of its names
         if not plan.keep and plan.path not in self.promises:
+            stays = base.hash == plan.content.hash or base.hash in self._kept_now
+            if base.kind is not Kind.FILE or base.size == 0 or stays:
+                return b""
             same = self._volume.index.rows.paths_with_hash(base.hash) if base.hash else []
-            elsewhere = base.hash in self._kept_now or any(p != plan.path and p not in self._going for p in same)
-            if base.kind is not Kind.FILE or base.size == 0 or elsewhere or base.hash == plan.content.hash:
+            if any(path != plan.path and path not in self._going for path in same):
                 return b""
         self._kept_now.add(base.hash)
         return kept_name(time.time_ns(), commit_id)
@@ -98,20 +102,23 @@ class Keeping:
         name = name or _unused_name(self._volume)
         if promise is not None and promised:
             promise.name = name
-        self._volume.index.ledger.add_kept(self._version(plan, row, name, size, promise)._replace(stored=stored))
+        self._volume.index.ledger.add_kept(self._version(plan, row, name, size, promise, stored))
 
     def take_stock(self, plan: Plan, kept: set[bytes], *, is_done: bool) -> None:
         """Nobody heard what became of a plan: what is in the kept store because of it is noted, whatever is shown by now."""
         if is_done or plan.kept in kept:
             self.note(plan, plan.kept if plan.kept in kept else b"")
 
-    def _version(self, plan: Plan, row: Row, name: bytes, size: int, promise: Promise | None) -> KeptVersion:
+    def _version(
+        self, plan: Plan, row: Row, name: bytes, size: int, promise: Promise | None, stored: int
+    ) -> KeptVersion:
         content_hash = plan.base.hash if plan.base is not None else b""
         cause, member = self._cause(plan), self._member(plan, row)
         if promise is not None:
             cause, member = promise.cause, self._volume.member
         applied = msgspec.structs.replace(row.applied, observation=plan.base)
-        return KeptVersion(name, plan.path, time.time_ns(), size, content_hash, plan.keep, applied, cause, member)
+        now_ns = time.time_ns()
+        return KeptVersion(name, plan.path, now_ns, size, content_hash, plan.keep, applied, cause, member, stored)
 
     def _cause(self, plan: Plan) -> Cause:
         if plan.keep:
