@@ -34,7 +34,7 @@ from csfs.replicate.looking import (
 from csfs.replicate.names import Found, names_by_path, note_across, overtaken, shown_at, with_names
 from csfs.replicate.remembering import hashes_read, remember_content
 from csfs.replicate.signals import Signal
-from csfs.replicate.spreading import look_below, spread
+from csfs.replicate.spreading import has_to_wait, look_below, spread
 from csfs.replicate.volume import Volume
 from csfs.store.tree import Look
 
@@ -274,7 +274,7 @@ class Observer:
         """
         # Of a great many, those that wait longest: to sort all of them each time would cost more than the looking.
         order = sorted(itertools.islice(self._looks.items(), SORTED_MAX), key=self._turn)
-        batch = [item for item in order if item[0] not in self._volume.in_flight][:LOOKS_MAX]
+        batch = [item for item in order if not has_to_wait(self._volume, item[0], self._emptied)][:LOOKS_MAX]
         for path, _ in batch:
             del self._looks[path]
         return batch

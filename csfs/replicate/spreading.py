@@ -2,13 +2,13 @@
 
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Protocol
 
 import trio
 
 from csfs.core.objects import Observation
-from csfs.core.paths import RelPath
+from csfs.core.paths import RelPath, is_below
 from csfs.core.rows import Row
 from csfs.errors import CsfsError
 from csfs.replicate.keeping import note_local
@@ -56,12 +56,21 @@ async def spread(volume: Volume, looks: Looks, source: RelPath, target: RelPath)
 
 
 def look_below(volume: Volume, looks: Looks, path: RelPath, reason: Reason) -> bool:
-    """Have all looked at that was shown below a directory which is gone, for that reason; return whether there is any."""
-    below = list(volume.index.rows.shown_paths(path))
+    """Have all looked at that was shown below a directory which is gone, for that reason; return whether there is any.
+
+    Of what is not followed any more nobody says anything: as far as anybody knows, it is there for ever.
+    """
+    below = [child for child in volume.index.rows.shown_paths(path) if volume.is_followed(child)]
     for child in below:
         moved_to = RelPath(reason.moved_to + child[len(path) :]) if reason.moved_to is not None else None
         looks.look(child, Reason(moved_to=moved_to))
     return bool(below)
+
+
+def has_to_wait(volume: Volume, path: RelPath, emptied: Container[RelPath]) -> bool:
+    """Return whether something is being committed at a path, or below it where that is looked at first: it is `emptied`."""
+    in_flight = volume.in_flight
+    return path in in_flight or (path in emptied and any(is_below(one, path) for one in in_flight))
 
 
 def is_whole(volume: Volume) -> bool:

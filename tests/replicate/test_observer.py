@@ -1,13 +1,19 @@
 """What is looked at, and what is believed of it: a look is older than a commit that came after it."""
 
 import os
+import shutil
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
+from csfs.config.settings import VolumeRules
 from csfs.core.changes import Change, ChangeKind
+from csfs.core.groups import GroupRule, Rules
+from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath
 from csfs.replicate.compare import compare
 from csfs.replicate.directories import Directories
@@ -146,3 +152,71 @@ async def test_what_went_away_and_back_and_away_again_is_the_same_object(
     assert moved is not None
     births = [[entry.birth for entry in one.record.content.entries] for one in (row, moved)]
     assert births[0] == births[1]
+
+
+DIRECTORY, CHILD = RelPath(b"d"), RelPath(b"d/x.bak")
+
+
+async def _shown(volume: Volume, observer: Observer, tree: Path) -> None:
+    """Have a directory with a file in it known."""
+    (tree / "d").mkdir()
+    (tree / "d/x.bak").write_bytes(b"x")
+    observer.look(DIRECTORY)
+    observer.look(CHILD)
+    await settled(observer, volume)
+
+
+def _is_shown(volume: Volume, path: RelPath) -> bool:
+    row = volume.index.rows.row(path)
+    return row is not None and row.applied.observation is not None
+
+
+async def test_a_directory_that_is_gone_waits_for_what_is_being_committed_in_it(
+    volume: Volume, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    observer, tree = observer_of(volume), tmp_path / "tree"
+    nursery.start_soon(observer.run)
+    await _shown(volume, observer, tree)
+    volume.in_flight = {CHILD}
+    shutil.rmtree(tree / "d")
+    observer.look(DIRECTORY, Reason(content=True))
+    await trio.testing.wait_all_tasks_blocked()
+    assert _is_shown(volume, DIRECTORY)
+    volume.in_flight = set()
+    volume.progress.notify()
+    await settled(observer, volume)
+    assert not _is_shown(volume, DIRECTORY)
+
+
+@pytest.mark.parametrize("make", [Path.touch, lambda path: path.symlink_to("e"), Path.mkdir, os.mkfifo])
+async def test_what_was_in_a_directory_that_something_else_took_the_place_of_is_gone(
+    volume: Volume, tmp_path: Path, nursery: trio.Nursery, make: Callable[[Path], object]
+) -> None:
+    observer, tree = observer_of(volume), tmp_path / "tree"
+    nursery.start_soon(observer.run)
+    await _shown(volume, observer, tree)
+    os.rename(tree / "d", tree / "e")
+    make(tree / "d")
+    observer.look(DIRECTORY, Reason(content=True))
+    await settled(observer, volume)
+    assert _is_shown(volume, DIRECTORY)
+    is_directory = stat.S_ISDIR((tree / "d").lstat().st_mode)
+    assert is_directory == _is_shown(volume, CHILD), "what is below another directory is told apart"
+
+
+async def test_a_directory_that_is_gone_has_no_need_of_what_is_not_followed_any_more(
+    volume: Volume, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    observer, tree = observer_of(volume), tmp_path / "tree"
+    nursery.start_soon(observer.run)
+    await _shown(volume, observer, tree)
+    everything = VolumeRules("files", (GroupRule(("alpha", "beta"), exclude=("*.bak",)),))
+    volume.set_rules(Rules.compiled(everything, "alpha"))
+    assert not volume.is_followed(CHILD)
+    shutil.rmtree(tree / "d")
+    observer.look(DIRECTORY, Reason(content=True))
+    await settled(observer, volume)
+    assert not _is_shown(volume, DIRECTORY)
+    row = volume.index.rows.row(DIRECTORY)
+    assert row is not None
+    assert [entry.value.kind for entry in row.record.content.entries] == [Kind.ABSENT]
