@@ -438,8 +438,9 @@ class Cluster:
                 busy = host.apply(path, self.now(host)) or busy
             busy = host.merging.merge_all(self.now(host)) or busy
             busy = bool(host.programs.looks) or (host.pulling and host in self.members) or busy
+            busy = host.unsorted is not None or busy  # until all rows follow the rules, it says nothing of itself
             host.digest(self.now(host))
-            busy = bool(host.brake.waiting.left()) or host.unsorted is not None or busy
+            busy = bool(host.brake.waiting.left()) or busy
             if healing:
                 forget(host)
         return busy
