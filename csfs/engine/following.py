@@ -175,6 +175,10 @@ class Following(State):
         if meta is not None:
             ours = self._ours_left(source.record.meta, leaving)
             ours |= self._ours_left(target.record.meta, leaving) - replaced_dots(meta, target.record.meta, edit.object)
+            if content is None and meta.kind is Kind.DIRECTORY:
+                # A directory goes with its attributes: what of our own took its place here would go with it, and arrive nowhere.
+                others = {entry.dot for entry in source.record.content.entries if not is_of(entry, edit.object)}
+                ours |= self._ours_left(source.record.content, leaving) & others
             kinds = {entry.value.kind for entry in target.record.content.entries if is_of(entry, edit.object)}
             if ours or meta.kind not in kinds:
                 meta = None

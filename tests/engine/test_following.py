@@ -9,7 +9,8 @@ from csfs.core.versions import Incarnation, Scope
 from csfs.engine.memory import MemoryIndex
 from csfs.engine.ports import Step
 from csfs.engine.volume import VolumeEngine
-from tests.engine.members import NOW_NS, SCOPE, Side, found, sides
+from scripts.simulation.tree import hash_of
+from tests.engine.members import NOW_NS, SCOPE, Side, directory, found, sides
 
 A, B, C = (RelPath(name) for name in (b"a", b"b", b"c"))
 OTHER = Scope(b"scope-02")
@@ -354,3 +355,19 @@ def test_an_edit_that_loses_where_it_followed_is_kept_though_another_member_move
     plan = beta.plans(A)
     assert plan is not None
     assert (plan.step, plan.keep) == (Step.REMOVE, True)
+
+
+def test_attributes_of_a_directory_do_not_take_away_what_took_its_place() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma")
+    beta.sees(b"p", directory(inode=2))
+    alpha.sees(b"p", found(b"in its place"))
+    beta.hears(alpha)
+    gamma.hears(beta)
+    beta.shows(b"p", None)
+    beta.shows(b"p", found(b"in its place", inode=3))
+    beta.sees(b"p", found(b"edited", mtime_ns=5, inode=3))
+    gamma.sees(b"p", directory(inode=7))
+    gamma.sees(b"q", directory(inode=7), moved_from=RelPath(b"p"))
+    gamma.sees(b"p", None, moved_to=RelPath(b"q"))
+    beta.hears(gamma)
+    assert hash_of(b"edited") in {entry.value.hash for entry in beta.row(b"p").record.content.entries}
