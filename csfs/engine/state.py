@@ -325,9 +325,10 @@ class State:
                 row = self._index.row(directory)
                 if row is not None and is_plain_directory(row.record):
                     break
+                if row is None and live and (group := self._followed(directory)) is not None:
+                    row = new_row(group)  # of which nobody has told
                 if row is not None:
                     self._set_pending(directory, row)
-                if row is not None or live:
                     touched[directory] = None
 
     def _set_pending(self, path: RelPath, row: Row) -> None:

@@ -139,7 +139,6 @@ class Observer:
         """Something was moved; `written`: why it was to be looked at where it was before. It is to be read where it is now."""
         # What was moved before, and not looked at yet, is known by the name that it had first.
         first = written.moved_from if written is not None and written.moved_from is not None else source
-        is_back = first == target
         is_written = written is not None and written.content is True
         extents = written.extents if written is not None else ()
         if source in self._tries or first in self._tries:
@@ -147,7 +146,7 @@ class Observer:
         if target in self._looks:
             # Where something else came from that was there in between says nothing of what is there now.
             self._looks[target] = replace(self._looks[target], moved_from=None)
-        self.look(target, Reason(is_written, extents, moved_from=None if is_back else first))
+        self.look(target, Reason(is_written, extents, moved_from=None if first == target else first))
         for path in {source, first} - {target}:
             self.look(path, Reason(False, (), moved_to=target))
         self._spreading.append((source, target, self._taking))
@@ -281,9 +280,8 @@ class Observer:
 
     def _turn(self, item: tuple[RelPath, Reason]) -> tuple[int, int]:
         path, reason = item
-        if path in self._emptied:
-            return 2, -depth_of(path)
-        return int(reason.moved_to is not None), depth_of(path)
+        order = int(reason.moved_to is not None), depth_of(path)
+        return order if path not in self._emptied else (2, -depth_of(path))
 
     def _is_left_for_last(self, path: RelPath, reason: Reason, result: Look | OSError | CsfsError | None) -> bool:
         """Have what was in a directory that is gone looked at first; return whether there is any.
@@ -386,6 +384,8 @@ class Observer:
         )
         if changed:
             note_local(volume, path, known.applied if known else None, found)
+            if known is None and path and volume.index.rows.row(parent_of(path)) is None:
+                self.look(parent_of(path))  # which was to stay here alone, and no longer does with what was made in it
         if reason.joining and known is None and look is not None and not changed and path != ROOT:
             volume.index.ledger.hold([path])
         if changed and not reason.joining and is_directory(look) and not showed_directory(known):

@@ -211,6 +211,8 @@ class Host:
             )
             self._check_made(path, known, look)
             self._note_made(path)
+            if changed and known is None and path and self.index.row(parent_of(path)) is None:
+                self.programs.look_again(parent_of(path))
             if look.joining and known is None and found is not None and not changed:
                 self.held.add(path)
             else:

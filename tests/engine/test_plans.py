@@ -153,3 +153,12 @@ def test_a_directory_in_the_place_of_a_file_has_the_time_of_that_whoever_remembe
     plan = alpha.plans(b"d")
     assert plan is not None
     assert plan.mtime_ns == 7
+
+
+def test_a_directory_of_which_nobody_has_told_waits_to_be_made_for_what_is_below_it() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d/f", found(b"in a directory that stays there alone"))
+    beta.hears(alpha)
+    # Also if the daemon is killed before it has planned what it heard.
+    assert beta.index.pending() == [RelPath(b"d"), RelPath(b"d/f")]
+    assert planned(beta, b"d").step is Step.INSTALL

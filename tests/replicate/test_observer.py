@@ -220,3 +220,22 @@ async def test_a_directory_that_is_gone_has_no_need_of_what_is_not_followed_any_
     row = volume.index.rows.row(DIRECTORY)
     assert row is not None
     assert [entry.value.kind for entry in row.record.content.entries] == [Kind.ABSENT]
+
+
+async def test_what_is_made_in_a_directory_that_was_to_stay_here_alone_takes_it_along(
+    volume: Volume, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    observer, directory, path = observer_of(volume), RelPath(b"d/e"), RelPath(b"d/e/new")
+    (tmp_path / "tree/d/e").mkdir(parents=True)
+    (tmp_path / "tree/d/e/old").write_bytes(b"stays here alone")
+    for one in (RelPath(b"d"), directory, RelPath(b"d/e/old")):
+        observer.look(one, Reason(joining=True))
+    nursery.start_soon(observer.run)
+    await settled(observer, volume)
+    assert volume.index.rows.row(directory) is None
+    (tmp_path / "tree/d/e/new").write_bytes(b"new")
+    observer.take_unjournalled([Change(sequence=0, kind=ChangeKind.CREATE, path=path)])
+    await settled(observer, volume)
+    rows = [volume.index.rows.row(one) for one in (RelPath(b"d"), directory, path)]
+    assert [row is not None and row.live for row in rows] == [True, True, True]
+    assert volume.index.rows.row(RelPath(b"d/e/old")) is None
