@@ -13,10 +13,11 @@ import msgspec
 import trio
 
 from csfs.core.moves import WholeMove
-from csfs.core.objects import Observation
+from csfs.core.objects import Observation, Stamp
 from csfs.core.paths import RelPath, parent_of, shown
 from csfs.core.policies import merges
 from csfs.core.versions import Scope
+from csfs.errors import CsfsError
 from csfs.replicate.directories import Directories
 from csfs.replicate.keeping import note_moved
 from csfs.replicate.looking import Reason
@@ -102,24 +103,22 @@ class Wholes:
 
     async def _followed(self, peer: str, scope: Scope, move: WholeMove, record: Callable[[], None]) -> bool:
         volume, source, target = self._volume, RelPath(move.source), RelPath(move.target)
-        row = volume.index.rows.row(source)
-        if row is None or row.applied.observation is None:
+        if self._shown_at(source) is None:
             return False
         count = sum(1 for _ in volume.index.rows.shown_paths(source))
-        below = await volume.with_root(_stamps_of, source, count)
+        stamp, below = await volume.with_root(_stamps_of, source, count)
         # From here to the announcement nothing else happens.
         paths = volume.engine.agrees(peer, scope, move, time.time_ns())
-        is_all = bool(paths) and self._may_follow() and below == dict(volume.index.rows.shown_stamps(source))
+        before, gate, group = self._shown_at(source), volume.gate, volume.rules.group_with(scope)
+        if not paths or before is None or gate is None or group is None or not self._may_follow():
+            return False
+        # What somebody did to the directory itself, and nobody has told of, would be taken for what was shown.
+        is_same = stamp == before.stamp or self._directories.is_marked(source)
+        is_all = is_same and below == dict(volume.index.rows.shown_stamps(source))
         if not is_all or self._observer.is_unseen_below(source, target):
             return False
         if not all(self._is_free(path, move.target_of(path)) for path in paths):
             return False
-        row, gate, group = volume.index.rows.row(source), volume.gate, volume.rules.group_with(scope)
-        assert row is not None
-        assert group is not None
-        assert row.applied.observation is not None
-        assert gate is not None
-        before = row.applied.observation
         action = Move(source, before.stamp)
         commit = Commit(volume.next_commit_id(), self._observer.digested, target, None, action)
         is_disturbed = self._directories.is_disturbed(source)
@@ -133,10 +132,12 @@ class Wholes:
             (result,) = await gate.commit([commit])
             is_known, stamp = False, result.stamp
             if result.outcome is Outcome.DONE and stamp is not None:
-                # Its time as it was: what commits or programs have made of that since is settled where it is now.
-                now = msgspec.structs.replace(before, stamp=stamp)
+                # What commits or programs have made of its time is settled where it is now. If a kill comes before, the old stamp
+                # has it looked at.
+                is_timely = stamp.mtime_ns == before.stamp.mtime_ns
+                now = msgspec.structs.replace(before, stamp=stamp) if is_timely else before
                 is_known = self._record(moving, now, (peer, record))
-                if is_disturbed or stamp.mtime_ns != before.mtime_ns:
+                if is_disturbed or not is_timely:
                     self._directories.mark(target, local=not is_disturbed)
             else:
                 log.debug("%s: move to %s not made: %s", volume.name, shown(target), result.reason)
@@ -150,6 +151,10 @@ class Wholes:
         volume.progress.notify()
         return is_known
 
+    def _shown_at(self, path: RelPath) -> Observation | None:
+        row = self._volume.index.rows.row(path)
+        return row.applied.observation if row is not None else None
+
     async def take_stock(self, *, answered: bool = False) -> None:
         """Find out what became of a move whose outcome nobody recorded, before anything there is taken for somebody's change.
 
@@ -162,8 +167,7 @@ class Wholes:
             return
         move = moving[1]
         source, target = RelPath(move.source), RelPath(move.target)
-        row = volume.index.rows.row(source)
-        before = row.applied.observation if row is not None else None
+        before = self._shown_at(source)
         left, came = await volume.with_root(_inodes, source, target)
         inode = before.stamp.inode if before is not None else 0
         is_done = before is not None and (came == inode or not (answered or left == inode))
@@ -212,14 +216,21 @@ def _inodes(root: Root, *paths: RelPath) -> list[int]:
     return [status.st_ino if status is not None else 0 for status in statuses]
 
 
-def _stamps_of(root: Root, directory: RelPath, count_max: int) -> dict[RelPath, bytes] | None:
-    """Return the stamps of all below a directory; None if there is more, or it takes too long to find out. For a thread."""
+def _stamps_of(root: Root, directory: RelPath, count_max: int) -> tuple[Stamp | None, dict[RelPath, bytes] | None]:
+    """Return the stamp of a directory, None if it cannot be told, and those of all below; None if there is more, or it takes too long.
+
+    For a thread.
+    """
+    try:
+        stamp = root.tree.stamp(directory)
+    except (OSError, CsfsError):
+        return None, None
     found, deadline = dict[RelPath, bytes](), time.monotonic() + WALK_S_MAX
     for chunk in scan(root.tree.root, directory):
         found.update(chunk.found)
         if len(found) > count_max or time.monotonic() > deadline:
-            return None
-    return found
+            return stamp, None
+    return stamp, found
 
 
 def _parents(move: WholeMove) -> set[RelPath]:

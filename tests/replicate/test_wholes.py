@@ -119,6 +119,14 @@ def _edited_untold(member: Member) -> None:
     (member.tree / "d/old/untold").write_text("nobody has heard of it\n")
 
 
+def _touched_untold(member: Member) -> None:
+    os.utime(member.tree / "d/old", ns=(1, 1))
+
+
+def _closed_untold(member: Member) -> None:
+    (member.tree / "d/old").chmod(0o700)
+
+
 def _in_the_way(member: Member) -> None:
     (member.tree / "d/new").mkdir()
 
@@ -139,7 +147,11 @@ def _waited_for(member: Member) -> None:
     member.gate.asks_first = True
 
 
-@pytest.mark.parametrize("spoil", [_edited, _edited_untold, _in_the_way, _busy, _uncompared, _validated, _waited_for])
+SPOILS = (_edited, _edited_untold, _touched_untold, _closed_untold, _in_the_way, _busy)
+SPOILS += (_uncompared, _validated, _waited_for)
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
 async def test_who_has_something_else_below_renames_nothing(tmp_path: Path, spoil: Spoil) -> None:
     async with two(tmp_path) as (alpha, beta):
         await grown(alpha, beta)
@@ -358,37 +370,3 @@ async def test_a_move_that_the_index_could_not_store_is_told_by_nobody(tmp_path:
         await settle(alpha, beta)
         assert (beta.tree / "d/new/f7").exists()
         expect_equal(alpha, beta)
-
-
-@pytest.mark.parametrize("is_heard", [True, False])
-async def test_a_directory_whose_time_is_not_settled_has_its_own_when_it_was_moved(
-    tmp_path: Path, is_heard: bool
-) -> None:
-    async with two(tmp_path) as (alpha, beta):
-        await grown(alpha, beta)
-        move(alpha)
-        await alpha.quiet()
-        mtime_ns = (alpha.tree / "d/new").stat().st_mtime_ns
-        commit = beta.gate.commit
-
-        async def lost(commits: Sequence[Commit]) -> object:
-            found = await commit(commits)
-            if not any(isinstance(one.action, Move) for one in commits):
-                return found
-            beta.gate.commit = commit  # type: ignore[method-assign]
-            raise trio.ClosedResourceError("the mount went away")
-
-        if not is_heard:
-            beta.gate.commit = lost  # type: ignore[method-assign, assignment]
-        # Commits have just been made in it, and what they made of its time is looked at only in a moment.
-        beta.worker.directories._hurry = False
-        os.utime(beta.tree / "d/old", ns=(1, 1))
-        beta.worker.directories.mark(D, local=False)
-        assert await follow(alpha, beta) == is_heard
-        if not is_heard:
-            with trio.fail_after(5):
-                await beta.volume.progress.wait_until(lambda: beta.volume.index.ledger.moving is None)
-        await settle(alpha, beta)
-        expect_equal(alpha, beta)
-        assert (beta.tree / "d/new").stat().st_mtime_ns == mtime_ns
-        assert beta.volume.index.ledger.disturbed() == []
