@@ -57,7 +57,7 @@ class Held:
             self._waiting.begin()
             reply = handler(unique, inode, length)
             assert isinstance(reply, bytes), "a reply that lies in a buffer"
-            return self._waiting.parked(unique, reply, of_content=of_content)
+            return self._waiting.parked(unique, reply, of_content=of_content, locks=not of_content)
 
         return held
 

@@ -1,8 +1,8 @@
 """Programs that wait until enough members have what they changed: their calls are carried out, and answered later (R26).
 
 No task waits for them, and nothing in the mount does: an answer is put aside, and written when the daemon says that it may be, or when
-the time of the group is over. In the kernel, though, a call that is not answered holds the directories it changes; `holds` tells the
-gate, so that no commit is sent after it.
+the time of the group is over. In the kernel, though, a call that is not answered locks what it changes, and the directories
+of that; so does fsync the file. `holds` tells the gate, so that no commit is sent after it.
 """
 
 import errno
@@ -33,12 +33,12 @@ _MOVES: Final = (ChangeKind.RENAME, ChangeKind.EXCHANGE, ChangeKind.COMPARE)
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """An answer that waits. `late` is what is answered when time is over; `holds`: the kernel keeps others from the directories."""
+    """An answer that waits. `late` is what is answered when time is over; `locked` what others cannot change meanwhile."""
 
     reply: bytes
     late: bytes
     asked: Secure
-    holds: bool
+    locked: frozenset[RelPath]
 
 
 class Waiting:
@@ -109,10 +109,11 @@ class Waiting:
 
     # -------------------------------------------------------------------------------------------------------- who waits
 
-    def parked(self, unique: int, reply: bytes, *, of_content: bool) -> bytes | None:
+    def parked(self, unique: int, reply: bytes, *, of_content: bool, locks: bool = True) -> bytes | None:
         """Return the reply if nothing is waited for; else put it aside and return None.
 
-        `of_content`: to close and fsync, which hold no directory, and can still be answered by EIO.
+        `of_content`: to close and fsync, which change no directory, and can still be answered by EIO. `locks`: all but close hold what
+        they are about.
         """
         if not self._due:
             return reply
@@ -120,7 +121,9 @@ class Waiting:
         asked = Secure(token, self._last(), tuple(self._due), self._moved, False)
         fails = of_content and any(synchrony.fails for synchrony in self._due.values())
         timeout_s = min(synchrony.timeout_s for synchrony in self._due.values())
-        self._parked[token] = Parked(reply, p.failed(unique, errno.EIO) if fails else reply, asked, not of_content)
+        late = p.failed(unique, errno.EIO) if fails else reply
+        locked = frozenset(asked.paths if locks else ()).union(() if of_content else map(parent_of, asked.paths))
+        self._parked[token] = Parked(reply, late, asked, locked)
         self._uniques[unique] = token
         heapq.heappush(self._deadlines, (trio.current_time() + timeout_s, token))
         if self._deadlines[0][1] == token:
@@ -136,14 +139,11 @@ class Waiting:
 
     def holds(self, path: RelPath) -> bool:
         """Return whether a call that waits keeps others from changing what `path` stands for, in the kernel."""
-        for one in self._parked.values():
-            # A rename between directories holds all of the file system's.
-            if one.holds and (one.asked.moved or path in one.asked.paths):
-                return True
-            # What changes a directory itself waits for it as well as what is done in it.
-            if one.holds and not {path, parent_of(path)}.isdisjoint(map(parent_of, one.asked.paths)):
-                return True
-        return False
+        needed = path, parent_of(path)
+        # A rename between directories holds all of the file system's.
+        return any(
+            one.locked and (one.asked.moved or not one.locked.isdisjoint(needed)) for one in self._parked.values()
+        )
 
     def secured(self, token: int) -> None:
         """Enough members have what was asked for."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -261,7 +262,14 @@ def test_whoever_is_parted_from_most_members_cannot_write_and_the_others_go_on(t
         expect_calm_logs(*members)
 
 
-def test_who_waits_holds_up_no_commit_elsewhere(tmp_path: Path) -> None:
+MAKES_ONE = "import os, sys; os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)"
+SYNCS_THE_SAME = (
+    "import os, sys; same = os.open('same', os.O_WRONLY); os.write(same, sys.argv[1].encode()); os.fsync(same)"
+)
+
+
+@pytest.mark.parametrize("waits", [MAKES_ONE, SYNCS_THE_SAME], ids=["makes a file", "syncs a file"])
+def test_who_waits_holds_up_no_commit_elsewhere(tmp_path: Path, waits: str) -> None:
     alpha, beta, gamma = members = [Member(tmp_path, name, free_port()) for name in ("alpha", "beta", "gamma")]
     with contextlib.ExitStack() as ending:
         for member in members:
@@ -275,6 +283,7 @@ def test_who_waits_holds_up_no_commit_elsewhere(tmp_path: Path) -> None:
             until(lambda m=member: m.volume()["state"] == "replicating", "all replicate")  # type: ignore[misc]
         (alpha.tree / "waiting").mkdir()
         (alpha.tree / "free").mkdir()
+        (alpha.tree / "waiting/same").touch()
         waiting = f'[[volumes.{VOLUME}.groups]]\ninclude = ["/waiting"]\nsync = "durable(2)"\nsync_timeout = "60s"\n'
         text = alpha.home.settings_file.read_text()
         alpha.home.settings_file.write_text(f"{text}\n{waiting}\n[[volumes.{VOLUME}.groups]]\n")
@@ -286,23 +295,33 @@ def test_who_waits_holds_up_no_commit_elsewhere(tmp_path: Path) -> None:
             member.wait()
         for member in (alpha, gamma):
             until(lambda m=member: len(list(m.tree.iterdir())) == 2, "both directories are there")  # type: ignore[misc]
-            list((member.tree / "waiting").iterdir())  # the kernel knows them: commits have to go through it
+            # The kernel knows them: commits have to go through it.
+            assert [path.stat().st_size for path in (member.tree / "waiting").iterdir()] == [0]
         beta.stop_daemon()
-        # Both hold the directory in their kernels, and what the other makes is to be committed there.
-        waiters = [threading.Thread(target=(m.tree / "waiting" / m.name).touch) for m in (alpha, gamma)]
-        for waiter in waiters:
-            waiter.start()
-        until(lambda: (alpha.underneath / "waiting/alpha").exists(), "alpha's is made")
-        until(lambda: (gamma.underneath / "waiting/gamma").exists(), "gamma's is made")
+        # Both hold the directory, or the file, in their kernels, and what the other makes is to be committed there.
+        waiters = []
+        pids = [member.daemon_pid for member in (alpha, gamma)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)  # so that nothing is committed before both wait
+        for member in (alpha, gamma):
+            before = member.journal_last()
+            # A program of its own: the commands below would wait for what they inherit, when they close it.
+            line = [sys.executable, "-I", "-c", waits, member.name]
+            waiters.append(subprocess.Popen(line, cwd=member.tree / "waiting"))
+            until(lambda m=member, b=before: m.journal_last() > b, "it is done, and waits")  # type: ignore[misc]
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
         for number in range(20):
-            (gamma.tree / f"free/{number}").write_text("free")
-            until(lambda: (alpha.tree / f"free/{number}").read_text() == "free", "what is elsewhere arrives", 10)  # noqa: B023
-        assert all(waiter.is_alive() for waiter in waiters)
+            for one, other in ((gamma, alpha), (alpha, gamma)):
+                name = f"free/{number} by {one.name}"
+                (one.tree / name).write_text("free")
+                until(lambda: (other.tree / name).read_text() == "free", "what is elsewhere arrives", 10)  # noqa: B023
+        assert [waiter.poll() for waiter in waiters] == [None, None]
         beta.start_daemon()
-        for waiter in waiters:
-            waiter.join(60)
+        assert [waiter.wait(60) for waiter in waiters] == [0, 0]
         for member in members:
-            until(
-                lambda m=member: {p.name for p in (m.tree / "waiting").iterdir()} == {"alpha", "gamma"}, "all is there"
-            )  # type: ignore[misc]
+            names = {"alpha", "gamma", "same"} if waits == MAKES_ONE else {"same"}
+            until(lambda m=member: {p.name for p in (m.tree / "waiting").iterdir()} == names, "all is there")  # type: ignore[misc]  # noqa: B023
+        shown = [lambda m=member: (m.tree / "waiting/same").read_bytes() for member in members]  # type: ignore[misc]
+        until(lambda: len({read() for read in shown}) == 1, "all show the same")
         expect_calm_logs(*members)

@@ -197,6 +197,25 @@ async def test_commits_are_kept_away_from_directories_that_are_held(served: Serv
     assert not served.waiting.holds(RelPath(b"beside"))
 
 
+async def test_commits_are_kept_away_from_what_is_itself_held(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    directory = served.asked.looked_up(b"d")
+    mode = p.SETATTR_IN.pack(p.SET_MODE, 0, 0, 0, 0, 0, 0, 0, 0, 0o040700, 0, 0)
+    assert served.asked.sent(p.SETATTR, directory, mode) == b""
+    assert served.waiting.holds(RelPath(b"d"))
+    assert served.waiting.holds(RelPath(b"d/in it")), "nothing can be put in a directory whose attributes are being set"
+    assert not served.waiting.holds(RelPath(b"d/deeper/in it"))
+    served.waiting.secured(served.said.pop().token)
+    assert not served.waiting.holds(RelPath(b"d"))
+    (tmp_path / "f").write_bytes(b"x")
+    served.waiting.owe(served.asked.inodes.node(served.asked.looked_up(b"f")))
+    assert served.waiting.parked(UNIQUE, p.done(UNIQUE), of_content=True) is None, "as fsync does"
+    assert served.waiting.holds(RelPath(b"f")), "nobody can rename over a file that is being synced, nor remove it"
+    assert not served.waiting.holds(RelPath(b"beside"))
+    served.waiting.secured(served.said.pop().token)
+    assert not served.waiting.holds(RelPath(b"f"))
+
+
 async def test_who_waits_is_not_interrupted(served: Served) -> None:
     interrupt = p.INTERRUPT_IN.pack(UNIQUE)
     assert served.asked.sent(p.INTERRUPT, 0, interrupt) is None, "libfuse's"
