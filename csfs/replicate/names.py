@@ -4,7 +4,7 @@ The index knows which paths showed an inode when they were looked at last; wheth
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from csfs.core.objects import Kind, Observation
 from csfs.core.paths import RelPath, shown
@@ -141,3 +141,18 @@ def names_by_path(found: Sequence[Found]) -> Mapping[RelPath, Sequence[RelPath]]
         if inode is not None:
             by_inode.setdefault(inode, []).append(path)
     return {path: names for names in by_inode.values() for path in names}
+
+
+def reason_now(
+    volume: Volume,
+    waiting: Container[RelPath],
+    path: RelPath,
+    reason: Reason,
+    looks: Mapping[RelPath, Look | OSError | CsfsError | None],
+) -> Reason:
+    """Return the reason without a move that came to nothing; `looks` are what was found, `waiting` is still to be looked at."""
+    look, target, before = looks[path], reason.moved_to, shown_at(volume, path)
+    if target is None or look is None or before is None or target in waiting:
+        return reason
+    there = looks[target] if target in looks else shown_at(volume, target)
+    return reason.confirmed(before, there.observation if isinstance(there, Look) else there)

@@ -31,7 +31,7 @@ from csfs.replicate.looking import (
     look_at,
     showed_directory,
 )
-from csfs.replicate.names import Found, names_by_path, note_across, overtaken, shown_at, with_names
+from csfs.replicate.names import Found, names_by_path, note_across, overtaken, reason_now, shown_at, with_names
 from csfs.replicate.remembering import hashes_read, remember_content
 from csfs.replicate.signals import Signal
 from csfs.replicate.spreading import has_to_wait, look_below, spread
@@ -163,6 +163,10 @@ class Observer:
         if self._taking:
             self._since.setdefault(path, self._taking)
         self._wanted.notify()
+
+    def wanted(self, path: RelPath) -> Reason | None:
+        """Return why a path is to be looked at: another object each time that somebody has told of it."""
+        return self._looks.get(path)
 
     @property
     def last(self) -> int:
@@ -324,7 +328,7 @@ class Observer:
                 if isinstance(result, OSError | CsfsError):
                     self._not_seen(path, result)
                 else:
-                    now = self._reason_now(path, reason, result, looks)
+                    now = reason_now(self._volume, self._looks, path, reason, looks)
                     self._observe(path, now, result, names.get(path, ()))
             followed = volume.engine.follow(looks, time.time_ns(), self.is_unseen)
             if digested > self.digested and self._journal:
@@ -344,14 +348,6 @@ class Observer:
         oldest += [sequence for _, _, sequence in self._spreading]
         oldest += [sequence for _, sequence in self._displaced.values()]
         return min(oldest)
-
-    def _reason_now(self, path: RelPath, reason: Reason, look: Look | None, looks: Looked) -> Reason:
-        """Return the reason without a move that came to nothing."""
-        target, before = reason.moved_to, shown_at(self._volume, path)
-        if target is None or look is None or before is None or target in self._looks:
-            return reason
-        there = looks[target] if target in looks else shown_at(self._volume, target)
-        return reason.confirmed(before, there.observation if isinstance(there, Look) else there)
 
     def _observe(self, path: RelPath, reason: Reason, look: Look | None, names: Sequence[RelPath]) -> None:
         volume, found = self._volume, look.observation if look is not None else None

@@ -21,6 +21,10 @@ HEAD_START_S = 0.002
 class Looks(Protocol):
     """What is to be looked at; the observer has it."""
 
+    def wanted(self, path: RelPath) -> Reason | None:
+        """Return why a path is to be looked at: another object each time that somebody has told of it."""
+        ...
+
     def look(self, path: RelPath, reason: Reason) -> None:
         """Have a path looked at."""
         ...
@@ -43,8 +47,11 @@ async def spread(volume: Volume, looks: Looks, source: RelPath, target: RelPath)
 
     Return whether all of it `was_moved`.
     """
+    told = looks.wanted(target)
     below, observation = await volume.with_root(_found, source, target)
-    is_only = observation is not None and looks.is_only_moved(source, target) and is_whole(volume)
+    # What somebody has done to the directory meanwhile is not in what was found.
+    is_only = told is looks.wanted(target) and observation is not None and looks.is_only_moved(source, target)
+    is_only = is_only and is_whole(volume)
     is_all = is_only and _is_all(volume, source, target, below)
     if is_all and await _moved(volume, looks, source, target, observation):
         return True
