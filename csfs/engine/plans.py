@@ -320,6 +320,9 @@ def _must_keep(row: Row, live: Live) -> bool:
         return False
     if dot is None or (row.doubt and row.doubt & Doubt.LAST):
         return True
+    ours = content_entry(row.record, dot)
+    if ours is not None and not holds(shown, ours.value):
+        return True  # two hosts with one identity gave this dot to two versions, and the other one stands (R8)
     # The bytes shown may be an entry's that is not adopted yet, having come after the one that is applied.
     losers = [entry for entry in row.record.content.entries if entry.dot != live.content_dot]
     is_loser = any(entry.dot == dot or holds(shown, entry.value) for entry in losers)

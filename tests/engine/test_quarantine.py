@@ -369,3 +369,21 @@ def test_a_removal_in_doubt_counts_for_who_is_not_heard() -> None:
     caught_up(lost, beta)
     hears_anew(gamma, lost)
     assert not gamma.row(b"f").live
+
+
+def test_what_is_shown_under_a_dot_that_has_another_meaning_is_kept() -> None:
+    kept = []
+    for first, second in ((b"one", b"two"), (b"two", b"one")):
+        alpha, beta = sides("alpha", "beta")
+        index = backup(alpha)
+        alpha.sees(b"f", found(first))
+        beta.hears(alpha)
+        beta.shows(b"f", found(first))
+        again = restarted(alpha, index)
+        again.sees(b"f", found(second, inode=2))
+        assert again.row(b"f").record.content.entries[0].dot == beta.row(b"f").record.content.entries[0].dot
+        path, updates = RelPath(b"f"), again.engine.records(SCOPE, [RelPath(b"f")])
+        beta.engine.healed("alpha", SCOPE, [path], updates, NOW_NS)
+        plan = beta.plans(b"f")
+        kept += [plan.keep] if plan is not None else []
+    assert kept == [True], "the same one stands, whoever hears of which first"
