@@ -369,8 +369,10 @@ def check_forgotten(cluster: Cluster) -> None:
                 back = []  # somebody who was set back has changed its attributes since: the edit lives
             if path in cluster.rotten:
                 continue  # what is left of a record that a bad disk took looks like a tombstone, and is to come back
-            # Who did not follow a path for a while has what he had then; what all were set back to is what there is.
-            is_excused = cluster.changed_rules or len(cluster.restored) == len(cluster.hosts)
+            # Who did not follow a path for a while has what he had then; what all of a group were set back to is what there is.
+            group = host.rules.group_of(path)
+            followers = {one.number for one in cluster.members if group is not None and one.name in group.members}
+            is_excused = cluster.changed_rules or followers <= cluster.restored
             assert not back or is_excused, f"{path!r} is back at {host.name}: {back}"
     if any(host.index.unsettled(1) for host in cluster.members):
         return
