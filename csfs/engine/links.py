@@ -157,9 +157,15 @@ def shared_snapshot(entry: ContentEntry, others: Sequence[Record]) -> Meta | Non
     return min((entry, *theirs), key=lambda one: one.dot).snapshot
 
 
-def meta_writes(record: Record) -> frozenset[Dot]:
-    """Return the writes of a record's meta: paths that have the same ones decide alike, alone or together."""
-    return frozenset(write_of(entry) for entry in record.meta.entries)
+def meta_writes(record: Record) -> frozenset[tuple[Dot, Hlc, bool]]:
+    """Return the writes of a record's meta: paths that have the same ones decide alike, alone or together.
+
+    Of several, what is no decision of its own name, and when each was made, counts as well.
+    """
+    entries = record.meta.entries
+    if len(entries) == 1:
+        return frozenset({(write_of(entries[0]), Hlc(0), False)})
+    return frozenset((write_of(entry), entry.hlc, entry.write is None) for entry in entries)
 
 
 def shows_live(row: Row) -> bool:

@@ -3,10 +3,11 @@
 import msgspec
 import pytest
 
-from csfs.core.objects import Observation
+from csfs.core.objects import Kind, Meta, Observation
 from csfs.core.paths import RelPath
-from csfs.core.records import write_of
-from csfs.engine.links import Links
+from csfs.core.records import Half, MetaEntry, Record, write_of
+from csfs.core.versions import Dot, Hlc, Incarnation
+from csfs.engine.links import Links, meta_writes, shared_meta
 from csfs.engine.plans import is_carried_out
 from csfs.engine.ports import Step
 from tests.engine.members import Side, found, sides
@@ -287,3 +288,19 @@ def test_what_a_kill_left_half_set_under_one_name_is_nobodys_change_under_the_ot
     assert not beta.sees(b"b", half)
     assert beta.sees(b"a", found(b"2", inode=8))
     assert beta.plans(b"b") is not None, "it is completed"
+
+
+def test_names_of_one_file_decide_alike_if_what_is_decided_for_each_is() -> None:
+    def record(*decided: MetaEntry) -> Record:
+        return Record(meta=Half(decided, {dot.incarnation: dot.counter for dot in (one.dot for one in decided)}))
+
+    mode, other = Meta(0o600, 0, 0), Meta(0o640, 0, 0)
+    first, theirs = Dot(Incarnation(1), 1), Dot(Incarnation(2), 1)
+    decision = MetaEntry(first, Hlc(5), mode, Kind.FILE)
+    named = MetaEntry(Dot(Incarnation(1), 2), Hlc(5), mode, Kind.FILE, write=first)
+    given = MetaEntry(theirs, Hlc(9), other, Kind.FILE, write=Dot(Incarnation(2), 0))
+    assert meta_writes(record(decision)) == meta_writes(record(named)), "it is all that each has"
+    # Together the decision counts, and what was given along with the inode limits it; alone, the later one counts for the second name.
+    assert shared_meta(record(named, given).meta, [record(decision, given)], Kind.FILE)[0].entries == (decision,)
+    assert shared_meta(record(named, given).meta, [], Kind.FILE)[0].entries == (named, given)
+    assert meta_writes(record(decision, given)) != meta_writes(record(named, given))
