@@ -284,9 +284,6 @@ FAULTS: dict[str, Fault] = {
     "read-as-put": Fault(
         "rows are read as they were put before the rules changed", MemoryIndex, "_read", lambda index, path, row: row
     ),
-    "heard-long-ago": Fault(
-        "what peers heard under other rules counts under these", Host, "_begin_anew", _nothing(None)
-    ),
     "vouched-unheard": Fault("a member vouches for what it has not heard of", claims, "includes", _nothing(True)),
     "vouched-unstored": Fault("a member vouches for contents it has not", claims, "content_claimed", _nothing(None)),
     "gate-open": Fault("commits do not look at what is there", Host, "_is_allowed", _any_gate),
@@ -307,7 +304,7 @@ SEEDS = {
     "overruled-forgotten": 4,
     "merged-forgotten": 49,
     "one-side-merged": 49,
-    "replaced-forgotten": 444,
+    "replaced-forgotten": 1514,
     "privileges-kept": 26,
     "permissions-not-limited": 2,
     "brake-open": 29,
@@ -327,8 +324,7 @@ SEEDS = {
     "meta-by-name": 302,
     "cut-is-an-edit": 26,
     "moved-unread": 126,
-    "read-as-put": 80,
-    "heard-long-ago": 80,
+    "read-as-put": 56,
     "vouched-unheard": 6,
     "vouched-unstored": 97,
 }
