@@ -90,6 +90,9 @@ class Extension:
         self._init_before(data, connection)
         asked = connection.contents
         asked.want |= asked.capable & (libfuse.CAP_DONT_MASK | libfuse.CAP_CACHE_SYMLINKS)
+        # After an asynchronous write past the page cache, the kernel keeps pages that were read while it was under way,
+        # and here they stay for good. Without this it writes in turn, and drops them.
+        asked.want &= ~libfuse.CAP_ASYNC_DIO
 
     # --------------------------------------------------------------------------------------------------------- answers
 
