@@ -48,7 +48,7 @@ class Scene:
         self.volume = made_volume(directory)
         self.volume.nursery = nursery
         self.volume.rules = Rules.compiled(Shared((GroupRule(MEMBERS, synchrony=synchrony),)), "alpha")
-        self.volume.engine = self.volume._new_engine()
+        self.volume.engine = self.volume._new_engine(self.volume.rules)
         self.worker = VolumeWorker(self.volume)
         self.securing = Securing(self.worker)
         self.told: list[ControlMessage] = []

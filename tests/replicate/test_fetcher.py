@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
+import trio.testing
 
 from csfs.core.changes import Extent
 from csfs.core.objects import Kind
@@ -62,7 +63,8 @@ class Peer:
         assert count <= BLOCKS_PER_REQUEST_MAX
         self.under_way += 1
         self.under_way_most = max(self.under_way_most, self.under_way)
-        await trio.lowlevel.checkpoint()
+        # Whoever else asks does so before this one has its answer.
+        await trio.testing.wait_all_tasks_blocked()
         self.under_way -= 1
         if first == self.lacking:
             return None
