@@ -8,9 +8,9 @@ import msgspec
 from csfs.core.versions import Dot, Vector
 
 Xattrs = tuple[tuple[bytes, bytes], ...]
+"""Extended attributes (name, value), sorted by name; POSIX ACLs are among them as the kernel encodes them."""
 LeftOut = tuple[tuple[bytes, int], ...]
 """Names of xattrs that an object cannot have here, and the errno that each was refused with."""
-"""Extended attributes (name, value), sorted by name; POSIX ACLs are among them as the kernel encodes them."""
 
 
 class Kind(enum.IntEnum):

@@ -189,7 +189,10 @@ class PeerSession:
                 last_records=theirs.cursor_position if resumed else 0,
                 stored=theirs.cursor_position if resumed else 0,
             )
-            self._await_pending(volume, exchange)
+            # What it sent before this link, and is not applied yet, is to be reported like what it sends now.
+            index_id, position = volume.index.ledger.cursor(self._peer)
+            if index_id == theirs.index_id:
+                exchange.arrived.append(Arrival(position, set(volume.index.rows.pending())))
             exchange.asking = self._asking
             volume.exchanges[self._peer] = exchange
             standing = PeerStanding(volume, exchange, self._asking, self._link.send, self._note_clock)
@@ -200,12 +203,6 @@ class PeerSession:
             volume.merge_soon(volume.index.rows.contested() if volume.merges else ())
             shared.append(worker)
         return shared
-
-    def _await_pending(self, volume: Volume, exchange: Exchange) -> None:
-        """What it sent before this link, and is not applied yet, is to be reported like what it sends now."""
-        index_id, position = volume.index.ledger.cursor(self._peer)
-        if index_id == self._theirs[volume.name].index_id:
-            exchange.arrived.append(Arrival(position, set(volume.index.rows.pending())))
 
     def _part(self) -> None:
         for worker in self._workers.values():
@@ -221,10 +218,11 @@ class PeerSession:
     async def _send_records(self, worker: VolumeWorker) -> None:
         volume = worker.volume
         exchange, engine, patient = volume.exchanges[self._peer], volume.engine, True
+        telling = False
         while True:
             await trio.lowlevel.checkpoint()  # where it knows all that is looked at, nothing else here is one
-            # What it is in the middle of telling us must not be told back.
-            if exchange.midstream:
+            # What it is in the middle of telling us must not be told back; if both are, neither waits for the other.
+            if exchange.midstream and not telling:
                 with trio.move_on_after(MIDSTREAM_S_MAX):
                     await volume.settled.wait_until(lambda: not exchange.midstream)
             if volume.engine is not engine:
@@ -237,6 +235,7 @@ class PeerSession:
                         await volume.changed.wait()
                 patient = False
                 continue
+            telling = outgoing.move is not None or not outgoing.done
             if outgoing.move is not None:
                 await tell_move(volume, exchange, outgoing, self._standings[volume.name])
                 continue

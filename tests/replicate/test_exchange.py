@@ -15,7 +15,7 @@ from csfs.core.paths import RelPath
 from csfs.core.versions import Dot, Hlc, Incarnation
 from csfs.errors import RemoteProtocolError
 from csfs.index.index import Index
-from csfs.replicate.exchange import ANSWERS_MAX, PeerSession
+from csfs.replicate.exchange import ANSWERS_MAX, MIDSTREAM_S_MAX, PeerSession
 from csfs.replicate.volume import Volume
 from csfs.replicate.worker import VolumeWorker
 from csfs.store.owners import FixedAccounts, Owners
@@ -173,6 +173,21 @@ async def test_what_a_member_hears_from_nobody_else_is_forwarded(tmp_path: Path,
         await trio.sleep(0.05)
         assert gamma.knows(b"g"), "what a member made itself waits for nothing"
     assert [pipe.said for pipe in bc] == [[b"f", b"g"], []]
+
+
+async def test_two_that_are_both_in_the_middle_of_telling_do_not_wait_for_each_other(
+    tmp_path: Path, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("csfs.replicate.exchange.UPDATES_MAX", 1)
+    alpha, beta, _ = three(tmp_path)
+    for number in range(10):
+        alpha.sees(b"a%d" % number)
+        beta.sees(b"b%d" % number)
+    begun = trio.current_time()
+    async with linked(alpha, beta):
+        for side, last in ((alpha, b"b9"), (beta, b"a9")):
+            await side.volume.progress.wait_until(lambda side=side, last=last: side.knows(last))  # type: ignore[misc]
+    assert trio.current_time() - begun < 2 * MIDSTREAM_S_MAX
 
 
 async def test_what_a_receiver_let_go_of_while_who_had_told_it_was_away_is_told_again(tmp_path: Path) -> None:
