@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from csfs.core.paths import RelPath, name_of, parent_of
 from csfs.store.beneath import open_in_pieces
-from csfs.wire.control import STAGE, Commit, Install, Link, Move
+from csfs.wire.control import STAGE, Commit, Install, Link, Move, Remove
 
 
 class Through:
@@ -69,8 +69,10 @@ class Through:
                     os.rename(name_of(source), name, src_dir_fd=source_parent, dst_dir_fd=parent)
                 finally:
                     os.close(source_parent)
-            case _:
+            case Remove():
                 self._remove(parent, name)
+            case _:  # what needs no call of its own must never be taken for a removal
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     def _remove(self, parent: int, name: bytes) -> None:
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)
