@@ -12,12 +12,12 @@ from csfs.core import merging, policies, versions
 from csfs.core.objects import Content, Kind, Meta
 from csfs.core.paths import RelPath, name_of
 from csfs.core.privileges import limited, without_privileges
-from csfs.core.records import Ancestor, ContentEntry, Half, Record, write_of
+from csfs.core.records import Ancestor, ContentEntry, Half, MetaEntry, Record, write_of
 from csfs.core.versions import Dot, Hlc
 from csfs.engine.ancestry import OVERRULED_MAX, common_ancestor, line_of, line_of_all, may_be_merged
 from csfs.engine.following import edits_left, is_of, moved_from, rows_ahead
 from csfs.engine.links import entry_of
-from csfs.engine.live import holds
+from csfs.engine.live import holds, is_live, live_of, meta_entry
 from csfs.engine.moving import merged_moves
 from csfs.engine.ports import Row
 from csfs.engine.rules import GroupRules
@@ -121,9 +121,32 @@ class Merging(State):
         )
         self._overtaken.pop(path, None)
         record = Record(Half((entry,), versions.with_dot(half.seen, dot)), row.record.meta, row.record.time)
+        if not is_live(row.record):
+            record = self._said_anew(entry, record, row, group)
         # Also where the disk shows it already: a plan finds that, and adopts it.
         self._store(path, row, record, row.applied, group, True)
         return dot
+
+    def _said_anew(self, entry: ContentEntry, record: Record, row: Row, group: GroupRules) -> Record:
+        """Return a record in which what comes back says its meta anew: others may have forgotten all that was said of it (R12)."""
+        live = live_of(record, row.applied, False, group.policy, self._ranks(group, record))
+        assert live.meta is not None, "a merge without meta"
+        before = meta_entry(record, live.meta_dot)
+        origin, parents = (policies.origin_of(before), before.parents) if before is not None else (None, ())
+        is_same = before is not None and before.value == live.meta
+        dot = self._mint(group.scope, record)
+        said = MetaEntry(
+            dot,
+            entry.hlc,
+            live.meta,
+            Kind.FILE,
+            entry.value.hash,
+            entry.birth,
+            parents if is_same else policies.parents_with(parents, origin),
+            origin if is_same else None,
+        )
+        seen = self._seen_with(dot, record.meta.seen, record.meta, group.scope)
+        return Record(record.content, Half((said,), seen), record.time)
 
     def held(self, path: RelPath) -> frozenset[bytes]:
         """Return the hashes of contents that may become the base of a merge at a path, or are the result of one."""

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from csfs.core.digests import digest_of
 from csfs.core.merging import MERGED_SIZE_MAX
 from csfs.core.objects import Kind
-from csfs.core.paths import RelPath
+from csfs.core.paths import ROOT, RelPath
 from csfs.engine.ancestry import ANCESTORS_MAX
 from csfs.engine.merging import Merge, Merging
 from csfs.engine.ports import Step
@@ -297,6 +298,28 @@ def test_a_removal_that_overtakes_our_merge_does_not_take_away_what_it_had_not_s
     assert members.merge(alpha) == edited(1, 9)
     exchange(members.sides)
     assert {members.live(side) for side in members.sides} == {edited(1, 9)}
+
+
+def test_a_merge_that_comes_back_after_a_removal_was_forgotten_has_the_same_meta_everywhere() -> None:
+    members = Members("alpha", "beta")
+    alpha, beta = members.sides
+    members.writes(alpha, edited(1))
+    alpha.hears(beta)
+    members.writes(beta, edited(9), mode=0o600)
+    alpha.hears(beta)
+    members.merge(alpha)
+    # Of the chmod, the removal has seen nothing: it goes on standing beside it.
+    alpha.sees(b"f", None)
+    beta.hears(alpha)
+    beta.shows(b"f", None)
+    for one, other in ((alpha, beta), (beta, alpha)):
+        one.engine.stands(other.name, other.engine.standings())
+    assert beta.engine.forget(beta.engine.settled_everywhere(), ROOT, 10)[0] == 1
+    members.merge(alpha)
+    beta.hears(alpha)
+    metas = [live.meta for side in members.sides if (live := side.engine.live(F)) is not None]
+    assert [meta.mode for meta in metas if meta is not None] == [0o600, 0o600]
+    assert digest_of(F, alpha.row(b"f").record) == digest_of(F, beta.row(b"f").record)
 
 
 def test_a_merge_is_not_setuid_and_open_to_others_only_as_far_as_all_versions_are() -> None:
