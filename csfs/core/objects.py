@@ -49,6 +49,13 @@ def changed_ns(packed: bytes) -> int:
     return int(ctime_ns)
 
 
+def inode_of(packed: bytes) -> int:
+    """Return the inode of a packed stamp."""
+    (inode,) = _packed_inode(packed)
+    return int(inode)
+
+
+_packed_inode = struct.Struct("<Q").unpack_from
 _packed_ctime = struct.Struct("<q").unpack_from
 
 

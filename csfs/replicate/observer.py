@@ -148,7 +148,9 @@ class Observer:
             self._looks[target] = replace(self._looks[target], moved_from=None)
         self.look(target, Reason(is_written, extents, moved_from=None if first == target else first))
         for path in {source, first} - {target}:
-            self.look(path, Reason(False, (), moved_to=target))
+            # What was shown here may have gone elsewhere before this came.
+            is_gone = path != first and self._looks.get(path, NO_REASON).moved_to is not None
+            self.look(path, ATTRIBUTES if is_gone else Reason(False, (), moved_to=target))
         self._spreading.append((source, target, self._taking))
         self._directories.mark(parent_of(source), local=True)
         self._directories.mark(parent_of(target), local=True)

@@ -7,12 +7,13 @@ from typing import Protocol
 
 import trio
 
-from csfs.core.objects import Observation
+from csfs.core.objects import Observation, inode_of
 from csfs.core.paths import RelPath, is_below
 from csfs.core.rows import Row
 from csfs.errors import CsfsError
 from csfs.replicate.keeping import note_local
 from csfs.replicate.looking import Reason, stamps_below
+from csfs.replicate.names import shown_at
 from csfs.replicate.volume import Root, Volume
 
 HEAD_START_S = 0.002
@@ -55,11 +56,30 @@ async def spread(volume: Volume, looks: Looks, source: RelPath, target: RelPath)
     is_all = is_only and _is_all(volume, source, target, below)
     if is_all and await _moved(volume, looks, source, target, observation):
         return True
-    for path in below:
-        looks.look(path, Reason(moved_from=RelPath(source + path[len(target) :])))
+    came = {_first_name(volume, looks, RelPath(source + p[len(target) :]), stamp): p for p, stamp in below.items()}
+    for first, path in came.items():
+        looks.look(path, Reason(moved_from=first))
     for path in list(volume.index.rows.shown_paths(source)):
-        looks.look(path, Reason(moved_to=RelPath(target + path[len(source) :])))
+        there = came.get(path)
+        looks.look(path, _moved_on(looks, path, source, target) if there is None else Reason(moved_to=there))
     return False
+
+
+def _first_name(volume: Volume, looks: Looks, path: RelPath, stamp: bytes) -> RelPath:
+    """Return by which name the index knows what was at a path when its directory was moved: it may have come there just before."""
+    told = looks.wanted(path)
+    if told is None or told.moved_from is None:
+        return path
+    before, first = shown_at(volume, path), shown_at(volume, told.moved_from)
+    is_first = first is not None and first.stamp.inode == inode_of(stamp)
+    return told.moved_from if before is None or is_first else path
+
+
+def _moved_on(looks: Looks, path: RelPath, source: RelPath, target: RelPath) -> Reason:
+    """Return where what was shown below a directory went, which was moved: along, or out of it before, or elsewhere in it."""
+    told = looks.wanted(path)
+    there = path if told is None or told.moved_to is None else told.moved_to
+    return Reason(moved_to=RelPath(target + there[len(source) :]) if is_below(there, source) else there)
 
 
 def look_below(volume: Volume, looks: Looks, path: RelPath, reason: Reason) -> bool:
@@ -69,7 +89,9 @@ def look_below(volume: Volume, looks: Looks, path: RelPath, reason: Reason) -> b
     """
     below = [child for child in volume.index.rows.shown_paths(path) if volume.is_followed(child)]
     for child in below:
-        moved_to = RelPath(reason.moved_to + child[len(path) :]) if reason.moved_to is not None else None
+        told, moved_to = looks.wanted(child), None
+        if reason.moved_to is not None and (told is None or told.moved_to is None):
+            moved_to = RelPath(reason.moved_to + child[len(path) :])
         looks.look(child, Reason(moved_to=moved_to))
     return bool(below)
 

@@ -149,7 +149,11 @@ def check_links(cluster: Cluster, gone: set[RelPath]) -> None:
 
 
 def check_together(cluster: Cluster) -> None:
-    """What a user linked, and nobody has taken apart, is linked, however many wrote to it without having seen each other."""
+    """What a user linked, and nobody has taken apart, is linked, however many wrote to it without having seen each other.
+
+    What a member made and nobody had stored when it was cloned, each of its two hosts makes anew, in the place of whatever the other
+    has put there since.
+    """
     if cluster.changed_rules or cluster.plan.acts() & {Act.RESTORE, Act.JOIN}:
         return
     ledger = cluster.ledger

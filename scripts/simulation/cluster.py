@@ -291,8 +291,8 @@ class Cluster:
         if self.parked and action.member not in self.parked:
             return
         self._isolate(host)
-        # What was not taken into account yet becomes a version at each of the two.
-        self.ledger.doubled |= host.programs.touched | host.programs.unsettled
+        # What was not taken into account yet, or nobody else had stored, becomes a version at each of the two.
+        self.ledger.doubled |= host.programs.touched | host.programs.unsettled | host.engine.in_doubt_if_set_back()
         parked, self.parked[action.member] = self.parked.get(action.member), saved(host)
         if parked is not None:
             self.restored.add(action.member)

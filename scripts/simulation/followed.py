@@ -13,7 +13,8 @@ from scripts.simulation.tree import hash_of
 def check_followed(cluster: Cluster) -> int:
     """What was written into a file under a name that it no longer had is where the file is; return how often that was so.
 
-    Unless the author is gone, or has something else of its own where the file went.
+    Unless the author is gone, or has something else of its own where the file went. What was exchanged after it had been saved as
+    another inode, which nobody had looked at yet, is another file: it cannot be told from one that somebody put there in its place.
     """
     disturbed = cluster.plan.acts() & {Act.RESTORE, Act.JOIN, Act.LEAVE}
     if cluster.changed_rules or disturbed or NONE in cluster.shape.policy:

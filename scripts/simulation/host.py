@@ -74,6 +74,7 @@ class Host:
         self.programs.speaks = self._speaks
         self.programs.is_old = self._is_old
         self.programs.is_unrecorded = lambda path: path in self.intents
+        self.programs.is_recorded = self._is_recorded
         self.programs.merges = self.merging.is_merged
         self.boot()
         self.programs.look(ROOT)
@@ -93,6 +94,12 @@ class Host:
         row = self.index.row(path)
         entries = row.record.content.entries if row is not None else ()
         return row is not None and any(e.moves and covers(row.applied.content_seen, e.dot) for e in entries)
+
+    def _is_recorded(self, path: RelPath, inode: int) -> bool:
+        """Return whether the index has this object at a path."""
+        row = self.index.row(path)
+        shown = row.applied.observation if row is not None else None
+        return shown is not None and shown.stamp.inode == inode
 
     # --------------------------------------------------------------------------------------------- lives and disasters
 

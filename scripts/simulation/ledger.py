@@ -89,7 +89,8 @@ class Ledger:
     together: dict[tuple[RelPath, RelPath], tuple[int, int]] = field(default_factory=dict)
     """Paths that a user linked, and through which nobody has written since who had them apart; how often each was `named` then."""
     doubled: set[RelPath] = field(default_factory=set)
-    """Paths that a user changed at a member before it was cloned, and that each of its two hosts found changed."""
+    """Paths that a user changed at a member before it was cloned, and of which each of its two hosts makes a version: it
+    found them changed, or nobody had stored what it had made of them (R8)."""
     acknowledged: list[Acknowledged] = field(default_factory=list)
     """What programs were told that other members have."""
     steps: int = 0

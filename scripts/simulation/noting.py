@@ -29,6 +29,10 @@ class NotingEngine(VolumeEngine):
         assert isinstance(self._index, Index)
         return self._index
 
+    def in_doubt_if_set_back(self) -> set[RelPath]:
+        """Return the paths of which this member makes another version if it finds that it has lived on elsewhere (R8)."""
+        return {path for path, row in self._rows() if self._doubted(row, self._trusted(row.scope)) != row}
+
     def follow(
         self, paths: Iterable[RelPath], now_ns: int, is_unseen: Callable[[RelPath], bool] | None = None
     ) -> tuple[RelPath, ...]:

@@ -43,6 +43,8 @@ class Programs:
     is_old: Callable[[RelPath], bool] = lambda path: False
     is_unrecorded: Callable[[RelPath], bool] = lambda path: False
     """Whether a kill kept from being recorded how what is at a path came there: whoever moves it moves another file."""
+    is_recorded: Callable[[RelPath, int], bool] = lambda path, inode: True
+    """Whether the index has this object at a path. What was saved there since is another file to who exchanges it."""
     is_awaited: Callable[[RelPath], bool] = lambda path: True
     """Whether some member has yet to look at a path: what was done there may come to be known after what others do now."""
     merges: Callable[[RelPath], bool] = lambda path: False
@@ -378,21 +380,24 @@ class Programs:
         theirs = {path: self.tree.nodes.pop(path) for path in [target, *self.tree.below(target)]}
         earlier = {path: self.looks.get(path) for path in (*ours, *theirs)}
         for path, node in ours.items():
-            self._moved(path, RelPath(target + path[len(source) :]), node, earlier[path])
+            self._moved(path, RelPath(target + path[len(source) :]), node, earlier[path], exchanged=True)
         for path, node in theirs.items():
-            self._moved(path, RelPath(source + path[len(target) :]), node, earlier[path])
+            self._moved(path, RelPath(source + path[len(target) :]), node, earlier[path], exchanged=True)
         self._names_changed(source, target)
 
     def _may_meet(self, source: RelPath, target: RelPath) -> bool:
         nested = target == source or is_below(target, source) or is_below(source, target)
         return not nested and self.tree.is_directory(parent_of(target))
 
-    def _moved(self, path: RelPath, target: RelPath, node: Node, earlier: Look | None) -> None:
+    def _moved(
+        self, path: RelPath, target: RelPath, node: Node, earlier: Look | None, *, exchanged: bool = False
+    ) -> None:
         first = earlier.moved_from if earlier is not None and earlier.moved_from is not None else path
         self.tree.nodes[target] = node
         self.ledger.hands.add((self.name, target))
         if self.speaks(path) and self.speaks(target):
-            self.ledger.travelled(node.data, path, path if self.is_unrecorded(path) else target)
+            is_another = self.is_unrecorded(path) or (exchanged and not self.is_recorded(first, node.inode))
+            self.ledger.travelled(node.data, path, path if is_another else target)
         elif self.speaks(path):
             self.taken_out.add(node.data)
         if node.data in self.ledger.damaged:
@@ -405,7 +410,9 @@ class Programs:
             self.looks[target] = replace(self.looks[target], moved_from=None)
         self.look(target, Look(moved_from=None if first == target else first))
         for one in sorted({path, first} - {target}):
-            self.look(one, Look(moved_to=target))
+            # What was shown here may have gone elsewhere before this came.
+            is_gone = one != first and self.looks.get(one, Look()).moved_to is not None
+            self.look(one, None if is_gone else Look(moved_to=target))
 
     def _names_changed(self, *paths: RelPath) -> None:
         for path in paths:

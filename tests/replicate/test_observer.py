@@ -15,6 +15,8 @@ from csfs.core.changes import Change, ChangeKind
 from csfs.core.groups import GroupRule, Rules
 from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath
+from csfs.core.records import Move
+from csfs.core.versions import Dot
 from csfs.replicate.compare import compare
 from csfs.replicate.directories import Directories
 from csfs.replicate.looking import Reason
@@ -152,6 +154,76 @@ async def test_what_went_away_and_back_and_away_again_is_the_same_object(
     assert moved is not None
     births = [[entry.birth for entry in one.record.content.entries] for one in (row, moved)]
     assert births[0] == births[1]
+
+
+def _births(volume: Volume, path: RelPath) -> list[Dot | None]:
+    """Return which objects are known at a path."""
+    row = volume.index.rows.row(path)
+    assert row is not None
+    return [entry.birth for entry in row.record.content.entries]
+
+
+def _moves(volume: Volume, path: RelPath) -> list[Move]:
+    """Return where what was at a path went, by what is known."""
+    row = volume.index.rows.row(path)
+    assert row is not None
+    return [move for entry in row.record.content.entries for move in entry.moves]
+
+
+async def test_what_is_put_on_a_name_from_which_something_was_moved_does_not_go_where_that_went(
+    volume: Volume, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    observer, tree, other = observer_of(volume), tmp_path / "tree", RelPath(b"g")
+    (tree / "g").write_bytes(b"other")
+    observer.look(FILE)
+    observer.look(other)
+    nursery.start_soon(observer.run)
+    await settled(observer, volume)
+    moves = [(b"f", b"h"), (b"g", b"f"), (b"f", b"i")]
+    births = _births(volume, FILE) + _births(volume, other)
+    for source, target in moves:
+        os.rename(tree / os.fsdecode(source), tree / os.fsdecode(target))
+    observer.take(
+        [
+            Change(sequence=number, kind=ChangeKind.RENAME, path=RelPath(source), target=RelPath(target))
+            for number, (source, target) in enumerate(moves, 1)
+        ]
+    )
+    await settled(observer, volume)
+    assert _births(volume, RelPath(b"h")) + _births(volume, RelPath(b"i")) == births
+    assert _moves(volume, FILE) == [Move(births[0], RelPath(b"h"))]
+    assert _moves(volume, other) == [Move(births[1], RelPath(b"i"))]
+
+
+async def test_what_was_moved_within_a_directory_and_out_of_it_just_before_that_was_moved_is_the_same_object(
+    volume: Volume, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    observer, tree = observer_of(volume), tmp_path / "tree"
+    paths = [RelPath(path) for path in (b"d", b"d/a", b"d/b", b"d/out")]
+    (tree / "d").mkdir()
+    for path in paths[1:]:
+        (tree / os.fsdecode(path)).write_bytes(path)
+    for path in paths:
+        observer.look(path)
+    nursery.start_soon(observer.run)
+    await settled(observer, volume)
+    births = [_births(volume, path)[0] for path in paths[1:]]
+    moves = [(b"d/out", b"out"), (b"d/a", b"t"), (b"d/b", b"d/a"), (b"t", b"d/b"), (b"d", b"e")]
+    for source, target in moves:
+        os.rename(tree / os.fsdecode(source), tree / os.fsdecode(target))
+    told = [(ChangeKind.RENAME, *moves[0]), (ChangeKind.EXCHANGE, b"d/a", b"d/b"), (ChangeKind.RENAME, *moves[-1])]
+    observer.take(
+        [
+            Change(sequence=number, kind=kind, path=RelPath(source), target=RelPath(target))
+            for number, (kind, source, target) in enumerate(told, 1)
+        ]
+    )
+    await settled(observer, volume)
+    there = [RelPath(path) for path in (b"e/b", b"e/a", b"out")]
+    assert [_births(volume, path) for path in there] == [[birth] for birth in births]
+    assert [_moves(volume, path) for path in paths[1:]] == [
+        [Move(birth, path)] for birth, path in zip(births, there, strict=True)
+    ]
 
 
 DIRECTORY, CHILD = RelPath(b"d"), RelPath(b"d/x.bak")
