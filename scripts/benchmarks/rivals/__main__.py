@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from scripts.benchmarks.measuring import fresh_filesystem
-from scripts.benchmarks.rivals import works
+from scripts.benchmarks.rivals import table, works
 from scripts.benchmarks.rivals.contenders import ALL, Contender
 from scripts.benchmarks.rivals.hosts import Pair
 from scripts.benchmarks.rivals.works import Figures, Run
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     names = [name for name in works.ALL if not options.work or name in options.work]
-    found: dict[str, list[dict[str, object]]] = {}
+    found: dict[str, list[Figures]] = {}
     if not options.json:
         print(f"| work | | {' | '.join(TITLES)} |\n|{' --- |' * (len(TITLES) + 2)}")
     for kind in ALL:
@@ -80,12 +80,13 @@ def main() -> None:
         if missing:
             print(f"{kind.name} is left out: no {', '.join(missing)} here; {PACKAGES}", file=sys.stderr)
             continue
-        figures = run_one(kind, names, options.scale)
-        found[kind.name] = [dataclasses.asdict(one) for one in figures]
+        found[kind.name] = run_one(kind, names, options.scale)
         if not options.json:
-            show(kind.name, figures)
+            show(kind.name, found[kind.name])
     if options.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps({name: [dataclasses.asdict(one) for one in each] for name, each in found.items()}, indent=2))
+    else:
+        print("", *table.lines(found), sep="\n")
 
 
 if __name__ == "__main__":
