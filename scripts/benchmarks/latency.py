@@ -30,7 +30,7 @@ def visible_after(source: Path, target: Path, name: str, content: bytes) -> tupl
     with open(source / name, "wb", buffering=0) as file:
         file.write(content)
     closed = time.perf_counter()
-    while _identity(path) == before or path.read_bytes() != content:
+    while _identity(path) == before or _content(path) != content:
         if time.perf_counter() - closed > VISIBLE_S_MAX:
             raise SystemExit(f"{name} was not visible within {VISIBLE_S_MAX} s")
         time.sleep(POLL_S)
@@ -43,6 +43,13 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_mtime_ns
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:  # some take a file away before they put the new one there
+        return None
 
 
 @contextlib.contextmanager

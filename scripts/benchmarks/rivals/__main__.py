@@ -34,7 +34,7 @@ def run_one(kind: type[Contender], names: list[str], scale: float) -> list[Figur
                     works.ALL[name](run)
                 works.check_contents(run)
             except (OSError, ValueError, SystemExit, AssertionError) as error:
-                run.results.append(Figures("(ended)", problem=f"{type(error).__name__}: {error}"[:300]))
+                run.results.append(Figures(works.ENDED, problem=f"{type(error).__name__}: {error}"[:300]))
                 for host in pair.both:
                     shutil.copy(
                         host.directory / "log", Path(tempfile.gettempdir(), f"rivals-{kind.__name__}-{host.name}.log")

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from scripts.benchmarks.rivals.works import Figures
+from scripts.benchmarks.rivals.works import ENDED, Figures
 
 FAILED = "failed"
 
 
 def lines(found: Mapping[str, Sequence[Figures]]) -> list[str]:
     """Return the table as lines of Markdown, from what each contender took by its name."""
-    works = list(dict.fromkeys(one.work for figures in found.values() for one in figures if not one.problem))
+    works = list(dict.fromkeys(one.work for figures in found.values() for one in figures if one.work != ENDED))
     return [
         f"| | {' | '.join(found)} |",
         f"|{' --- |' * (len(found) + 1)}",
@@ -19,8 +19,13 @@ def lines(found: Mapping[str, Sequence[Figures]]) -> list[str]:
 
 def cell(figures: Figures | None) -> str:
     """Return what one contender took for one piece of work: time, bytes on the wire, CPU, memory, as far as measured."""
-    if figures is None or figures.problem:
+    if figures is None:
         return FAILED
+    text = _measured(figures)
+    return ", ".join(part for part in (text, figures.problem) if part) or FAILED
+
+
+def _measured(figures: Figures) -> str:
     if figures.p50_ms is not None and figures.p99_ms is not None:
         return f"{_short(figures.p50_ms)} / {_short(figures.p99_ms)} ms"
     parts = []

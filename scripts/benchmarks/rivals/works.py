@@ -27,6 +27,8 @@ RENAMED_FILES = 1_000
 IDLE_FILES = 20_000
 IDLE_S = 60.0
 CHANGES_AWAY = 1_000
+ENDED = "(ended)"
+"""In the place of a work: what ended the run of a contender."""
 OWN = (".csfs", ".glusterfs", ".stfolder")
 """Beginnings of names that contenders make for themselves."""
 Entry = tuple[int, int, int, int]
