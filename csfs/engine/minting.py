@@ -8,6 +8,7 @@ from csfs.core.paths import RelPath, parent_of
 from csfs.core.policies import merges, origin_of, parents_with
 from csfs.core.privileges import has_privileges
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Move, Record, halves_joined, write_of
+from csfs.core.rows import Doubt
 from csfs.core.versions import Dot, Hlc, Vector
 from csfs.engine.ancestry import line_of_change, overruled_by_change
 from csfs.engine.links import is_same_inode, shared_clock
@@ -114,8 +115,8 @@ class Minting(Moving):
             if change.time and (change.object or not row.pending):
                 self._time_changed(sight, observation.mtime_ns)
         self._store_sight(sight)
-        if minted and change.object:
-            self._mint_parent(path, circumstances.now_ns)
+        if minted and (change.object or not row.live):
+            self._mint_parent(path, circumstances.now_ns, anew=circumstances.anew)
         return sight.record is not row.record
 
     def _sight(
@@ -228,6 +229,7 @@ class Minting(Moving):
             write, hlc = write_of(twin[1]), shared_clock(twin[1], sight.row.record, sight.hlc)
             if moved is None and not is_same_inode(before, sight.observation):
                 birth, origin, parents, same_bytes = twin[1].birth, origin_of(twin[1]), twin[1].parents, True
+        here = None if content.kind is Kind.ABSENT else birth
         return ContentEntry(
             dot,
             hlc,
@@ -235,17 +237,13 @@ class Minting(Moving):
             meta,
             birth,
             parents if same_bytes else parents_with(parents, origin),
-            self._moves(sight, None if content.kind is Kind.ABSENT else birth),
+            moves_after(sight.row, self._incarnation, here, sight.moved_away, came=moved is not None),
             write=write,
             origin=origin if same_bytes else None,
             overruled=overruled_by_change(sight.row, content, self._incarnation),
             carried=moved is not None and same_bytes,
             ancestors=line_of_change(sight.row, self._incarnation, self._told_up_to) if merging else (),
         )
-
-    def _moves(self, sight: _Sight, birth: Dot | None) -> tuple[Move, ...]:
-        came = sight.moved_here is not None
-        return moves_after(sight.row, self._incarnation, birth, sight.moved_away, came=came)
 
     def _meta_removed(self, sight: _Sight, minted: bool) -> None:
         if minted:
@@ -302,23 +300,24 @@ class Minting(Moving):
             time = DirectoryTime(self._mint(sight.group.scope, sight.record), sight.hlc, mtime_ns)
             sight.record = Record(sight.record.content, sight.record.meta, time)
 
-    def _mint_parent(self, path: RelPath, now_ns: int) -> None:
+    def _mint_parent(self, path: RelPath, now_ns: int, *, anew: bool = False) -> None:
         """A local create or remove inside a directory that lives only by what is below it makes it live by itself (R16)."""
         parent = parent_of(path)
         row = self._index.row(parent) if path else None
         if row is None or is_plain_directory(row.record) or not _is_directory(row.applied.observation):
             return
-        if row.applied.content_dot is not None:
+        anew = anew or bool(row.doubt & Doubt.LAST)
+        if row.applied.content_dot is not None and not anew:
             # Whoever did that had a directory before him: that it was removed elsewhere is known, and not applied (R3).
             return
         group = self._followed(parent)
         if group is None or not self._may_write(group):
             return
-        ranks = self._ranks(group, row.record)
-        if live_of(row.record, row.applied, False, group.policy, ranks).content.kind is Kind.DIRECTORY:
+        by_itself = live_of(row.record, row.applied, False, group.policy, self._ranks(group, row.record))
+        if by_itself.content.kind is Kind.DIRECTORY:
             return
-        # Nobody gave it a time yet: without one, each member would show that of its own commits.
-        change = Change(content=True, meta=True, time=row.record.time is None, object=True)
+        # Who has no time of it, or has forgotten it, would show that of his own commits.
+        change = Change(content=True, meta=True, time=row.record.time is None or anew, object=True)
         self._change(parent, row, row.applied.observation, change, group, Circumstances(now_ns, adopting=False))
 
 

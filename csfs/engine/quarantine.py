@@ -20,7 +20,7 @@ from csfs.core import versions
 from csfs.core.objects import Kind, Observation
 from csfs.core.paths import RelPath
 from csfs.core.records import NOTHING_KNOWN, DirectoryTime, E, Half, Record
-from csfs.core.rows import Doubt
+from csfs.core.rows import MADE, Doubt
 from csfs.core.tokens import Owed, Verdict, checked
 from csfs.core.versions import Dot, Scope, Vector
 from csfs.engine.forgetting import dots_of
@@ -221,8 +221,26 @@ class Quarantine(Minting):
             self._owe(other, Owed.LATER if self._heard_from(other) else Owed.NOTHING)
         for path, row in self._rows():
             if row.pending and row.applied.observation is not None:
-                self._index.put(path, msgspec.structs.replace(row, doubt=row.doubt | Doubt.LAST))
+                row = msgspec.structs.replace(row, doubt=row.doubt | Doubt.LAST)
+                self._index.put(path, self._with_directory_in_doubt(path, row))
         return True
+
+    def _with_directory_in_doubt(self, path: RelPath, row: Row) -> Row:
+        """Return a row with all of a directory in doubt that others removed, and in which something was made here since.
+
+        It lives on by that; but who has forgotten its removal, because this member had applied it in the life that is lost, does not
+        know what the directory was (R12, R16).
+        """
+        if not _is_directory(row.applied.observation) or holds_directory(row.record):
+            return row
+        if not any(self._is_made_here(below) for _, below in self._index.rows_below(path)):
+            return row
+        applied = msgspec.structs.replace(row.applied, content_dot=None, meta_dot=None)
+        record = Record(row.record.content, row.record.meta)
+        return msgspec.structs.replace(row, record=record, applied=applied, doubt=row.doubt | MADE)
+
+    def _is_made_here(self, row: Row) -> bool:
+        return row.live and any(entry.dot.incarnation == self._incarnation for entry in row.record.content.entries)
 
     def _owe(self, peer: str, owed: Owed) -> None:
         self._index.set_tokens(peer, msgspec.structs.replace(self._index.tokens(peer), owed=owed))

@@ -1,0 +1,86 @@
+"""Directories that others removed, and in which a restored member makes something: they live on, the same everywhere (R8, R16)."""
+
+import pytest
+
+from csfs.core.paths import RelPath
+from tests.engine.members import Side, directory, found, sides
+from tests.engine.test_quarantine import backup, caught_up, hears_anew, in_quarantine, restarted
+
+
+def removed_and_half_forgotten() -> tuple[Side, Side, Side]:
+    """Return a member that was restored to when it had a directory, one that remembers its removal, and one that does not."""
+    alpha, beta, gamma = sides("alpha", "beta", "gamma")
+    gamma.sees(b"d", directory(mtime_ns=4, mode=0o750))
+    for peer in (alpha, beta):
+        peer.hears(gamma)
+        peer.shows(b"d", directory(mtime_ns=4, mode=0o750))
+    index = backup(alpha)
+    beta.sees(b"d", None)
+    for peer in (alpha, gamma):
+        peer.hears(beta)
+        peer.shows(b"d", None)
+    gamma.index.drop(RelPath(b"d"))
+    return restarted(alpha, index), beta, gamma
+
+
+def directories(*members: Side) -> list[tuple[int, int | None]]:
+    """Return the modes and times that a directory has at members."""
+    lives = [one.engine.live(RelPath(b"d")) for one in members]
+    return [(live.meta.mode, live.mtime_ns) for live in lives if live is not None and live.meta is not None]
+
+
+@pytest.mark.parametrize("is_remembered", [True, False])
+@pytest.mark.parametrize("when", ["before", "meanwhile", "afterwards"])
+def test_a_directory_whose_removal_some_have_forgotten_is_the_same_everywhere_if_it_lives_on(
+    when: str, is_remembered: bool
+) -> None:
+    restored, beta, gamma = removed_and_half_forgotten()
+    if not is_remembered:
+        beta.index.drop(RelPath(b"d"))
+    if when == "before":
+        restored.sees(b"d/f", found(b"new", inode=2))
+    lost = in_quarantine(restored, restored.index)
+    if when == "meanwhile":
+        lost.sees(b"d/f", found(b"new", inode=2))
+    lost.hears(gamma)
+    caught_up(lost, beta)
+    if when == "afterwards":
+        lost.sees(b"d/f", found(b"new", inode=2))
+    for peer in (beta, gamma):
+        hears_anew(peer, lost)
+    assert directories(lost, beta, gamma) == [(0o750, 4)] * 3
+
+
+def test_a_directory_lives_on_for_what_is_edited_in_it_before_it_goes_from_here() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma")
+    gamma.sees(b"d", directory(mtime_ns=4, mode=0o750))
+    gamma.sees(b"d/f", found(b"one", inode=2))
+    for peer in (alpha, beta):
+        peer.hears(gamma)
+        peer.shows(b"d", directory(mtime_ns=4, mode=0o750))
+        peer.shows(b"d/f", found(b"one", inode=2))
+    index = backup(alpha)
+    beta.sees(b"d/f", None)
+    beta.sees(b"d", None)
+    for peer in (alpha, gamma):
+        peer.hears(beta)
+        peer.shows(b"d/f", None)
+        peer.shows(b"d", None)
+    gamma.index.drop(RelPath(b"d/f"))
+    gamma.index.drop(RelPath(b"d"))
+    lost = in_quarantine(restarted(alpha, index), index)
+    lost.hears(gamma)
+    caught_up(lost, beta)
+    assert not lost.row(b"d/f").live
+    lost.sees(b"d/f", found(b"two", inode=2, mtime_ns=2))
+    for peer in (beta, gamma):
+        hears_anew(peer, lost)
+    assert directories(lost, beta, gamma) == [(0o750, 4)] * 3
+
+
+def test_a_directory_goes_that_others_removed_and_in_which_nothing_was_made() -> None:
+    restored, beta, gamma = removed_and_half_forgotten()
+    lost = in_quarantine(restored, restored.index)
+    lost.hears(gamma)
+    caught_up(lost, beta)
+    assert not lost.row(b"d").live
