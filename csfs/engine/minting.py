@@ -306,7 +306,7 @@ class Minting(Moving):
         row = self._index.row(parent) if path else None
         if row is None or is_plain_directory(row.record) or not _is_directory(row.applied.observation):
             return
-        anew = anew or bool(row.doubt & Doubt.LAST)
+        anew = (anew or bool(row.doubt & Doubt.LAST)) and not row.live
         if row.applied.content_dot is not None and not anew:
             # Whoever did that had a directory before him: that it was removed elsewhere is known, and not applied (R3).
             return

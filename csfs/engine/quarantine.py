@@ -122,7 +122,7 @@ class Quarantine(Minting):
         row = self._index.row(path)
         if row is None or not row.record.content.entries or row.doubt & Doubt.CONTENT:
             return False
-        return all(versions.covers(theirs, dot) for dot in dots_of(row.record))
+        return _is_known(row.record, theirs)
 
     def remove_stale(self, path: RelPath) -> bool:
         """Take away what was removed while this member does not remember; to be planned, and kept. Return whether it was live."""
@@ -140,7 +140,7 @@ class Quarantine(Minting):
         row = self._index.row(path)
         if row is None or not row.doubt & Doubt.CONTENT:
             return
-        if all(versions.covers(theirs, dot) for dot in dots_of(row.record)):
+        if _is_known(row.record, theirs):
             doubt = row.doubt | Doubt.TIME if row.record.time is not None else row.doubt
             self._index.put(path, msgspec.structs.replace(row, record=NOTHING_KNOWN, live=False, doubt=doubt))
 
@@ -231,7 +231,7 @@ class Quarantine(Minting):
         It lives on by that; but who has forgotten its removal, because this member had applied it in the life that is lost, does not
         know what the directory was (R12, R16).
         """
-        if not _is_directory(row.applied.observation) or holds_directory(row.record):
+        if row.live or not _is_directory(row.applied.observation):
             return row
         if not any(self._is_made_here(below) for _, below in self._index.rows_below(path)):
             return row
@@ -244,6 +244,11 @@ class Quarantine(Minting):
 
     def _owe(self, peer: str, owed: Owed) -> None:
         self._index.set_tokens(peer, msgspec.structs.replace(self._index.tokens(peer), owed=owed))
+
+
+def _is_known(record: Record, theirs: Vector) -> bool:
+    """Return whether a peer knows all changes of a record. A directory's time is none: it is no edit against a delete (R6)."""
+    return all(versions.covers(theirs, dot) for dot in dots_of(Record(record.content, record.meta)))
 
 
 def _is_directory(observation: Observation | None) -> bool:

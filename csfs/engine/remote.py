@@ -72,13 +72,11 @@ class Remote(State):
         """Return an update without what is known and gone: a path without a record stands for a tombstone that was forgotten (R12)."""
         if self._index.row(RelPath(update.path)) is not None:
             return update
-        known, time, speaks = self._index.knowledge(group.scope), update.time, self._may_write(group)
+        known, speaks = self._index.knowledge(group.scope), self._may_write(group)
         content = _without_known(update.content, known, speaks=speaks)
         meta = _without_known(update.meta, known, speaks=speaks)
-        # A directory's time has no context: it comes back with a directory that somebody made who remembers it.
-        if content is None and time is not None and versions.covers(known, time.dot):
-            time = None
-        return Update(update.path, content, meta, time)
+        # A directory's time has no context, and is no edit: it comes back with a directory that somebody makes, or not at all.
+        return Update(update.path, content, meta, update.time if content is not None else None)
 
     def _take_in(
         self,

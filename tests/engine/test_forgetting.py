@@ -3,8 +3,11 @@
 import pytest
 
 from csfs.core.paths import ROOT, RelPath
+from csfs.core.records import DirectoryTime
 from csfs.core.rows import Standing
+from csfs.core.versions import Dot, Hlc, Incarnation
 from csfs.engine.validation import RefusedError
+from csfs.wire.messages import Update
 from tests.engine.members import SCOPE, Side, directory, found, sides
 
 PATH = RelPath(b"f")
@@ -124,6 +127,22 @@ def test_a_directory_made_again_has_its_own_time_also_where_the_old_one_is_remem
     beta.sees(b"d", directory(mtime_ns=5, inode=9))
     alpha.hears(beta)
     assert alpha.row(b"d").record.time == beta.row(b"d").record.time
+
+
+def test_the_time_of_a_directory_that_was_forgotten_brings_nothing_back() -> None:
+    alpha, beta = members = sides("alpha", "beta")
+    alpha.sees(b"d", directory(mtime_ns=5))
+    beta.hears(alpha)
+    beta.shows(b"d", directory(mtime_ns=5))
+    beta.sees(b"d", None)
+    alpha.hears(beta)
+    alpha.shows(b"d", None)
+    tell_all(members)
+    assert forgets(alpha) == 1
+    # As somebody says it who was set back to when it was there.
+    later = Update(b"d", None, None, DirectoryTime(Dot(Incarnation(9), 1), Hlc(9), 7))
+    assert alpha.engine.receive("beta", SCOPE, (later,), None, 1).touched == ()
+    assert alpha.index.row(RelPath(b"d")) is None
 
 
 def test_what_a_member_says_of_groups_that_it_is_not_in_is_let_go_and_nonsense_refused() -> None:

@@ -78,9 +78,13 @@ def test_a_directory_lives_on_for_what_is_edited_in_it_before_it_goes_from_here(
     assert directories(lost, beta, gamma) == [(0o750, 4)] * 3
 
 
-def test_a_directory_goes_that_others_removed_and_in_which_nothing_was_made() -> None:
+@pytest.mark.parametrize("is_touched", [True, False])
+def test_a_directory_goes_that_others_removed_and_in_which_nothing_was_made(is_touched: bool) -> None:
     restored, beta, gamma = removed_and_half_forgotten()
+    beta.index.drop(RelPath(b"d"))
     lost = in_quarantine(restored, restored.index)
+    if is_touched:
+        lost.sees(b"d", directory(mtime_ns=9, mode=0o750))
     lost.hears(gamma)
     caught_up(lost, beta)
     assert not lost.row(b"d").live
