@@ -43,6 +43,12 @@ class NotingEngine(VolumeEngine):
         index.minted_following += index.minted - minted
         return touched
 
+    def distrust(self) -> None:
+        """Put in doubt what nobody else has stored. What goes with that is found by a look, as if somebody had just made it."""
+        before = self.index.rows().keys()
+        super().distrust()
+        self.programs.touched |= before - self.index.rows().keys()
+
     def _arrive(self, edit: Edit, leaving: set[Dot], now_ns: int) -> None:
         super()._arrive(edit, leaving, now_ns)
         self.index.following.append(edit)
