@@ -10,14 +10,16 @@ from copy import copy
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath, is_below
+from csfs.core.rows import Row
 from csfs.engine.evidence import Evidence
+from csfs.engine.live import meta_of
 from scripts.simulation import disasters
 from scripts.simulation.dice import Dice
 from scripts.simulation.host import Host
 from scripts.simulation.programs import Look
 from scripts.simulation.saved import Saved
 from scripts.simulation.saving import saved
-from scripts.simulation.tree import Node
+from scripts.simulation.tree import Node, Owner
 
 
 class Disk:
@@ -68,10 +70,7 @@ class Disk:
         if dice.one_in(2) and not self._index.pulling:
             disasters.take_index(host, self._index)
             for path, node in tree.nodes.items():
-                shown = row.applied.observation if (row := host.index.row(path)) is not None else None
-                at = (shown.stamp.inode, shown.uid, shown.gid) if shown is not None else None
-                # Whose it is, as it is shown here, was never recorded, for all that the index knows.
-                node.unsure = node.unsure or at != (node.inode, node.uid, node.gid)
+                node.unsure = node.unsure or not _is_recorded(host.index.row(path), node)
         else:
             rows = rows[host.digested :]
         host.programs.rows, host.digested = rows, 0
@@ -95,6 +94,15 @@ class Disk:
                     programs.look_again(path, Look(moved_from=RelPath(source + path[len(target) :])))
                 for path in [path for path in self._host.index.rows() if path == source or is_below(path, source)]:
                     programs.look_again(path, Look(moved_to=RelPath(target + path[len(source) :])))
+
+
+def _is_recorded(row: Row | None, node: Node) -> bool:
+    """Return whether the index knows whose this is, as it is shown here: of two owners with one number, it may know the other."""
+    shown = row.applied.observation if row is not None else None
+    if row is None or shown is None or (shown.stamp.inode, shown.uid, shown.gid) != (node.inode, node.uid, node.gid):
+        return False
+    meant = row.applied.meta or meta_of(shown)
+    return Owner(meant.owner, meant.uid) == node.owner and Owner(meant.group, meant.gid) == node.group
 
 
 def _proof(rows: Sequence[Change], booted: int) -> Evidence:
