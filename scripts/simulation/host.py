@@ -7,6 +7,7 @@ from csfs.core.paths import ROOT, RelPath, ancestors_of, depth_of, is_below, par
 from csfs.core.versions import Incarnation, Scope, covers
 from csfs.engine.evidence import Evidence
 from csfs.engine.links import is_same_inode
+from csfs.engine.live import content_of
 from csfs.engine.plans import is_carried_out
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import Rules, may_send
@@ -267,6 +268,15 @@ class Host:
         is_same = after is None or (before is not None and dots_of(before) == dots_of(after))
         is_late = look.joining or path in self.held  # what was to stay here alone meets a peer's version only now
         assert is_same or is_late or path in self.programs.touched, f"{self.name} made a version of {path!r}"
+        if before is not None and after is not None and not is_late and may_send(group, self.name):
+            self._check_replaced(path, before, after)
+
+    def _check_replaced(self, path: RelPath, before: Row, after: Row) -> None:
+        """Nothing that somebody has replaced here stands beside what he put in its place: it would come back."""
+        shown, seen = after.applied.content_dot, before.applied.content_seen
+        left = [e.dot for e in after.record.content.entries if e.dot != shown and covers(seen, e.dot)]
+        is_replaced = content_of(before.applied.observation) != content_of(after.applied.observation)
+        assert not (is_replaced and left), f"{self.name} put {shown} at {path!r}, and {left} still stand there"
 
     def _note_made(self, path: RelPath) -> None:
         """What users changed here is taken into account."""
