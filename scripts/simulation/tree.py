@@ -47,7 +47,7 @@ class Node:
     group: Owner = field(default_factory=lambda: ROOT_USER)
     """Whose it is meant to be, whatever this host can show."""
     unsure: bool = False
-    """It was moved twice, or installed without a record, before anybody looked: whose it is goes by its number here."""
+    """It was moved twice, or to where nobody listens, or installed without a record: whose it is goes by its number here."""
 
 
 @dataclass
