@@ -57,6 +57,8 @@ class Cluster:
         """Paths of which somebody lost what he knew."""
         self.restored: set[int] = set()
         """Members that were set back to what they were: by a backup, a copy of theirs, or a power cut."""
+        self.lived_twice: set[str] = set()
+        """Those of them that went on as the same incarnation, and did not know it."""
         self.messages = 0
         self.changed_rules = False
 
@@ -272,7 +274,9 @@ class Cluster:
         self._isolate(host)
         self.restored.add(action.member)
         securing.lost(self, host.number, Act.RESTORE)
-        restore(host, backup, booting=dice.one_in(2))
+        is_booting = dice.one_in(2)
+        restore(host, backup, booting=is_booting)
+        self.lived_twice |= set() if is_booting else {host.name}
         # What was removed before it was made anew is removed again.
         self.ledger.taken |= {path for path in paths if path not in host.tree.nodes or not self._is_somewhere(path)}
         self._follow_again(host, backup)
@@ -298,6 +302,7 @@ class Cluster:
             self.restored.add(action.member)
             securing.lost(self, host.number, Act.CLONE)
             restore(host, parked, booting=False)
+            self.lived_twice.add(host.name)
             self._follow_again(host, parked)
             self.disks[host.number] = Disk(host)
 

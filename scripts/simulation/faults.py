@@ -304,7 +304,7 @@ SEEDS = {
     "overruled-forgotten": 4,
     "merged-forgotten": 49,
     "one-side-merged": 49,
-    "replaced-forgotten": 38,
+    "replaced-forgotten": 58,
     "privileges-kept": 26,
     "permissions-not-limited": 2,
     "brake-open": 29,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from csfs.core.objects import Kind, Observation, Stamp
 from csfs.core.paths import ROOT, RelPath, ancestors_of, depth_of, is_below, parent_of
+from csfs.core.rows import Doubt
 from csfs.core.versions import Incarnation, Scope, covers
 from csfs.engine.evidence import Evidence
 from csfs.engine.links import is_same_inode
@@ -42,6 +43,8 @@ class Host:
         self.brake = HostBrake(self.index)
         self.index_id = 0
         self.kept: set[bytes] = set()
+        self.retained: set[bytes] = set()
+        """What peers' changes took away, and is kept as long as retention says."""
         self.cursors: dict[str, Cursor] = {}
         self.scopes: list[Scope] = []
         self.unsorted: RelPath | None = None
@@ -276,6 +279,8 @@ class Host:
         shown, seen = after.applied.content_dot, before.applied.content_seen
         left = [e.dot for e in after.record.content.entries if e.dot != shown and covers(seen, e.dot)]
         is_replaced = content_of(before.applied.observation) != content_of(after.applied.observation)
+        # What is nobody's stays so, if it is but touched.
+        is_replaced = is_replaced and not before.doubt & Doubt.UNPROVEN
         assert not (is_replaced and left), f"{self.name} put {shown} at {path!r}, and {left} still stand there"
 
     def _note_made(self, path: RelPath) -> None:
@@ -445,8 +450,8 @@ class Host:
             self.tree.take(path, now_ns)
             for name in self.tree.names_of(old):
                 self.programs.look_again(name)  # its number of links has changed
-            if plan.keep or self._is_yet_to_be_shown(old.data):
-                self.kept.add(old.data)
+            is_for_good = plan.keep or self._is_yet_to_be_shown(old.data)
+            (self.kept if is_for_good else self.retained).add(old.data)
         if plan.step is Step.INSTALL:
             assert plan.meta is not None
             if plan.link is not None:

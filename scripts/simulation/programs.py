@@ -400,7 +400,7 @@ class Programs:
             self.ledger.travelled(node.data, path, path if is_another else target)
         elif self.speaks(path):
             self.taken_out.add(node.data)
-            node.unsure = True  # whose it is goes by its owner's number here, once it was looked at where nobody listens
+            node.unsure = True  # once it was looked at where nobody listens, its number says whose it is
         if node.data in self.ledger.damaged:
             self.ledger.damaged.remove(node.data)
             self.ledger.granted |= {node.data} if node.mode & 0o6000 else set()  # it is his now, as it is
