@@ -182,12 +182,13 @@ class MemoryIndex:
         return self._paths[first : bisect_left(self._paths, path + AFTER_SLASH, lo=first)]
 
     def has_live_below(self, path: RelPath) -> bool:
-        """Return whether any row strictly below `path` is live."""
-        return any(self._rows[found].live for found in self._below(path))
+        """Return whether any row strictly below `path` is live, and of a group of ours."""
+        return any(row.live and row.scope for row in map(self._rows.__getitem__, self._below(path)))
 
     def has_shown_below(self, path: RelPath) -> bool:
-        """Return whether the disk shows anything strictly below `path`."""
-        return any(self._rows[found].applied.observation is not None for found in self._below(path))
+        """Return whether the disk shows anything strictly below `path` that is of a group of ours."""
+        rows = map(self._rows.__getitem__, self._below(path))
+        return any(row.applied.observation is not None and row.scope for row in rows)
 
     def paths_written(self, write: Dot) -> list[RelPath]:
         """Return the paths whose row has this write, ascending."""

@@ -47,7 +47,7 @@ class IndexPort(Protocol):
         ...
 
     def has_live_below(self, path: RelPath) -> bool:
-        """Return whether any row strictly below `path` is live."""
+        """Return whether any row strictly below `path` is live, and of a group of ours."""
         ...
 
     def has_shown_below(self, path: RelPath) -> bool:

@@ -210,12 +210,12 @@ class Rows:
             lower = chunk[-1][0]
 
     def has_live_below(self, path: RelPath) -> bool:
-        """Return whether any row strictly below `path` is live."""
-        return self._any_below(path, "live")
+        """Return whether any row strictly below `path` is live, and of a group of ours."""
+        return self._any_below(path, "live AND scope <> x''")
 
     def has_shown_below(self, path: RelPath) -> bool:
-        """Return whether the disk shows anything strictly below `path`."""
-        return self._any_below(path, "stamp IS NOT NULL")
+        """Return whether the disk shows anything strictly below `path` that is of a group of ours."""
+        return self._any_below(path, "stamp IS NOT NULL AND scope <> x''")
 
     def _any_below(self, path: RelPath, condition: str) -> bool:
         if self._asked.is_leaf(path):

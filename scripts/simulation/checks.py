@@ -12,6 +12,7 @@ from csfs.engine.ports import Row
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.followed import check_followed, check_follows
 from scripts.simulation.host import Host
+from scripts.simulation.living import check_living
 from scripts.simulation.plan import Act
 from scripts.simulation.tree import Node, Owner, hash_of
 
@@ -35,6 +36,7 @@ def check(cluster: Cluster) -> None:
     check_limited(cluster)
     check_owners(cluster)
     check_paths(cluster)
+    check_living(cluster)
     check_followed(cluster)
     check_follows(cluster)
     check_quiet(cluster)

@@ -195,6 +195,10 @@ def _not_carried_out(plan: Plan, *arguments: Any) -> bool:
     return False
 
 
+def _live_though_unfollowed(index: MemoryIndex, path: RelPath) -> bool:
+    return any(index._rows[found].live for found in index._below(path))
+
+
 def _any_gate(member: Host, plan: Plan) -> bool:
     below = member.tree.below(plan.path)
     is_parent = member.tree.is_directory(parent_of(plan.path))
@@ -284,6 +288,9 @@ FAULTS: dict[str, Fault] = {
     "read-as-put": Fault(
         "rows are read as they were put before the rules changed", MemoryIndex, "_read", lambda index, path, row: row
     ),
+    "unfollowed-lives": Fault(
+        "a directory lives by what is not followed any more", MemoryIndex, "has_live_below", _live_though_unfollowed
+    ),
     "vouched-unheard": Fault("a member vouches for what it has not heard of", claims, "includes", _nothing(True)),
     "vouched-unstored": Fault("a member vouches for contents it has not", claims, "content_claimed", _nothing(None)),
     "gate-open": Fault("commits do not look at what is there", Host, "_is_allowed", _any_gate),
@@ -325,6 +332,7 @@ SEEDS = {
     "cut-is-an-edit": 26,
     "moved-unread": 126,
     "read-as-put": 56,
+    "unfollowed-lives": 178,
     "vouched-unheard": 6,
     "vouched-unstored": 97,
 }

@@ -5,7 +5,7 @@ turn (no such file, no such link) is passed over.
 """
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 
 import msgspec
@@ -235,6 +235,18 @@ SET_BACK = (
 )
 """What happens, whether at the member that is restored, and what programs do there."""
 
+WITH_EXCLUDED = (19, 7)
+"""One in so many seeds has a directory removed in which something was followed once: those that leave this when divided."""
+EXCLUDED = (
+    (Act.QUIET, True, ""),
+    (Act.RULES, True, ""),
+    (Act.ADOPT, True, ""),
+    (Act.ADOPT, False, ""),
+    (Act.PROGRAM, True, "clear"),
+    (Act.DIGEST, True, ""),
+)
+"""What happens then, whether at the member that removes it, and what programs do there."""
+
 OFF = {
     "several members cloned": "a copy of one may find a copy of the other behind, instead of itself",
     "both hosts of a cloned member on the network at once": "they take turns: a peer keeps one link to a member",
@@ -293,7 +305,9 @@ def made(seed: int, members: int, steps: int) -> Plan:
         return Plan(seed, setup, tuple(_rounds(random, count, happening, random.choices(FOLLOWED, k=steps))))
     actions = [_action(random, act, count, name) for act, name in zip(happening, names, strict=True)]
     if Act.RESTORE in weights and len(actions) > len(SET_BACK) and seed % 2:
-        actions = _with_a_restore(Random(~seed), count, actions)
+        actions = _with_script(Random(~seed), count, actions, SET_BACK, len(actions))
+    if seed % WITH_EXCLUDED[0] == WITH_EXCLUDED[1] and len(actions) // 8 > len(EXCLUDED):
+        actions = _with_script(Random(~seed), count, actions, EXCLUDED, len(actions) // 8)
     if seed % WITH_SECURED[0] == WITH_SECURED[1]:
         actions = _with_secured(Random(~seed), count, actions, {*DISASTERS} & {*weights, Act.RESTORE, Act.CRASH})
     return Plan(seed, setup, tuple(actions))
@@ -348,14 +362,20 @@ def _by(action: Action, who: int, count: int) -> Action:
     return msgspec.structs.replace(action, member=who, other=other)
 
 
-def _with_a_restore(random: Random, count: int, actions: list[Action]) -> list[Action]:
-    """Return what happens with a restore among it that takes a member back to before others removed things, and forgot that."""
-    first, who = random.randrange(len(actions) - len(SET_BACK)), random.randrange(count)
-    for place, (act, is_restored, name) in enumerate(SET_BACK, first):
+def _with_script(
+    random: Random, count: int, actions: list[Action], script: Sequence[tuple[Act, bool, str]], within: int
+) -> list[Action]:
+    """Return what happens with a script among it, not long before the end.
+
+    It is among the last `within` actions, and says of each act whether it is the one member's that it is about.
+    """
+    first, who = len(actions) - within + random.randrange(within - len(script)), random.randrange(count)
+    for place, (act, is_its_own, name) in enumerate(script, first):
         other = (who + random.randrange(1, count)) % count
-        member, peer = (who, other) if is_restored else (other, who)
+        member, peer = (who, other) if is_its_own else (other, who)
         action = _action(random, act, count, name)
-        actions[place] = msgspec.structs.replace(action, member=member, other=peer)
+        dice = REVISIONS.index("exclude") if act is Act.RULES else action.dice
+        actions[place] = msgspec.structs.replace(action, member=member, other=peer, dice=dice)
     return actions
 
 

@@ -11,6 +11,7 @@ from scripts.simulation.ledger import Grant, Ledger, Shown, slots_of, text_of
 from scripts.simulation.tree import FakeTree, Node
 
 PATHS = [RelPath(path) for path in (b"a", b"b", b"d", b"d/a", b"d/b", b"d/e", b"d/e/a")]
+D = PATHS[2]
 USERS = (0, 1000, 1001, 1002)
 SLOTS = 16
 MODES = (0o600, 0o640, 0o755, 0o4755)
@@ -99,6 +100,7 @@ class Programs:
             "sync": self.synchronize,
             "grow": self.grow,
             "carry": self.carry,
+            "clear": self.clear,
         }
 
     # ------------------------------------------------------------------------------------------------------ journal
@@ -436,6 +438,10 @@ class Programs:
         for below in reversed(self.tree.below(path)):
             self.remove(below)
         self.remove(path)
+
+    def clear(self, path: RelPath) -> None:
+        """rm -r of the directory that most paths are in."""
+        self.remove_tree(D)
 
     def make_directory(self, path: RelPath) -> None:
         """Make a directory."""

@@ -8,6 +8,7 @@ from csfs.core.groups import Group
 from csfs.core.paths import ROOT, RelPath
 from csfs.core.versions import Incarnation, Scope
 from csfs.engine.memory import MemoryIndex
+from csfs.engine.ports import Step
 from csfs.engine.rules import Rules
 from csfs.engine.volume import VolumeEngine
 from scripts.simulation.rules import OneGroup
@@ -156,3 +157,78 @@ def test_a_rename_that_was_agreed_under_other_rules_is_recorded_where_each_path_
     assert alpha.index.rows().keys() == beta.index.rows().keys()
     assert all(beta.row(path).record == row.record for path, row in alpha.index.rows().items())
     assert [path for path in beta.index.pending() if beta.plans(path) is not None] == []
+
+
+@dataclass
+class Without:
+    """Rules with one group that leaves out what has this name."""
+
+    group: Group
+    name: bytes
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        return (self.group,)
+
+    def group_of(self, path: RelPath) -> Group | None:
+        return None if path.rpartition(b"/")[2] == self.name else self.group
+
+
+def without(side: Side, name: bytes, *, sort: bool = True) -> None:
+    """Have a member follow rules that leave out what has this name."""
+    rules = Without(Group(("alpha", "beta"), frozenset(), ("younger",), Scope(b"scope-02")), name)
+    side.engine = VolumeEngine(side.index, rules, side.name, side.engine._incarnation, side.engine._authors)
+    side.heard.clear()
+    if sort:
+        follow_rules(side.engine)
+
+
+def in_a_directory(*names: bytes) -> list[Side]:
+    """Return two members that show a directory with files of these names in it."""
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d", directory())
+    for name in names:
+        alpha.sees(b"d/" + name, found(name))
+    beta.hears(alpha)
+    beta.shows(b"d", directory())
+    for name in names:
+        beta.shows(b"d/" + name, found(name))
+    return [alpha, beta]
+
+
+def test_a_directory_in_which_something_was_followed_once_stays_removed() -> None:
+    alpha, beta = in_a_directory(b"f", b"left")
+    for side in (alpha, beta):
+        without(side, b"left")
+    alpha.sees(b"d/f", None)
+    alpha.sees(b"d", None)
+    assert alpha.plans(b"d") is None, "nothing of it is to be put back"
+    assert not alpha.row(b"d").pending
+    beta.hears(alpha)
+    beta.shows(b"d/f", None)
+    plan = beta.plans(b"d")
+    assert plan is not None
+    assert plan.step is Step.REMOVE, "the disk says whether something is in it still"
+
+
+def test_a_directory_that_lived_by_what_is_not_followed_any_more_goes_whatever_was_written_first() -> None:
+    alpha, beta = in_a_directory(b"left")
+    alpha.sees(b"d/left", None)
+    alpha.sees(b"d", None)
+    beta.sees(b"d/left", found(b"edited", mtime_ns=2))
+    beta.hears(alpha)
+    assert beta.plans(b"d") is None, "it lives by the edit"
+    without(beta, b"left", sort=False)
+    beta.engine.follow_rules()
+    beta.index.revise(beta.engine.in_scope)
+    going_on = beta.engine.sort_rows(ROOT, 1)
+    assert going_on is not None
+    assert beta.plans(b"d") is None, "the table does not say yet that nobody follows what is in it"
+    assert not beta.row(b"d").pending
+    while going_on is not None:
+        going_on = beta.engine.sort_rows(going_on, 1)
+    beta.index.revise(None)
+    assert beta.row(b"d").pending
+    plan = beta.plans(b"d")
+    assert plan is not None
+    assert plan.step is Step.REMOVE

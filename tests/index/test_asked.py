@@ -19,6 +19,9 @@ PATHS = [RelPath(b"%d" % number) for number in range(120)]
 PATHS += [RelPath(b"%d/%s" % (number, name)) for number in range(3) for name in (b"a", b"\xff", b"\xc3/b")]
 PATHS += [RelPath(b"0-"), RelPath(b"00"), RelPath(b"")]
 
+UNFOLLOWED = 3
+"""What is put with this value is of no group."""
+
 
 def row_of(value: int) -> Row:
     """Return a row of a file with one of a few hashes and writes."""
@@ -28,7 +31,7 @@ def row_of(value: int) -> Row:
     return Row(
         record=Record(content=Half((entry,), {})),
         applied=Applied(observation=shown),
-        scope=Scope(b""),
+        scope=Scope(b"scope-01" if value != UNFOLLOWED else b""),
         live=True,
         pending=False,
         write=dot,
@@ -44,7 +47,8 @@ def check(rows: Rows, model: dict[RelPath, int]) -> None:
         assert set(found) <= set(expected)
         assert bool(found) == bool(expected) or len(expected) > 10, "of many, the first ten may be dirty"
     for path in PATHS:
-        assert rows.has_live_below(path) == any(at != path and (not path or is_below(at, path)) for at in model)
+        below = [at for at in model if at != path and (not path or is_below(at, path))]
+        assert rows.has_live_below(path) == any(model[at] != UNFOLLOWED for at in below)
         row = rows.row(path)
         assert (row.write.counter - 1 if row is not None and row.write is not None else None) == model.get(path)
 

@@ -260,3 +260,17 @@ def test_what_is_asked_at_each_change_costs_no_more_in_a_large_volume(tmp_path: 
     }.items():
         assert steps_of(index, ask) < 10, name
     index.close()
+
+
+def test_what_is_of_no_group_makes_no_directory_live(tmp_path: Path) -> None:
+    index = Index(str(tmp_path / "index.db"), member="alpha", boot=b"one", founding=True)
+    shown = Applied(observation=Observation(stamp=Stamp(1, 1, 1, 1), kind=Kind.FILE, mode=0, uid=0, gid=0))
+    for scope, counts in ((Scope(b""), False), (Scope(b"scope-01"), True)):
+        row = Row(record=NOTHING_KNOWN, applied=shown, scope=scope, live=True, pending=False)
+        with index.transaction():
+            index.rows.put(RelPath(b"d/f"), row)
+            assert (index.rows.has_live_below(RelPath(b"d")), index.rows.has_shown_below(RelPath(b"d"))) == (
+                counts,
+            ) * 2
+        assert (index.rows.has_live_below(RelPath(b"d")), index.rows.has_shown_below(RelPath(b"d"))) == (counts,) * 2
+    index.close()
