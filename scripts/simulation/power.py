@@ -58,7 +58,8 @@ class Disk:
         host, tree = self._host, self._host.tree
         before = {node.data for node in tree.nodes.values()} | host.kept
         rows = host.programs.rows[: self._rows + dice.below(len(host.programs.rows) - self._rows + 1)]
-        if dice.one_in(2):
+        is_back = dice.one_in(2)
+        if is_back:
             tree.nodes = {path: copy(node) for path, node in self._names.items()}
             host.kept = set(self._kept)
         for path, node in tree.nodes.items():
@@ -69,10 +70,11 @@ class Disk:
                     host.ledger.damaged.add(node.data)
         if dice.one_in(2) and not self._index.pulling:
             disasters.take_index(host, self._index)
-            for path, node in tree.nodes.items():
-                node.unsure = node.unsure or not _is_recorded(host.index.row(path), node)
+            is_back = True
         else:
             rows = rows[host.digested :]
+        for path, node in tree.nodes.items() if is_back else ():
+            node.unsure = node.unsure or not _is_recorded(host.index.row(path), node)
         host.programs.rows, host.digested = rows, 0
         host.evidence = _proof(rows, tree.ticks + 1)
         disasters.reboot_after_cut(host)
