@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from csfs.core.paths import RelPath, checked
+from csfs.core.paths import RESERVED, RelPath, checked
 from csfs.mount.capture import Capture, OpenFile
 from csfs.mount.displaced import Displaced
 from csfs.mount.inodes import Inodes, Node
@@ -72,6 +72,8 @@ class Gate:
         self._stale: set[int] = set()
         """Inodes whose attributes were set underneath, and that the kernel has not asked about since."""
         self._pending: dict[RelPath, Commit] = {}
+        self._stage_is_known = False
+        """Whether this daemon has been led to the stage, and holds it open."""
         self._report: Report = _nobody
         self._read_on: ReadOn = _nothing
 
@@ -83,6 +85,7 @@ class Gate:
         `read_on` takes in announcements that have arrived and were not read yet.
         """
         self._threads = frozenset(threads)
+        self._stage_is_known = False
         self._report = report
         self._read_on = read_on
 
@@ -136,7 +139,7 @@ class Gate:
                     return CommitResult(commit.id, Outcome.THROUGH)
                 stage_link(self._places, commit.action, self._stamps)
             if self._may_be_seen(commit, place):
-                if self._is_held(commit.path):
+                if self._would_hang(commit):
                     return CommitResult(commit.id, Outcome.BUSY, reason=HELD)
                 self._pending[commit.path] = commit
                 return CommitResult(commit.id, Outcome.THROUGH)
@@ -177,6 +180,15 @@ class Gate:
         except OSError as error:
             return failure(commit, error)
         return refusal
+
+    def _would_hang(self, commit: Commit) -> bool:
+        """Return whether a program that waits holds what the call for this commit locks, or what leads to the stage."""
+        paths = [commit.path]
+        if isinstance(commit.action, Move):
+            paths.append(commit.action.source)
+        elif not self._stage_is_known:
+            paths.append(RelPath(RESERVED))  # the first call of a daemon looks it up
+        return any(map(self._is_held, paths))
 
     def _may_be_seen(self, commit: Commit, place: Place) -> bool:
         """Return whether a program could notice that the commit was made underneath, or what moves is known by its name."""
@@ -281,6 +293,7 @@ class Gate:
             raise PermissionError(errno.EPERM, "no such commit was announced")
         action = commit.action
         if isinstance(action, Install | Link):
+            self._stage_is_known |= source.hidden
             matches = source.hidden and old == action.staged
         else:
             matches = isinstance(action, Move) and self._inodes.path_at((source.inode, old)) == action.source

@@ -6,6 +6,7 @@ volume's commits and nothing else.
 
 import errno
 import itertools
+import os
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
@@ -14,7 +15,7 @@ import trio
 from csfs.core.paths import RelPath, parent_of
 from csfs.replicate.commit_thread import CommitThread
 from csfs.replicate.signals import Signal
-from csfs.replicate.through import Through
+from csfs.replicate.through import Through, look_up
 from csfs.wire.control import (
     Attributes,
     Commit,
@@ -52,6 +53,7 @@ class Gate:
 
     def __init__(self, send: Callable[[ControlMessage], Awaitable[None]], clone: int, thread: CommitThread) -> None:
         self._send = send
+        self._clone = clone
         self._through = Through(clone)
         self._through_parents: set[RelPath] = set()
         """Directories in which the kernel was to see the last commit."""
@@ -127,9 +129,8 @@ class Gate:
             raise trio.ClosedResourceError("the mount went away") from error
         await self._arrived.wait_until(lambda: self.closed or token in self._refreshed)
         renamed = [stale[number].path for number in self._refreshed.pop(token, ())]
-        async with self._turn:
-            if renamed and not self.closed:
-                await self._thread.run(lambda: self._through.look_up(renamed))
+        if renamed and not self.closed:
+            await trio.to_thread.run_sync(look_up, os.dup(self._clone), renamed, abandon_on_cancel=True)
 
     def _likely_through(self, commits: Sequence[Commit]) -> bool:
         """Return whether the mount is going to ask for all these system calls: it did the last time, in the same places."""

@@ -1,4 +1,4 @@
-"""System calls through the mount, for commits that the kernel has to see: run by the commit thread alone."""
+"""System calls through the mount: the commits that the kernel has to see, by the commit thread alone, and looks at names."""
 
 import errno
 import os
@@ -8,6 +8,21 @@ from collections.abc import Iterable
 from csfs.core.paths import RelPath, name_of, parent_of
 from csfs.store.beneath import open_in_pieces
 from csfs.wire.control import STAGE, Commit, Install, Link, Move, Remove
+
+
+def look_up(clone: int, paths: Iterable[RelPath]) -> None:
+    """Have the mount asked what is at these paths: so it learns the names of what it knows by other ones. Closes `clone`.
+
+    For a thread that nobody waits for: a program that waits for other members may hold a directory on the way.
+    """
+    try:
+        for path in paths:
+            try:
+                os.close(open_in_pieces(clone, path, os.O_PATH | os.O_NOFOLLOW))
+            except OSError:
+                pass  # nothing is there any more, which is as good
+    finally:
+        os.close(clone)
 
 
 class Through:
@@ -40,14 +55,6 @@ class Through:
         except OSError as error:
             return error.errno or errno.EIO
         return 0
-
-    def look_up(self, paths: Iterable[RelPath]) -> None:
-        """Have the mount asked what is at these paths: so it learns the names of what it knows by other ones."""
-        for path in paths:
-            try:
-                os.close(open_in_pieces(self._clone, path, os.O_PATH | os.O_NOFOLLOW))
-            except OSError:
-                pass  # nothing is there any more, which is as good
 
     def _opened(self, directory: RelPath) -> int:
         return open_in_pieces(self._clone, directory, os.O_PATH | os.O_DIRECTORY)

@@ -12,13 +12,16 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from csfs.config.settings import VolumeRules
 from csfs.core.groups import GroupRule, Rules
-from csfs.core.paths import RelPath
+from csfs.core.paths import RelPath, parent_of
 from csfs.core.synchrony import Mode, Synchrony
 from csfs.mount import protocol as p
+from csfs.mount.gate import Gate
 from csfs.mount.inodes import ROOT_INODE
 from csfs.mount.read_only import ReadOnly
+from csfs.mount.recent import Recent
 from csfs.mount.waiting import Waiting
-from csfs.wire.control import ControlMessage, Secure
+from csfs.store.attributes import stamp_of
+from csfs.wire.control import Commit, ControlMessage, Install, Move, Outcome, Secure
 from tests.mount.test_direct import UNIQUE, Asked, asked
 
 __all__ = ["asked"]
@@ -214,6 +217,55 @@ async def test_commits_are_kept_away_from_what_is_itself_held(served: Served, tm
     assert not served.waiting.holds(RelPath(b"beside"))
     served.waiting.secured(served.said.pop().token)
     assert not served.waiting.holds(RelPath(b"f"))
+
+
+@pytest.mark.parametrize(
+    ("held", "answer"),
+    [
+        ("", Outcome.THROUGH),
+        ("t", Outcome.BUSY),
+        ("s/waiting", Outcome.BUSY),  # in the directory that it comes from
+        ("s/f", Outcome.BUSY),  # a file that is being synced
+        ("waiting", Outcome.THROUGH),  # in the root, to which a move need not come
+    ],
+)
+def test_a_move_is_kept_away_from_what_holds_either_of_its_ends(
+    asked: Asked, tmp_path: Path, held: str, answer: Outcome
+) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "t").mkdir()
+    (tmp_path / "s/f").write_bytes(b"x")
+    asked.looked_up(b"s")
+    asked.looked_up(b"t")
+    locked = (
+        {RelPath(b"s"), RelPath(b"s/waiting")} if held == "s/waiting" else {RelPath(held.encode())} - {RelPath(b"")}
+    )
+    gate = Gate(asked.inodes, asked.capture, Recent(), lambda path: not locked.isdisjoint((path, parent_of(path))))
+    stamp = stamp_of((tmp_path / "s/f").stat())
+    (result,) = gate.take(Commit(1, 0, RelPath(b"t/f"), None, Move(RelPath(b"s/f"), stamp)))
+    assert result.outcome == answer
+
+
+def test_the_first_commit_through_the_stage_is_kept_away_from_who_holds_the_root(asked: Asked, tmp_path: Path) -> None:
+    (tmp_path / ".csfs/stage").mkdir(parents=True)
+    (tmp_path / "t").mkdir()
+    (tmp_path / ".csfs/stage/0.1").write_bytes(b"x")
+    asked.looked_up(b"t")
+    held = {RelPath(b""), RelPath(b"waiting")}
+    gate = Gate(asked.inodes, asked.capture, Recent(), lambda path: not held.isdisjoint((path, parent_of(path))))
+    install = Commit(1, 0, RelPath(b"t/f"), None, Install(b"0.1"))
+    assert [one.outcome for one in gate.take(install)] == [Outcome.BUSY]
+    held.clear()
+    assert [one.outcome for one in gate.take(install)] == [Outcome.THROUGH]
+    root = asked.inodes.node(ROOT_INODE)
+    reserved, _ = asked.inodes.found(root, b".csfs")
+    stage, _ = asked.inodes.found(reserved, b"stage")
+    target, _ = asked.inodes.found(root, b"t")
+    gate.renamed_through(stage, b"0.1", target, b"f")
+    held.add(RelPath(b""))
+    (tmp_path / ".csfs/stage/0.2").write_bytes(b"y")
+    again = Commit(2, 0, RelPath(b"t/g"), None, Install(b"0.2"))
+    assert [one.outcome for one in gate.take(again)] == [Outcome.THROUGH], "the stage is open by now"
 
 
 async def test_who_waits_is_not_interrupted(served: Served) -> None:
