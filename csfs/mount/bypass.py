@@ -13,6 +13,8 @@ from csfs.mount.mountinfo import MountPoint
 
 SHOWN_MAX = 100
 _DELETED = " (deleted)"
+_KERNEL_THREAD = 0x0020_0000
+"""PF_KTHREAD among the flags of a process, proc_pid_stat(5)."""
 
 
 class Passing(NamedTuple):
@@ -60,6 +62,8 @@ def passing(path: str, own: Container[int] = ()) -> list[Passing]:
 
 def _ways(pid: str, volume: _Volume, namespaces: dict[str, _Namespace]) -> list[str]:
     """Return how a process passes the mount by; of each mount namespace without it the first process is named."""
+    if _is_kernels(pid):
+        return []  # it opens no file of the volume, and nobody can start it again
     descriptors = list(_descriptors(pid))
     if any(link == "/dev/fuse" for link, _, _ in descriptors):
         return []  # it serves a file system, this one or another: programs get at what it has open through that
@@ -138,6 +142,11 @@ def _fields(path: str) -> tuple[int, int]:
             elif line.startswith(b"flags:"):
                 flags = int(line.split()[1], 8)
     return mount_id, flags
+
+
+def _is_kernels(pid: str) -> bool:
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return bool(int(file.read().rpartition(b")")[2].split()[6]) & _KERNEL_THREAD)
 
 
 def _program(pid: str) -> str:

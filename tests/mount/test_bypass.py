@@ -1,7 +1,9 @@
 """Programs that pass a mount by are named, and nobody else."""
 
+import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,3 +72,23 @@ def test_a_mount_namespace_without_the_mount_is_named_by_one_process(volume: Mou
             volume.stop()
     apart_from_it = [one for one in found if "namespace" in one.how and one.pid in (before, after)]
     assert [one.pid for one in apart_from_it] == [before]
+
+
+APART = """
+import json, subprocess, sys
+from csfs.mount import bypass, mountinfo
+start, stop, path = sys.argv[1:]
+subprocess.run([sys.executable, *json.loads(start)], check=True)
+print(json.dumps([one for one in bypass.passing(path) if "namespace" in one.how]))
+subprocess.run([sys.executable, *json.loads(stop)], check=True)
+"""
+
+
+def test_threads_of_the_kernel_are_not_named(volume: Mounted) -> None:
+    line = [json.dumps(volume.line(what)) for what in ("start", "stop")]
+    apart = ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", APART]
+    done = subprocess.run([*apart, *line, str(volume.path)], capture_output=True, text=True, timeout=60, check=True)
+    named = [pid for pid, _, _ in json.loads(done.stdout)]
+    assert named, "in our own namespace it is not mounted"
+    for pid in named:
+        assert Path(f"/proc/{pid}/cmdline").read_bytes(), "what has no command line is the kernel's"
