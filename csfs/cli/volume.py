@@ -1,5 +1,6 @@
 """`csfs volume add|list|remove`: what is kept the same."""
 
+import contextlib
 import os
 
 import click
@@ -60,6 +61,8 @@ def add(
     except BaseException:
         if all(name != other.name for other in files.loaded(home).volumes):
             home.founding(name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what a volume of that name has left stays
+                home.volume_dir(name).rmdir()
         raise
     client.told(home, "reload")
     click.echo(f"Volume {name} is {_real(path)}. Next: csfs mount {_real(path)}", err=True)

@@ -118,7 +118,7 @@ def test_what_cannot_be_a_volume_is_refused(
     assert complaint.format(tmp=tmp_path) in ended.err
     assert ended.err.startswith("csfs: ")
     assert files.loaded(member.home).volumes == ()
-    assert not member.home.founding("v").exists()
+    assert not member.home.volume_dir("v").exists()
 
 
 def test_a_volume_that_has_come_to_hold_this_hosts_keys_is_not_mounted(member: Host, tmp_path: Path) -> None:
