@@ -19,5 +19,5 @@ def command(home: Home, path: str, machine: bool) -> int:
     else:
         for change in value["changes"]:
             click.echo(underneath.change(change))
-        click.echo(f"{value['paths']} paths, {len(value['changes'])} changed without the mount")
+        click.echo(f"{output.counted(value['paths'], 'path')}, {len(value['changes'])} changed without the mount")
     return ExitCode.FOUND if value["changes"] else ExitCode.DONE

@@ -108,6 +108,9 @@ def _wait_known(home: Home, path: str) -> None:
             volume = client.ask(home, "status", {"path": path}, timeout_s=KNOWN_S_MAX)["volumes"][0]
         except CsfsError:
             return  # a daemon that is being stopped; it takes the mount over when it is back
+        if volume["state"] == "stopped":
+            click.echo(f"csfs: nothing is sent to other members: {volume['reason']}", err=True)
+            return
         if volume["mounted"]:
             for line in underneath.passing(volume["underneath"]):
                 click.echo(f"csfs: {line}", err=True)

@@ -54,6 +54,11 @@ def size(value: int) -> str:
     return f"{amount:.1f} TiB"
 
 
+def counted(count: int, what: str) -> str:
+    """Return how many there are of `what`, in the words of a person."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def moment(time_ns: int | None) -> str:
     """Return a time for people, this host's; empty for none."""
     if not time_ns:
@@ -64,7 +69,7 @@ def moment(time_ns: int | None) -> str:
 def progress(value: dict[str, Any]) -> str:
     """Return how far something is, in one line: what is done of what, how fast, and how long it will take."""
     paths, done = value["paths"], value["paths"] - value["paths_left"]
-    parts = [f"{done:,} of {paths:,} paths"]
+    parts = [f"{done:,} of {counted(paths, 'path')}"]
     if value["bytes"]:
         parts.append(f"{size(value['bytes'] - value['bytes_left'])} of {size(value['bytes'])}")
     if value["bytes_per_s"]:

@@ -50,8 +50,8 @@ def _watch(home: Home, arguments: dict[str, Any], machine: bool) -> None:
 def has_trouble(value: dict[str, Any]) -> bool:
     """Return whether something waits for a person."""
     volumes = any(volume["problems"] or volume["conflicts"] or volume["alarms"] for volume in value["volumes"])
-    in_quarantine = any(volume["state"] == "quarantine" for volume in value["volumes"])
-    return volumes or in_quarantine or any(peer["alarms"] for peer in value["peers"])
+    stands_still = any(volume["state"] in ("quarantine", "stopped") for volume in value["volumes"])
+    return volumes or stands_still or any(peer["alarms"] for peer in value["peers"])
 
 
 def shown(value: dict[str, Any], now_s: float) -> RenderableType:
@@ -121,7 +121,9 @@ def _volumes(volumes: list[dict[str, Any]]) -> list[RenderableType]:
             )
         if volume.get("held"):
             problems.append(
-                Text(f"{volume['name']}: {volume['held']} paths that this host had when it joined stay here alone")
+                Text(
+                    f"{volume['name']}: {output.counted(volume['held'], 'path')} here alone, from before this host joined"
+                )
             )
         if len(volume["problems"]) > PROBLEMS_SHOWN_MAX:
             problems.append(Text(f"{volume['name']}: {len(volume['problems']) - PROBLEMS_SHOWN_MAX} more; see --json"))

@@ -43,7 +43,11 @@ def _peers(value: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _progress(value: dict[str, Any]) -> None:
-    click.echo(f"\r\033[K{value['volume']}: {value['paths']} paths compared with {value['peer']}", nl=False, err=True)
+    click.echo(
+        f"\r\033[K{value['volume']}: {output.counted(value['paths'], 'path')} compared with {value['peer']}",
+        nl=False,
+        err=True,
+    )
 
 
 def _show(value: dict[str, Any]) -> None:
@@ -55,7 +59,8 @@ def _show(value: dict[str, Any]) -> None:
         for peer in volume["peers"]:
             count = len(peer["differences"])
             click.echo(
-                f"{volume['volume']}: {peer['paths']} paths compared with {peer['peer']}, {count or 'none'} different"
+                f"{volume['volume']}: {output.counted(peer['paths'], 'path')} compared with {peer['peer']}, "
+                f"{count or 'none'} different"
             )
     if any("there" in one["what"] for peer in _peers(value) for one in peer["differences"] if not one["repaired"]):
         click.echo("what is wrong there is mended by csfs verify --repair on that host")

@@ -18,6 +18,7 @@ from csfs.daemon.mounts import MountedVolume
 from csfs.daemon.places import Places
 from csfs.daemon.resolving import Resolving
 from csfs.daemon.restoring import Restoring
+from csfs.daemon.unusable import Unusable
 from csfs.daemon.verifying import Verification
 from csfs.daemon.versions import Versions
 from csfs.errors import ConfigError, CsfsError, ExitCode, NotPermittedError, NotRunningError, WaitTimeoutError
@@ -39,16 +40,18 @@ class Commands:
         self,
         cluster: Cluster,
         mounts: Mapping[str, MountedVolume],
+        unusable: Unusable,
         network: PeerNetwork,
         reload: Callable[[], Awaitable[None]],
         stop: Callable[[], None],
     ) -> None:
         self._cluster = cluster
         self._mounts = mounts
+        self._unusable = unusable
         self._network = network
         self._reload = reload
         self._stop = stop
-        self._places = places = Places(cluster, mounts)
+        self._places = places = Places(cluster, mounts, unusable)
         self._verification = Verification(places, lambda: set(cluster.peers))
         parts = (
             Versions(places),
@@ -86,35 +89,48 @@ class Commands:
     # ---------------------------------------------------------------------------------------------------------- status
 
     async def _status(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        chosen = self._chosen(arguments.get("path"))
         return {
             "member": self._cluster.member,
             "cluster": self._cluster.settings.cluster,
             "version": csfs.__version__,
             "pid": os.getpid(),
-            "volumes": [await self._volume_status(mounted) for mounted in chosen],
+            "volumes": [await self._volume_status(name) for name in self._named(arguments.get("path"))],
             "peers": [self._peer_status(name) for name in sorted(self._cluster.peers)],
         }
 
-    def _chosen(self, path: str | bytes | None) -> list[MountedVolume]:
-        """Return the volumes that a command is about: all, or the one that holds `path`."""
+    def _named(self, path: str | bytes | None) -> list[str]:
+        """Return the names of the volumes that a command is about: all, or the one that holds `path`."""
+        names = {*self._mounts, *self._unusable}
         if not path:
-            return [self._mounts[name] for name in sorted(self._mounts)]
+            return sorted(names)
         volume = self._cluster.settings.volume_at(os.path.normpath(os.fsdecode(path)), self._cluster.member)
-        if volume is None or volume.name not in self._mounts:
+        if volume is None or volume.name not in names:
             raise ConfigError(
                 f"{shown(os.fsencode(path))} is in no volume of this member; `csfs volume list` shows them"
             )
-        return [self._mounts[volume.name]]
+        return [volume.name]
 
-    async def _volume_status(self, mounted: MountedVolume) -> dict[str, Any]:
+    def _chosen(self, path: str | bytes | None) -> list[MountedVolume]:
+        """Return the volumes that a command is about, all of which can be worked on."""
+        names = self._named(path)
+        for name in names:
+            self._unusable.check(name)
+        return [self._mounts[name] for name in names]
+
+    def _path_of(self, name: str) -> str:
+        return self._cluster.settings.volume(name).path_of(self._cluster.member) or ""
+
+    async def _volume_status(self, name: str) -> dict[str, Any]:
+        if name in self._unusable:
+            return self._unusable.described(name, self._path_of(name))
+        mounted = self._mounts[name]
         volume = mounted.worker.volume
         live, pending = volume.index.rows.counts()
         state, reason = _state_of(volume)
         problems = list(volume.problems.values())[:PROBLEMS_SHOWN_MAX]
         return {
             "name": volume.name,
-            "path": self._cluster.settings.volume(volume.name).path_of(self._cluster.member) or "",
+            "path": self._path_of(name),
             "mounted": volume.mounted,
             "state": state,
             "reason": reason,
@@ -225,7 +241,7 @@ class Commands:
                 if exchange is None:
                     behind.append(f"{name} is not connected")
                 elif backlog := _backlog(volume, exchange):
-                    behind.append(f"{name} lacks {backlog} changes of {volume.name}")
+                    behind.append(f"{name} lacks {backlog} change{'s' * (backlog > 1)} of {volume.name}")
             worker = mounted.worker
             if worker.observer.looks or not (worker.applier.idle and worker.is_compared):
                 behind.append(f"this member is still busy with {volume.name}")

@@ -65,8 +65,12 @@ class ControlConnection:
         if len(self.descriptors) > DESCRIPTORS_MAX:
             raise RemoteProtocolError(f"{self.source}: more descriptors than any message has")
 
-    async def aclose(self) -> None:
-        """Close the connection and every descriptor that nobody took."""
+    def drop_descriptors(self) -> None:
+        """Close every descriptor that nobody took."""
         while self.descriptors:
             os.close(self.descriptors.popleft())
+
+    async def aclose(self) -> None:
+        """Close the connection and every descriptor that nobody took."""
+        self.drop_descriptors()
         await self._stream.aclose()

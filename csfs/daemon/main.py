@@ -20,8 +20,10 @@ from csfs.daemon.cluster import Cluster
 from csfs.daemon.commands import Commands, refused
 from csfs.daemon.connection import ControlConnection
 from csfs.daemon.mounts import MountedVolume
+from csfs.daemon.unusable import Unusable
 from csfs.engine.brake import Limits
-from csfs.errors import ConfigError, CsfsError, FoundError, RemoteProtocolError, UnwritableError
+from csfs.errors import ConfigError, CorruptDatabaseError, CsfsError, FoundError, RemoteProtocolError, UnwritableError
+from csfs.index.database import INDEX_CURE
 from csfs.index.index import Index
 from csfs.mount import memory
 from csfs.replicate.exchange import PeerSession
@@ -50,6 +52,7 @@ class Daemon:
         self._cluster: Cluster = clusters.load(home, self._settings_changed)
         self._mounts: dict[str, MountedVolume] = {}
         self._workers: dict[str, VolumeWorker] = {}
+        self._unusable = Unusable()
         self._watcher = Watcher()
         self._network = PeerNetwork(
             self._cluster.credentials,
@@ -60,7 +63,7 @@ class Daemon:
             inviter=self._cluster.inviter,
             revoked=self._cluster.revoked,
         )
-        self._commands = Commands(self._cluster, self._mounts, self._network, self._reload, self._stop)
+        self._commands = Commands(self._cluster, self._mounts, self._unusable, self._network, self._reload, self._stop)
         self._links: dict[str, Link] = {}
         self._nursery: trio.Nursery | None = None
         self._reload_wanted = trio.Event()
@@ -104,6 +107,30 @@ class Daemon:
     # --------------------------------------------------------------------------------------------------------- volumes
 
     def _start_volume(self, name: str) -> None:
+        """Work on a volume from now on. One whose index cannot be read keeps none of the others back.
+
+        Raises:
+            UnwritableError: the disk with the indexes is full, or refuses.
+        """
+        try:
+            worker = self._worker_of(name)
+        except CorruptDatabaseError as error:
+            log.error("volume %s stands still: %s", name, error)
+            self._unusable.add(name, str(error))
+            return
+        except CsfsError:
+            raise
+        except Exception as error:  # a bug, or what it reads there is nonsense
+            log.exception("volume %s stands still", name)
+            self._unusable.add(name, f"{self._home.index(name)} cannot be worked with ({error!r}); {INDEX_CURE}")
+            return
+        self._workers[name] = worker
+        self._mounts[name] = MountedVolume(worker, str(self._home.journal(name)), self._watcher)
+        assert self._nursery is not None
+        self._nursery.start_soon(worker.run)
+        self._unusable.begun(name)
+
+    def _worker_of(self, name: str) -> VolumeWorker:
         directory = self._home.volume_dir(name)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         founding = self._home.founding(name)
@@ -114,14 +141,18 @@ class Daemon:
         rules = self._cluster.settings.rules(name, self._cluster.member)
         extra_file = self._home.extra(name)
         extra = extra_file.read_text().strip() if extra_file.exists() else "keep"
-        volume = Volume(name, index=index, rules=rules, member=self._cluster.member, owners=Owners(), extra=extra)
-        volume.memory.renewed = self._greet_anew
-        worker = VolumeWorker(volume)
+        try:
+            with index.opening():
+                volume = Volume(
+                    name, index=index, rules=rules, member=self._cluster.member, owners=Owners(), extra=extra
+                )
+                volume.memory.renewed = self._greet_anew
+                worker = VolumeWorker(volume)
+        except BaseException:
+            index.close()
+            raise
         self._configure(worker)
-        self._workers[name] = worker
-        self._mounts[name] = MountedVolume(worker, str(self._home.journal(name)), self._watcher)
-        assert self._nursery is not None
-        self._nursery.start_soon(worker.run)
+        return worker
 
     # ---------------------------------------------------------------------------------------------------- configuration
 
@@ -158,6 +189,7 @@ class Daemon:
         before = render.digest(self._cluster.settings)
         self._cluster.reload()
         settings = self._cluster.settings
+        unusable = set(self._unusable)
         for worker in self._workers.values():
             self._configure(worker)
         for name in [volume.name for volume in settings.volumes]:
@@ -172,9 +204,11 @@ class Daemon:
         for peer, link in self._links.items():
             link.set_rate(self._cluster.host.send_rate(peer))
         self._network.update_peers(self._cluster.peers, self._cluster.revoked)
+        # What two members share may not be what it was, and settings are told in a greeting: they greet each other anew.
         if render.digest(settings) != before:
-            # What two members share may not be what it was, and settings are told in a greeting: they greet each other anew.
             await self._network.restart_links("the configuration changed")
+        elif unusable - set(self._unusable):
+            await self._network.restart_links("a volume that stood still can be worked on")
 
     # ---------------------------------------------------------------------------------------------------------- network
 
@@ -239,7 +273,9 @@ class Daemon:
             case ParentHello() | MountHello() if connection.uid == 0:
                 mounted = self._mounts.get(first.volume)
                 if mounted is None:
-                    log.warning("%s: a mount of a volume that is not in the configuration", first.volume)
+                    if first.volume not in self._unusable:
+                        log.warning("%s: a mount of a volume that is not in the configuration", first.volume)
+                    await self._unusable.hold(first.volume, connection)
                 elif isinstance(first, ParentHello):
                     await mounted.serve_parent(first, connection)
                 else:

@@ -11,6 +11,7 @@ import trio
 from csfs.core.paths import RelPath, checked, shown
 from csfs.daemon.cluster import Cluster
 from csfs.daemon.mounts import MountedVolume
+from csfs.daemon.unusable import Unusable
 from csfs.errors import ConfigError, NotRunningError
 from csfs.replicate.volume import Volume
 
@@ -67,16 +68,17 @@ class Place:
 class Places:
     """The volumes of this member, by the paths that they are at."""
 
-    def __init__(self, cluster: Cluster, mounts: Mapping[str, MountedVolume]) -> None:
+    def __init__(self, cluster: Cluster, mounts: Mapping[str, MountedVolume], unusable: Unusable) -> None:
         self.member = cluster.member
         self._cluster = cluster
         self._mounts = mounts
+        self._unusable = unusable
 
     def of(self, name: object) -> Place:
         """Return the place of an absolute path, which need not exist.
 
         Raises:
-            ConfigError: it is in no volume of this member.
+            ConfigError: it is in no volume of this member, or in one that stands still.
         """
         if not isinstance(name, bytes):
             raise ConfigError("a path is missing")
@@ -86,9 +88,15 @@ class Places:
         return place
 
     def find(self, name: bytes) -> Place | None:
-        """Return the place of an absolute path, None if it is in no volume of this member."""
+        """Return the place of an absolute path, None if it is in no volume of this member.
+
+        Raises:
+            ConfigError: it is in one that stands still.
+        """
         normal = os.path.normpath(name)
         volume = self._cluster.settings.volume_at(os.fsdecode(normal), self.member)
+        if volume is not None:
+            self._unusable.check(volume.name)
         if volume is None or volume.name not in self._mounts:
             return None
         top = os.fsencode(volume.path_of(self.member) or "")
@@ -99,9 +107,14 @@ class Places:
         return Place(self._mounts[volume.name], top, path)
 
     def all(self, names: object) -> list[Place]:
-        """Return the places of several paths; of every volume for none."""
+        """Return the places of several paths; of every volume for none.
+
+        Raises:
+            ConfigError: one is in no volume, or stands still.
+        """
         if isinstance(names, list) and names:
             return [self.of(name) for name in names]
+        self._unusable.check_all()
         tops = [volume.path_of(self.member) for volume in self._cluster.settings.volumes if volume.name in self._mounts]
         return [self.of(os.fsencode(top)) for top in sorted(top for top in tops if top)]
 

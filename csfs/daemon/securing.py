@@ -48,7 +48,8 @@ class Securing:
         if not self._late:
             return ""
         path = shown(next(iter(self._late.values())))
-        return f"{len(self._late)} changes are not on as many members as their groups ask for, {path!r} among them"
+        changes = "1 change is" if len(self._late) == 1 else f"{len(self._late)} changes are"
+        return f"{changes} not on as many members as their groups ask for, {path!r} among them"
 
     # ------------------------------------------------------------------------------------------------- one question
 

@@ -22,6 +22,10 @@ LOG_SIZE_MAX = 64 << 20
 KEYS_MAX = 50
 """Of so many keys one query asks at a time."""
 _KEYS = f"(VALUES {', '.join(['(?)'] * KEYS_MAX)})"
+INDEX_CURE = (
+    "move it away, then csfs config reload: this member then begins as one that joins, what differs here is kept aside, and what it "
+    "alone has stays here alone"
+)
 UNWRITABLE = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError)
 """The disk's trouble, not the file's."""
 
@@ -42,17 +46,25 @@ class Database:
         """Why the last transaction could not be written, empty if it could."""
         self.written: Callable[[], None] = _nobody
         """Called after each transaction that has written something, or could not."""
-        try:
+        with self.opening():
             self.connection = apsw.Connection(path)
             os.chmod(path, 0o600)
             self._prepare()
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """Read, in this block, what must be readable for the file to be of any use.
+
+        Raises:
+            CorruptDatabaseError: it is not.
+            UnwritableError: the disk is full, or refuses.
+        """
+        try:
+            yield
         except UNWRITABLE as error:
             raise self._unwritable(error) from error
         except apsw.Error as error:
-            raise CorruptDatabaseError(
-                f"{path}: not an index csfs can read ({error}); move it away and restart: "
-                "this member then compares its files with the other members' and goes on"
-            ) from error
+            raise CorruptDatabaseError(f"{self.path}: not an index csfs can read ({error}); {INDEX_CURE}") from error
 
     def _prepare(self) -> None:
         self.connection.set_busy_timeout(5_000)
@@ -69,8 +81,7 @@ class Database:
             )
         if version and not schema.UPGRADES.keys() >= set(range(version, schema.VERSION)):
             raise CorruptDatabaseError(
-                f"{self.path}: index of format {version}, this csfs knows {schema.VERSION} and cannot bring it forward; move it "
-                "away and restart: this member then compares its files with the other members' and goes on"
+                f"{self.path}: index of format {version}, this csfs knows {schema.VERSION} and cannot bring it forward; {INDEX_CURE}"
             )
         for old in range(version or schema.VERSION, schema.VERSION):
             self.connection.execute(schema.UPGRADES[old])

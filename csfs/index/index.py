@@ -32,7 +32,7 @@ class Index:
         self.tables = Tables(self._database)
         self.bases = Bases(self._database)
         self.suspects = SuspectPaths(self._database, self.rows)
-        with self.transaction():
+        with self.opening(), self.transaction():
             if self._facts.value("index_id") is None:
                 self.ledger.set_pulling(not founding)
                 self._facts.set_value("token_key", secrets.token_bytes(32))
@@ -68,6 +68,10 @@ class Index:
     def shown(self) -> closing[Shown]:
         """Give a reader of what is shown, for threads, to be closed by the caller."""
         return closing(Shown(self._database.path))
+
+    def opening(self) -> AbstractContextManager[None]:
+        """Have what cannot be read in the block be a `CorruptDatabaseError`, which says what to do."""
+        return self._database.opening()
 
     def transaction(self) -> AbstractContextManager[None]:
         """Make all changes inside stand or fall together; they survive kill -9 on return."""

@@ -67,7 +67,9 @@ class Braking:
 def alarm(braked: Braked) -> str:
     """Return what a person has to know of one member's changes that wait."""
     parts = [
-        f"{done} {count} paths" for done, count in (("removes", braked.removed), ("replaces", braked.replaced)) if count
+        f"{done} {count} path{'s' * (count > 1)}"
+        for done, count in (("removes", braked.removed), ("replaces", braked.replaced))
+        if count
     ]
     since = time.strftime("%Y-%m-%d %H:%M", time.localtime(braked.since_ns / 1e9))
     return (

@@ -50,7 +50,7 @@ def alarm(volume: Volume) -> str:
     if not left:
         return ""
     first = shown(next(iter(left)))
-    which = first if len(left) == 1 else f"{first} and {len(left) - 1} more paths"
+    which = first if len(left) == 1 else f"{first} and {len(left) - 1} more"
     return (
         f"a power cut may have damaged {which}: not sent, and put right once a member that has the version before is connected; "
         "csfs approve lists them, and takes one as it is"

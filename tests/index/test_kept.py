@@ -104,7 +104,7 @@ def test_an_index_of_an_older_format_is_refused_with_the_cure(tmp_path: Path) ->
     with sqlite3.connect(tmp_path / "index.db") as old:
         old.execute("PRAGMA user_version = 2")
     old.close()
-    with pytest.raises(CorruptDatabaseError, match="move it away and restart"):
+    with pytest.raises(CorruptDatabaseError, match="move it away, then csfs config reload"):
         opened(tmp_path)
 
 
