@@ -6,7 +6,6 @@ from typing import Final, NamedTuple
 from csfs.core.rows import MADE, Row, linked_inode
 from csfs.core.versions import Scope
 from csfs.index.asked import file_hash, packed_dot
-from csfs.index.pending import awaited
 
 STAMP_SIZE = 32
 """Bytes of a packed stamp."""
@@ -56,8 +55,8 @@ def _position_of(row: Row) -> int:
     return max(row.content_position, row.meta_position, row.time_position)
 
 
-def shown_columns(row: Row, encoded: bytes) -> tuple[object, ...]:
-    """Return the columns that may change while the record stays."""
+def shown_columns(row: Row, encoded: bytes, awaited: int) -> tuple[object, ...]:
+    """Return the columns that may change while the record stays; `awaited` are the bytes that are to be shown and are not."""
     shown, inode = row.applied.observation, linked_inode(row)
     return (
         row.pending,
@@ -66,7 +65,7 @@ def shown_columns(row: Row, encoded: bytes) -> tuple[object, ...]:
         packed_inode(inode) if inode is not None else None,
         encoded,
         bool(row.doubt and row.doubt & MADE),  # an enumeration's `&` takes as long as all else here
-        awaited(row).size,
+        awaited,
     )
 
 

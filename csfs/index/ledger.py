@@ -88,7 +88,8 @@ class Ledger:
         self.kept_count = int(count)
         self._added: list[tuple[object, ...]] = []
         """Kept versions that are not in the table yet."""
-        database.on_transaction_end(self._flush, self._added.clear)
+        self._intents = self._read_intents()
+        database.on_transaction_end(self._flush, self._forget)
 
     # ------------------------------------------------------------------------------------------------- who and how far
 
@@ -203,6 +204,10 @@ class Ledger:
             self._database.write_many("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._added)
             self._added.clear()
 
+    def _forget(self) -> None:
+        self._added.clear()
+        self._intents = self._read_intents()
+
     def kept(self, path: RelPath | None = None) -> list[KeptVersion]:
         """Return kept versions, the newest first; of one path, or all."""
         where, values = ("path = ?", (path,)) if path is not None else ("1", ())
@@ -283,19 +288,32 @@ class Ledger:
 
     def add_intents(self, plans: list[Plan]) -> None:
         """Remember what is about to be done (R20): what became of it is found by looking if nobody is left to say."""
-        self._database.write_many(
-            "INSERT OR REPLACE INTO intents VALUES (?, ?)",
-            [(plan.path, msgspec.msgpack.encode(plan)) for plan in plans],
-        )
+        self._intents.update((plan.path, plan) for plan in plans)
+        self._write_intents()
 
     def drop_intents(self, paths: list[RelPath]) -> None:
         """Forget intents that were carried out or given up."""
-        self._database.write_many("DELETE FROM intents WHERE path = ?", [(path,) for path in paths])
+        count = len(self._intents)
+        for path in paths:
+            self._intents.pop(path, None)
+        if len(self._intents) < count:
+            self._write_intents()
 
     def intents(self) -> list[Plan]:
-        """Return the intents that a stop left behind."""
-        found = self._database.execute("SELECT plan FROM intents")
-        return [msgspec.msgpack.decode(plan, type=Plan) for (plan,) in found]
+        """Return the intents of which nobody has recorded what became."""
+        return list(self._intents.values())
+
+    def _write_intents(self) -> None:
+        if self._intents:
+            plans = msgspec.msgpack.encode(list(self._intents.values()))
+            self._database.write("INSERT OR REPLACE INTO intents VALUES (1, ?)", (plans,))
+        else:
+            self._database.write("DELETE FROM intents")
+
+    def _read_intents(self) -> dict[RelPath, Plan]:
+        found = self._database.execute("SELECT plans FROM intents").fetchone()
+        plans = msgspec.msgpack.decode(found[0], type=list[Plan]) if found is not None else []
+        return {plan.path: plan for plan in plans}
 
     @property
     def moving(self) -> tuple[Scope, WholeMove, bool] | None:

@@ -20,9 +20,8 @@ class Pending:
         query = "SELECT count(*), coalesce(sum(awaited), 0) FROM rows WHERE pending"
         self.left = Amount(*self._database.execute(query).fetchone())
 
-    def changes(self, before: Amount, row: Row | None) -> None:
-        """A path has another row now; `before` is what the one in the table said."""
-        now = awaited(row)
+    def changes(self, before: Amount, now: Amount) -> None:
+        """A path has another row now; `before` is what is `awaited` by the one in the table, `now` by this one."""
         if now == before:
             return
         self.left = self.left.plus(now).less(before)

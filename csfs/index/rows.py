@@ -20,7 +20,7 @@ from csfs.index.columns import says_the_same
 from csfs.index.database import Database
 from csfs.index.facts import Facts
 from csfs.index.peers import Peers
-from csfs.index.pending import Pending
+from csfs.index.pending import Pending, awaited
 
 CACHED_ROWS_MAX = 8_192
 """Some 4 KB each, as long as there is work. What does not fit is decoded anew whenever all of a tree is gone over."""
@@ -81,9 +81,10 @@ class Rows:
         shown, put, dropped = list[Columns](), list[Columns](), list[Columns]()
         for path, row in self._dirty.items():
             before = columns.Before(*found[path]) if path in found else columns.Before()
-            self.amounts.changes(Amount(before.pending, before.awaited), row)
+            now = awaited(row)
+            self.amounts.changes(Amount(before.pending, before.awaited), now)
             if row is not None and path in self._same and before.digest is not None:
-                shown.append((*columns.shown_columns(row, self._encode(row)), path))
+                shown.append((*columns.shown_columns(row, self._encode(row), now.size), path))
                 continue
             if before.digest is not None:
                 self._add_digest(before.scope, -digests.unpacked(before.digest))
@@ -93,7 +94,7 @@ class Rows:
             digest = digests.digest_of(path, row.record)
             self._add_digest(row.scope, digest)
             known = columns.known_columns(row, digests.packed(digest) if digest else None)
-            put.append((*columns.shown_columns(row, self._encode(row)), path, *known))
+            put.append((*columns.shown_columns(row, self._encode(row), now.size), path, *known))
         self._database.write_many("DELETE FROM rows WHERE path = ?", dropped)
         self._database.write_many(columns.SHOW, shown)
         self._database.write_many(columns.PUT, put)

@@ -1,12 +1,13 @@
 """The index file's tables; this module alone explains columns and sentinels."""
 
-VERSION = 10
+VERSION = 11
 
 UPGRADES: dict[int, str] = {
     6: "ALTER TABLE rows ADD COLUMN awaited INTEGER NOT NULL DEFAULT 0; DROP INDEX rows_pending",
     7: "ALTER TABLE tables ADD COLUMN count INTEGER NOT NULL DEFAULT 1",
     8: "ALTER TABLE kept ADD COLUMN stored INTEGER NOT NULL DEFAULT 0",
     9: "DELETE FROM facts WHERE key = 'moving'",  # a rename that a kill cut short is found by comparing
+    10: "DROP INDEX rows_living_on; DROP TABLE intents",  # so are commits
 }
 """By format, what makes the next one of it. What is older is refused: large contents had other hashes, or rows did
 not say which object is where, nor which names belong to one inode."""
@@ -36,7 +37,7 @@ CREATE TABLE IF NOT EXISTS rows (
 CREATE INDEX IF NOT EXISTS rows_by_position ON rows (position) WHERE position > 0;
 CREATE INDEX IF NOT EXISTS rows_pending ON rows (path, awaited) WHERE pending;
 CREATE INDEX IF NOT EXISTS rows_contested ON rows (path) WHERE contested;
-CREATE INDEX IF NOT EXISTS rows_living_on ON rows (path) WHERE stamp IS NOT NULL AND NOT live;
+CREATE INDEX IF NOT EXISTS rows_living_on ON rows (path) WHERE stamp IS NOT NULL AND NOT live AND NOT pending;
 CREATE INDEX IF NOT EXISTS rows_removed ON rows (path) WHERE NOT live;
 CREATE INDEX IF NOT EXISTS rows_doubtful ON rows (path) WHERE doubtful;
 CREATE INDEX IF NOT EXISTS rows_by_hash ON rows (hash) WHERE hash IS NOT NULL;
@@ -127,9 +128,9 @@ CREATE TABLE IF NOT EXISTS held (
 ) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS intents (
-    path BLOB PRIMARY KEY,     -- a commit is under way here, or its outcome was not recorded
-    plan BLOB NOT NULL         -- msgpack of core.rows.Plan
-) WITHOUT ROWID;
+    id    INTEGER PRIMARY KEY CHECK (id = 1), -- no row: no commit is under way, and each one's outcome is recorded
+    plans BLOB NOT NULL        -- msgpack of list[core.rows.Plan]: a row for each plan costs more than all that it says
+);
 
 CREATE TABLE IF NOT EXISTS braked (
     path        BLOB PRIMARY KEY,  -- a loss at this path is not carried out before a person lets it through

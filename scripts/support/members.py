@@ -151,10 +151,10 @@ class Member:
         with contextlib.closing(sqlite3.connect(f"file:{self.home.index(VOLUME)}?mode=ro", uri=True)) as index:
             return int(index.execute("SELECT value FROM facts WHERE key = 'counter'").fetchone()[0])
 
-    def commits_under_way(self) -> int:
-        """Return how many commits the mount was told of whose outcome is not recorded."""
+    def commits_under_way(self) -> bool:
+        """Return whether the mount was told of commits whose outcome is not recorded."""
         with contextlib.closing(sqlite3.connect(f"file:{self.home.index(VOLUME)}?mode=ro", uri=True)) as index:
-            return int(index.execute("SELECT count(*) FROM intents").fetchone()[0])
+            return bool(index.execute("SELECT count(*) FROM intents").fetchone()[0])
 
     def logs(self) -> str:
         """Return what daemon and mount have logged so far."""

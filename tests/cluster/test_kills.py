@@ -142,7 +142,7 @@ def test_what_a_mount_carries_out_after_its_daemon_died_is_nobodys_change(member
         for name in names:
             (alpha.tree / name).write_text(name)
         until(
-            lambda: beta.volume()["paths"] == paths + len(names) and beta.commits_under_way() > 0,
+            lambda: beta.volume()["paths"] == paths + len(names) and beta.commits_under_way(),
             "beta's mount is told",
         )
         handed_over = beta.logs().count(f"mounted on {beta.tree}")
