@@ -261,16 +261,14 @@ class State:
         after = self._index.row(path)
         if after is None or (before.write == after.write and before.record.meta.entries == after.record.meta.entries):
             return
-        for row in (before, after):
-            entry = entry_of(row.record, row.write) if row.write is not None else None
-            if (
-                row is after
-                and entry is not None
-                and entry.write is None
-                and entry.dot.incarnation == self._incarnation
-            ):
+        entries = [entry_of(row.record, row.write) if row.write is not None else None for row in (before, after)]
+        others = list[tuple[RelPath, Row]]()
+        for row, entry in zip((before, after), entries, strict=True):
+            is_ours = entry is not None and entry.write is None and entry.dot.incarnation == self._incarnation
+            if row is after and is_ours:
                 continue  # made here and just now: nobody else knows it
-            others = list(self._links.linked(path, row.scope, entry)) if entry is not None else []
+            if row is before or entry is not entries[0] or after.scope != before.scope:
+                others = list(self._links.linked(path, row.scope, entry)) if entry is not None else []
             if not others or meta_writes(others[0][1].record) == meta_writes(row.record):
                 continue
             for other, theirs in others:

@@ -277,7 +277,7 @@ class Applier:
             case Step.REMOVE:
                 action = Remove(kept)
             case Step.ATTRIBUTES:
-                action = attributes_of(plan, self._volume.treated(plan.path))
+                action = work.attributes = attributes_of(plan, self._volume.treated(plan.path))
         return Commit(work.commit_id, self._observer.digested, plan.path, plan.expected, action)
 
     # ------------------------------------------------------------------------------------------------------- recording
@@ -292,7 +292,10 @@ class Applier:
             for work, result in outcomes:
                 if result.outcome is Outcome.DONE:
                     following += self._done(work, result)
-            volume.merge_soon([w.plan.path for w, r in outcomes if r.outcome is Outcome.DONE])
+            done = [work.plan for work, result in outcomes if result.outcome is Outcome.DONE]
+            for directory in disturbed_by(done):
+                self._directories.mark(directory, local=False)
+            volume.merge_soon([plan.path for plan in done])
             volume.index.ledger.drop_intents([w.plan.path for w, r in outcomes if r.outcome is not Outcome.FAILED])
             untouched = disturbed_by([w.plan for w, r in outcomes if r.outcome is not Outcome.DONE])
             volume.index.ledger.calm(path for path in untouched if not self._directories.is_marked(path))
@@ -332,8 +335,6 @@ class Applier:
         volume.index.suspects.drop(plan.path)
         self._tries.pop(plan.path, None)
         volume.settle_problem(plan.path)
-        for directory in disturbed_by([plan]):
-            self._directories.mark(directory, local=False)
         if work.source is not None:
             self._sources.used(plan.content.hash)
         table = work.built.table if work.built is not None else None
@@ -351,7 +352,8 @@ class Applier:
             if found is None:
                 return None
             return msgspec.structs.replace(found, stamp=stamp, mtime_ns=stamp.mtime_ns, links=result.links)
-        return with_attributes(plan, stamp, self._volume.treated(plan.path), result.left_out)
+        assert work.attributes is not None
+        return with_attributes(plan, work.attributes, stamp, self._volume.treated(plan.path), result.left_out)
 
     # ---------------------------------------------------------------------------------------------------------- trouble
 

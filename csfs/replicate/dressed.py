@@ -4,13 +4,13 @@ import msgspec
 
 from csfs.core.objects import LeftOut, Observation, Stamp
 from csfs.core.rows import Plan
-from csfs.replicate.works import attributes_of
 from csfs.store.treating import Treated
+from csfs.wire.control import Attributes
 
 
-def with_attributes(plan: Plan, stamp: Stamp, treated: Treated, left_out: LeftOut) -> Observation:
-    """Return what is shown once the attributes are set as planned, but for the xattrs that the file system will not have."""
-    base, set_ = plan.base, attributes_of(plan, treated)
+def with_attributes(plan: Plan, set_: Attributes, stamp: Stamp, treated: Treated, left_out: LeftOut) -> Observation:
+    """Return what is shown once these attributes are set as planned, but for the xattrs that the file system will not have."""
+    base = plan.base
     assert base is not None
     uid, gid = base.uid if set_.uid is None else set_.uid, base.gid if set_.gid is None else set_.gid
     refused = {name for name, _ in left_out}

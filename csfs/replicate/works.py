@@ -38,6 +38,8 @@ class Work:
     copied: bool = False
     """Whether what is displaced is kept as a copy, because it lives on under another name."""
     error: OSError | CsfsError | None = None
+    attributes: Attributes | None = None
+    """What a plan for attributes has set."""
 
 
 def is_little(works: Sequence[Work]) -> bool:
@@ -147,12 +149,14 @@ def attributes_of(plan: Plan, treated: Treated) -> Attributes:
     chowned = (uid, gid) != (base.uid, base.gid)
     wanted, shown = treated.carried.of(meta.xattrs), treated.carried.of(base.xattrs)
     names = {name for name, _ in wanted} if wanted != shown else ()
+    # Commits may have changed the time of a directory since, or, by another name, of what has several.
+    is_timed = base.kind is not Kind.DIRECTORY and base.links < 2 and base.mtime_ns == plan.mtime_ns
     return Attributes(
         # chown(2) may clear setuid and setgid: the mode is set again with it.
         mode=meta.mode if chowned or meta.mode != base.mode or wanted != shown else None,
         uid=uid if chowned else None,
         gid=gid if chowned else None,
-        mtime_ns=plan.mtime_ns,
+        mtime_ns=None if is_timed else plan.mtime_ns,
         xattrs=wanted if wanted != shown or chowned else None,
         removed=tuple(name for name, _ in shown if name not in names) if wanted != shown else (),
     )
