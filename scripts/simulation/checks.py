@@ -229,8 +229,7 @@ def check_nothing_lost(cluster: Cluster) -> None:
     live = {node.data for tree in trees for node in tree.nodes.values() if node.kind is Kind.FILE}
     kept = {data for host in (*cluster.hosts, *cluster.parked.values()) for data in host.kept}
     ledger = cluster.ledger
-    retained = {data for host in cluster.hosts for data in host.retained}
-    retained = {data for data in retained if ledger.writers.get(data) in cluster.lived_twice}
+    retained = {data for host in cluster.hosts for path, data in host.retained if path in cluster.made_twice}
     lost = ledger.written.keys() - live - kept - ledger.replaced - ledger.excused - retained
     assert not lost, f"lost {sorted(lost)}, written at {sorted(ledger.written[data] for data in lost)}"
 

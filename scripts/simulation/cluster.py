@@ -16,6 +16,7 @@ from scripts.simulation.programs import PATHS
 from scripts.simulation.rules import REVISIONS, Shape, changed
 from scripts.simulation.saved import Saved
 from scripts.simulation.saving import restore, saved
+from scripts.simulation.second_lives import SecondLife
 from scripts.simulation.standing import end_quarantine, forget, shows_token
 from scripts.simulation.tree import hash_of
 
@@ -57,8 +58,10 @@ class Cluster:
         """Paths of which somebody lost what he knew."""
         self.restored: set[int] = set()
         """Members that were set back to what they were: by a backup, a copy of theirs, or a power cut."""
-        self.lived_twice: set[str] = set()
-        """Those of them that went on as the same incarnation, and did not know it."""
+        self.second_lives: dict[str, SecondLife] = {}
+        """Those of them that go on as the same incarnation, and do not know it."""
+        self.made_twice: set[RelPath] = set()
+        """Paths that such members changed, and told others of, before they met who had heard of their lost life."""
         self.messages = 0
         self.changed_rules = False
 
@@ -114,6 +117,8 @@ class Cluster:
 
     def _program(self, action: Action, host: Host, dice: Dice) -> None:
         host.programs.step(action.name, dice, self.now(host))
+        if host.name in self.second_lives:
+            self.second_lives[host.name].touched |= host.programs.touched
 
     def _digest(self, action: Action, host: Host, dice: Dice) -> None:
         host.digest(self.now(host))
@@ -198,6 +203,10 @@ class Cluster:
     def _greet(self, one: Host, other: Host) -> None:
         if not {one.name, other.name} <= set(self.shape.members):
             return
+        for host, peer in ((one, other), (other, one)):
+            life = self.second_lives.get(host.name)
+            if life is not None and peer.name in life.witnesses:
+                self._ends_second_life(host)
         shown = {host.name: host.index.tokens(peer.name).held for host, peer in ((one, other), (other, one))}
         for host, peer in ((one, other), (other, one)):
             if shows_token(host, peer.name, shown[peer.name]):
@@ -276,7 +285,7 @@ class Cluster:
         securing.lost(self, host.number, Act.RESTORE)
         is_booting = dice.one_in(2)
         restore(host, backup, booting=is_booting)
-        self.lived_twice |= set() if is_booting else {host.name}
+        self._goes_on(host, booting=is_booting)
         # What was removed before it was made anew is removed again.
         self.ledger.taken |= {path for path in paths if path not in host.tree.nodes or not self._is_somewhere(path)}
         self._follow_again(host, backup)
@@ -284,6 +293,20 @@ class Cluster:
         holders = {data: {other.name for other in self.hosts if other.holds(data)} for data in lost}
         self.ledger.excused |= {data for data, names in holders.items() if not names}
         self.ledger.received |= {data for data, names in holders.items() if names <= set(self.shape.receive_only)}
+
+    def _goes_on(self, host: Host, *, booting: bool) -> None:
+        """A member was set back; `booting`: and is another incarnation for that, whose changes nobody takes for the lost ones."""
+        self._ends_second_life(host)
+        life = SecondLife(host)
+        if not booting and life.who_has_heard_more(self.hosts):
+            life.witnesses, life.touched = life.who_has_heard_more(self.hosts), set(host.programs.touched)
+            self.second_lives[host.name] = life
+
+    def _ends_second_life(self, host: Host) -> None:
+        """A member knows that it was set back, or is set back once more: what others have heard of since stays as it was told."""
+        life = self.second_lives.pop(host.name, None)
+        if life is not None and life.who_has_heard_more(self.hosts) - life.witnesses:
+            self.made_twice |= life.touched
 
     def _is_somewhere(self, path: RelPath) -> bool:
         """Return whether a member shows something at a path that may tell the others of it."""
@@ -302,7 +325,7 @@ class Cluster:
             self.restored.add(action.member)
             securing.lost(self, host.number, Act.CLONE)
             restore(host, parked, booting=False)
-            self.lived_twice.add(host.name)
+            self._goes_on(host, booting=False)
             self._follow_again(host, parked)
             self.disks[host.number] = Disk(host)
 

@@ -43,8 +43,8 @@ class Host:
         self.brake = HostBrake(self.index)
         self.index_id = 0
         self.kept: set[bytes] = set()
-        self.retained: set[bytes] = set()
-        """What peers' changes took away, and is kept as long as retention says."""
+        self.retained: set[tuple[RelPath, bytes]] = set()
+        """What peers' changes took away, and where, which is kept as long as retention says."""
         self.cursors: dict[str, Cursor] = {}
         self.scopes: list[Scope] = []
         self.unsorted: RelPath | None = None
@@ -450,8 +450,10 @@ class Host:
             self.tree.take(path, now_ns)
             for name in self.tree.names_of(old):
                 self.programs.look_again(name)  # its number of links has changed
-            is_for_good = plan.keep or self._is_yet_to_be_shown(old.data)
-            (self.kept if is_for_good else self.retained).add(old.data)
+            if plan.keep or self._is_yet_to_be_shown(old.data):
+                self.kept.add(old.data)
+            else:
+                self.retained.add((path, old.data))
         if plan.step is Step.INSTALL:
             assert plan.meta is not None
             if plan.link is not None:

@@ -1,0 +1,26 @@
+"""Members that were set back, go on as the same incarnation, and do not know yet that others have heard of another life of theirs."""
+
+from collections.abc import Iterable
+
+from csfs.core.paths import RelPath
+from scripts.simulation.host import Host
+
+
+class SecondLife:
+    """What such a member makes before it meets one of the `witnesses`. `touched`: the paths that its programs changed."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._incarnation = host.incarnation
+        self._counters = {scope: host.index.last_counter(scope) for scope in host.scopes}
+        self.witnesses: set[str] = set()
+        self.touched: set[RelPath] = set()
+
+    def who_has_heard_more(self, hosts: Iterable[Host]) -> set[str]:
+        """Return who knows of changes of that incarnation beyond those that the member was set back to."""
+        others = (host for host in hosts if host is not self._host)
+        return {host.name for host in others if self._has_heard_more(host)}
+
+    def _has_heard_more(self, host: Host) -> bool:
+        counters = self._counters.items()
+        return any(host.index.knowledge(scope).get(self._incarnation, 0) > counter for scope, counter in counters)
