@@ -86,6 +86,20 @@ class Links:
             if row.scope != scope or row.write != write:
                 yield other, row
 
+    def misplaced(self, path: RelPath, row: Row, entry: ContentEntry) -> Iterator[tuple[RelPath, Row]]:
+        """Yield paths that are not linked as they are to be, to one that shows this entry, which is live there.
+
+        Those that show the same as a file of their own, and those that show the same inode, are to show another one, and give way.
+        """
+        shown = row.applied.observation
+        assert shown is not None, "nothing is shown"
+        for other, theirs in self.linked(path, row.scope, entry):
+            if shows_live(theirs) and is_shown_elsewhere(theirs, shown.stamp.inode):
+                yield other, theirs
+        for other, theirs in self.strangers(path, row.scope, row.write, row.applied):
+            if theirs.scope == row.scope and (not shows_live(theirs), other) > (False, path):
+                yield other, theirs
+
     def leader(self, path: RelPath, scope: Scope, entry: ContentEntry, applied: Applied) -> RelPath | None:
         """Return the path that `path`, where this entry is live, has to be linked to; None: the others are linked to it, or none is.
 

@@ -173,6 +173,7 @@ class Quarantine(Minting):
         # What is a directory by now may have been something else in the life that was lost, and then had no time to doubt.
         if (change.content or doubt & Doubt.TIME) and observation is not None:
             self._mint_time_anew(path, observation, group, now_ns)
+        self._wake_apart(path, group)
 
     def _mint_time_anew(self, path: RelPath, found: Observation, group: GroupRules, now_ns: int) -> None:
         """Give a directory its time again, also one that lives by what is below it alone (R16).

@@ -299,15 +299,14 @@ class State:
             self._wake_apart(path, group)
 
     def _wake_apart(self, path: RelPath, group: GroupRules) -> None:
-        """A path shows what is live: have those planned that are to be linked to it, and show it as a file of their own."""
+        """A path shows what is live: have those planned that are to be linked to it and are not, or are and are not to be."""
         row = self._index.row(path)
         entry = shown_entry(row) if row is not None else None
         if row is None or entry is None or row.applied.observation is None or write_of(entry) != row.write:
             return
-        for other, theirs in self._links.linked(path, group.scope, entry):
-            if shows_live(theirs) and is_shown_elsewhere(theirs, row.applied.observation.stamp.inode):
-                self._set_pending(other, theirs)
-                self._woken[other] = None
+        for other, theirs in list(self._links.misplaced(path, row, entry)):
+            self._set_pending(other, theirs)
+            self._woken[other] = None
 
     def _context(self, row: Row, live: Live, group: GroupRules) -> Vector:
         return context_of(row.record.content, live, row.applied, group.policy)

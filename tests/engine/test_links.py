@@ -11,6 +11,7 @@ from csfs.engine.links import Links, meta_writes, shared_meta
 from csfs.engine.plans import is_carried_out
 from csfs.engine.ports import Step
 from tests.engine.members import Side, found, sides
+from tests.engine.test_quarantine import backup, caught_up, in_quarantine
 
 A, B, C = (RelPath(name) for name in (b"a", b"b", b"c"))
 
@@ -304,3 +305,21 @@ def test_names_of_one_file_decide_alike_if_what_is_decided_for_each_is() -> None
     assert shared_meta(record(named, given).meta, [record(decision, given)], Kind.FILE)[0].entries == (decision,)
     assert shared_meta(record(named, given).meta, [], Kind.FILE)[0].entries == (named, given)
     assert meta_writes(record(decision, given)) != meta_writes(record(named, given))
+
+
+def test_what_was_a_name_of_what_is_in_doubt_and_is_another_file_by_then_is_planned() -> None:
+    alpha, beta = sides("alpha", "beta")
+    both = linked(b"1")
+    for path in (b"a", b"b"):
+        alpha.sees(path, both, names=(A, B))
+    index = backup(alpha)
+    beta.hears(alpha)
+    lost = in_quarantine(alpha, index)
+    lost.sees(b"c", both, moved_from=B, names=(A, C))
+    lost.sees(b"b", None, moved_to=C)
+    caught_up(lost, beta)
+    assert lost.row(b"c").pending
+    plan = lost.plans(b"c")
+    assert plan is not None
+    assert (plan.step, plan.link) == (Step.INSTALL, None)
+    assert lost.plans(b"a") is None
