@@ -11,6 +11,7 @@ from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath, shown
 from csfs.core.rows import MADE, Row
 from csfs.core.synchrony import Mode
+from csfs.engine.claims import claim_of
 from csfs.replicate.signals import Signal
 from csfs.replicate.worker import VolumeWorker
 from csfs.wire.control import ControlMessage, Leases, Secure, Secured
@@ -97,8 +98,7 @@ class Securing:
         for path, row in rows:
             group = self._volume.rules.group_of(path)
             if group is not None and self._volume.rules.synchrony_of(path).waits:
-                claim = Claim(path, row.applied.content_dot, row.applied.meta_dot)
-                claims.setdefault(group, []).append(claim)
+                claims.setdefault(group, []).append(claim_of(path, row))
         for group, claimed in claims.items():
             await self._claimed(group, claimed)
 

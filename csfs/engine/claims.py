@@ -2,6 +2,7 @@
 
 from csfs.core import versions
 from csfs.core.objects import Kind
+from csfs.core.paths import RelPath
 from csfs.core.records import ContentEntry
 from csfs.core.rows import Row
 from csfs.wire.messages import Claim
@@ -13,6 +14,21 @@ def includes(row: Row | None, claim: Claim) -> bool:
         return claim.content is None and claim.meta is None
     pairs = ((claim.content, row.record.content), (claim.meta, row.record.meta))
     return all(dot is None or versions.covers(half.seen, dot) for dot, half in pairs)
+
+
+def claim_of(path: RelPath, row: Row) -> Claim:
+    """Return the claim of what is shown at a path."""
+    applied, shown = row.applied, row.applied.observation
+    return Claim(path, applied.content_dot, applied.meta_dot, shown.hash if shown is not None and shown.size else b"")
+
+
+def is_overruled(row: Row | None, claim: Claim) -> bool:
+    """Return whether a claimed content was superseded by what a policy had preferred to it: whoever made that may never have had it.
+
+    Who has nothing but that does not have what was claimed.
+    """
+    entries = row.record.content.entries if row is not None else ()
+    return bool(claim.hash) and any(claim.content in entry.overruled for entry in entries)
 
 
 def content_claimed(row: Row | None, claim: Claim) -> ContentEntry | None:

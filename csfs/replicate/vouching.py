@@ -15,7 +15,7 @@ from csfs.core.objects import Applied, Observation
 from csfs.core.paths import RelPath, checked
 from csfs.core.records import ContentEntry
 from csfs.core.rows import Plan, Row, Step
-from csfs.engine.claims import content_claimed, includes
+from csfs.engine.claims import content_claimed, includes, is_overruled
 from csfs.engine.live import PRIVATE_META
 from csfs.errors import CsfsError, RemoteProtocolError
 from csfs.index.ledger import Cause, KeptVersion
@@ -112,7 +112,11 @@ class Vouching:
         await self._volume.progress.wait_until(lambda: includes(rows.row(path), claim))
         while True:
             entry = content_claimed(rows.row(path), claim)
-            if entry is None or await self._has_content(path, entry, durable):
+            if entry is not None:
+                has = await self._has_content(path, entry, durable)
+            else:
+                has = not is_overruled(rows.row(path), claim) or self._is_stored(claim.hash)
+            if has:
                 return True
             await trio.sleep(AGAIN_S)
 

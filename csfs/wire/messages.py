@@ -11,6 +11,7 @@ import msgspec
 from csfs.core.patches import Patch
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry
 from csfs.core.rows import Amount, Standing
+from csfs.core.tables import HASH_SIZE
 from csfs.core.versions import Dot, Incarnation, Scope, Vector
 from csfs.wire.control import Tagged
 from csfs.wire.moves import Followed as Followed
@@ -293,11 +294,15 @@ class Refusals(Tagged, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True, array_like=True):
-    """Versions of one path that somebody is to have; None for a half that nothing is claimed of."""
+    """Versions of one path that somebody is to have; None for a half that nothing is claimed of.
+
+    `hash` is that of a file which holds anything, else empty.
+    """
 
     path: bytes
     content: Dot | None
     meta: Dot | None
+    hash: Annotated[bytes, msgspec.Meta(max_length=HASH_SIZE)] = b""
 
 
 class Vouch(Tagged, frozen=True):

@@ -12,6 +12,7 @@ from csfs.engine import claims
 from csfs.wire.messages import Claim
 from scripts.simulation.acknowledged import Acknowledged
 from scripts.simulation.plan import Act
+from scripts.simulation.tree import hash_of
 
 if TYPE_CHECKING:
     from scripts.simulation.cluster import Cluster
@@ -34,7 +35,7 @@ def secure(cluster: Cluster, host: Host, path: RelPath, synchrony: Synchrony, *,
     row, node = host.index.row(path), host.tree.nodes.get(path)
     if row is None or node is None or node.kind is not Kind.FILE or row.applied.content_dot is None:
         return
-    claim = Claim(path, row.applied.content_dot, row.applied.meta_dot)
+    claim = claims.claim_of(path, row)
     having = [
         other.number
         for other in _reachable(cluster, host, group)
@@ -78,9 +79,17 @@ def _has(cluster: Cluster, other: Host, claim: Claim, *, durable: bool) -> bool:
     entry = claims.content_claimed(other.index.row(path), claim)
     if entry is not None and not _has_content(other, path, entry.value.hash, cluster.now(other)):
         return False
+    if entry is None and claims.is_overruled(other.index.row(path), claim) and not _holds(other, claim.hash):
+        return False
     if durable:
         cluster.disks[other.number].flush()
     return True
+
+
+def _holds(other: Host, content_hash: bytes) -> bool:
+    """Return whether a member has a content on its disk."""
+    held = (*other.kept, *(node.data for node in other.tree.nodes.values()))
+    return any(hash_of(data) == content_hash for data in held)
 
 
 def _has_content(other: Host, path: RelPath, content_hash: bytes, now_ns: int) -> bool:

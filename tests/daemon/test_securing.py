@@ -13,6 +13,7 @@ from csfs.core.groups import GroupRule, Rules
 from csfs.core.paths import RelPath
 from csfs.core.synchrony import Mode, Synchrony
 from csfs.daemon.securing import LEASE_S, Securing
+from csfs.engine.claims import claim_of
 from csfs.errors import UnreachableError
 from csfs.replicate.asking import Asking
 from csfs.replicate.volume import Exchange
@@ -100,7 +101,7 @@ async def test_it_is_said_when_as_many_members_have_it_and_not_before(
     row = scene.volume.index.rows.row(FILE)
     assert row is not None
     assert row.applied.content_dot is not None
-    assert scene.peers["beta"].claimed == [(Claim(FILE, row.applied.content_dot, row.applied.meta_dot),)]
+    assert scene.peers["beta"].claimed == [(claim_of(FILE, row),)]
     assert scene.peers["beta"].durable == [synchrony.mode is not Mode.RECEIVED]
     for number, name in enumerate(("gamma", "beta"), 1):
         assert scene.told == []

@@ -1,15 +1,14 @@
 """What a member says that it has, to programs that wait elsewhere (R26)."""
 
 from csfs.core.paths import RelPath
-from csfs.engine.claims import content_claimed, includes
+from csfs.engine.claims import claim_of, content_claimed, includes, is_overruled
 from csfs.wire.messages import Claim
 from tests.engine.members import Side, directory, found, sides
 
 
 def claimed(side: Side, path: bytes) -> Claim:
     """Return what a member claims to have made at a path."""
-    applied = side.row(path).applied
-    return Claim(path, applied.content_dot, applied.meta_dot)
+    return claim_of(RelPath(path), side.row(path))
 
 
 def test_what_was_not_heard_of_is_not_included_and_what_came_after_it_includes_it() -> None:
@@ -51,6 +50,22 @@ def test_the_content_of_a_loser_is_to_be_there_and_that_of_what_was_replaced_is_
     alpha.sees(b"f", found(b"two", mtime_ns=9))
     beta.hears(alpha)
     assert content_claimed(beta.row(b"f"), claim) is None
+
+
+def test_what_a_policy_decided_against_before_it_was_superseded_is_not_here_for_that() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    claim = claimed(alpha, b"f")
+    beta.sees(b"f", found(b"another", mtime_ns=5))
+    beta.hears(alpha)
+    beta.plans(b"f")
+    beta.sees(b"f", found(b"made of another", mtime_ns=6))
+    assert content_claimed(beta.row(b"f"), claim) is None
+    assert is_overruled(beta.row(b"f"), claim)
+    alpha.hears(beta)
+    alpha.shows(b"f", found(b"made of another", mtime_ns=6))
+    alpha.sees(b"f", found(b"by who saw that", mtime_ns=7))
+    assert not is_overruled(alpha.row(b"f"), claimed(alpha, b"f"))
 
 
 def test_what_has_no_content_is_not_asked_for() -> None:

@@ -195,3 +195,19 @@ async def test_one_sync_serves_all_who_ask_meanwhile(worker: VolumeWorker, monke
         for _ in range(50):
             nursery.start_soon(worker.durability.reach)
     assert 1 <= len(synced) <= 2
+
+
+async def test_a_loser_that_was_superseded_before_it_came_is_not_said_to_be_here(
+    worker: VolumeWorker, autojump_clock: object
+) -> None:
+    volume = worker.volume
+    gamma = Dot(Incarnation(9), 1)
+    (group,) = volume.rules.groups
+    receives(worker, DATA, FIRST)
+    winner = Content(Kind.FILE, len(LATER), hash_bytes(LATER)[0], 10**18)
+    entry = ContentEntry(gamma, Hlc(99), winner, ROOT_META, overruled=(FIRST,))
+    half = Half((entry,), {gamma.incarnation: 1, BETA: 1})
+    with volume.index.transaction():
+        volume.engine.receive("beta", group.scope, (Update(b"f", half),), None, 1)
+    question = Vouch("files", 1, (Claim(b"f", FIRST, None, hash_bytes(DATA)[0]),), True)
+    assert not await Vouching(worker, "beta").has(question)
