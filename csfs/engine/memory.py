@@ -183,12 +183,15 @@ class MemoryIndex:
 
     def has_live_below(self, path: RelPath) -> bool:
         """Return whether any row strictly below `path` is live, and of a group of ours."""
-        return any(row.live and row.scope for row in map(self._rows.__getitem__, self._below(path)))
+        return any(row.live and self._read(found, row).scope for found, row in self._rows_below(path))
 
     def has_shown_below(self, path: RelPath) -> bool:
         """Return whether the disk shows anything strictly below `path` that is of a group of ours."""
-        rows = map(self._rows.__getitem__, self._below(path))
-        return any(row.applied.observation is not None and row.scope for row in rows)
+        rows = self._rows_below(path)
+        return any(row.applied.observation is not None and self._read(found, row).scope for found, row in rows)
+
+    def _rows_below(self, path: RelPath) -> Iterator[tuple[RelPath, Row]]:
+        return ((found, self._rows[found]) for found in self._below(path))
 
     def paths_written(self, write: Dot) -> list[RelPath]:
         """Return the paths whose row has this write, ascending."""

@@ -34,10 +34,8 @@ class Rows:
     """Implements `engine.ports.IndexPort`."""
 
     def __init__(self, database: Database, facts: Facts) -> None:
-        self._database = database
-        self._facts = facts
-        self._encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder(Row).decode
+        self._database, self._facts = database, facts
+        self._encode, self._decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Row).decode
         self._cache: dict[RelPath, Row | None] = {}
         self._revised: Callable[[RelPath, Row], Row] | None = None
         self._dirty: dict[RelPath, Row | None] = {}
@@ -213,19 +211,23 @@ class Rows:
 
     def has_live_below(self, path: RelPath) -> bool:
         """Return whether any row strictly below `path` is live, and of a group of ours."""
-        return self._any_below(path, "live AND scope <> x''")
+        return self._any_below(path, "live")
 
     def has_shown_below(self, path: RelPath) -> bool:
         """Return whether the disk shows anything strictly below `path` that is of a group of ours."""
-        return self._any_below(path, "stamp IS NOT NULL AND scope <> x''")
+        return self._any_below(path, "stamp IS NOT NULL")
 
     def _any_below(self, path: RelPath, condition: str) -> bool:
         if self._asked.is_leaf(path):
             return False
         if self._asked.is_dirty_below(path):
             self._flush_rows()
-        query = f"SELECT 1 FROM rows WHERE {_BELOW} AND {condition} LIMIT 1"
-        return self._database.execute(query, below(path)).fetchone() is not None
+        where = f"FROM rows WHERE {_BELOW} AND {condition}"
+        if self._revised is None:
+            query = f"SELECT 1 {where} AND scope <> x'' LIMIT 1"
+            return self._database.execute(query, below(path)).fetchone() is not None
+        rows = self._database.execute(f"SELECT path, row {where}", below(path))
+        return any(self._read(*found).scope for found in rows)  # as the rules have it now
 
     def paths_written(self, write: Dot) -> list[RelPath]:
         """Return the paths whose row has this write, ascending."""
@@ -374,8 +376,7 @@ class Rows:
 
     def shown_paths(self, path: RelPath) -> Iterator[RelPath]:
         """Yield the paths strictly below `path` where the disk shows something, ascending."""
-        for found, _ in self.shown_stamps(path):
-            yield found
+        yield from (found for found, _ in self.shown_stamps(path))
 
     def shown_stamps(self, path: RelPath) -> Iterator[tuple[RelPath, bytes]]:
         """Yield the paths strictly below `path` where the disk shows something, ascending, with the packed stamps."""
@@ -392,8 +393,7 @@ class Rows:
     def live_count(self) -> int:
         """Return how many paths are live."""
         self._flush_rows()
-        (live,) = self._database.execute("SELECT live FROM totals").fetchone()
-        return int(live)
+        return int(self._database.execute("SELECT live FROM totals").fetchone()[0])
 
     def start_incarnation(self) -> None:
         """Begin counting anew: a new incarnation has used no counter."""

@@ -223,8 +223,8 @@ def test_a_directory_that_lived_by_what_is_not_followed_any_more_goes_whatever_w
     beta.index.revise(beta.engine.in_scope)
     going_on = beta.engine.sort_rows(ROOT, 1)
     assert going_on is not None
-    assert beta.plans(b"d") is None, "the table does not say yet that nobody follows what is in it"
-    assert not beta.row(b"d").pending
+    assert (plan := beta.plans(b"d")) is not None
+    assert plan.step is Step.REMOVE, "nobody follows what is in it, whatever the table says"
     while going_on is not None:
         going_on = beta.engine.sort_rows(going_on, 1)
     beta.index.revise(None)
@@ -232,3 +232,24 @@ def test_a_directory_that_lived_by_what_is_not_followed_any_more_goes_whatever_w
     plan = beta.plans(b"d")
     assert plan is not None
     assert plan.step is Step.REMOVE
+
+
+def test_a_directory_stays_with_what_is_followed_again_before_that_is_written() -> None:
+    alpha, beta = in_a_directory(b"left")
+    alpha.sees(b"d/left", None)
+    alpha.sees(b"d", None)
+    alpha.sees(b"d", found(b"in its place", inode=9))
+    beta.sees(b"d/left", found(b"edited", mtime_ns=2))
+    beta.hears(alpha)
+    without(beta, b"left")
+    assert (plan := beta.plans(b"d")) is not None
+    assert plan.step is Step.REMOVE
+    without(beta, b"other", sort=False)
+    beta.engine.follow_rules()
+    beta.index.revise(beta.engine.in_scope)
+    assert (plan := beta.plans(b"d")) is not None
+    assert plan.step is Step.ATTRIBUTES, "the edit in it is followed again"
+    beta.engine.sort_rows(ROOT, 10)
+    beta.index.revise(None)
+    assert (plan := beta.plans(b"d")) is not None
+    assert plan.step is Step.ATTRIBUTES

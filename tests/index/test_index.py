@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import apsw
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -273,4 +274,20 @@ def test_what_is_of_no_group_makes_no_directory_live(tmp_path: Path) -> None:
                 counts,
             ) * 2
         assert (index.rows.has_live_below(RelPath(b"d")), index.rows.has_shown_below(RelPath(b"d"))) == (counts,) * 2
+    index.close()
+
+
+def test_whose_something_is_goes_by_the_rules_before_its_row_is_written_as_they_have_it(tmp_path: Path) -> None:
+    index = Index(str(tmp_path / "index.db"), member="alpha", boot=b"one", founding=True)
+    shown = Applied(observation=Observation(stamp=Stamp(1, 1, 1, 1), kind=Kind.FILE, mode=0, uid=0, gid=0))
+    nobodys, ours = Scope(b""), Scope(b"scope-01")
+    for before, now in ((nobodys, ours), (ours, nobodys)):
+        row = Row(record=NOTHING_KNOWN, applied=shown, scope=before, live=True, pending=False)
+        with index.transaction():
+            index.rows.put(RelPath(b"d/f"), row)
+        index.rows.revise(lambda path, row, now=now: msgspec.structs.replace(row, scope=now))  # type: ignore[misc]
+        for is_any_below in (index.rows.has_live_below, index.rows.has_shown_below):
+            assert is_any_below(RelPath(b"d")) == (now == ours)
+        index.rows.revise(None)
+        assert index.rows.has_live_below(RelPath(b"d")) == (before == ours)
     index.close()
