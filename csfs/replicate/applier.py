@@ -8,34 +8,36 @@ import errno
 import heapq
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import trio
 
-from csfs.core.objects import Observation, Stamp
+from csfs.core.objects import Observation
 from csfs.core.paths import ROOT, RelPath, depth_of, shown
 from csfs.core.rows import Plan, Step
 from csfs.engine.brake import QUIET_S
 from csfs.engine.plans import is_carried_out
 from csfs.errors import ContentMismatchError, CsfsError
+from csfs.replicate.announcing import commits_of, shown_after
 from csfs.replicate.braking import Braking
 from csfs.replicate.directories import Directories
-from csfs.replicate.dressed import with_attributes
 from csfs.replicate.gate import COMMITS_MAX, staged_name
 from csfs.replicate.keeping import Keeping
 from csfs.replicate.linking import UNABLE, Leaders, is_taken_away, settled, shared_inode
 from csfs.replicate.looking import ATTRIBUTES, Reason
 from csfs.replicate.observer import Observer
 from csfs.replicate.overwrites import Overwrites
+from csfs.replicate.renames import Renames, plans_of, with_removals
 from csfs.replicate.sources import Sources, is_at_fault
 from csfs.replicate.validating import Validation
 from csfs.replicate.volume import Volume
 from csfs.replicate.wholes import Wholes
-from csfs.replicate.works import Work, attributes_of, build, disturbed_by, is_little, is_racy, observed_at, stored_size
+from csfs.replicate.works import Work, build, disturbed_by, is_little, is_racy, observed_at, stored_size
 from csfs.store.dressing import as_problems
 from csfs.store.overwriting import BLOCKS_ONLY
-from csfs.wire.control import Action, Commit, CommitResult, Install, Link, Outcome, Overwrite, Remove
+from csfs.store.stage import FromTree
+from csfs.wire.control import CommitResult, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -100,13 +102,12 @@ class Applier:
         if gate is None:
             raise trio.ClosedResourceError("the mount went away")
         await volume.with_root(build, works, inline=is_little(works))
-        ready = [work for work in works if work.error is None and self._is_current(work)]
+        ready = [work for work in works if work.error is None and self._are_current(work)]
         for work in works:
             if work.error is not None:
                 self._not_built(work, work.error)
         if ready:
-            built = {work.plan.path: work.built.observation.stamp for work in ready if work.built is not None}
-            commits, plans = [self._commit(work, built) for work in ready], [work.plan for work in ready]
+            commits, plans = commits_of(volume, ready, self._observer.digested), plans_of(ready)
             disturbed = disturbed_by(plans)
             with volume.index.transaction():
                 volume.index.ledger.add_intents(plans)
@@ -114,7 +115,7 @@ class Applier:
             # Cancelled here, what is under way stays in flight: nobody knows what became of it.
             volume.in_flight, volume.disturbed = {plan.path for plan in plans}, disturbed
             try:
-                results = settled(await gate.commit(commits))
+                ready, results = with_removals(ready, settled(await gate.commit(commits)))
                 self._record(ready, results)
                 outcomes = zip(ready, results, strict=True)
                 await self._take_stock([w.plan for w, result in outcomes if result.outcome is Outcome.FAILED])
@@ -181,6 +182,15 @@ class Applier:
         is_promised = source in self.keeping.promises or target in self.keeping.promises
         return not (is_promised or self._overwrites.is_settling(source) or self._validation.asks_of(target))
 
+    def _are_current(self, work: Work) -> bool:
+        """Return whether a work is current, and the removal that it brings about; else both are planned anew."""
+        if work.removal is None:
+            return self._is_current(work)
+        if self._is_current(work) and self._is_current(work.removal):
+            return True
+        self._volume.apply_soon([work.plan.path, work.removal.plan.path])
+        return False
+
     def _is_current(self, work: Work) -> bool:
         """Return whether the index still shows what the plan was made on; else it is planned anew.
 
@@ -227,20 +237,26 @@ class Applier:
         others = [plan for plan in plans if plan.step is not Step.REMOVE]
         works: list[Work] = []
         self.keeping.begin(plans)
-        leaders = Leaders()
+        leaders, renames = Leaders(), Renames(volume, removals, self._is_free)
         for plan in map(leaders.followed, [*others, *reversed(removals)]):
             if self._overwrites.is_settling(plan.path) or leaders.is_deferred(plan) or volume.left_out.objects(plan):
                 continue
+            if renames.is_taken(plan) or self._sources.is_copied_from(plan):
+                continue
             work = Work(plan, volume.next_commit_id())
+            removal = None if self._tries.get(plan.path) else renames.removal(plan)  # what was refused is built
             if plan.step is Step.INSTALL:
                 work.staged = staged_name(self._observer.digested, work.commit_id)
             if plan.needed is not None:
-                work.source = self._sources.supply(plan)
+                work.source = FromTree(removal.path) if removal is not None else self._sources.supply(plan)
                 if work.source is None:
                     self._tries.setdefault(plan.path, 0)
                     continue  # what is there stays until what comes can be shown
                 if plan.step is Step.INSTALL and not self._is_allowed(work):
                     continue
+            if removal is not None:
+                work.removal = Work(removal, volume.next_commit_id())
+                renames.take(removal)
             work.kept = self.keeping.name(plan, work.commit_id)
             promised = plan.path in self.keeping.promises
             work.overwrites = self._overwrites.is_chosen(plan, work.source, is_promised=promised)
@@ -261,24 +277,6 @@ class Applier:
             return True
         self._tries.setdefault(work.plan.path, 0)
         return False
-
-    def _commit(self, work: Work, built: Mapping[RelPath, Stamp]) -> Commit:
-        plan, kept = work.plan, b"" if work.copied else work.kept
-        action: Action
-        match plan.step:
-            case Step.INSTALL if work.overwrites:
-                action = Overwrite(work.staged)
-            case Step.INSTALL if plan.link is not None:
-                source = self._volume.engine.link_source(plan)
-                expected = built.get(plan.link) or (source.stamp if source is not None else Stamp(0, 0, 0, 0))
-                action = Link(plan.link, expected, work.staged, kept)
-            case Step.INSTALL:
-                action = Install(work.staged, kept)
-            case Step.REMOVE:
-                action = Remove(kept)
-            case Step.ATTRIBUTES:
-                action = work.attributes = attributes_of(plan, self._volume.treated(plan.path))
-        return Commit(work.commit_id, self._observer.digested, plan.path, plan.expected, action)
 
     # ------------------------------------------------------------------------------------------------------- recording
 
@@ -317,7 +315,7 @@ class Applier:
 
     def _done(self, work: Work, result: CommitResult) -> tuple[RelPath, ...]:
         volume, plan = self._volume, work.plan
-        observation = self._now_shown(work, result)
+        observation = shown_after(volume, work, result)
         if observation is None and plan.step is not Step.REMOVE:
             self._observer.look(plan.path)  # what it was linked to has been forgotten meanwhile
             return ()
@@ -341,19 +339,6 @@ class Applier:
         if table is not None and not volume.index.tables.add(plan.content.hash, table):
             self._observer.look(plan.path, Reason(content=True))  # which reads all of it, and makes the table
         return volume.engine.applied(plan, observation, racy=is_racy(work, observation))
-
-    def _now_shown(self, work: Work, result: CommitResult) -> Observation | None:
-        plan, stamp = work.plan, result.stamp
-        if plan.step is Step.REMOVE:
-            return None
-        assert stamp is not None
-        if plan.step is Step.INSTALL:
-            found = work.built.observation if work.built is not None else self._volume.engine.link_source(plan)
-            if found is None:
-                return None
-            return msgspec.structs.replace(found, stamp=stamp, mtime_ns=stamp.mtime_ns, links=result.links)
-        assert work.attributes is not None
-        return with_attributes(plan, work.attributes, stamp, self._volume.treated(plan.path), result.left_out)
 
     # ---------------------------------------------------------------------------------------------------------- trouble
 

@@ -1,7 +1,8 @@
 """Contents of several blocks put together from what is on this host's disk already, before anything is asked of a peer.
 
-In this order: the old version of the same path, what was kept of it, and whatever has pages of its table in common. A large content
-is put together portion by portion, so that neither its table nor what is known of its blocks is ever in memory as a whole.
+In this order: what has all of it, the old version of the same path, what was kept of it, and whatever has pages of its table in
+common. A large content is put together portion by portion, so that neither its table nor what is known of its blocks is ever in
+memory as a whole.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -64,6 +65,12 @@ class Holder(msgspec.Struct, frozen=True):
     table: BlockTable
 
 
+def is_here(volume: Volume, content: Content) -> bool:
+    """Return whether some file here is to have all of a content."""
+    index = volume.index
+    return bool(index.rows.paths_with_hash(content.hash) or index.ledger.kept_with_hash(content.hash))
+
+
 def holders(volume: Volume, plan: Plan, table: BlockTable, portion: Portion) -> list[Holder]:
     """Return files that may have blocks of a portion of what is to be installed, the likeliest first.
 
@@ -78,6 +85,11 @@ def holders(volume: Volume, plan: Plan, table: BlockTable, portion: Portion) -> 
         if known is not None:
             found.append(Holder(file, known))
 
+    whole = plan.content
+    for path in index.rows.paths_with_hash(whole.hash)[:SHARING_MAX]:
+        add(FromTree(path), whole.hash, whole.size)
+    for name, _ in index.ledger.kept_with_hash(whole.hash)[:SHARING_MAX]:
+        add(FromKept(name), whole.hash, whole.size)
     if plan.base is not None and plan.base.size > BLOCK_SIZE:
         add(FromTree(plan.path), plan.base.hash, plan.base.size)
     for path in _namesakes(plan.path) if plan.base is None else ():
@@ -122,7 +134,8 @@ def lacking_blocks(
     if resumed:
         lacking = partials.lacking_blocks(content.hash, table, portion.within, wanted)
         wanted = {number: table.hash_of(number) for number in lacking}
-    partials.check_room(BLOCK_SIZE * len(wanted))
+    if not root.stage.can_clone:  # else what is here takes no room
+        partials.check_room(BLOCK_SIZE * len(wanted))
     for holder in places:
         if not wanted:
             break

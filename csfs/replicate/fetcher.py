@@ -16,7 +16,7 @@ from csfs.core.records import Content
 from csfs.core.rows import Amount, Plan
 from csfs.core.tables import HASH_SIZE, BlockTable
 from csfs.errors import ContentMismatchError, CsfsError, RemoteProtocolError
-from csfs.replicate.assembling import Holder, Portion, holders, lacking_blocks, portions, telling_blocks
+from csfs.replicate.assembling import Holder, Portion, holders, is_here, lacking_blocks, portions, telling_blocks
 from csfs.replicate.segmenting import Segmenting, SegmentRequester, is_worth_it
 from csfs.replicate.volume import Root, Volume
 from csfs.store.hashing import BLOCK_SIZE, FILE_SIZE_MAX, block_hash, block_size, page_count, page_hash, summary_root
@@ -61,8 +61,8 @@ class Fetcher:
     async def fetch(self, plan: Plan) -> bool:
         """Get the content of `plan` here, every block verified; return whether somebody had it."""
         peers = self._peers(plan)
-        if not peers:
-            return await self._put_together(plan)
+        if (not peers or is_here(self._volume, plan.content)) and await self._put_together(plan):
+            return True
         for peer in peers:
             requester = self.requesters.get(peer)
             if requester is None:

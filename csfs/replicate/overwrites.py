@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import trio
 
-from csfs.core.objects import Kind, Observation
+from csfs.core.objects import Kind
 from csfs.core.paths import RelPath, shown
 from csfs.core.rows import Plan
 from csfs.errors import CsfsError
 from csfs.replicate.volume import Root, Volume
+from csfs.replicate.works import is_dressed
 from csfs.store.overwriting import can_overwrite
 from csfs.store.patching import FromPatches
 from csfs.store.stage import Source
@@ -45,18 +46,9 @@ class Overwrites:
             return False
         # The kernel takes a capability away from what is written to.
         has_capability = any(name == _CAPABILITY for name, _ in base.xattrs)
-        if has_capability or plan.mtime_ns is None or not self._is_dressed(plan, base):
+        if has_capability or plan.mtime_ns is None or not is_dressed(plan, base, self._volume.treated(plan.path)):
             return False
         return can_overwrite(plan.content, source)
-
-    def _is_dressed(self, plan: Plan, base: Observation) -> bool:
-        """Return whether the file has the attributes that are wanted already, as this host shows them."""
-        meta = plan.meta
-        if meta is None:
-            return False
-        treated = self._volume.treated(plan.path)
-        ids = treated.owners.ids(meta.owner, meta.uid, meta.group, meta.gid)
-        return ids == (base.uid, base.gid) and (meta.mode, treated.carried.of(meta.xattrs)) == (base.mode, base.xattrs)
 
     def is_settling(self, path: RelPath) -> bool:
         """Return whether nothing may be done at a path yet; it is applied later."""

@@ -29,6 +29,8 @@ REFETCH_S_MIN = 0.25
 REFETCH_S_MAX = 5.0
 """Who has just connected may not be mounted yet; who has a content no more is not to be asked all the time."""
 MISSES_MAX = 10_000
+COPIED_SIZE_MAX = 8 * 1024 * 1024
+"""To copy that much takes a few milliseconds, for which others may wait."""
 _ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -66,13 +68,22 @@ class Sources:
         return self._volume.engine.plan(path, self._misses.keys()) or plan
 
     def supply(self, plan: Plan) -> Source | None:
-        """Return where to find what a plan needs; have it fetched if it is not here."""
+        """Return where to find what a plan needs; have it fetched if it is not here, or takes long to copy."""
         assert plan.needed is not None, "a plan that needs nothing"
         wanted = msgspec.structs.replace(plan, content=plan.needed)
         source = self.find(wanted)
-        if source is None:
+        if source is None or self._takes_long(source, wanted):
             self.fetch(wanted)
+            return None
         return source
+
+    def _takes_long(self, source: Source, plan: Plan) -> bool:
+        """Return whether a content is to be copied beside the rounds, in which everything else of the volume would wait for it."""
+        content = plan.content
+        if content.size <= COPIED_SIZE_MAX or not isinstance(source, FromTree | FromKept):
+            return False
+        # Without its table, or where it came to nothing, it is copied as a whole.
+        return content.hash not in self._misses and bool(self._volume.index.tables.summary(content.hash))
 
     def find(self, plan: Plan) -> Source | None:
         """Return where the content of `plan` can be had at once, None if it has to be fetched."""
@@ -115,6 +126,14 @@ class Sources:
             if table is None:
                 return None
         return FromPatches(plan.path, base, table, patches)
+
+    def is_copied_from(self, plan: Plan) -> bool:
+        """Return whether a plan takes away what is being copied to where it is to be shown: it waits until that is done."""
+        waiting = self._fetching.get(plan.base.hash) if plan.step is Step.REMOVE and plan.base is not None else None
+        if waiting is None:
+            return False
+        waiting.add(plan.path)
+        return True
 
     async def obtained(self, plan: Plan) -> bool:
         """Have the content of `plan` fetched if it is not here; return whether it is here then."""

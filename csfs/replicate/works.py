@@ -37,6 +37,8 @@ class Work:
     """In place: `staged` is the name of the redo log, and `kept` has the blocks displaced alone."""
     copied: bool = False
     """Whether what is displaced is kept as a copy, because it lives on under another name."""
+    removal: "Work | None" = None
+    """What takes away, at another path, the object that is shown here: one rename does both."""
     error: OSError | CsfsError | None = None
     attributes: Attributes | None = None
     """What a plan for attributes has set."""
@@ -45,7 +47,8 @@ class Work:
 def is_little(works: Sequence[Work]) -> bool:
     """Return whether building this is a few small writes to memory."""
     return len(works) <= INLINE_BUILDS_MAX and all(
-        (work.source is None and not work.copied) or isinstance(work.source, FromBytes) for work in works
+        (work.source is None and not work.copied) or isinstance(work.source, FromBytes) or work.removal is not None
+        for work in works
     )
 
 
@@ -66,7 +69,9 @@ def build(root: Root, works: Sequence[Work]) -> None:
 
 def _stage(root: Root, work: Work) -> None:
     plan = work.plan
-    if (work.copied and not _is_kept(root, work)) or plan.step is not Step.INSTALL or plan.link is not None:
+    if (work.copied and not _is_kept(root, work)) or plan.step is not Step.INSTALL:
+        return
+    if plan.link is not None or work.removal is not None:
         return
     assert plan.meta is not None
     if work.overwrites:
@@ -137,6 +142,15 @@ def stored_size(work: Work) -> int:
         return 0
     assert isinstance(work.source, FromPatches)
     return displaced_size(work.source)
+
+
+def is_dressed(plan: Plan, base: Observation, treated: Treated) -> bool:
+    """Return whether what is shown has the attributes that are wanted already, as this host shows them."""
+    meta = plan.meta
+    if meta is None:
+        return False
+    ids = treated.owners.ids(meta.owner, meta.uid, meta.group, meta.gid)
+    return ids == (base.uid, base.gid) and (meta.mode, treated.carried.of(meta.xattrs)) == (base.mode, base.xattrs)
 
 
 def attributes_of(plan: Plan, treated: Treated) -> Attributes:

@@ -45,9 +45,9 @@ class Partials:
         """Copy whole blocks (index in the file `source`, index here) that are known to be equal by their hashes."""
         with self.opened(root) as descriptor:
             size = os.fstat(descriptor).st_size
-            for source_index, index in pairs:
-                length = block_size(index, size)
-                copy_range(source, descriptor, source_index * BLOCK_SIZE, index * BLOCK_SIZE, length)
+            for source_first, first, count in _runs(pairs):
+                length = min(count * BLOCK_SIZE, size - first * BLOCK_SIZE)
+                copy_range(source, descriptor, source_first * BLOCK_SIZE, first * BLOCK_SIZE, length)
 
     def write_block(self, root: bytes, index: int, data: bytes, expected: bytes) -> None:
         """Write one block that arrived.
@@ -112,6 +112,20 @@ class Partials:
             yield descriptor
         finally:
             os.close(descriptor)
+
+
+def _runs(pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Yield pairs that follow each other on both sides as one: the first, and how many there are."""
+    run = 0, 0, 0
+    for source, target in pairs:
+        if (source, target) == (run[0] + run[2], run[1] + run[2]):
+            run = run[0], run[1], run[2] + 1
+            continue
+        if run[2]:
+            yield run
+        run = source, target, 1
+    if run[2]:
+        yield run
 
 
 def partial_name(root: bytes) -> bytes:

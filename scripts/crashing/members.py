@@ -45,6 +45,7 @@ class Pair:
         self.deaths = 0
         self._armed = DAEMON
         self._again = 0
+        self._in_place = False
 
     @property
     def members(self) -> tuple[Member, Member]:
@@ -72,6 +73,20 @@ class Pair:
         for member in self.members:
             # What was written just before it was looked at is read once more by the next comparison, and never again.
             member.ask("compare", path=os.fsencode(member.tree))
+        self.settle()
+
+    def set_in_place(self, *, wanted: bool) -> None:
+        """Have both members overwrite files in place where they can, also small ones, or go by their size."""
+        if wanted == self._in_place:
+            return
+        settings, line = self.alpha.home.settings_file, 'apply = "in-place"'
+        lines = [one for one in settings.read_text().splitlines() if one != line]
+        if wanted:
+            lines.insert(lines.index(f"[volumes.{VOLUME}]") + 1, line)
+        settings.write_text("\n".join(lines) + "\n")
+        self.alpha.csfs("config", "reload")
+        until(lambda: (line in self.beta.home.settings_file.read_text()) == wanted, "beta has the configuration")
+        self._in_place = wanted
         self.settle()
 
     def end(self) -> None:

@@ -106,9 +106,21 @@ def edits_large(scene: Scene) -> Course:
 
 
 def _overwrite(path: Path, offset: int, data: bytes) -> None:
-    with path.open("r+b", buffering=0) as file:
+    with path.open("r+b") as file:  # buffered: a write of which a part was done is gone on with
         file.seek(offset)
         file.write(data)
+
+
+def overwrites(scene: Scene) -> Course:
+    """Parts of a file are written, and it grows; the other member overwrites it where it is."""
+    data = bytearray(os.urandom(LARGE_SIZE))
+    scene.write(scene.here / "f", bytes(data))
+    yield
+    for at, written in ((BLOCK_SIZE - 3, b"middle"), (3 * BLOCK_SIZE, b"another block"), (len(data), b"the new end")):
+        data[at : at + len(written)] = written
+        scene.size += 2 * BLOCK_SIZE
+        scene.do(_overwrite, scene.here / "f", at, written)
+    return {"f": bytes(data)}
 
 
 def gives(scene: Scene) -> Course:
@@ -227,6 +239,8 @@ def restores(scene: Scene) -> Course:
     return {"f": b"worth having"}
 
 
+IN_PLACE = ("overwrites",)
+"""Scenarios of volumes that have `apply = "in-place"`."""
 SCENARIOS: dict[str, Callable[[Scene], Course]] = {
     one.__name__: one
     for one in (
@@ -234,6 +248,7 @@ SCENARIOS: dict[str, Callable[[Scene], Course]] = {
         edits,
         creates_large,
         edits_large,
+        overwrites,
         gives,
         renames,
         carries,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from csfs.store.hashing import BLOCK_SIZE
 from scripts.crashing.members import DAEMON, MOUNT, ROLES, Pair
-from scripts.crashing.scenarios import ABSENT, SCENARIOS, Scene, Seen
+from scripts.crashing.scenarios import ABSENT, IN_PLACE, SCENARIOS, Scene, Seen
 from scripts.support.members import Member
 from tests.trees import differences
 
@@ -21,7 +21,7 @@ BALLAST_SIZE = 4 << 20
 """What lies there and is touched by nobody: whoever reads it again after a kill reads everything again."""
 UNKILLED_MAX = 2
 """A scenario is done after so many runs in a row that ended before their step came: what goes together differs from run to run."""
-OF_MOUNTS = ("creates", "edits", "gives", "removes", "installs", "disputes")
+OF_MOUNTS = ("creates", "edits", "overwrites", "gives", "renames", "removes", "installs", "disputes")
 """What a mount process has steps of its own in: rows, and each kind of commit."""
 PATIENCE_S = 2.0
 """What is right so much later was said to be settled too early."""
@@ -83,6 +83,7 @@ class Judge:
         """Run a scenario once, with one kill."""
         pair = self._pair
         actor = next(member for member in pair.members if member.name == trial.actor)
+        pair.set_in_place(wanted=trial.scenario in IN_PLACE)
         scene = Scene(pair, f"{trial}-{next(self._numbers)}", actor)
         scene.here.mkdir()
         course = SCENARIOS[trial.scenario](scene)

@@ -53,7 +53,7 @@ CHANGES: list[tuple[Callable[[Path], object], list[Event]]] = [
     (lambda d: os.utime(d / "file", ns=(1, 1)), [(ATTRIB, b"file")]),
     (lambda d: os.setxattr(d / "file", "user.csfs", b"x"), [(ATTRIB, b"file")]),
     (lambda d: (d / "directory").chmod(0o700), [(ATTRIB | IS_DIRECTORY, b"directory")]),
-    (lambda d: (d / "file").rename(d / "renamed"), [(MOVED_TO, b"renamed"), (DELETE, b"file")]),
+    (lambda d: (d / "file").rename(d / "renamed"), [(MOVED_TO, b"renamed"), (Watch.MOVED_FROM, b"file")]),
     (lambda d: (d / "file").unlink(), [(DELETE, b"file")]),
     (lambda d: (d / "link").unlink(), [(DELETE, b"link")]),
     (lambda d: (d / "fifo").unlink(), [(DELETE, b"fifo")]),

@@ -190,6 +190,30 @@ def test_a_copy_of_which_little_is_changed_takes_the_rest_from_here(members: Pai
     expect_same(members, ours, theirs)
 
 
+def test_a_copy_shares_its_blocks_where_it_can_and_a_rename_copies_nothing(members: Pair) -> None:
+    alpha, beta = members
+    ours, theirs = made(members, "source")
+    os.sync()
+    wire, before, inode = wire_bytes(alpha), room_taken(beta), theirs.stat().st_ino
+    shutil.copyfile(ours, alpha.tree / "copy")
+    alpha.wait()
+    os.sync()
+    taken = room_taken(beta) - before - SIZE  # what alpha's copy takes, on the same disk
+    ours.rename(alpha.tree / "under another name")
+    alpha.wait()
+    assert wire_bytes(alpha) - wire < 4 * WIRE_MAX
+    assert (taken < SIZE // 4) == is_shared(members)
+    assert (beta.tree / "under another name").stat().st_ino == inode
+    for name in ("copy", "under another name"):
+        expect_same(members, alpha.tree / name, beta.tree / name)
+
+
+def room_taken(member: Member) -> int:
+    """Return how many bytes of the disk are taken."""
+    space = os.statvfs(member.underneath)
+    return (space.f_blocks - space.f_bfree) * space.f_frsize
+
+
 def test_kills_while_large_files_are_overwritten_lose_and_mix_nothing(members: Pair) -> None:
     alpha, beta = members
     ours, theirs = made(members, "killed")

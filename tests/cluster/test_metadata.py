@@ -134,10 +134,11 @@ def test_a_rename_sends_no_content(pair: tuple[Member, Member], into: str) -> No
     ours, theirs = made(*pair, name)
     (pair[0].tree / "directory").mkdir(exist_ok=True)
     traffic = Traffic(*pair)
-    content = theirs.read_bytes()
+    content, inode = theirs.read_bytes(), theirs.stat().st_ino
     ours.rename(pair[0].tree / f"{into}{name}.new")
     traffic.expect(MESSAGES_SIZE_MAX)
     assert (pair[1].tree / f"{into}{name}.new").read_bytes() == content
+    assert (pair[1].tree / f"{into}{name}.new").stat().st_ino == inode, "it is not copied there either"
     expect_equal(*pair)
 
 

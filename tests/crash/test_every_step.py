@@ -8,10 +8,13 @@ from collections import defaultdict
 
 import pytest
 
+from scripts.crashing.members import MOUNT
 from scripts.crashing.trials import Trial, Verdict, all_trials, run
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 LANES = 3
+REDO_STEPS = {"renameat2 in store.redo.carry_out", "os.pwrite in store.redo.write_at"}
+"""Some of what a mount process does that overwrites a file."""
 KILLED_MIN = 2
 """Steps that any scenario has at least."""
 
@@ -34,3 +37,6 @@ def test_a_process_killed_before_any_step_goes_on_as_if_nothing_had_been(
     bad = [str(verdict) for verdict in verdicts[trial] if verdict.complaints]
     assert not bad, "\n".join(bad)
     assert sum(bool(verdict.label) for verdict in verdicts[trial]) >= KILLED_MIN
+    if (trial.scenario, trial.actor, trial.role) == ("overwrites", "beta", MOUNT):
+        labels = {verdict.label for verdict in verdicts[trial]}
+        assert {label for label in labels if "store.redo" in label} >= REDO_STEPS, labels

@@ -1,0 +1,156 @@
+"""A file that is renamed at one member is renamed at the other, where nothing is against it: one commit, no copy, no kept version."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import trio
+
+from csfs.core.changes import Change, ChangeKind
+from csfs.core.paths import RelPath
+from csfs.wire.control import Action, Attributes, Commit, Move
+from tests.replicate.test_linking import Member, append, expect_equal, settle, two
+
+DATA = "content\n" * 1000
+
+
+async def sown(alpha: Member, beta: Member) -> int:
+    """Have a file at both; return its inode at beta."""
+    for member in (alpha, beta):
+        (member.tree / "d/sub").mkdir()
+    (alpha.tree / "d/a").write_text(DATA)
+    (alpha.tree / "d/a").chmod(0o640)
+    alpha.tell("d", "d/sub", "d/a")
+    await settle(alpha, beta)
+    await trio.sleep(0.05)
+    await settle(alpha, beta)
+    return (beta.tree / "d/a").stat().st_ino
+
+
+def rename(member: Member, source: str, target: str) -> None:
+    """A program renames something, and the mount tells of it."""
+    os.rename(member.tree / source, member.tree / target)
+    paths = RelPath(source.encode()), RelPath(target.encode())
+    change = Change(sequence=0, kind=ChangeKind.RENAME, path=paths[0], target=paths[1])
+    member.worker.observer.take_unjournalled([change])
+
+
+def kept(member: Member) -> list[str]:
+    return os.listdir(member.tree / ".csfs/kept")
+
+
+@pytest.mark.parametrize("target", ["d/b", "d/sub/b"])
+async def test_a_file_is_renamed_by_one_commit_and_stays_the_same_object(tmp_path: Path, target: str) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        before = await sown(alpha, beta)
+        commit, made = beta.gate.commit, list[Action]()
+
+        async def watched(commits: Sequence[Commit]) -> object:
+            made.extend(one.action for one in commits if not isinstance(one.action, Attributes))
+            return await commit(commits)
+
+        beta.gate.commit = watched  # type: ignore[method-assign, assignment]
+        rename(alpha, "d/a", target)
+        await settle(alpha, beta)
+        expect_equal(alpha, beta)
+        assert (beta.tree / target).stat().st_ino == before
+        assert len(made) == 1, "the times of directories are set apart"
+        assert kept(beta) == []
+        append(beta.tree / target, "edited")
+        beta.tell(target)
+        await settle(beta, alpha)
+        expect_equal(alpha, beta)
+
+
+Act = Callable[[Path], object]
+OTHERWISE: dict[str, Act] = {
+    "other bytes": lambda path: append(path, "more"),
+    "another mode": lambda path: path.chmod(0o600),
+    "an attribute": lambda path: os.setxattr(path, "user.new", b"1"),
+    "another time": lambda path: os.utime(path, ns=(1, 1)),
+}
+
+
+@pytest.mark.parametrize("act", OTHERWISE)
+async def test_what_looks_otherwise_there_is_built(tmp_path: Path, act: str) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        before = await sown(alpha, beta)
+        rename(alpha, "d/a", "d/b")
+        OTHERWISE[act](alpha.tree / "d/b")
+        alpha.tell("d/b")
+        await settle(alpha, beta)
+        expect_equal(alpha, beta)
+        assert (beta.tree / "d/b").stat().st_ino != before
+
+
+async def test_of_two_files_with_one_content_each_is_renamed_and_a_third_one_is_built(tmp_path: Path) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        await sown(alpha, beta)
+        for name in ("x", "y"):
+            (alpha.tree / "d" / name).write_text("the same")
+            os.utime(alpha.tree / "d" / name, ns=(5, 5))
+        alpha.tell("d/x", "d/y")
+        await settle(alpha, beta)
+        before = {(beta.tree / "d" / name).stat().st_ino for name in ("x", "y")}
+        for name in ("x", "y"):
+            os.rename(alpha.tree / "d" / name, alpha.tree / "d" / f"{name}2")
+        (alpha.tree / "d/z2").write_text("the same")
+        os.utime(alpha.tree / "d/z2", ns=(5, 5))
+        alpha.tell("d/x", "d/y", "d/x2", "d/y2", "d/z2")
+        await settle(alpha, beta)
+        expect_equal(alpha, beta)
+        assert before < {(beta.tree / "d" / f"{name}2").stat().st_ino for name in ("x", "y", "z")}
+
+
+async def test_what_somebody_here_writes_meanwhile_is_not_lost(tmp_path: Path) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        await sown(alpha, beta)
+        rename(alpha, "d/a", "d/b")
+        await alpha.quiet()
+        commit, tried = beta.gate.commit, list[Commit]()
+
+        async def raced(commits: Sequence[Commit]) -> object:
+            moves = [one for one in commits if isinstance(one.action, Move)]
+            if moves and not tried:
+                append(beta.tree / "d/a", "written by somebody here")
+            tried.extend(moves)
+            return await commit(commits)
+
+        beta.gate.commit = raced  # type: ignore[method-assign, assignment]
+        beta.hears(alpha)
+        with trio.fail_after(5):
+            await beta.volume.progress.wait_until(lambda: bool(tried))
+        beta.tell("d/a")
+        await settle(beta, alpha)
+        expect_equal(alpha, beta)
+        assert (alpha.tree / "d/b").read_text() == DATA + "written by somebody here", "the edit follows the file"
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+async def test_a_rename_of_which_nobody_heard_what_became_is_found_out(tmp_path: Path, is_made: bool) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        before = await sown(alpha, beta)
+        rename(alpha, "d/a", "d/b")
+        await alpha.quiet()
+        commit, lost = beta.gate.commit, list[Commit]()
+
+        async def losing(commits: Sequence[Commit]) -> object:
+            moves = [one for one in commits if isinstance(one.action, Move)]
+            if lost or not moves:
+                return await commit(commits)
+            lost.extend(moves)
+            if is_made:
+                await commit(commits)
+            raise trio.ClosedResourceError("the mount went away")
+
+        beta.gate.commit = losing  # type: ignore[method-assign, assignment]
+        beta.hears(alpha)
+        await settle(alpha, beta)
+        expect_equal(alpha, beta)
+        assert (beta.tree / "d/b").stat().st_ino == before
+        assert kept(beta) == []
+        versions = [one.volume.index.rows.row(RelPath(b"d/b")) for one in (alpha, beta)]
+        assert versions[0] is not None
+        assert versions[1] is not None
+        assert versions[0].record == versions[1].record, "nobody here has made anything"
