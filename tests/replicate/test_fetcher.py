@@ -40,6 +40,8 @@ class Peer:
     def __init__(self, failure: Exception | None) -> None:
         self._failure = failure
         self.asked: list[int] = []
+        self.given = set[int]()
+        """Blocks that it has sent."""
         self.under_way = self.under_way_most = 0
         self.lacking = -1
         """The first block of a range that it has no more; it is quick to say so, and takes its time for the others."""
@@ -72,6 +74,7 @@ class Peer:
             await trio.sleep(0.05)
         if self._failure is not None and first <= 8 < first + count:
             raise self._failure
+        self.given.update(range(first, first + count))
         return [DATA[at * BLOCK_SIZE : (at + 1) * BLOCK_SIZE] for at in range(first, first + count)]
 
 
@@ -109,10 +112,15 @@ def plan() -> Plan:
 async def test_a_range_that_fails_makes_the_next_peer_be_asked(tmp_path: Path, failure: Exception) -> None:
     volume = made_volume(tmp_path)
     fetcher = Fetcher(volume)
-    fetcher.requesters = {"beta": Peer(failure)}
+    first, second = Peer(failure), Peer(None)
+    fetcher.requesters = {"beta": first}
     assert not await fetcher.fetch(plan())
-    fetcher.requesters["gamma"] = Peer(None)
+    assert first.given
+    fetcher.requesters = {"gamma": second}
     assert await fetcher.fetch(plan())
+    # What did not fit has given back all its room.
+    left = set(range(40)) if isinstance(failure, OSError) else set(range(40)) - first.given
+    assert second.given == left, "what had arrived is not asked for again"
     assert volume.root is not None
     assert volume.root.stage.partials.lacking_blocks(plan().content.hash, TABLE, (0, 40), range(40)) == set()
 
