@@ -87,6 +87,12 @@ class UnstableError(CsfsError):
     exit_code = ExitCode.FOUND
 
 
+class LongReadError(CsfsError):
+    """To hash a file takes so long that nobody should wait for it: it is read beside everything else, and then looked at."""
+
+    exit_code = ExitCode.FOUND
+
+
 class LostRootError(CsfsError):
     """The directory underneath is no longer the volume's: what is missing there was not removed by anybody."""
 

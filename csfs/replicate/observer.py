@@ -32,8 +32,9 @@ from csfs.replicate.looking import (
     showed_directory,
 )
 from csfs.replicate.names import Found, names_by_path, note_across, overtaken, reason_now, shown_at, with_names
+from csfs.replicate.reading import Reading
 from csfs.replicate.remembering import hashes_read, remember_content
-from csfs.replicate.signals import Signal
+from csfs.replicate.signals import Signal, wait_any
 from csfs.replicate.spreading import has_to_wait, look_below, spread
 from csfs.replicate.volume import Volume
 from csfs.store.tree import Look
@@ -69,7 +70,7 @@ class Observer:
         """Directories that are gone, or something else, while what was in them waits to be looked at."""
         self._displaced: dict[bytes, tuple[RelPath, int]] = {}
         """Kept versions that somebody who had them open has written to since: where they were live, and the row."""
-        self._wanted, self._gathering = Signal(), Gathering()
+        self._wanted, self._gathering, self._reading = Signal(), Gathering(), Reading(volume)
         self._journal, self._last, self.digested = b"", 0, 0
         self.compare_wanted: set[RelPath] = set()
 
@@ -256,14 +257,15 @@ class Observer:
         batch = self._next_batch()
         self._gathering.began(len(batch))
         if self._looks and not batch:
-            await self._volume.progress.wait()
+            await wait_any(self._volume.progress, self._wanted)
             return
         complete = not (self._volume.uncompared or self.compare_wanted)
-        known = all_before(self._volume, batch, complete=complete)
+        known, read = all_before(self._volume, batch, complete=complete), list(map(self._reading.taken, batch))
         shown_before = [shown_at(self._volume, path) for path, _ in batch]
         self._under_way = {path for path, _ in batch}
         try:
-            found = await self._volume.with_root(look_at, batch, known, inline=is_little(self._volume, batch))
+            found = await self._volume.with_root(look_at, batch, known, read, inline=is_little(self._volume, batch))
+            found, shown_before = self._reading.apart(found, shown_before, self.look, self.wanted)
             found, shown_before = await with_names(self._volume, found, shown_before, self.look)
         except trio.ClosedResourceError:
             for path, reason in batch:
@@ -279,6 +281,7 @@ class Observer:
         """
         # Of a great many, those that wait longest: to sort all of them each time would cost more than the looking.
         order = sorted(itertools.islice(self._looks.items(), SORTED_MAX), key=self._turn)
+        order = list(itertools.filterfalse(self._reading.has_to_wait, order))
         batch = [item for item in order if not has_to_wait(self._volume, item[0], self._emptied)][:LOOKS_MAX]
         for path, _ in batch:
             del self._looks[path]

@@ -19,11 +19,27 @@ class Signal:
 
     async def wait(self) -> None:
         """Wait for the next `notify`."""
+        await self.next().wait()
+
+    def next(self) -> trio.Event:
+        """Return what the next `notify` sets."""
         if self._event is None:
             self._event = trio.Event()
-        await self._event.wait()
+        return self._event
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait until `condition` holds; it is tested at each `notify`."""
         while not condition():
             await self.wait()
+
+
+async def wait_any(*signals: Signal) -> None:
+    """Wait for the next `notify` of any of these."""
+    async with trio.open_nursery() as nursery:
+
+        async def wait(event: trio.Event) -> None:
+            await event.wait()
+            nursery.cancel_scope.cancel()
+
+        for event in [signal.next() for signal in signals]:
+            nursery.start_soon(wait, event)

@@ -13,7 +13,7 @@ from csfs.core.extents import merged
 from csfs.core.objects import Kind, Observation
 from csfs.core.patches import PIECES_MAX
 from csfs.core.tables import BlockTable
-from csfs.errors import UnstableError
+from csfs.errors import LongReadError, UnstableError
 from csfs.store import blocks
 from csfs.store.attributes import kind_of, link_path, read_xattrs, stamp_of
 from csfs.store.hashing import BLOCK_SIZE, block_hash
@@ -24,10 +24,14 @@ _DEVICES = (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE)
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Up to how many bytes the whole of a content, and what was written to a larger one, come along with a look; -1: not at all."""
+    """Up to how many bytes the whole of a content, and what was written to a larger one, come along with a look; -1: not at all.
+
+    `read_size`: so much of a file is read as a whole, at most; None: all.
+    """
 
     content_size: int = -1
     written_size: int = -1
+    read_size: int | None = None
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -119,6 +123,8 @@ def _look_at_content(handle: int, status: os.stat_result, treated: Treated, befo
         if size > BLOCK_SIZE:
             stamp = stamp_of(status)
             known = before.table if extents is not None else None
+            if known is None and limits.read_size is not None and min(size, status.st_blocks * 512) > limits.read_size:
+                raise LongReadError("a large file, to be read as a whole")
             root, table = blocks.rehash(
                 descriptor, size, known, extents or (), lambda: stamp_of(os.fstat(descriptor)) == stamp
             )

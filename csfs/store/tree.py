@@ -133,7 +133,11 @@ class Tree:
         return self.look_from(path, Before(previous, content_changed, table, extents), limits)
 
     def look_from(self, path: RelPath, before: Before, limits: Limits = NO_CONTENT) -> Look | None:
-        """Return what is at `path` now, with all that is known from before. See `look`."""
+        """Return what is at `path` now, with all that is known from before. See `look`.
+
+        Raises:
+            LongReadError: more than `limits.read_size` would have to be read.
+        """
         for _ in range(_READS_MAX):
             try:
                 handle = open_beneath(self.root, path, os.O_PATH)
