@@ -1,5 +1,6 @@
 """A file that is renamed at one member is renamed at the other, where nothing is against it: one commit, no copy, no kept version."""
 
+import errno
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ import trio
 
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.paths import RelPath
-from csfs.wire.control import Action, Attributes, Commit, Move
+from csfs.wire.control import Action, Attributes, Commit, CommitResult, Move, Outcome
 from tests.replicate.test_linking import Member, append, expect_equal, settle, two
 
 DATA = "content\n" * 1000
@@ -154,3 +155,27 @@ async def test_a_rename_of_which_nobody_heard_what_became_is_found_out(tmp_path:
         assert versions[0] is not None
         assert versions[1] is not None
         assert versions[0].record == versions[1].record, "nobody here has made anything"
+
+
+async def test_what_the_disk_does_not_rename_is_copied(tmp_path: Path) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        before = await sown(alpha, beta)
+        rename(alpha, "d/a", "d/b")
+        await alpha.quiet()
+        commit, failed = beta.gate.commit, list[Commit]()
+
+        async def failing(commits: Sequence[Commit]) -> object:
+            moves = [one for one in commits if isinstance(one.action, Move)]
+            if not moves:
+                return await commit(commits)
+            failed.extend(moves)
+            return [CommitResult(one.id, Outcome.FAILED, error=errno.EXDEV) for one in commits]
+
+        beta.gate.commit = failing  # type: ignore[method-assign, assignment]
+        beta.hears(alpha)
+        with trio.fail_after(10):
+            await beta.volume.progress.wait_until(lambda: (beta.tree / "d/b").exists())
+        await settle(alpha, beta)
+        expect_equal(alpha, beta)
+        assert len(failed) == 1
+        assert (beta.tree / "d/b").stat().st_ino != before
