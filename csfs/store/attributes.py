@@ -11,12 +11,12 @@ import os
 import stat
 from collections.abc import Iterator
 
+from csfs.core.acls import ACL_PREFIX, ordered
 from csfs.core.objects import Kind, LeftOut, Stamp, Xattrs
 from csfs.core.treatment import EVERYTHING, USUALLY_CARRIED, Carried
 from csfs.store import syscalls
 
 _CAPABILITY = b"security.capability"
-_ACL_PREFIX = b"system.posix_acl_"
 _PRIVILEGED_BITS = stat.S_ISUID | stat.S_ISGID
 
 UNABLE = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOPNOTSUPP, errno.E2BIG, errno.ERANGE)
@@ -60,7 +60,10 @@ def link_path(descriptor: int) -> str:
 
 
 def read_xattrs(target: Target, carried: Carried = USUALLY_CARRIED) -> Xattrs:
-    """Return the carried xattrs of an object, sorted by name; none where the file system has none."""
+    """Return the carried xattrs of an object, sorted by name; none where the file system has none.
+
+    ACLs that say the same are the same.
+    """
     try:
         listed = os.listxattr(target)
     except OSError as error:
@@ -71,7 +74,7 @@ def read_xattrs(target: Target, carried: Carried = USUALLY_CARRIED) -> Xattrs:
         return ()
     names = sorted(filter(carried, map(os.fsencode, listed)))
     values = ((name, _value(target, name)) for name in names)
-    return tuple((name, value) for name, value in values if value is not None)
+    return tuple((n, ordered(v) if n.startswith(ACL_PREFIX) else v) for n, v in values if v is not None)
 
 
 def read_attributes(parent: int, name: bytes) -> tuple[os.stat_result, Xattrs]:
@@ -188,7 +191,7 @@ def remove_xattr(target: Target, name: bytes) -> None:
 
 def xattrs_in_order(xattrs: Xattrs) -> Xattrs:
     """Return `xattrs` in the order to set them: ACLs, which change the mode, late; capabilities, which writing clears, last."""
-    return tuple(sorted(xattrs, key=lambda pair: (pair[0] == _CAPABILITY, pair[0].startswith(_ACL_PREFIX), pair[0])))
+    return tuple(sorted(xattrs, key=lambda pair: (pair[0] == _CAPABILITY, pair[0].startswith(ACL_PREFIX), pair[0])))
 
 
 def _capabilities(path: str) -> Xattrs | None:

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import struct
 import subprocess
 from pathlib import Path
 
@@ -150,3 +151,22 @@ def test_what_no_kind_of_file_like_it_may_have_is_left_out(tree: Tree, volume: P
     _, left_out = set_attributes(tree.root, b"p", mode=0o622, xattrs=((b"user.a", b"1"),))
     assert left_out == ((b"user.a", errno.EPERM),)
     assert stat.S_IMODE((volume / "p").stat().st_mode) == 0o622
+
+
+def test_lists_that_say_the_same_are_the_same(tree: Tree, volume: Path) -> None:
+    nobody = 0xFFFFFFFF
+    named = [(0x02, 6, 1002), (0x02, 4, 1001), (0x08, 5, 2002), (0x08, 1, 2001)]
+    around = [(0x01, 6, nobody)], [(0x04, 4, nobody)], [(0x10, 7, nobody), (0x20, 0, nobody)]
+    lists = [
+        around[0] + named[:2] + around[1] + named[2:] + around[2],
+        around[0] + named[1::-1] + around[1] + named[:1:-1] + around[2],
+    ]
+    for name, entries in zip(("f", "g"), lists, strict=True):
+        (volume / name).write_bytes(b"")
+        packed = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+        os.setxattr(volume / name, ACL, packed)
+        assert os.getxattr(volume / name, ACL) == packed, "the kernel keeps the order"
+    first, second = (read_attributes(tree.root, name)[1] for name in (b"f", b"g"))
+    assert first == second
+    set_attributes(tree.root, b"g", xattrs=first)
+    assert read_attributes(tree.root, b"g")[1] == first
