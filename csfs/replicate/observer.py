@@ -54,12 +54,10 @@ class Observer:
     """Digests one volume's changes in order."""
 
     def __init__(self, volume: Volume, directories: Directories) -> None:
-        self._volume = volume
-        self._directories = directories
+        self._volume, self._directories = volume, directories
         self._looks: dict[RelPath, Reason] = {}
         self._since: dict[RelPath, int] = {}
         """The oldest row that wants each path looked at, ascending; while a path is looked at, too."""
-        self._taking = 0
         self._under_way: set[RelPath] = set()
         """Paths that are being looked at."""
         self._tries: dict[RelPath, int] = {}
@@ -71,7 +69,7 @@ class Observer:
         self._displaced: dict[bytes, tuple[RelPath, int]] = {}
         """Kept versions that somebody who had them open has written to since: where they were live, and the row."""
         self._wanted, self._gathering, self._reading = Signal(), Gathering(), Reading(volume)
-        self._journal, self._last, self.digested = b"", 0, 0
+        self._journal, self._last, self._taking, self.digested = b"", 0, 0, 0
         self.compare_wanted: set[RelPath] = set()
 
     # ------------------------------------------------------------------------------------------------- what to look at
@@ -279,9 +277,9 @@ class Observer:
         """Return the next paths: parents before children, what a move leaves behind after where it went, and directories that are
         gone after all that was in them.
         """
-        # Of a great many, those that wait longest: to sort all of them each time would cost more than the looking.
-        order = sorted(itertools.islice(self._looks.items(), SORTED_MAX), key=self._turn)
-        order = list(itertools.filterfalse(self._reading.has_to_wait, order))
+        # Of a great many, those that wait longest: to sort all of them would cost more than the looking.
+        ready = itertools.filterfalse(self._reading.has_to_wait, itertools.islice(self._looks.items(), SORTED_MAX))
+        order = sorted(ready, key=self._turn)
         batch = [item for item in order if not has_to_wait(self._volume, item[0], self._emptied)][:LOOKS_MAX]
         for path, _ in batch:
             del self._looks[path]
