@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from csfs.core import versions
-from csfs.core.paths import RelPath, checked
+from csfs.core.paths import ROOT, RelPath, checked
 from csfs.core.records import E, Half, Record, halves_joined, times_joined
 from csfs.core.versions import Dot, Hlc, Scope, Vector
 from csfs.engine.live import is_live
@@ -70,8 +70,8 @@ class Remote(State):
 
     def _remembered(self, update: Update, group: GroupRules) -> Update:
         """Return an update without what is known and gone: a path without a record stands for a tombstone that was forgotten (R12)."""
-        if self._index.row(RelPath(update.path)) is not None:
-            return update
+        if update.path == ROOT or self._index.row(RelPath(update.path)) is not None:
+            return update  # nobody removes the root
         known, speaks = self._index.knowledge(group.scope), self._may_write(group)
         content = _without_known(update.content, known, speaks=speaks)
         meta = _without_known(update.meta, known, speaks=speaks)
