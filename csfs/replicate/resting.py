@@ -8,6 +8,8 @@ from csfs.store import heap
 QUIET_S = 2.0
 WORTH_SIZE = 1024 * 1024
 """Less is kept: whoever changes a file now and then has it at hand."""
+WORTH_ROWS = 2_000
+"""What it took to write so many rows is worth it as well: little of it is at hand, and much with the allocator and SQLite."""
 
 
 class Resting:
@@ -19,6 +21,7 @@ class Resting:
     async def run(self) -> None:
         """Rest after each piece of work, for ever."""
         rested = self._work_done()
+        given_back = self._volume.index.change_count
         while True:
             # While memory is given back, more may be written: nobody would wake us for it.
             while self._work_done() == rested:
@@ -26,7 +29,9 @@ class Resting:
             while await self._is_at_work():
                 pass
             rested = self._work_done()
-            await self._rest()
+            if self._held() >= WORTH_SIZE or self._volume.index.change_count - given_back >= WORTH_ROWS:
+                given_back = self._volume.index.change_count
+                await self._rest()
 
     async def _is_at_work(self) -> bool:
         """Return, after a while, whether anything was done in it."""
@@ -38,14 +43,18 @@ class Resting:
         """Return what changes whenever something is done."""
         return self._volume.index.change_count, self._volume.contents.put_count
 
+    def _may_forget(self) -> bool:
+        """Return whether no content at hand is needed: what is not shown yet may be here alone, or be waited for elsewhere."""
+        return not self._volume.index.rows.amounts.left.paths
+
+    def _held(self) -> int:
+        """Return how many bytes are at hand, about, that may go."""
+        volume = self._volume
+        return volume.index.rows.cached_size + (volume.contents.size if self._may_forget() else 0)
+
     async def _rest(self) -> None:
         volume = self._volume
-        # What arrived and is not shown yet may be here alone, or a program elsewhere waits for it to be here.
-        is_done = not volume.index.rows.amounts.left.paths
-        held = volume.index.rows.cached_size + (volume.contents.size if is_done else 0)
-        if held < WORTH_SIZE:
-            return
-        if is_done:
+        if self._may_forget():
             volume.contents.clear()
         volume.index.shrink()
         volume.rules.forget_answers()

@@ -11,8 +11,9 @@ from csfs.core.paths import RelPath
 from csfs.core.records import ContentEntry, Half, Record
 from csfs.core.rows import Row
 from csfs.core.versions import Dot, Hlc, Incarnation
+from csfs.index.rows import CACHED_ROWS_MAX
 from csfs.replicate.contents import CONTENTS_SIZE_MAX
-from csfs.replicate.resting import QUIET_S, Resting
+from csfs.replicate.resting import QUIET_S, WORTH_SIZE, Resting
 from csfs.replicate.volume import Volume
 from csfs.store import heap
 from tests.replicate.test_worker import opened
@@ -77,5 +78,23 @@ async def test_contents_that_are_yet_to_be_shown_stay(tmp_path: Path, autojump_c
         assert volume.contents.get(b"hash"), "it may be here alone"
         record(volume, 500, pending=False)
         await until_at_rest(lambda: volume.contents.get(b"hash") is None)
+        nursery.cancel_scope.cancel()
+    index.close()
+
+
+async def test_who_has_written_a_great_deal_rests_whatever_happens_to_be_at_hand(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    index, worker = opened(tmp_path)
+    volume = worker.volume
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Resting(volume).run)
+        await trio.testing.wait_all_tasks_blocked()
+        record(volume, 2 * CACHED_ROWS_MAX + 10, pending=False)
+        assert index.rows.cached_size < WORTH_SIZE, "what is at hand was let go while it was written"
+        await until_at_rest(lambda: not index.rows.cached_size)
+        record(volume, 10, pending=False)
+        await until_at_rest()
+        assert index.rows.cached_size, "a little is kept at hand again"
         nursery.cancel_scope.cancel()
     index.close()
