@@ -22,6 +22,8 @@ from csfs.wire.messages import Heartbeat
 from tests.replicate.certified import NOW, Cluster
 
 HERE = [Address("127.0.0.1", 0)]
+TCP_RTO_MAX_MS = 44
+"""tcp(7); the least is 1000, and Linux goes up to 120,000 by itself."""
 PACE = Pace(heartbeat_s=0.2, silence_s_max=2, goodbye_s_max=0.2, dial_s_max=1, handshake_s_max=0.2, retry_s_first=0.02)
 
 
@@ -73,6 +75,23 @@ class Member:
 @pytest.fixture
 def cluster(tmp_path):
     return Cluster(tmp_path)
+
+
+async def test_what_is_lost_on_a_link_is_sent_again_within_a_second(nursery, cluster):
+    with socket.socket() as probe:
+        try:
+            probe.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, 1_000)
+        except OSError:
+            pytest.skip("this kernel doubles the time with each loss, whatever it is told")
+    elm = await Member(cluster.member("elm"), {"ash": []}).start(nursery)
+    ash = await Member(cluster.member("ash"), {"elm": [elm.address]}).start(nursery)
+    await ash.linked("elm")
+    await elm.linked("ash")
+    for member in (ash, elm):
+        (link,) = member.links
+        assert link._stream.transport_stream.getsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS) == 1_000
+    elm.scope.cancel()
+    ash.scope.cancel()
 
 
 async def test_a_member_dials_its_peer_and_both_know(nursery, cluster):
