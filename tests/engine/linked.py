@@ -19,6 +19,21 @@ def files(host: Host) -> dict[bytes, bytes]:
     }
 
 
+def shows(as_it_says: str = "both", **paths: str | None) -> Callable[[Cluster, str], None]:
+    """Return a check of what is there, by path (`__` is a slash), None: nothing; and that the table's cell says `as_it_says`."""
+
+    def check(cluster: Cluster, whose: str) -> None:
+        assert whose == as_it_says
+        for host in cluster.hosts:
+            found = files(host)
+            wanted = {name.replace("__", "/").encode(): data for name, data in paths.items()}
+            assert {path: found.get(path) for path in wanted} == {
+                path: data.encode() if data is not None else None for path, data in wanted.items()
+            }
+
+    return check
+
+
 def check_whose(cluster: Cluster, path: RelPath, whose: str) -> None:
     """The version at a path is that of `a` or `b`, everywhere, or its own at each, and what is not shown there is kept."""
     a, b = cluster.hosts

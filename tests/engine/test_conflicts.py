@@ -12,7 +12,8 @@ from scripts.simulation.checks import check_nothing_lost, check_quiet
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.host import Host
 from scripts.simulation.plan import SECOND_NS, Plan, Setup
-from tests.engine.linked import LINKED_CHECKS, check_whose, files
+from tests.engine.linked import LINKED_CHECKS, check_whose, files, shows
+from tests.engine.mirrored import MIRRORED_ACTS, MIRRORED_CHECKS
 
 TABLE = Path(__file__).parent.parent.parent / "docs" / "conflicts.md"
 F, G, H, K, L, N = (RelPath(name) for name in (b"f", b"g", b"h", b"k", b"l", b"n"))
@@ -136,6 +137,7 @@ def adds_user(number: int | None) -> Callable[[Actor], None]:
 
 
 ACTS: dict[str, Callable[[Actor], None]] = {
+    **MIRRORED_ACTS,
     "edits the first line of t": edits_line(0),
     "edits the last line of t": edits_line(-1),
     "closes t and edits its first line": closes_and_edits,
@@ -315,22 +317,9 @@ def check_symlink(cluster: Cluster, whose: str) -> None:
         assert files(host)[N] == (b"file by a, at length" if whose == "a" else b"symlink")
 
 
-def shows(**paths: str | None) -> Callable[[Cluster, str], None]:
-    """Return a check of what is there, by path (`__` is a slash); None: nothing."""
-
-    def check(cluster: Cluster, whose: str) -> None:
-        for host in cluster.hosts:
-            found = files(host)
-            wanted = {name.replace("__", "/").encode(): data for name, data in paths.items()}
-            assert {path: found.get(path) for path in wanted} == {
-                path: data.encode() if data is not None else None for path, data in wanted.items()
-            }
-
-    return check
-
-
 CHECKS: dict[tuple[str, str], Callable[[Cluster, str], None]] = {
     **LINKED_CHECKS,
+    **MIRRORED_CHECKS,
     ("edits f", "edits f"): check_edits,
     ("edits f", "deletes f"): check_edit_lives,
     ("deletes f", "edits f"): check_edit_lives,
@@ -346,11 +335,11 @@ CHECKS: dict[tuple[str, str], Callable[[Cluster, str], None]] = {
     ("renames f to h", "chmods f"): shows_with(0o604, f=None, h="f before"),
     ("renames f to h", "touches f"): check_touched,
     ("renames f to h", "makes f setuid"): shows_with(0o4755, f=None, h="f before"),
-    ("renames f to h", "deletes f"): shows(f=None, h="f before"),
+    ("renames f to h", "deletes f"): shows("a", f=None, h="f before"),
     ("renames f to h, then to i", "edits f"): shows(f=None, h=None, i="edit by b"),
     ("renames f to h, then to i", "edits f twice"): shows(f=None, h=None, i="edit by b"),
     ("renames f to h and edits it", "edits f"): check_edits_of_moved,
-    ("renames f to h and deletes it", "edits f"): shows(f="edit by b", h=None),
+    ("renames f to h and deletes it", "edits f"): shows("b", f="edit by b", h=None),
     ("renames f to h and makes f anew", "edits f"): shows(f="anew by a, at length", h="edit by b"),
     ("renames f to h, and g to f", "edits f"): shows(f="g before, which is longer", g=None, h="edit by b"),
     ("renames f to g", "edits f"): shows(f=None, g="edit by b"),
@@ -359,7 +348,7 @@ CHECKS: dict[tuple[str, str], Callable[[Cluster, str], None]] = {
     ("exchanges f and g", "edits f and g"): shows(f="g edited", g="edit by b"),
     ("renames d to e", "edits d/x"): shows(d=None, e__x="x edited"),
     ("renames d to e", "chmods d"): shows_with(0o700, d=None, e__x="x before"),
-    ("renames d to e", "deletes d"): shows(d=None, e__x="x before"),
+    ("renames d to e", "deletes d"): shows("a", d=None, e__x="x before"),
     ("renames f to d/f", "deletes d"): shows(d="directory", d__f="f before", d__x=None, f=None),
     ("renames f to d/f", "renames d to e"): shows(d__f="f before", d__x=None, e__x="x before", e__f=None, f=None),
     ("renames f to h", "renames f to i"): shows(f=None, h="f before", i="f before"),
@@ -368,8 +357,8 @@ CHECKS: dict[tuple[str, str], Callable[[Cluster, str], None]] = {
     ("renames p to q/p", "renames q to p/q"): shows(p="directory", q="directory", p__q="directory", q__p="directory"),
     ("renames d to e", "makes d/new"): shows(d="directory", d__new="new", d__x=None, e__x="x before"),
     ("deletes d", "makes d/new"): shows(d="directory", d__new="new", d__x=None),
-    ("makes the file n", "makes the directory n"): shows(n="file by a, at length"),
-    ("makes the file n", "makes the directory n with n/in"): shows(n="directory", n__in="inside"),
+    ("makes the file n", "makes the directory n"): shows("a", n="file by a, at length"),
+    ("makes the file n", "makes the directory n with n/in"): shows("b", n="directory", n__in="inside"),
     ("makes the file n", "makes the symlink n"): check_symlink,
     ("edits the first line of t", "edits the last line of t"): check_merged(T),
     ("edits the first line of t", "edits the first line of t"): check_merged(T),
@@ -377,7 +366,7 @@ CHECKS: dict[tuple[str, str], Callable[[Cluster, str], None]] = {
     ("adds a user to passwd", "adds a user to passwd"): check_merged(PASSWD),
     ("adds a user to passwd", "adds a user of the same number"): check_merged(PASSWD),
     ("edits the first line of t", "deletes t"): shows(
-        t="\n".join(["line by a, at length", "second", "third", "fourth", "last"])
+        "a", t="\n".join(["line by a, at length", "second", "third", "fourth", "last"])
     ),
     ("writes the same to f", "writes the same to f"): shows(f="same"),
 }
