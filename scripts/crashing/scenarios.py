@@ -158,6 +158,32 @@ def carries(scene: Scene) -> Course:
     return {"d": ABSENT, "e/x": b"x", "e/y": b"y", "e/s/z": b"s/z"}
 
 
+def links(scene: Scene) -> Course:
+    """A file of two names is written through one of them, gets a third name, and loses one."""
+    scene.write(scene.here / "f", b"before")
+    os.link(scene.here / "f", scene.here / "g")
+    yield
+    scene.write(scene.here / "g", b"written through g")
+    scene.do(os.link, scene.here / "f", scene.here / "h")
+    scene.do(os.unlink, scene.here / "f")
+    return {"f": ABSENT, "g": b"written through g", "h": b"written through g"}
+
+
+def follows(scene: Scene) -> Course:
+    """Who acts renames a file, and moves a directory on; the other one has edited both without having heard of it."""
+    scene.both = True
+    scene.write(scene.here / "f", b"before")
+    os.mkdir(scene.here / "d")
+    scene.write(scene.here / "d/x", b"inside")
+    yield
+    with scene.pair.apart():
+        scene.write(scene.there / "f", b"the edit")
+        scene.write(scene.there / "d/x", b"the edit inside")
+        scene.do(os.rename, scene.here / "f", scene.here / "g")
+        scene.do(os.rename, scene.here / "d", scene.here / "e")
+    return {"f": ABSENT, "g": b"the edit", "d": ABSENT, "e/x": b"the edit inside"}
+
+
 def removes(scene: Scene) -> Course:
     """A file is removed, and a directory with one in it."""
     scene.write(scene.here / "f", b"removed")
@@ -252,6 +278,8 @@ SCENARIOS: dict[str, Callable[[Scene], Course]] = {
         gives,
         renames,
         carries,
+        links,
+        follows,
         removes,
         installs,
         turns,

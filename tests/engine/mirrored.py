@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from csfs.core.paths import RelPath
 from scripts.simulation.cluster import Cluster
-from tests.engine.linked import F, G, H, K, L, are_one, check_whose, files, shows
+from tests.engine.linked import F, H, K, L, are_one, check_whose, files, shows
 
 if TYPE_CHECKING:
     from tests.engine.test_conflicts import Actor
