@@ -274,6 +274,9 @@ def test_what_is_of_no_group_makes_no_directory_live(tmp_path: Path) -> None:
                 counts,
             ) * 2
         assert (index.rows.has_live_below(RelPath(b"d")), index.rows.has_shown_below(RelPath(b"d"))) == (counts,) * 2
+    index.rows.revise(lambda path, row: msgspec.structs.replace(row, scope=Scope(b"")))
+    assert not index.rows.has_live_below(RelPath(b"d")), "what the rules say now, not what is written"
+    assert not index.rows.has_shown_below(RelPath(b"d"))
     index.close()
 
 
