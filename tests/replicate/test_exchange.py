@@ -1,10 +1,12 @@
 """Two members' sessions over a link in memory, with real indexes: what one knows, the other gets, whatever rules are in force when."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
@@ -19,9 +21,21 @@ from csfs.replicate.exchange import ANSWERS_MAX, MIDSTREAM_S_MAX, PeerSession
 from csfs.replicate.volume import Volume
 from csfs.replicate.worker import VolumeWorker
 from csfs.store.owners import FixedAccounts, Owners
-from csfs.wire.messages import PROTOCOL, Followed, Hello, Moved, PeerMessage, Records, Settings, VolumeHello
+from csfs.wire.messages import (
+    PROTOCOL,
+    Followed,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Moved,
+    PeerMessage,
+    Records,
+    Settings,
+    VolumeHello,
+)
 
 VOLUME = "files"
+HOUR_NS = 3_600_000_000_000
 
 
 @dataclass(frozen=True)
@@ -236,3 +250,27 @@ async def test_who_tells_of_moves_without_end_and_takes_no_answer_is_cut_off(tmp
             with pytest.RaisesGroup(RemoteProtocolError, flatten_subgroups=True):
                 await session.run()
             nursery.cancel_scope.cancel()
+
+
+class Clocks(Greeting):
+    """A member that notes how far a peer's clock is off, in hours."""
+
+    def __init__(self, member: str) -> None:
+        super().__init__(member)
+        self.noted: list[int] = []
+
+    def skew(self, peer: str, skew_ns: int) -> None:
+        self.noted.append(round(skew_ns / HOUR_NS))
+
+
+async def test_each_clock_that_a_peer_tells_is_compared_with_ours(tmp_path: Path) -> None:
+    alpha, clocks = Side(tmp_path, "alpha", "alpha", "beta"), Clocks("alpha")
+    there, here = trio.open_memory_channel[PeerMessage](100), trio.open_memory_channel[PeerMessage](100)
+    hello = Greeting("beta").hello((), {7: "beta"})
+    await there[0].send(msgspec.structs.replace(hello, time_ns=time.time_ns() + 3 * HOUR_NS))
+    await there[0].send(Heartbeat(time.time_ns() - 2 * HOUR_NS))
+    await there[0].send(Heartbeat(time.time_ns()))
+    await there[0].send(Goodbye("enough"))
+    with trio.fail_after(5):
+        await PeerSession("beta", Pipe(here[0], there[1]), {VOLUME: alpha.worker}, clocks).run()
+    assert clocks.noted == [3, -2, 0]
