@@ -31,6 +31,8 @@ def test_a_directory_with_something_excluded_in_it_stays_removed_and_goes_where_
         assert (beta.tree / "d/e/left.bak").read_text() == "d/e/left.bak", "beta's own by now"
         assert not (alpha.tree / "d").exists(), "what somebody removed does not come back"
 
+        until(lambda: "not empty" in str(beta.volume()["problems"]), "beta says what keeps it")
+
         (beta.tree / "d/e/left.bak").unlink()
         until(lambda: not (beta.tree / "d").exists(), "the directory goes with what was in its way", 60)
         alpha.wait()
