@@ -12,6 +12,7 @@ from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from csfs.core.rows import Plan, Step
 from csfs.engine.live import stands_for_time
+from csfs.replicate.spreading import is_whole
 from csfs.replicate.volume import Volume
 from csfs.replicate.works import Work, is_dressed
 from csfs.wire.control import CommitResult
@@ -28,12 +29,12 @@ class Renames:
         self._is_free = is_free
         self._leaving: dict[bytes, list[Plan]] = {}
         self._taken: set[RelPath] = set()
-        # Programs that wait for others may hold the directories of which the kernel has to learn.
-        if volume.gate is not None and not volume.gate.asks_first:
+        # Programs that wait for others may hold the directories of which the kernel has to learn; and what is in doubt is read.
+        if volume.gate is not None and not volume.gate.asks_first and is_whole(volume):
             for plan in removals:
                 base = plan.base
-                is_whole = plan.room_for is None and not plan.keep
-                if base is not None and base.kind is Kind.FILE and base.size and base.links == 1 and is_whole:
+                is_loose = plan.room_for is None and not plan.keep
+                if base is not None and base.kind is Kind.FILE and base.size and base.links == 1 and is_loose:
                     self._leaving.setdefault(base.hash, []).append(plan)
 
     def removal(self, plan: Plan) -> Plan | None:
