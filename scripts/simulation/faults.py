@@ -301,7 +301,7 @@ SEEDS = {
     "one-knowledge": 238,
     "knowledge-per-record": 4,
     "mark-from-the-start": 4,
-    "sent-before-durable": 459,
+    "sent-before-durable": 271,
     "raw-observation": 16,
     "raw-record": 2,
     "not-carried-along": 16,

@@ -247,6 +247,17 @@ EXCLUDED = (
 )
 """What happens then, whether at the member that removes it, and what programs do there."""
 
+WITH_HASTE = (23, 18)
+"""One in so many seeds has a member killed just after it has said something: those that leave this when divided."""
+HASTE = (
+    (Act.QUIET, True, ""),
+    (Act.PROGRAM, True, "write"),
+    (Act.DIGEST, True, ""),
+    (Act.SYNC, True, ""),
+    (Act.CRASH, True, ""),
+)
+"""What happens then."""
+
 OFF = {
     "several members cloned": "a copy of one may find a copy of the other behind, instead of itself",
     "both hosts of a cloned member on the network at once": "they take turns: a peer keeps one link to a member",
@@ -309,6 +320,8 @@ def made(seed: int, members: int, steps: int) -> Plan:
         actions = _with_script(Random(~seed), count, actions, SET_BACK, len(actions))
     if seed % WITH_EXCLUDED[0] == WITH_EXCLUDED[1] and len(actions) // 8 > len(EXCLUDED):
         actions = _with_script(Random(~seed), count, actions, EXCLUDED, len(actions) // 8)
+    if seed % WITH_HASTE[0] == WITH_HASTE[1] and len(actions) > len(HASTE):
+        actions = _with_script(Random(~seed), count, actions, HASTE, len(actions))
     if seed % WITH_SECURED[0] == WITH_SECURED[1]:
         actions = _with_secured(Random(~seed), count, actions, {*DISASTERS} & {*weights, Act.RESTORE, Act.CRASH})
     return Plan(seed, setup, tuple(actions))
