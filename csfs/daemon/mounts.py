@@ -43,6 +43,7 @@ DIGESTED_EVERY_S = 1.0
 LET_GO_S_MAX = 5.0
 ORPHAN_LOOK_S = 1.0
 PASSING_FRESH_S = 30.0
+FAILURE_SHOWN_S = 300.0
 UNKNOWN_LAYOUT = "this libfuse is not of a layout that csfs knows"
 
 
@@ -340,9 +341,14 @@ class MountedVolume:
         orphaned = f"{path} has lost the process that would mount it again; csfs umount {path}, then csfs mount {path}"
         is_orphan = self._clone >= 0 and not self._parents and self._connection is not None
         cannot_wait = self.worker.volume.rules.wait and self._hello is not None and not self._hello.can_wait
+        failed_at, failure = self.worker.failure
+        has_failed = trio.current_time() - failed_at < FAILURE_SHOWN_S
         alarms = (
             self.journal_trouble,
             self.worker.volume.index.trouble,
+            f"a part of the work fails, and is tried again: {failure}; the daemon's log says more"
+            if has_failed
+            else "",
             orphaned if is_orphan else "",
             self.securing.alarm,
             f"programs on {path} do not wait for other members: {UNKNOWN_LAYOUT}" if cannot_wait else "",

@@ -71,6 +71,8 @@ class VolumeWorker:
         self.forgetting = Forgetting(volume)
         self.counting = Counting(volume)
         self.sights_limit = trio.Semaphore(SIGHTS_AT_ONCE_MAX)
+        self.failure = -float("inf"), ""
+        """When a worker failed last, by trio's clock, and how."""
         self._discarded: list[bytes] = []
         self._trimmed = -1, 0.0
         """How many versions had been kept when surplus was last asked for, and when that was."""
@@ -129,7 +131,8 @@ class VolumeWorker:
                 log.error("%s: %s", self.volume.name, error)
                 self.compare_all()
                 await trio.sleep(RESTART_S)
-            except Exception:
+            except Exception as error:
+                self.failure = trio.current_time(), repr(error)
                 log.exception("%s: unexpected error; goes on in %g s", self.volume.name, RESTART_S)
                 self.compare_all()
                 await trio.sleep(RESTART_S)
