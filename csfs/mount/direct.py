@@ -7,7 +7,6 @@ named here are unpacked, handled and answered in one step without any of that. A
 import errno
 import logging
 import os
-import time
 
 import pyfuse3
 
@@ -19,6 +18,7 @@ from csfs.mount.operations.base import CACHE_S, Answer
 from csfs.mount.operations.passthrough import Handlers
 from csfs.mount.operations.xattrs import CAPABILITY
 from csfs.mount.waiting import Waiting
+from csfs.store.syscalls import NOW
 
 log = logging.getLogger(__name__)
 
@@ -196,11 +196,10 @@ class Direct:
         if valid & p.SET_SIZE:
             wanted.size = size
         if valid & _EVERY_SET:
-            now = time.time_ns() if valid & (p.SET_ATIME_NOW | p.SET_MTIME_NOW) else 0
             if valid & p.SET_ATIME:
-                wanted.atime_ns = now if valid & p.SET_ATIME_NOW else atime * p.NS_PER_S + atime_ns
+                wanted.atime_ns = NOW if valid & p.SET_ATIME_NOW else atime * p.NS_PER_S + atime_ns
             if valid & p.SET_MTIME:
-                wanted.mtime_ns = now if valid & p.SET_MTIME_NOW else mtime * p.NS_PER_S + mtime_ns
+                wanted.mtime_ns = NOW if valid & p.SET_MTIME_NOW else mtime * p.NS_PER_S + mtime_ns
         wanted.kills_privileges = bool(valid & p.SETATTR_KILLS_PRIVILEGES)
         handle = fh if valid & p.HAS_HANDLE else None
         return self._described(unique, self._do.setattr(inode, wanted, handle, self._caller))

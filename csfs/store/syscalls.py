@@ -29,6 +29,8 @@ FALLOC_FL_KEEP_SIZE = 0x01
 FALLOC_FL_PUNCH_HOLE = 0x02
 
 UTIME_NOW = (1 << 30) - 1
+NOW = 1 << 70
+"""In nanoseconds, no time that a file can have: see `set_times`."""
 UTIME_OMIT = (1 << 30) - 2
 
 _SYS_OPENAT2 = 437
@@ -123,10 +125,21 @@ def punch_hole(descriptor: int, offset: int, length: int) -> None:
         raise _failed()
 
 
-def _times(mtime_ns: int) -> ctypes.Array[_Timespec]:
+def _time(moment_ns: int | None) -> _Timespec:
+    if moment_ns is None or moment_ns == NOW:
+        return _Timespec(0, UTIME_OMIT if moment_ns is None else UTIME_NOW)
     # floor division: times before 1970 have a negative second and a positive nanosecond
-    seconds, nanoseconds = divmod(mtime_ns, 1_000_000_000)
-    return _TimespecPair(_Timespec(0, UTIME_OMIT), _Timespec(seconds, nanoseconds))
+    return _Timespec(*divmod(moment_ns, 1_000_000_000))
+
+
+def _times(mtime_ns: int) -> ctypes.Array[_Timespec]:
+    return _TimespecPair(_time(None), _time(mtime_ns))
+
+
+def set_times(path: bytes, atime_ns: int | None, mtime_ns: int | None) -> None:
+    """Set the times of what `path` leads to; None leaves one as it is, `NOW` is the file system's own present time."""
+    if _utimensat(AT_FDCWD, path, _TimespecPair(_time(atime_ns), _time(mtime_ns)), 0) != 0:
+        raise _failed(path)
 
 
 def set_mtime(directory: int, name: bytes, mtime_ns: int, flags: int = AT_SYMLINK_NOFOLLOW) -> None:

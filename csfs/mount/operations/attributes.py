@@ -11,6 +11,7 @@ from csfs.mount.inodes import Node
 from csfs.mount.operations import privileges
 from csfs.mount.operations.base import Answer, Base
 from csfs.mount.writers import Caller, Writer
+from csfs.store import syscalls as store_syscalls
 
 PRESENT_NS = 2_000_000_000
 """A time that differs less from the clock may be the one that the kernel took from it when it asked."""
@@ -18,7 +19,10 @@ _NONE = (None,) * 5
 
 
 class Wanted:
-    """What a setattr is to set; None leaves a field as it is. `kills_privileges`: who asks may not keep those of the file."""
+    """What a setattr is to set; None leaves a field as it is, and a time may be `NOW` of store/syscalls.
+
+    `kills_privileges`: who asks may not keep those of the file.
+    """
 
     __slots__ = ("atime_ns", "gid", "kills_privileges", "mode", "mtime_ns", "size", "uid")
 
@@ -133,10 +137,7 @@ def _change(descriptor: int, wanted: Wanted, before: os.stat_result) -> bool:
         # after chown, which clears setuid and setgid: the kernel sends the mode along when that is not wanted
         syscalls.chmod(descriptor, stat.S_IMODE(wanted.mode))
     if wanted.atime_ns is not None or wanted.mtime_ns is not None:
-        target = f"/proc/self/fd/{descriptor}"
-        atime_ns = before.st_atime_ns if wanted.atime_ns is None else wanted.atime_ns
-        mtime_ns = os.stat(target).st_mtime_ns if wanted.mtime_ns is None else wanted.mtime_ns
-        _set_times(target, atime_ns, mtime_ns)
+        _set_times(b"/proc/self/fd/%d" % descriptor, wanted.atime_ns, wanted.mtime_ns)
     return owned or wanted.mode is not None or wanted.mtime_ns is not None
 
 
@@ -152,11 +153,12 @@ def _without_privileges(descriptor: int, wanted: Wanted, before: os.stat_result,
     return bool(bits)
 
 
-def _set_times(target: str, atime_ns: int, mtime_ns: int) -> None:
+def _set_times(target: bytes, atime_ns: int | None, mtime_ns: int | None) -> None:
     try:
-        os.utime(target, ns=(atime_ns, mtime_ns))
+        store_syscalls.set_times(target, atime_ns, mtime_ns)
     except PermissionError:
-        # An append-only object takes the present time alone, and that it was asked for by name has not come through.
-        if max(abs(time.time_ns() - moment) for moment in (atime_ns, mtime_ns)) > PRESENT_NS:
+        # An append-only object takes the present time alone, which pyfuse3 does not say by name.
+        given = [moment for moment in (atime_ns, mtime_ns) if moment is not None]
+        if len(given) < 2 or max(abs(time.time_ns() - moment) for moment in given) > PRESENT_NS:
             raise
         os.utime(target)
