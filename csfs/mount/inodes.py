@@ -265,6 +265,11 @@ class Inodes:
         """Take note that the object has lost a name."""
         node.names = tuple(other for other in node.names if other != name)
 
+    def above(self, directory: Node) -> Node:
+        """Return the directory that one lies in, as far as the kernel knows it; the root's, and else, is itself."""
+        known = self._nodes.get(directory.names[0][0]) if directory.names else None
+        return known if known is not None else directory
+
     def path_of(self, node: Node) -> RelPath | None:
         """Return the first known path, None for an object that has no name (any more), or a hidden one."""
         for name in node.names:

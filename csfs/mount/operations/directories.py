@@ -103,7 +103,8 @@ class Directories(Base):
         try:
             if name in (b".", b".."):
                 # The kernel takes the type and number alone, and counts no lookup. Never ask for `..` underneath.
-                return pyfuse3.readdir_reply(token, name, self.entry((directory, self.status(directory))), next_id)
+                shown = directory if name == b"." else self.inodes.above(directory)
+                return pyfuse3.readdir_reply(token, name, self.entry((shown, self.status(shown))), next_id)
             node, status = self.inodes.found(directory, name)
         except OSError:
             return True
