@@ -11,12 +11,12 @@ import pytest
 
 from scripts.support.members import Member, two_members
 from tests.cluster.conftest import expect_calm_logs
-from tests.cluster.mutations import attributes, contents, names
+from tests.cluster.mutations import attributes, contents, names, ring
 from tests.cluster.mutations.calls import SIZE, Case, call, opened, prepared
 from tests.trees import differences
 
 Pair = tuple[Member, Member]
-ALL: list[Case] = [*contents.CASES, *names.CASES, *attributes.CASES]
+ALL: list[Case] = [*contents.CASES, *names.CASES, *attributes.CASES, *ring.CASES]
 TOGETHER = 10
 """How many cases, each in a directory of its own, are waited for at once."""
 

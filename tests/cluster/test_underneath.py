@@ -1,6 +1,7 @@
 """What is changed without the mount: the host's own programs see it through the mount, and the peer follows."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from csfs.cli import client
-from scripts.support.members import Member, free_port, until
+from scripts.support.members import Member, free_port, kill, until
 from tests.trees import differences
 
 WITHIN_S = 20.0
@@ -198,6 +199,32 @@ def test_what_goes_through_a_mount_is_not_noticed_as_passing_it_by(pair: tuple[M
     after = [member.volume()["underneath"] for member in pair]
     assert [one["noticed"] for one in after] == [one["noticed"] for one in before]
     assert [one["count"] for one in after] == [one["count"] for one in before]
+
+
+def test_what_is_changed_before_a_killed_mount_is_back_is_found(pair: tuple[Member, Member]) -> None:
+    place = Place(pair, "between")
+    place.make()
+    (place.tree / "gone").write_text("x")
+    place.alpha.wait()
+
+    def changed_in_between(number: int) -> bool:
+        """Change everything while nothing is mounted, if that lasts long enough."""
+        before = place.alpha.mount_pid
+        kill(before, signal.SIGKILL)
+        until(lambda: not place.alpha.is_mounted or place.alpha.mount_pid != before, "the plain directory is back")
+        (place.tree / "file").write_text(f"in between, {number}")
+        (place.tree / f"new-{number}").mkdir()
+        (place.tree / "second").chmod(0o600 + number)
+        (place.tree / "gone").unlink(missing_ok=True)
+        was_plain = not place.alpha.is_mounted
+        until(lambda: place.alpha.is_mounted, "it is mounted again")
+        return was_plain
+
+    # It is mounted again at once after the first death, and ever later after those that follow.
+    assert any(changed_in_between(number) for number in range(6))
+    place.expect_equal()
+    assert (place.peer / "file").read_text().startswith("in between")
+    assert not (place.peer / "gone").exists()
 
 
 @pytest.fixture

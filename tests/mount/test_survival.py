@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,6 +170,54 @@ def test_a_mount_process_that_stands_still_is_replaced(volume: Mounted) -> None:
     assert (volume.path / "file").read_text() == "content"
     assert "has not answered" in volume.log
     volume.stop()
+
+
+def test_a_host_that_was_frozen_as_a_whole_goes_on_as_before(volume: Mounted) -> None:
+    """As a suspended one does: the parent must not take a mount that could not beat for one that hangs."""
+    volume.prelude = IMPATIENT.replace("0.2", "1.0", 1)
+    volume.start()
+    (volume.path / "file").write_text("content")
+    pids = volume.pids()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    asking = in_background(lambda: (volume.path / "unknown").exists())
+    subprocess.run(["sleep", "2"], check=True)  # longer than a mount may be silent
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)  # the parent first
+    asking.join(10)
+    assert not asking.is_alive()
+    subprocess.run(["sleep", "2"], check=True)  # longer than it takes to find out, and to look again
+    assert (volume.path / "file").read_text() == "content"
+    assert volume.pids() == pids
+    assert "has not answered" not in volume.log
+    volume.stop()
+
+
+def test_the_plain_directory_is_back_within_a_second_of_a_kill(volume: Mounted) -> None:
+    (volume.path / "file").write_text("content")
+    volume.start()
+    held = os.open(volume.path / "file", os.O_WRONLY)
+    took_s = []
+    for _ in range(3):
+        child = volume.pids()[1]
+        begun = time.monotonic()
+        os.kill(child, signal.SIGKILL)
+        while not can_be_read(volume.path / "file"):
+            assert time.monotonic() - begun < 10
+        took_s.append(time.monotonic() - begun)
+        wait_mounts(lambda: volume.is_mounted and volume.pids()[1] != child)  # noqa: B023
+    assert sorted(took_s)[1] < 1.0, took_s
+    with pytest.raises(OSError, match=os.strerror(errno.ENOTCONN)):
+        os.write(held, b"lost")
+    os.close(held)
+    volume.stop()
+
+
+def can_be_read(path: Path) -> bool:
+    try:
+        return path.read_text() == "content"
+    except OSError:
+        return False
 
 
 def test_a_mount_that_stands_still_can_be_unmounted(volume: Mounted) -> None:
