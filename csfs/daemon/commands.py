@@ -99,8 +99,13 @@ class Commands:
         }
 
     def _named(self, path: str | bytes | None) -> list[str]:
-        """Return the names of the volumes that a command is about: all, or the one that holds `path`."""
-        names = {*self._mounts, *self._unusable}
+        """Return the names of the volumes that a command is about: all, or the one that holds `path`.
+
+        One that the configuration no longer has is among all as long as it is mounted.
+        """
+        configured = {volume.name for volume in self._cluster.settings.volumes}
+        names = configured & {*self._mounts, *self._unusable}
+        names |= {name for name, mounted in self._mounts.items() if mounted.mounted}
         if not path:
             return sorted(names)
         volume = self._cluster.settings.volume_at(os.path.normpath(os.fsdecode(path)), self._cluster.member)
@@ -118,7 +123,10 @@ class Commands:
         return [self._mounts[name] for name in names]
 
     def _path_of(self, name: str) -> str:
-        return self._cluster.settings.volume(name).path_of(self._cluster.member) or ""
+        for volume in self._cluster.settings.volumes:
+            if volume.name == name:
+                return volume.path_of(self._cluster.member) or ""
+        return os.fsdecode(self._mounts[name].path)
 
     async def _volume_status(self, name: str) -> dict[str, Any]:
         if name in self._unusable:

@@ -30,6 +30,17 @@ def test_invite_starts_the_daemon_and_prints_the_token_alone(member: Host) -> No
     assert f"PPid:\t{os.getpid()}\n" not in Path(f"/proc/{status['pid']}/status").read_text()
 
 
+def test_a_volume_that_was_removed_is_not_in_the_status_any_more(member: Host, tmp_path: Path) -> None:
+    member.ok("invite", "beta")
+    for name in ("v", "w"):
+        (tmp_path / name).mkdir()
+        member.ok("volume", "add", name, str(tmp_path / name))
+    member.ok("volume", "remove", "v")
+    status = json.loads(member.ok("status", "--json"))
+    assert [volume["name"] for volume in status["volumes"]] == ["w"]
+    assert member.ok("wait") == ""
+
+
 def test_a_daemon_that_cannot_start_says_why(host: Host) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
