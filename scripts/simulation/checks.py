@@ -360,7 +360,7 @@ def check_known(cluster: Cluster) -> None:
         for group in host.rules.groups:
             counted = together(digest_of(path, row.record) for path, row in rows.items() if row.scope == group.scope)
             assert host.index.digest(group.scope) == counted, f"{host.name} counted another set hash than it has"
-    is_harmed = bool(cluster.plan.acts() & {Act.RESTORE, Act.CLONE} or cluster.rotten)
+    is_harmed = bool(cluster.plan.acts() & {Act.RESTORE, Act.CLONE, Act.POWER_CUT} or cluster.rotten)
     for one, other in pairwise(_led(cluster)):
         ours, theirs = one.index.rows(), other.index.rows()
         for path in sorted(ours.keys() | theirs.keys()):
@@ -374,8 +374,8 @@ def check_known(cluster: Cluster) -> None:
 def _standing(row: Row | None, is_harmed: bool) -> object:
     """Return what stands in a record that is live.
 
-    What a restored member mints anew, or is made where a record was lost, has not seen tombstones that some have forgotten: others
-    have these beside it.
+    What a member mints anew that a backup or a power cut has set back, or is made where a record was lost, has not seen tombstones
+    that some have forgotten: others have these beside it.
     """
     if row is None or not row.live:
         return None
