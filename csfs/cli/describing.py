@@ -56,6 +56,7 @@ def _group(rule: GroupRule) -> dict[str, object]:
         "xattrs": list(rule.treatment.xattrs),
         "sockets": rule.treatment.sockets,
         "devices": rule.treatment.devices,
+        "flags": rule.treatment.flags,
     }
 
 

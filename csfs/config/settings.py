@@ -66,6 +66,7 @@ class GroupSettings:
     xattrs: tuple[str, ...] = USUAL_XATTRS
     sockets: bool = False
     devices: tuple[tuple[str, bool], ...] = ()
+    flags: bool = False
 
     @property
     def synchrony(self) -> Synchrony:
@@ -134,7 +135,7 @@ class VolumeSettings:
         """Return how `member` shows and reads what a group has."""
         devices = dict(group.devices)
         has_devices = devices.get(member, devices.get(DEFAULT_PATH, True))
-        return Treatment(self.owners_at(member, group), group.xattrs, group.sockets, has_devices)
+        return Treatment(self.owners_at(member, group), group.xattrs, group.sockets, has_devices, group.flags)
 
     @property
     def compare_s(self) -> float:

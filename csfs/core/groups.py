@@ -309,6 +309,11 @@ class Rules:
         """Whether programs of some member wait for others."""
         return any(group.synchrony.waits for group in self.groups)
 
+    @property
+    def flags(self) -> bool:
+        """Whether flags are kept the same in some group."""
+        return any(group.treatment.flags for group in self.groups)
+
     def treatment_of(self, path: RelPath) -> Treatment:
         """Return how this member shows and reads what is at `path`."""
         group = self.group_of(path)

@@ -1,4 +1,4 @@
-"""How one member shows, and reads, what is in a group: whose it is, which extended attributes count, which kinds of objects do."""
+"""How one member shows, and reads, what is in a group: whose it is, which attributes and flags count, which kinds of objects do."""
 
 import re
 from dataclasses import dataclass
@@ -12,6 +12,9 @@ BY_NAME, BY_NUMBER = "name", "numeric"
 USUAL_XATTRS: Final = ("user.*", "system.posix_acl_*", "security.capability")
 _XATTR: Final = re.compile(r"[a-z]+\.(\*|[^*\0]+\*?)")
 XATTR_SIZE_MAX: Final = 255
+FLAGS: Final = b"csfs.flags"
+"""What chattr sets: `a` for append-only, `i` for immutable, both for both. It is told as an extended attribute, of a name that no file
+system takes, so that it is represented, left out and carried like any other (R4)."""
 _NEVER: Final = (b"security.evm", b"security.ima", b"trusted.overlay.")
 """What each host computes by keys of its own, and what a file system above this one keeps for itself."""
 
@@ -47,25 +50,35 @@ class Carried:
 
 
 @cache
-def carried_by(patterns: tuple[str, ...]) -> Carried:
-    """Return what a configuration's patterns mean."""
-    names = (text.encode() for text in patterns if not text.endswith("*"))
-    return Carried(frozenset(names), tuple(text[:-1].encode() for text in patterns if text.endswith("*")))
+def carried_by(patterns: tuple[str, ...], *, flags: bool = False) -> Carried:
+    """Return what a configuration's patterns mean; `flags`: those of chattr are kept the same as well."""
+    names = frozenset(text.encode() for text in patterns if not text.endswith("*"))
+    prefixes = tuple(text[:-1].encode() for text in patterns if text.endswith("*"))
+    return Carried(names | {FLAGS} if flags else names, prefixes)
 
 
 USUALLY_CARRIED: Final = carried_by(USUAL_XATTRS)
 EVERYTHING: Final = carried_by(("user.*", "system.*", "security.*", "trusted.*"))
-"""All that may be carried at all."""
+"""All extended attributes that may be carried at all."""
+
+
+def flags_in(xattrs: Xattrs) -> bytes:
+    """Return the flags that are told among extended attributes, empty for none."""
+    return next((value for name, value in xattrs if name == FLAGS), b"")
 
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """`owners`: by name, by number, or USER[:GROUP] who has everything here. `devices`, `sockets`: whether these are made and told."""
+    """`owners`: by name, by number, or USER[:GROUP] who has everything here. `devices`, `sockets`: whether these are made and told.
+
+    `flags`: whether append-only and immutable objects are so at all members, and changed all the same.
+    """
 
     owners: str = BY_NAME
     xattrs: tuple[str, ...] = USUAL_XATTRS
     sockets: bool = False
     devices: bool = True
+    flags: bool = False
 
     def leaves_out(self, kind: Kind) -> bool:
         """Return whether objects of this kind are neither made here nor told to others."""

@@ -25,6 +25,7 @@ from csfs.core.paths import RESERVED, RelPath, checked
 from csfs.mount.capture import Capture, OpenFile
 from csfs.mount.displaced import Displaced
 from csfs.mount.inodes import Inodes, Node
+from csfs.mount.lifting import LeftOut, Lifting, without_flags
 from csfs.mount.overwriting import Overwriting
 from csfs.mount.places import (
     Place,
@@ -34,7 +35,6 @@ from csfs.mount.places import (
     failure,
     following,
     inode_of,
-    stage_link,
 )
 from csfs.mount.recent import Recent
 from csfs.mount.refresh import Refresher, forget_attributes
@@ -64,7 +64,8 @@ class Gate:
         self._is_held = is_held
         self._displaced = Displaced(inodes, capture)
         self.refresher = Refresher(inodes)
-        self.overwriting = Overwriting(inodes, capture, self.refresher)
+        self.lifting = Lifting(inodes.root, capture.rules)
+        self.overwriting = Overwriting(inodes, capture, self.refresher, self.lifting.opened)
         self._stamps = Stamps()
         self._places = Places(inodes.root)
         self._refusals = Refusals(inodes, capture, recent, self._stamps, self._places, self._is_coming)
@@ -128,7 +129,7 @@ class Gate:
                 return refusal
             if isinstance(commit.action, Overwrite):
                 check_flat(commit.action.log)
-                return self.overwriting.take(commit, commit.action, place.directory, place.name)
+                return self._overwrite(commit, commit.action, place)
             if isinstance(commit.action, Attributes):
                 return self._set_attributes(commit, commit.action, place)
             if isinstance(commit.action, Link):
@@ -137,7 +138,7 @@ class Gate:
                 if self._is_coming(commit.action):
                     self._pending[commit.path] = commit
                     return CommitResult(commit.id, Outcome.THROUGH)
-                stage_link(self._places, commit.action, self._stamps)
+                self.lifting.stage_link(self._places, commit.action, self._stamps)
             if self._may_be_seen(commit, place):
                 if self._would_hang(commit):
                     return CommitResult(commit.id, Outcome.BUSY, reason=HELD)
@@ -176,7 +177,7 @@ class Gate:
         try:
             refusal = self._refusals.of_link(commit, action, self._places.at(commit.path))
             if refusal is None:
-                stage_link(self._places, action, self._stamps)
+                self.lifting.stage_link(self._places, action, self._stamps)
         except OSError as error:
             return failure(commit, error)
         return refusal
@@ -214,12 +215,16 @@ class Gate:
 
     def _done(self, commit: Commit, place: Place) -> CommitResult:
         """Make the commit underneath. All checks have passed in this same step."""
-        with following(place, self._stamps), self._unnaming(place):
+        with (
+            following(place, self._stamps),
+            self._following_staged(commit),
+            self._unnaming(place),
+            self._lifted(commit, place) as left_out,
+        ):
             match commit.action:
                 case Install(staged=name, kept=kept) | Link(staged=name, kept=kept):
                     staged = self._places.staged(name)
-                    with following(staged, self._stamps):
-                        self._displaced.install(staged.directory, staged.name, place.directory, place.name, kept)
+                    self._displaced.install(staged.directory, staged.name, place.directory, place.name, kept)
                 case Remove() as remove:
                     self._displaced.remove(place.directory, place.name, remove.kept)
                 case Move() as move:
@@ -227,7 +232,7 @@ class Gate:
                     syscalls.renameat2(
                         source.directory, source.name, place.directory, place.name, syscalls.RENAME_NOREPLACE
                     )
-        result = self._linked(commit, place) if isinstance(commit.action, Link) else done(commit, place)
+        result = self._linked(commit, place) if isinstance(commit.action, Link) else done(commit, place, left_out)
         was_directory = place.status is not None and stat.S_ISDIR(place.status.st_mode)
         if was_directory or isinstance(commit.action, Move):
             self._places.forget()  # a directory may be somewhere else now, or nowhere
@@ -265,19 +270,24 @@ class Gate:
             node.no_capability = False
         if node is not None and refresh:
             self._stale.add(node.inode)
-        with following(place, self._stamps):
-            stamp, left_out = attributes.set_attributes(
+        xattrs, removed = without_flags(action)
+        with following(place, self._stamps), self._lifted(commit, place) as flags_left_out:
+            _, left_out = attributes.set_attributes(
                 place.directory,
                 place.name,
                 action.mode,
                 action.uid,
                 action.gid,
                 action.mtime_ns,
-                action.xattrs,
-                action.removed,
+                xattrs,
+                removed,
             )
-        links = place.status.st_nlink
-        return CommitResult(commit.id, Outcome.DONE, stamp, refresh=refresh, links=links, left_out=left_out)
+        return msgspec.structs.replace(done(commit, place, (*left_out, *flags_left_out)), refresh=refresh)
+
+    def _overwrite(self, commit: Commit, action: Overwrite, place: Place) -> CommitResult:
+        with self.lifting.lifted_at(place):
+            result = self.overwriting.take(commit, action, place.directory, place.name)
+        return result if result.stamp is None else msgspec.structs.replace(result, stamp=place.stamp())
 
     # ------------------------------------------------------------------------------------------- through the kernel
 
@@ -343,13 +353,13 @@ class Gate:
         with self._displaced.watched(node, name, kept, place.path, commit.id, inode_of(place) > 0) as kept_now:
             self._displaced.remove(place.directory, place.name, kept_now)
 
-    @contextlib.contextmanager
-    def _following_staged(self, commit: Commit) -> Iterator[None]:
+    def _following_staged(self, commit: Commit) -> contextlib.AbstractContextManager[None]:
         if not isinstance(commit.action, Link):
-            yield
-            return
-        with following(self._places.staged(commit.action.staged), self._stamps):
-            yield
+            return contextlib.nullcontext()
+        return following(self._places.staged(commit.action.staged), self._stamps)
+
+    def _lifted(self, commit: Commit, place: Place) -> contextlib.AbstractContextManager[LeftOut]:
+        return self.lifting.lifted(commit, place, self._places)
 
     def _through(self, commit: Commit, act: Callable[[Place], None]) -> None:
         """Check once more, act, and report the outcome; an errno for the system call when it was not done."""
@@ -366,9 +376,13 @@ class Gate:
             place = self._places.at(commit.path)
             result = self._refusals.of(commit, place)
             if result is None:
-                with following(place, self._stamps), self._following_staged(commit):
+                with (
+                    following(place, self._stamps),
+                    self._following_staged(commit),
+                    self._lifted(commit, place) as left_out,
+                ):
                     act(place)
-                result = done(commit, place)
+                result = done(commit, place, left_out)
         except OSError as error:
             self._report(failure(commit, error))
             raise

@@ -28,7 +28,8 @@ complain = logging.getLogger(__name__)
 class Overwriting:
     """Carries out the redo logs that the daemon has prepared."""
 
-    def __init__(self, inodes: Inodes, capture: Capture, refresher: Refresher) -> None:
+    def __init__(self, inodes: Inodes, capture: Capture, refresher: Refresher, opened: redo.Opened) -> None:
+        self._opened = opened
         self._inodes = inodes
         self._capture = capture
         self._refresher = refresher
@@ -82,7 +83,7 @@ class Overwriting:
             try:
                 stage = self._opened_stage()
                 try:
-                    redo.finish(self._inodes.root, stage, name)
+                    redo.finish(self._inodes.root, stage, name, self._opened)
                 finally:
                     os.close(stage)
             except OSError:

@@ -1,10 +1,10 @@
-"""Where a commit acts: a name underneath, what is there, and giving what is live at one name another one."""
+"""Where a commit acts: a name underneath, and what is there."""
 
 import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from csfs.core.objects import Stamp
 from csfs.core.paths import RelPath, name_of, parent_of
@@ -12,7 +12,7 @@ from csfs.mount.stamps import Stamps
 from csfs.store import attributes
 from csfs.store.beneath import open_in_pieces
 from csfs.wire import control
-from csfs.wire.control import Commit, CommitResult, Link, Outcome
+from csfs.wire.control import Commit, CommitResult, Outcome
 
 
 class GoneError(FileNotFoundError):
@@ -132,21 +132,13 @@ def following(place: Place, stamps: Stamps) -> Iterator[None]:
         os.close(descriptor)
 
 
-def stage_link(places: Places, action: Link, stamps: Stamps) -> None:
-    """Give what is linked to its new name, in the stage still."""
-    source, stage = places.at(action.source), places.staged(action.staged)
-    os.link(source.name, stage.name, src_dir_fd=source.directory, dst_dir_fd=stage.directory, follow_symlinks=False)
-    before, after = source.status, source.stamp()
-    if before is not None and after is not None:
-        stamps.note(attributes.stamp_of(before), after)
-
-
-def done(commit: Commit, place: Place) -> CommitResult:
+def done(commit: Commit, place: Place, left_out: Sequence[tuple[bytes, int]] = ()) -> CommitResult:
     """Return that a commit is done, and what the place shows now."""
     status = place.now()
     if status is None:
         return CommitResult(commit.id, Outcome.DONE)
-    return CommitResult(commit.id, Outcome.DONE, attributes.stamp_of(status), links=status.st_nlink)
+    stamp, links = attributes.stamp_of(status), status.st_nlink
+    return CommitResult(commit.id, Outcome.DONE, stamp, links=links, left_out=tuple(left_out))
 
 
 def failure(commit: Commit, error: OSError) -> CommitResult:

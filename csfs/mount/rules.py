@@ -6,14 +6,17 @@ from typing import Protocol
 
 from csfs.core.groups import Rules
 from csfs.core.paths import RelPath
+from csfs.core.treatment import USUAL, Treatment
 
 log = logging.getLogger(__name__)
 
 
 class SyncedRules(Protocol):
-    """Which paths of the volume this member keeps in step."""
+    """Which paths of the volume this member keeps in step, and what of them."""
 
     def is_synced(self, path: RelPath) -> bool: ...
+
+    def treatment_of(self, path: RelPath) -> Treatment: ...
 
 
 LoadRules = Callable[[], Rules]
@@ -30,6 +33,10 @@ class CurrentRules:
     def is_synced(self, path: RelPath) -> bool:
         """Return whether changes of `path` are noted."""
         return self.loaded is None or self.loaded.is_synced(path)
+
+    def treatment_of(self, path: RelPath) -> Treatment:
+        """Return how this member shows and reads what is at `path`."""
+        return USUAL if self.loaded is None else self.loaded.treatment_of(path)
 
     def reload(self) -> None:
         """Load the rules again; what cannot be read leaves those that were. Reads files: for a thread while the mount serves."""

@@ -51,10 +51,10 @@ class Mount:
         self._is_listening = False
         self.inodes = Inodes(root, submounts.names_below(settings.path))
         self.capture = Capture(self.journal, self.inodes, rules)
-        self._recover(root)
         # Rows from before this start are not in memory: no commit passes that was decided without them.
         self.recent = Recent(self.journal.last)
         self.gate = Gate(self.inodes, self.capture, self.recent, lambda path: self.waiting.holds(path))
+        self._recover(root)
         self.handlers = Handlers(self.inodes, self.capture, self.gate)
         self.operations = PassThrough(self.handlers, ready)
         self.waiting = Waiting(
@@ -93,13 +93,14 @@ class Mount:
         self.intake.follow(waits)
 
     def _recover(self, root: int) -> None:
-        """Finish what a killed mount was overwriting, before anybody can look."""
+        """Finish what a killed mount was overwriting, and put on the flags that it had lifted, before anybody can look."""
+        self.gate.lifting.recover(log.warning)
         try:
             stage = open_in_pieces(root, control.STAGE, os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
             return  # nothing was ever replicated here
         try:
-            redo.recover(root, stage, log.warning)
+            redo.recover(root, stage, log.warning, opened=self.gate.lifting.opened)
         finally:
             os.close(stage)
 

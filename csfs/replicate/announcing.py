@@ -7,7 +7,7 @@ import msgspec
 from csfs.core.objects import Observation, Stamp
 from csfs.core.paths import RelPath
 from csfs.core.rows import Step
-from csfs.replicate.dressed import with_attributes
+from csfs.replicate.dressed import flags_of, with_attributes, with_flags
 from csfs.replicate.volume import Volume
 from csfs.replicate.works import Work, attributes_of
 from csfs.wire.control import Action, Commit, CommitResult, Install, Link, Move, Overwrite, Remove
@@ -35,7 +35,7 @@ def _action_of(volume: Volume, work: Work, stamps: Mapping[RelPath, Stamp]) -> A
             expected = stamps.get(plan.link) or (source.stamp if source is not None else NOTHING)
             return Link(plan.link, expected, work.staged, kept)
         case Step.INSTALL:
-            return Install(work.staged, kept)
+            return Install(work.staged, kept, flags_of(plan, volume.treated(plan.path)))
         case Step.REMOVE:
             return Remove(kept)
         case Step.ATTRIBUTES:
@@ -56,4 +56,7 @@ def shown_after(volume: Volume, work: Work, result: CommitResult) -> Observation
         found = work.removal.plan.base
     else:
         found = work.built.observation if work.built is not None else volume.engine.link_source(plan)
-    return msgspec.structs.replace(found, stamp=stamp, mtime_ns=stamp.mtime_ns, links=result.links) if found else None
+    if found is None:
+        return None
+    found = with_flags(found, work, volume.treated(plan.path), result.left_out)
+    return msgspec.structs.replace(found, stamp=stamp, mtime_ns=stamp.mtime_ns, links=result.links)

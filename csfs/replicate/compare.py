@@ -64,7 +64,10 @@ async def compare(
     begin, count, gone, patience_s = trio.current_time(), 0, 0, LOG_PATIENCE_S
     with volume.index.shown() as reader:
         unsure_ns = unsure_since_ns(volume)
-        root, parts = await volume.with_root(lambda root: (root, differences(root, reader, below, unsure_ns)))
+        flags = volume.rules.flags
+        root, parts = await volume.with_root(
+            lambda root: (root, differences(root, reader, below, unsure_ns, flags=flags))
+        )
         asked_at = trio.current_time()
         while (part := await volume.with_root(_worth_telling, root, parts)) is not None:
             found_at = trio.current_time()
@@ -114,10 +117,13 @@ def _worth_telling(root: Root, walked: Root, parts: Iterator[Differences]) -> Di
     return Differences(equal) if equal else None
 
 
-def differences(root: Root, reader: Shown, below: RelPath, unsure_ns: int | None = None) -> Iterator[Differences]:
+def differences(
+    root: Root, reader: Shown, below: RelPath, unsure_ns: int | None = None, *, flags: bool = False
+) -> Iterator[Differences]:
     """Yield how the tree differs from the index, part by part; each in a thread.
 
-    The stamp of what was changed since `unsure_ns` proves nothing; None: those alone that say so.
+    The stamp of what was changed since `unsure_ns` proves nothing; None: those alone that say so. `flags`: some group keeps them the
+    same, perhaps since a moment ago, of which no stamp tells.
     """
     skipped: list[Skipped] = []
     above, end = asked.below(below)
@@ -129,6 +135,9 @@ def differences(root: Root, reader: Shown, below: RelPath, unsure_ns: int | None
             if unsure_ns is not None:
                 new = {*part.changed, *part.racy}
                 part.racy += [p for p, at in chunk.found.items() if p not in new and changed_ns(at) >= unsure_ns]
+            if flags:
+                new = {*part.changed, *part.racy}
+                part.changed += [path for path in chunk.found if path not in new and root.tree.flags(path)]
             yield part
             above = last
         else:

@@ -4,10 +4,11 @@ System calls through the mount are made by one thread per volume, never by the e
 volume's commits and nothing else.
 """
 
+import contextlib
 import errno
 import itertools
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import msgspec
 import trio
@@ -63,6 +64,9 @@ class Gate:
         self._tokens = itertools.count(1)
         self._arrived = Signal()
         self._turn = trio.Lock()
+        self._touched: set[RelPath] = set()
+        """What the commits under way touch."""
+        self._watching: list[set[RelPath]] = []
         self.closed = False
         self.asks_first = False
         """Whether programs may hold directories for long: a system call that the mount has not asked for could hang there."""
@@ -104,16 +108,34 @@ class Gate:
             if self.closed:
                 # What is announced now would be carried out, and nobody would hear of it.
                 raise trio.ClosedResourceError("the mount went away")
-            try:
-                await self._send(Commits(tuple(commits)))
-            except trio.BrokenResourceError as error:
-                raise trio.ClosedResourceError("the mount went away") from error
-            errors: dict[int, int] = {}
-            if self._likely_through(commits):
-                # The mount reads the announcement before it answers the call: no round trip is needed.
-                errors = await self._make(commits)
-            await self._wait_for([commit.id for commit in commits if errors.get(commit.id) in _UNDECIDED])
-            return await self._finished(commits, errors)
+            self._touched = _touched_by(commits)
+            for touched in self._watching:
+                touched |= self._touched
+            results = await self._committed(commits)
+            self._touched = set()
+            return results
+
+    async def _committed(self, commits: Sequence[Commit]) -> list[CommitResult]:
+        try:
+            await self._send(Commits(tuple(commits)))
+        except trio.BrokenResourceError as error:
+            raise trio.ClosedResourceError("the mount went away") from error
+        errors: dict[int, int] = {}
+        if self._likely_through(commits):
+            # The mount reads the announcement before it answers the call: no round trip is needed.
+            errors = await self._make(commits)
+        await self._wait_for([commit.id for commit in commits if errors.get(commit.id) in _UNDECIDED])
+        return await self._finished(commits, errors)
+
+    @contextlib.contextmanager
+    def watched(self, touched: set[RelPath]) -> Iterator[None]:
+        """Add to `touched`, meanwhile, what commits touch: the paths, and the directories that they are in."""
+        touched |= self._touched
+        self._watching.append(touched)
+        try:
+            yield
+        finally:
+            self._watching.remove(touched)
 
     async def refresh(self, stale: Sequence[Stale]) -> None:
         """Have the kernel ask the mount anew about paths that were changed without it; returns when it is going to.
@@ -205,6 +227,12 @@ class Gate:
             raise trio.ClosedResourceError("the mount went away")
         self._through_parents.discard(parent_of(commit.path))
         return CommitResult(commit.id, Outcome.FAILED, error=error or errno.EIO, reason="no answer from the mount")
+
+
+def _touched_by(commits: Sequence[Commit]) -> set[RelPath]:
+    paths = {commit.path for commit in commits}
+    paths |= {commit.action.source for commit in commits if isinstance(commit.action, Link)}
+    return paths | {parent_of(path) for path in paths}
 
 
 def staged_name(digested: int, commit_id: int) -> bytes:

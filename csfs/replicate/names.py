@@ -3,11 +3,14 @@
 The index knows which paths showed an inode when they were looked at last; whether they still do, the disk says.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Container, Mapping, Sequence
 
 from csfs.core.objects import Kind, Observation
 from csfs.core.paths import RelPath, shown
+from csfs.core.treatment import flags_in
+from csfs.engine.links import is_same_inode
 from csfs.errors import CsfsError
 from csfs.replicate.looking import ATTRIBUTES, Reason
 from csfs.replicate.volume import Root, Volume
@@ -106,15 +109,50 @@ def _together(found: Sequence[Found]) -> list[Found]:
     return [(path, reason, looks.get(_found_inode(result) or 0, result)) for path, reason, result in found]
 
 
-def overtaken(volume: Volume, found: Sequence[Found], shown_before: Sequence[Observation | None]) -> set[RelPath]:
+def has_flags(volume: Volume, *paths: RelPath) -> bool:
+    """Return whether the disk shows flags at one of these paths, as far as the index knows."""
+    return any(
+        shown_there is not None and flags_in(shown_there.xattrs) for shown_there in (shown_at(volume, p) for p in paths)
+    )
+
+
+class Touched:
+    """What commits touched while somebody looked: what flags he found there were lifted, perhaps, for that moment."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume, self._gate = volume, volume.gate
+        self._paths: set[RelPath] = set()
+
+    def __enter__(self) -> "Touched":
+        self._entered = self._gate.watched(self._paths) if self._gate is not None else contextlib.nullcontext()
+        self._entered.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._entered.__exit__(None, None, None)
+
+    def lifted(self, path: RelPath, before: Observation | None, result: Look | OSError | CsfsError | None) -> bool:
+        """Return whether an object has lost flags, perhaps for a commit alone: of it, of another of its names, or of what is in it."""
+        if before is None or not isinstance(result, Look) or not is_same_inode(before, result.observation):
+            return False
+        if not set(flags_in(before.xattrs)) - set(flags_in(result.observation.xattrs)):
+            return False
+        is_shared = before.links > 1 and before.kind is not Kind.DIRECTORY
+        return self._volume.gate is not self._gate or path in self._paths or (is_shared and bool(self._paths))
+
+
+def overtaken(
+    volume: Volume, found: Sequence[Found], shown_before: Sequence[Observation | None], touched: Touched
+) -> set[RelPath]:
     """Return paths to which, or to another name of which, something was committed since they were looked at.
 
     What was seen there is older than what the index says is shown, or not recorded there yet: it would be taken for a change that
     somebody here made.
     """
-    names = names_by_path(found)
-    moved = {one[0] for one, before in zip(found, shown_before, strict=True) if shown_at(volume, one[0]) != before}
-    moved |= volume.in_flight
+    names, moved = names_by_path(found), set(volume.in_flight)
+    for (path, _, result), before in zip(found, shown_before, strict=True):
+        if shown_at(volume, path) != before or touched.lifted(path, before, result):
+            moved.add(path)
     return {path for path, _, _ in found if not moved.isdisjoint(names.get(path, (path,)))}
 
 

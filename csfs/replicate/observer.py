@@ -31,7 +31,7 @@ from csfs.replicate.looking import (
     look_at,
     showed_directory,
 )
-from csfs.replicate.names import Found, names_by_path, note_across, overtaken, reason_now, shown_at, with_names
+from csfs.replicate.names import Found, Touched, names_by_path, note_across, overtaken, reason_now, shown_at, with_names
 from csfs.replicate.reading import Reading
 from csfs.replicate.remembering import hashes_read, remember_content
 from csfs.replicate.signals import Signal, wait_any
@@ -262,16 +262,17 @@ class Observer:
         shown_before = [shown_at(self._volume, path) for path, _ in batch]
         self._under_way = {path for path, _ in batch}
         try:
-            found = await self._volume.with_root(look_at, batch, known, read, inline=is_little(self._volume, batch))
-            found, shown_before = self._reading.apart(found, shown_before, self.look, self.wanted)
-            found, shown_before = await with_names(self._volume, found, shown_before, self.look)
+            with Touched(self._volume) as touched:
+                found = await self._volume.with_root(look_at, batch, known, read, inline=is_little(self._volume, batch))
+                found, shown_before = self._reading.apart(found, shown_before, self.look, self.wanted)
+                found, shown_before = await with_names(self._volume, found, shown_before, self.look)
         except trio.ClosedResourceError:
             for path, reason in batch:
                 self.look(path, reason)
             raise
         finally:
             self._under_way = set()
-        self._finish(self._volume.left_out.counted(self._current(found, shown_before)))
+        self._finish(self._volume.left_out.counted(self._current(found, shown_before, touched)))
 
     def _next_batch(self) -> list[tuple[RelPath, Reason]]:
         """Return the next paths: parents before children, what a move leaves behind after where it went, and directories that are
@@ -305,9 +306,9 @@ class Observer:
             self._emptied.add(path)
         return bool(below)
 
-    def _current(self, found: Sequence[Found], shown_before: Sequence[Observation | None]) -> list[Found]:
+    def _current(self, found: Sequence[Found], before: Sequence[Observation | None], touched: Touched) -> list[Found]:
         """Return what was found but for what was overtaken, and directories that have to wait: those are looked at again."""
-        current, stale = list[Found](), overtaken(self._volume, found, shown_before)
+        current, stale = list[Found](), overtaken(self._volume, found, before, touched)
         for item in found:
             path, reason, result = item
             if path in stale or self._is_left_for_last(path, reason, result):

@@ -1,7 +1,8 @@
 """Files that go from one path to another: where a batch takes away what it shows elsewhere, one rename does both.
 
 Nothing is copied, and nothing is kept: the object lives on, for whoever has it open, too. Only what needs nothing but
-another name is renamed. What is replaced by that, or has several names, or other attributes there, goes the usual way.
+another name is renamed. What is replaced by that, or has several names, or other attributes there, or flags that forbid it,
+goes the usual way.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -9,9 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from csfs.core.objects import Kind
-from csfs.core.paths import RelPath
+from csfs.core.paths import RelPath, parent_of
 from csfs.core.rows import Plan, Step
 from csfs.engine.live import stands_for_time
+from csfs.replicate.names import has_flags
 from csfs.replicate.spreading import is_whole
 from csfs.replicate.volume import Volume
 from csfs.replicate.works import Work, is_dressed
@@ -46,7 +48,9 @@ class Renames:
             assert base is not None, "nothing is taken away"
             is_same = base.size == plan.content.size and stands_for_time(base.mtime_ns, plan.mtime_ns)
             is_all = is_same and is_dressed(plan, base, self._volume.treated(plan.path))
-            if is_all and leaving.path not in self._taken and self._is_free(leaving.path, plan.path):
+            names = leaving.path, parent_of(leaving.path), parent_of(plan.path)
+            is_let = is_all and leaving.path not in self._taken and not has_flags(self._volume, *names)
+            if is_let and self._is_free(leaving.path, plan.path):
                 return leaving
         return None
 

@@ -10,6 +10,7 @@ import trio
 from csfs.core.objects import Observation, inode_of
 from csfs.core.paths import RelPath, is_below
 from csfs.core.rows import Row
+from csfs.core.treatment import flags_in
 from csfs.errors import CsfsError
 from csfs.replicate.keeping import note_local
 from csfs.replicate.looking import Reason, stamps_below
@@ -97,9 +98,13 @@ def look_below(volume: Volume, looks: Looks, path: RelPath, reason: Reason) -> b
 
 
 def has_to_wait(volume: Volume, path: RelPath, emptied: Container[RelPath]) -> bool:
-    """Return whether something is being committed at a path, or below it where that is looked at first: it is `emptied`."""
+    """Return whether something is being committed at a path, in a directory that has flags, which are lifted for that, or below what is
+    looked at first: it is `emptied`."""
     in_flight = volume.in_flight
-    return path in in_flight or (path in emptied and any(is_below(one, path) for one in in_flight))
+    if path in in_flight or (path in emptied and any(is_below(one, path) for one in in_flight)):
+        return True
+    row = volume.index.rows.row(path) if path in volume.disturbed else None
+    return row is not None and row.applied.observation is not None and bool(flags_in(row.applied.observation.xattrs))
 
 
 def is_whole(volume: Volume) -> bool:

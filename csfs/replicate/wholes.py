@@ -21,6 +21,7 @@ from csfs.errors import CsfsError
 from csfs.replicate.directories import Directories
 from csfs.replicate.keeping import note_moved
 from csfs.replicate.looking import Reason
+from csfs.replicate.names import has_flags
 from csfs.replicate.observer import Observer
 from csfs.replicate.spreading import is_whole
 from csfs.replicate.volume import Root, Volume
@@ -110,6 +111,8 @@ class Wholes:
         # From here to the announcement nothing else happens.
         paths = volume.engine.agrees(peer, scope, move, time.time_ns())
         before, gate, group = self._shown_at(source), volume.gate, volume.rules.group_with(scope)
+        if has_flags(volume, source, parent_of(source), parent_of(target)):
+            return False  # which forbid a rename: each path is committed by itself
         if not paths or before is None or gate is None or group is None or not self._may_follow():
             return False
         # What somebody did to the directory itself, and nobody has told of, would be taken for what was shown.

@@ -214,10 +214,12 @@ class VolumeWorker:
     # -------------------------------------------------------------------------------------------------------- comparing
 
     def follow(self, rules: Rules) -> bool:
-        """Follow other rules from now on; return whether scopes differ. What they newly cover is found by comparing."""
+        """Follow other rules from now on; return whether scopes differ. What they newly cover, or tell, is found by comparing."""
+        told = {group.scope for group in self.volume.rules.groups if group.treatment.flags}
         differ = self.volume.set_rules(rules)
         if differ:
             self.merger.begin()
+        if differ or any(group.treatment.flags and group.scope not in told for group in rules.groups):
             self.compare_all()
         return differ
 

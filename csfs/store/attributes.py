@@ -13,8 +13,9 @@ from collections.abc import Iterator
 
 from csfs.core.acls import ACL_PREFIX, ordered
 from csfs.core.objects import Kind, LeftOut, Stamp, Xattrs
-from csfs.core.treatment import EVERYTHING, USUALLY_CARRIED, Carried
+from csfs.core.treatment import EVERYTHING, FLAGS, USUALLY_CARRIED, Carried
 from csfs.store import syscalls
+from csfs.store.flags import NONE, flags_of
 
 _CAPABILITY = b"security.capability"
 _PRIVILEGED_BITS = stat.S_ISUID | stat.S_ISGID
@@ -60,21 +61,24 @@ def link_path(descriptor: int) -> str:
 
 
 def read_xattrs(target: Target, carried: Carried = USUALLY_CARRIED) -> Xattrs:
-    """Return the carried xattrs of an object, sorted by name; none where the file system has none.
+    """Return the carried xattrs of an object, sorted by name, its flags among them; none where the file system has none.
 
     ACLs that say the same are the same.
     """
+    flags = flags_of(target) if FLAGS in carried.names else NONE
+    told = ((FLAGS, flags),) if flags else ()
     try:
         listed = os.listxattr(target)
     except OSError as error:
         if error.errno == errno.EOPNOTSUPP:
-            return ()
+            return told
         raise
     if not listed:
-        return ()
+        return told
     names = sorted(filter(carried, map(os.fsencode, listed)))
     values = ((name, _value(target, name)) for name in names)
-    return tuple((n, ordered(v) if n.startswith(ACL_PREFIX) else v) for n, v in values if v is not None)
+    found = [(n, ordered(v) if n.startswith(ACL_PREFIX) else v) for n, v in values if v is not None]
+    return tuple(sorted((*told, *found)) if told else found)
 
 
 def read_attributes(parent: int, name: bytes) -> tuple[os.stat_result, Xattrs]:

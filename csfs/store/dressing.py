@@ -8,7 +8,7 @@ from typing import NamedTuple
 from csfs.core.objects import Kind, Xattrs
 from csfs.core.privileges import SECURITY
 from csfs.core.records import Meta
-from csfs.core.treatment import EVERYTHING
+from csfs.core.treatment import EVERYTHING, FLAGS, flags_in
 from csfs.store import syscalls
 from csfs.store.attributes import UNABLE, Target, is_unable, read_xattrs, xattrs_in_order
 from csfs.store.treating import Treated
@@ -33,6 +33,7 @@ def dress(
 ) -> tuple[str, ...]:
     """Set everything of `meta` on an object that nobody else can reach yet; return what could not be represented.
 
+    But for flags: what has those can be given no name any more, so that whoever gives it its last one sets them.
     `own` are xattrs of what it takes the place of (`own_xattrs`).
 
     Raises:
@@ -46,7 +47,8 @@ def dress(
     if kind is not Kind.SYMLINK:
         _tried(problems, f"mode {mode:o}", lambda: os.chmod(target, mode))
     for name, value in xattrs_in_order((*own, *treated.carried.of(meta.xattrs))):
-        _set_xattr(problems, target, name, value)
+        if name != FLAGS:
+            _set_xattr(problems, target, name, value)
     if mtime_ns is not None:
         if isinstance(target, int):
             syscalls.set_mtime_of(target, mtime_ns)
@@ -65,8 +67,9 @@ def _set_xattr(problems: list[str], target: Target, name: bytes, value: bytes) -
 
 
 def as_problems(left_out: Sequence[tuple[bytes, int]]) -> tuple[str, ...]:
-    """Return a few words about each xattr that an object cannot have here."""
-    return tuple(f"xattr {os.fsdecode(name)}: {os.strerror(number)}" for name, number in left_out)
+    """Return a few words about each xattr that an object cannot have here, and about flags."""
+    words = ("flags (chattr)" if name == FLAGS else f"xattr {os.fsdecode(name)}" for name, _ in left_out)
+    return tuple(f"{what}: {os.strerror(number)}" for what, (_, number) in zip(words, left_out, strict=True))
 
 
 def _tried(problems: list[str], what: str, attempt: Callable[[], None]) -> bool:
@@ -90,5 +93,8 @@ class Dressing(NamedTuple):
 
     def put_on(self, target: Target, kind: Kind) -> tuple[tuple[str, ...], Xattrs]:
         """Dress an object; return what could not be represented, and the xattrs that it shows."""
+        if isinstance(target, int) and flags_in(self.treated.carried.of(self.meta.xattrs)):
+            # To make a file immutable the kernel writes back what is not on the disk yet: the mount would wait for that.
+            os.fdatasync(target)
         problems = dress(target, kind, self.meta, self.mtime_ns, self.treated, self.own)
         return problems, read_xattrs(target, self.treated.carried) if self.meta.xattrs else ()

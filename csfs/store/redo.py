@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import msgspec
 
@@ -124,7 +125,11 @@ def is_begun(stage: int, name: bytes) -> bool:
     return True
 
 
-def finish(root: int, stage: int, name: bytes) -> None:
+Opened = Callable[[RelPath], AbstractContextManager[int]]
+"""Holds the file at a path open for reading and writing, also where its flags forbid that."""
+
+
+def finish(root: int, stage: int, name: bytes, opened: Opened | None = None) -> None:
     """Carry out the rest of a log that was begun, unless somebody else has made something of the file. In one step of the mount.
 
     Raises:
@@ -133,7 +138,7 @@ def finish(root: int, stage: int, name: bytes) -> None:
     redo = read(stage, BEGUN + name)
     try:
         with contextlib.suppress(FileNotFoundError):
-            _carried_out_again(root, redo)
+            _carried_out_again(root, redo, opened)
     except OSError:
         os.utime(BEGUN + name, dir_fd=stage, follow_symlinks=False)  # what was written just now was written by csfs
         raise
@@ -167,7 +172,13 @@ def logs(stage: int) -> list[bytes]:
     return [name for name in map(os.fsencode, os.listdir(stage)) if name.startswith(LOGS)]
 
 
-def recover(root: int, stage: int, told: Callable[[str], None], boot: bytes | None = None) -> None:
+def recover(
+    root: int,
+    stage: int,
+    told: Callable[[str], None],
+    boot: bytes | None = None,
+    opened: Opened | None = None,
+) -> None:
     """Finish what was begun, and after another boot what may have been lost. Nobody may be using the directory."""
     boot = boot_id() if boot is None else boot
     for name in logs(stage):
@@ -179,7 +190,7 @@ def recover(root: int, stage: int, told: Callable[[str], None], boot: bytes | No
             with contextlib.suppress(FileNotFoundError):  # gone: there is nothing to finish
                 latest_ns = os.stat(name, dir_fd=stage).st_ctime_ns + BEGUN_NS_MAX
                 times = () if state == BEGUN else (redo.mtime_ns, redo.expected.mtime_ns)
-                if is_due and _carried_out_again(root, redo, times, latest_ns if state == BEGUN else None):
+                if is_due and _carried_out_again(root, redo, opened, times, latest_ns if state == BEGUN else None):
                     told(f"{shown(redo.path)}: overwritten in place, and finished after a crash")
             if state != DONE:
                 os.rename(name, DONE + rest, src_dir_fd=stage, dst_dir_fd=stage)
@@ -187,14 +198,16 @@ def recover(root: int, stage: int, told: Callable[[str], None], boot: bytes | No
             told(f"redo log {name!r} not carried out: {error}")
 
 
-def _carried_out_again(root: int, redo: Redo, times: tuple[int, ...] = (), latest_ns: int | None = None) -> bool:
+def _carried_out_again(
+    root: int, redo: Redo, opened: Opened | None, times: tuple[int, ...] = (), latest_ns: int | None = None
+) -> bool:
     """Carry out a log if the file would have then the very blocks that were wanted; return whether it did.
 
     Whoever has written since gave it another time of change than those of `times`, if there are any, or one after `latest_ns`.
     """
     from csfs.store.hashing import block_hash  # not in a mount that has nothing to recover
 
-    with _opened(root, redo.path, os.O_RDWR) as target:
+    with opened(redo.path) if opened is not None else _opened(root, redo.path, os.O_RDWR) as target:
         status = os.fstat(target)
         if status.st_ino != redo.expected.inode:
             return False

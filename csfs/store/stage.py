@@ -4,6 +4,7 @@ An object under construction has no name, or one of its own (`BUILDING`), so tha
 name is either complete or was displaced by a commit that could not finish: never half a file.
 """
 
+import contextlib
 import os
 import stat
 from contextlib import AbstractContextManager
@@ -252,8 +253,9 @@ class Stage:
             file.appear()
 
     def discard(self, name: bytes) -> None:
-        """Remove a staged object; one that is gone is no error."""
-        remove(self._directory, name)
+        """Remove a staged object; one that is gone is no error. Another name of what has flags is left to the next mount process."""
+        with contextlib.suppress(PermissionError):
+            remove(self._directory, name)
 
     def leftovers(self) -> list[Leftover]:
         """Return what is in the stage, files hashed, and remove what is half built. For start-up: nothing may be building."""
@@ -269,7 +271,7 @@ class Stage:
             kind = kind_of(status.st_mode)
             if status.st_nlink > 1:
                 # Another name of what is live, or of what is kept: it has nothing that is not there.
-                remove(self._directory, name)
+                self.discard(name)
                 continue
             root = self._hash(name, status.st_size) if kind is Kind.FILE else b""
             found.append(Leftover(name, kind, root, status.st_size))

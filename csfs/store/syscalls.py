@@ -8,6 +8,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import sys
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
@@ -25,6 +26,8 @@ RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 
 FICLONE = 0x40049409
+GETFLAGS, SETFLAGS = 0x80086601, 0x40086602
+"""FS_IOC_* of linux/fs.h, as 64-bit hosts have them."""
 FALLOC_FL_KEEP_SIZE = 0x01
 FALLOC_FL_PUNCH_HOLE = 0x02
 
@@ -61,6 +64,9 @@ _utimensat = _libc.utimensat
 _utimensat.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(_Timespec), ctypes.c_int)
 _futimens = _libc.futimens
 _futimens.argtypes = (ctypes.c_int, ctypes.POINTER(_Timespec))
+_statx = _libc.statx
+_statx.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p)
+_STATX_SIZE, _STATX_ATTRIBUTES = 256, slice(8, 16)
 _fallocate = _libc.fallocate
 _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
@@ -152,3 +158,32 @@ def set_mtime_of(descriptor: int, mtime_ns: int) -> None:
     """Set the mtime of what `descriptor` has open (not O_PATH); the atime stays."""
     if _futimens(descriptor, _times(mtime_ns)) != 0:
         raise _failed()
+
+
+def statx_attributes(target: int | str) -> int:
+    """Return what statx(2) calls attributes (STATX_ATTR_*) of what a descriptor has open, O_PATH or not, or its /proc path names."""
+    status = ctypes.create_string_buffer(_STATX_SIZE)
+    where = (target, b"", AT_EMPTY_PATH) if isinstance(target, int) else (AT_FDCWD, os.fsencode(target), 0)
+    if _statx(*where, 0, status) != 0:
+        raise _failed()
+    return int.from_bytes(status.raw[_STATX_ATTRIBUTES], sys.byteorder)
+
+
+def inode_flags(descriptor: int) -> int:
+    """Return what lsattr shows of the file or directory that `descriptor` has open (not O_PATH).
+
+    Raises:
+        OSError: ENOTTY or EOPNOTSUPP where the file system has no such flags.
+    """
+    found = bytearray(4)
+    fcntl.ioctl(descriptor, GETFLAGS, found)
+    return int.from_bytes(found, sys.byteorder)
+
+
+def set_inode_flags(descriptor: int, flags: int) -> None:
+    """Set what chattr sets.
+
+    Raises:
+        OSError: EPERM without CAP_LINUX_IMMUTABLE, EOPNOTSUPP for flags that the file system does not have.
+    """
+    fcntl.ioctl(descriptor, SETFLAGS, flags.to_bytes(4, sys.byteorder))

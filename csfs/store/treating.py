@@ -29,5 +29,5 @@ class Treatments:
         treated = self._known.get(treatment)
         if treated is None:
             owners = self._owners if treatment.owners == BY_NAME else self._owners.following(treatment.owners)
-            treated = self._known[treatment] = Treated(owners, carried_by(treatment.xattrs))
+            treated = self._known[treatment] = Treated(owners, carried_by(treatment.xattrs, flags=treatment.flags))
         return treated

@@ -12,10 +12,12 @@ from csfs.core.changes import Extent
 from csfs.core.objects import Observation, Stamp
 from csfs.core.paths import ROOT, RelPath, name_of, parent_of, shown
 from csfs.core.tables import BlockTable
-from csfs.errors import UnstableError
+from csfs.core.treatment import FLAGS
+from csfs.errors import ForeignError, UnstableError
 from csfs.store import blocks
 from csfs.store.attributes import stamp_of
 from csfs.store.beneath import ABSENT, open_beneath
+from csfs.store.flags import NONE, flags_of
 from csfs.store.observing import Before, Limits, look_at, reading
 from csfs.store.observing import Look as Look
 from csfs.store.owners import Owners
@@ -91,6 +93,16 @@ class Tree:
         """Return the stamp of `path`, None if nothing is there."""
         status = self.lstat(path)
         return None if status is None else stamp_of(status)
+
+    def flags(self, path: RelPath) -> bytes:
+        """Return the flags of what is at `path`, if they are kept the same there; none of what cannot be looked at."""
+        if not self.treated(path).carried(FLAGS):
+            return NONE
+        try:
+            with self.open_object(path) as descriptor:
+                return flags_of(descriptor)
+        except (OSError, ForeignError):
+            return NONE
 
     def scan(self, below: RelPath = ROOT) -> Iterator[Chunk]:
         """Walk everything strictly below a directory, parents before children. See `scanning.scan`."""

@@ -123,11 +123,12 @@ class Flushed(Tagged, frozen=True):
 class Install(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Make the staged object live at the path. What was there goes to `kept` in the kept store, or away if `kept` is empty.
 
-    `staged` is a name in the stage: `<digested>.<id>`. A directory is installed only where nothing is.
+    `staged` is a name in the stage: `<digested>.<id>`. A directory is installed only where nothing is. `flags` are put on last.
     """
 
     staged: bytes
     kept: bytes = b""
+    flags: bytes = b""
 
 
 class Link(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -155,7 +156,10 @@ class Overwrite(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Attributes(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Set attributes in place, all in one step. None leaves a field alone; `removed` are names of xattrs that go."""
+    """Set attributes in place, all in one step. None leaves a field alone; `removed` are names of xattrs that go.
+
+    Flags are among the xattrs, as `treatment.FLAGS`, and set last.
+    """
 
     mode: int | None = None
     uid: int | None = None

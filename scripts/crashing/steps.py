@@ -45,7 +45,7 @@ CALLS = (
     "write",
 )
 """What changes a file system, as `os` has it."""
-OWN_CALLS = ("renameat2", "syncfs", "clone", "punch_hole", "set_mtime", "set_mtime_of")
+OWN_CALLS = ("renameat2", "syncfs", "clone", "punch_hole", "set_mtime", "set_mtime_of", "set_inode_flags")
 """The same, as `store.syscalls` has it."""
 ASKED = (Reply, Progress, Flush, Flushed)
 """What is said because somebody waits for the members to settle is no step of theirs."""

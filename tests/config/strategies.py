@@ -58,6 +58,7 @@ def group_settings(draw: st.DrawFn, members: tuple[str, ...]) -> GroupSettings:
         draw(st.just(USUAL_XATTRS) | unique(st.sampled_from(["user.*", "trusted.md-*", "security.selinux"]), 1)),
         draw(st.booleans()),
         draw(st.just(((settings.DEFAULT_PATH, False),)) | st.just(()) | st.just(((members[0], False),))),
+        draw(st.booleans()),
     )
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from csfs.core.objects import Kind
-from csfs.core.treatment import USUALLY_CARRIED, Treatment, carried_by, checked_xattr
+from csfs.core.treatment import EVERYTHING, FLAGS, USUALLY_CARRIED, Treatment, carried_by, checked_xattr, flags_in
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,13 @@ def test_a_choice_names_attributes_and_beginnings_and_never_what_each_host_compu
     assert all(map(chosen, (b"security.selinux", b"trusted.glusterfs", b"user.one")))
     assert not any(map(chosen, (b"security.evm", b"security.ima", b"trusted.overlay.opaque", b"user.other")))
     assert chosen.of(((b"security.evm", b"1"), (b"user.one", b"2"))) == ((b"user.one", b"2"),)
+
+
+def test_flags_count_where_the_group_says_so_and_under_no_name_that_a_pattern_has() -> None:
+    told = ((FLAGS, b"i"), (b"user.one", b"2"))
+    assert carried_by(("user.*",), flags=True).of(told) == told
+    assert carried_by(("user.*",)).of(told) == EVERYTHING.of(told) == ((b"user.one", b"2"),)
+    assert (flags_in(told), flags_in(told[1:])) == (b"i", b"")
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,15 @@ START = """
 import json, sys
 from csfs.config.settings import VolumeRules
 from csfs.core.groups import GroupRule, Rules
+from csfs.core.treatment import Treatment
 from csfs.errors import CsfsError
 from csfs.mount.options import parsed
 from csfs.mount.parent import start, stop
 from csfs.mount.settings import MountSettings
 
 
-rules = VolumeRules("v", (GroupRule(("alpha",), exclude=("unsynced*",)),))
+flagged = GroupRule(("alpha",), include=("/flagged",), treatment=Treatment(flags=True))
+rules = VolumeRules("v", (flagged, GroupRule(("alpha",), exclude=("unsynced*",))))
 what, settings, arguments = sys.argv[1], MountSettings(**json.loads(sys.argv[2])), json.loads(sys.argv[3])
 if "options" in arguments:
     arguments["options"] = parsed(arguments["options"])
@@ -91,7 +93,7 @@ def run_as_user(script: str, path: Path) -> None:
 
 @dataclass
 class Mounted:
-    """A volume below one temporary directory. Paths with `unsynced` in a name's beginning are not synced."""
+    """A volume below one temporary directory. Names that begin with `unsynced` are not synced; in `flagged` flags are kept the same."""
 
     base: Path
     prelude: str = ""

@@ -14,6 +14,7 @@ import trio.testing
 
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.paths import RelPath
+from csfs.core.treatment import USUAL, Treatment
 from csfs.journal.journal import JournalReader, open_or_replace
 from csfs.mount.capture import FLOOD_SIZE, NAMES_TOLD_MAX, Capture, OpenFile
 from csfs.mount.inodes import ROOT_INODE, Inodes
@@ -32,6 +33,9 @@ class Everything:
 
     def is_synced(self, path: RelPath) -> bool:
         return True
+
+    def treatment_of(self, path: RelPath) -> Treatment:
+        return USUAL
 
 
 def test_a_new_file_is_told_as_created_and_written_by_whom(served: Served) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from csfs.core.changes import ChangeKind
 from csfs.core.paths import RelPath
+from csfs.core.treatment import USUAL, Treatment
 from csfs.journal.journal import IN_MEMORY, Journal
 from csfs.mount import protocol as p
 from csfs.mount.capture import Capture
@@ -29,6 +30,9 @@ FALLOCATE = 43
 class AllSynced:
     def is_synced(self, path: RelPath) -> bool:
         return True
+
+    def treatment_of(self, path: RelPath) -> Treatment:
+        return USUAL
 
 
 class Asked:

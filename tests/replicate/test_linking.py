@@ -49,23 +49,25 @@ include = ["/"]
 FILE_SIZE_MAX = 1 << 20
 
 
-def rules_of(member: str) -> Rules:
-    return reader.parse(SETTINGS, "settings").rules("files", member)
+def rules_of(member: str, options: str = "") -> Rules:
+    return reader.parse(SETTINGS + options, "settings").rules("files", member)
 
 
 class Member:
     """One member: its tree, its workers, and a mount's gate that commits underneath."""
 
-    def __init__(self, directory: Path, name: str) -> None:
+    def __init__(self, directory: Path, name: str, options: str = "") -> None:
+        """`options` are further lines of the group's settings."""
         self.name, self.tree = name, directory / name
         (self.tree / "d").mkdir(parents=True)
         index = Index(str(directory / f"{name}.index"), member=name, boot=b"boot", founding=True)
-        self.volume = Volume("files", index=index, rules=rules_of(name), member=name, owners=Owners())
+        rules = rules_of(name, options)
+        self.volume = Volume("files", index=index, rules=rules, member=name, owners=Owners())
         self.worker = VolumeWorker(self.volume)
         self.root = os.open(self.tree, os.O_RDONLY)
         self.journal = Journal(str(directory / f"{name}.journal"), time.time_ns)
         inodes = Inodes(self.root)
-        self.mount = MountGate(inodes, Capture(self.journal, inodes, rules_of(name)), Recent())
+        self.mount = MountGate(inodes, Capture(self.journal, inodes, rules), Recent())
         self.thread = CommitThread(f"commits of {name}")
         self.clone = os.open(self.tree, os.O_RDONLY)
         self.gate = Gate(self._announce, self.clone, self.thread)
@@ -153,8 +155,8 @@ Pair = tuple[Member, Member]
 
 
 @asynccontextmanager
-async def two(directory: Path) -> AsyncIterator[Pair]:
-    alpha, beta = Member(directory, "alpha"), Member(directory, "beta")
+async def two(directory: Path, options: str = "") -> AsyncIterator[Pair]:
+    alpha, beta = Member(directory, "alpha", options), Member(directory, "beta", options)
     async with trio.open_nursery() as nursery:
         for member in (alpha, beta):
             nursery.start_soon(member.worker.run)

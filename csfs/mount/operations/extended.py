@@ -8,12 +8,11 @@ from csfs.mount import syscalls
 from csfs.mount.operations.files import Files
 from csfs.mount.refresh import forget_attributes
 from csfs.mount.writers import Caller
-from csfs.store.syscalls import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
+from csfs.store.syscalls import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, GETFLAGS, SETFLAGS
 
 FALLOC_FL_ZERO_RANGE = 0x10
 _ALLOCATIONS = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE
 
-GETFLAGS, SETFLAGS = 0x80086601, 0x40086602
 FSGETXATTR, FSSETXATTR = 0x801C581F, 0x401C5820
 _COMMAND_SIZES = {GETFLAGS: 4, SETFLAGS: 4, FSGETXATTR: 28, FSSETXATTR: 28}
 """FS_IOC_* of linux/fs.h that lsattr and chattr use, with the bytes that the kernel reads and writes for each."""
