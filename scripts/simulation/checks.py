@@ -6,6 +6,7 @@ from csfs.core.digests import digest_of, together
 from csfs.core.objects import Content, Kind
 from csfs.core.paths import ROOT, RelPath, ancestors_of, parent_of
 from csfs.core.policies import NONE
+from csfs.core.treatment import flags_in
 from csfs.core.versions import covers
 from csfs.engine.forgetting import dots_of
 from csfs.engine.ports import Row
@@ -78,7 +79,9 @@ def shown(host: Host) -> dict[RelPath, tuple[object, ...]]:
         if wanted is not None:
             owner, group = Owner(wanted.owner, wanted.uid), Owner(wanted.group, wanted.gid)
         mtime_ns = row.applied.mtime_ns if row.applied.mtime_ns is not None else node.mtime_ns
-        found[path] = (node.kind, node.data, node.mode, owner, group, mtime_ns)
+        flags = flags_in(wanted.xattrs) if wanted is not None else node.flags
+        assert host.tree.has_flags or not node.flags, f"{host.name} shows flags at {path!r}, which it has not"
+        found[path] = (node.kind, node.data, node.mode, flags, owner, group, mtime_ns)
     return found
 
 
@@ -308,9 +311,9 @@ def check_limited(cluster: Cluster) -> None:
 
 
 def check_owners(cluster: Cluster) -> None:
-    """Everything belongs to whom somebody gave it, whatever the host that it went through has for a name."""
+    """Everything belongs to whom somebody gave it, and has its flags, whatever the host that it went through has for a name."""
     for host in cluster.members:
-        for path, (*_, owner, group, _) in shown(host).items():
+        for path, (*_, flags, owner, group, _) in shown(host).items():
             node, followed = host.tree.nodes[path], host.rules.group_of(path)
             if followed is None or host.name not in followed.members or path in host.index.pending():
                 continue
@@ -318,6 +321,8 @@ def check_owners(cluster: Cluster) -> None:
             is_meant = node.unsure or (
                 _may_mean(owner, node.owner, names.get(node.uid)) and _may_mean(group, node.group, names.get(node.gid))
             )
+            kept = flags if node.flags_meant is None or node.unsure else node.flags_meant
+            assert flags == kept, f"{path!r} has flags {flags!r} at {host.name}, not {kept!r}"
             assert is_meant, f"{path!r} belongs to {owner}, {group} at {host.name}, not to {node.owner}, {node.group}"
 
 

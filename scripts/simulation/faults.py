@@ -11,7 +11,7 @@ from unittest.mock import patch
 import msgspec
 
 from csfs.core import merging, policies, versions
-from csfs.core.objects import Applied, Kind, Meta, Observation
+from csfs.core.objects import Applied, Kind, Meta, Observation, Xattrs
 from csfs.core.paths import RelPath, parent_of
 from csfs.core.records import ContentEntry, E, Half, MetaEntry
 from csfs.core.tokens import Verdict
@@ -90,6 +90,10 @@ def _known_for_applied(engine: VolumeEngine, path: RelPath, *arguments: Any, **o
 
 def _from_raw_record(applied: Applied, observation: Observation | None) -> Meta | None:
     return meta_of(observation) if observation is not None else None
+
+
+def _xattrs_found(wanted: Xattrs, before: Xattrs, found: Xattrs) -> Xattrs:
+    return found
 
 
 def _raw_entry(half: Half[MetaEntry], *arguments: Any) -> Any:
@@ -236,6 +240,7 @@ FAULTS: dict[str, Fault] = {
     "mark-from-the-start": Fault("each batch carries the mark", VolumeEngine, "outgoing", _mark_from_the_start),
     "sent-before-durable": Fault("a dot leaves before it is durable", Host, "digest", _sent_before_durable),
     "raw-observation": Fault("what a host cannot show is forgotten", minting, "carried_meta", _from_raw_record),
+    "flags-dropped": Fault("what a file system does not have is taken away", minting, "_carried_xattrs", _xattrs_found),
     "raw-record": Fault("what is live is the entry as it stands", policies, "live_meta", _raw_entry),
     "not-carried-along": Fault(
         "what a host cannot show is forgotten by a rename",
@@ -303,6 +308,7 @@ SEEDS = {
     "mark-from-the-start": 4,
     "sent-before-durable": 271,
     "raw-observation": 16,
+    "flags-dropped": 121,
     "raw-record": 2,
     "not-carried-along": 16,
     "half-set-is-a-change": 429,

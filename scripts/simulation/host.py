@@ -35,7 +35,7 @@ class Host:
         names = {0: "root", 1000: "ann", 1001 + number % 2: "bob"}
         if number % 2 == 0:
             names[1002] = "cid"
-        self.tree = FakeTree(names, granularity_ns=1000 if number == 2 else 1)
+        self.tree = FakeTree(names, granularity_ns=1000 if number == 2 else 1, has_flags=number != 1)
         self.programs = Programs(name, self.tree, ledger)
         self.contents: Callable[[bytes], bytes | None] = lambda content_hash: None
         self.skew_ns = 0

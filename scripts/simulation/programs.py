@@ -15,6 +15,7 @@ D = PATHS[2]
 USERS = (0, 1000, 1001, 1002)
 SLOTS = 16
 MODES = (0o600, 0o640, 0o755, 0o4755)
+FLAGS = (b"", b"", b"a", b"i")
 
 
 @dataclass
@@ -272,11 +273,13 @@ class Programs:
         self.mark(target)
 
     def change_mode(self, path: RelPath) -> None:
-        """chmod."""
+        """chmod and chattr."""
         node = self.tree.nodes.get(path)
         if node is None or node.kind is Kind.SYMLINK:
             return
         node.mode = self.dice.choice(MODES)
+        if self.tree.has_flags and node.kind in (Kind.FILE, Kind.DIRECTORY):
+            node.flags = node.flags_meant = self.dice.choice(FLAGS)
         self._gave(path, node)
         self.tree.changed(node)
         self.row(ChangeKind.META, path)

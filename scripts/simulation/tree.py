@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from csfs.core.objects import Content, Kind, Meta, Observation, Stamp
 from csfs.core.paths import ROOT, RelPath, is_below, parent_of
+from csfs.core.treatment import FLAGS, flags_in
 
 
 def hash_of(data: bytes) -> bytes:
@@ -33,7 +34,7 @@ ROOT_USER = Owner("root", 0)
 
 @dataclass
 class Node:
-    """One object. `data` is a file's bytes or a symlink's target."""
+    """One object. `data` is a file's bytes or a symlink's target. `flags` are what chattr sets, and forbid nothing here."""
 
     kind: Kind
     inode: int
@@ -43,6 +44,9 @@ class Node:
     gid: int = 0
     mtime_ns: int = 0
     ctime_ns: int = 0
+    flags: bytes = b""
+    flags_meant: bytes | None = None
+    """What it was given, also where the disk has no flags; None: nobody has said."""
     owner: Owner = field(default_factory=lambda: ROOT_USER)
     group: Owner = field(default_factory=lambda: ROOT_USER)
     """Whose it is meant to be, whatever this host can show."""
@@ -52,13 +56,14 @@ class Node:
 
 @dataclass
 class FakeTree:
-    """One member's disk. `names` are the users it knows, by number; times are kept to `granularity_ns`.
+    """One member's disk. `names` are the users it knows, by number; times are kept to `granularity_ns`, and flags if it `has_flags`.
 
     Paths with the same node are hard links.
     """
 
     names: dict[int, str]
     granularity_ns: int = 1
+    has_flags: bool = True
     nodes: dict[RelPath, Node] = field(default_factory=dict)
     inodes: int = 0
     ticks: int = 0
@@ -149,6 +154,7 @@ class FakeTree:
             size=len(node.data) if is_file else 0,
             hash=hash_of(node.data) if is_file else b"",
             target=node.data if node.kind is Kind.SYMLINK else b"",
+            xattrs=((FLAGS, node.flags),) if node.flags else (),
             links=len(self.names_of(node)),
         )
 
@@ -172,6 +178,8 @@ class FakeTree:
     def set_attributes(self, node: Node, meta: Meta, mtime_ns: int | None) -> None:
         """Set attributes in place."""
         node.mode = meta.mode
+        node.flags_meant = flags_in(meta.xattrs)
+        node.flags = node.flags_meant if self.has_flags else b""
         node.uid = self.number_of(meta.owner, meta.uid)
         node.gid = self.number_of(meta.group, meta.gid)
         node.owner, node.group = Owner(meta.owner, meta.uid), Owner(meta.group, meta.gid)

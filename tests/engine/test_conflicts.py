@@ -12,6 +12,7 @@ from scripts.simulation.checks import check_nothing_lost, check_quiet
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.host import Host
 from scripts.simulation.plan import SECOND_NS, Plan, Setup
+from tests.engine.flagged import FLAGGED_CHECKS, make_immutable
 from tests.engine.linked import LINKED_CHECKS, check_whose, files, shows
 from tests.engine.mirrored import MIRRORED_ACTS, MIRRORED_CHECKS
 
@@ -149,6 +150,7 @@ ACTS: dict[str, Callable[[Actor], None]] = {
     "chmods f": chmods,
     "chowns f": lambda actor: actor.sets(F, uid=1000),
     "touches f": lambda actor: actor.sets(F, mtime_ns=actor.programs.now_ns),
+    "makes f immutable": lambda actor: make_immutable(actor.tree.nodes[F], lambda: actor.sets(F)),
     "makes f setuid": lambda actor: actor.sets(F, mode=0o4755),
     "deletes f and makes it anew": makes_anew,
     "renames f to h": lambda actor: actor.programs.move(F, H),
@@ -320,6 +322,7 @@ def check_symlink(cluster: Cluster, whose: str) -> None:
 CHECKS: dict[tuple[str, str], Callable[[Cluster, str], None]] = {
     **LINKED_CHECKS,
     **MIRRORED_CHECKS,
+    **FLAGGED_CHECKS,
     ("edits f", "edits f"): check_edits,
     ("edits f", "deletes f"): check_edit_lives,
     ("deletes f", "edits f"): check_edit_lives,
