@@ -310,9 +310,9 @@ class Rules:
         return any(group.synchrony.waits for group in self.groups)
 
     @property
-    def flags(self) -> bool:
-        """Whether flags are kept the same in some group."""
-        return any(group.treatment.flags for group in self.groups)
+    def flagged(self) -> frozenset[Scope]:
+        """The groups in which flags are kept the same."""
+        return frozenset(group.scope for group in self.groups if group.treatment.flags)
 
     def treatment_of(self, path: RelPath) -> Treatment:
         """Return how this member shows and reads what is at `path`."""

@@ -64,7 +64,7 @@ async def compare(
     begin, count, gone, patience_s = trio.current_time(), 0, 0, LOG_PATIENCE_S
     with volume.index.shown() as reader:
         unsure_ns = unsure_since_ns(volume)
-        flags = volume.rules.flags
+        flags = bool(volume.rules.flagged)
         root, parts = await volume.with_root(
             lambda root: (root, differences(root, reader, below, unsure_ns, flags=flags))
         )

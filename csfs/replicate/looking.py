@@ -164,7 +164,7 @@ def is_little(volume: Volume, batch: Sequence[tuple[RelPath, Reason]]) -> bool:
     root = volume.root
     if root is None or len(batch) > INLINE_LOOKS_MAX or volume.comparing:
         return False
-    if volume.in_flight and volume.rules.flags:
+    if volume.in_flight and volume.rules.flagged:
         return False  # it may have to be looked at again and again, until commits are done that have lifted some
     try:
         statuses = [root.tree.lstat(path) for path, _ in batch]

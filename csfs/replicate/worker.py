@@ -215,11 +215,10 @@ class VolumeWorker:
 
     def follow(self, rules: Rules) -> bool:
         """Follow other rules from now on; return whether scopes differ. What they newly cover, or tell, is found by comparing."""
-        told = {group.scope for group in self.volume.rules.groups if group.treatment.flags}
-        differ = self.volume.set_rules(rules)
+        flagged, differ = self.volume.rules.flagged, self.volume.set_rules(rules)
         if differ:
             self.merger.begin()
-        if differ or any(group.treatment.flags and group.scope not in told for group in rules.groups):
+        if differ or rules.flagged - flagged:
             self.compare_all()
         return differ
 
