@@ -32,13 +32,13 @@ def flags_at(path: Path) -> str:
 @pytest.fixture(scope="module")
 def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Two members. Before the group kept flags the same, beta had made a file immutable for itself."""
-    with two_members(tmp_path_factory.mktemp("members") / "m") as (alpha, beta):
-        (alpha.tree / "before").write_text("before")
-        alpha.wait()
-        done = subprocess.run(["chattr", "+i", beta.tree / "before"], check=False, capture_output=True)
-        if done.returncode:
-            pytest.skip("no such flags on the file system here")
-        try:
+    directory = tmp_path_factory.mktemp("members")
+    try:
+        with two_members(directory / "m") as (alpha, beta):
+            (alpha.tree / "before").write_text("before")
+            alpha.wait()
+            if subprocess.run(["chattr", "+i", beta.tree / "before"], check=False, capture_output=True).returncode:
+                pytest.skip("no such flags on the file system here")
             beta.wait()
             assert flags_at(alpha.tree / "before") == ""
             with alpha.home.settings_file.open("a") as settings:
@@ -47,8 +47,8 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             replicating(alpha, beta)
             yield alpha, beta
             expect_calm_logs(alpha, beta)
-        finally:
-            subprocess.run(["chattr", "-R", "-f", "-ia", alpha.underneath, beta.underneath], check=False)
+    finally:
+        subprocess.run(["chattr", "-R", "-f", "-ia", directory], check=False)  # or nobody could remove it
 
 
 def test_what_had_flags_before_the_group_kept_them_the_same_is_told(members: Pair) -> None:
