@@ -21,7 +21,7 @@ BALLAST_SIZE = 4 << 20
 """What lies there and is touched by nobody: whoever reads it again after a kill reads everything again."""
 UNKILLED_MAX = 2
 """A scenario is done after so many runs in a row that ended before their step came: what goes together differs from run to run."""
-OF_MOUNTS = ("creates", "edits", "overwrites", "gives", "renames", "removes", "installs", "disputes")
+OF_MOUNTS = ("creates", "edits", "overwrites", "gives", "renames", "links", "removes", "installs", "disputes")
 """What a mount process has steps of its own in: rows, and each kind of commit."""
 PATIENCE_S = 2.0
 """What is right so much later was said to be settled too early."""
