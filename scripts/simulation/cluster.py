@@ -1,6 +1,6 @@
 """All members and links of one run: carries out a plan, then heals everything and lets it settle."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 
 from csfs.core.paths import RelPath, depth_of
@@ -18,7 +18,7 @@ from scripts.simulation.saved import Saved
 from scripts.simulation.saving import restore, saved
 from scripts.simulation.second_lives import SecondLife
 from scripts.simulation.standing import end_quarantine, forget, shows_token
-from scripts.simulation.tree import hash_of
+from scripts.simulation.tree import Node, hash_of
 
 ROUNDS_MAX = 60
 QUIET_ROUNDS = 3
@@ -279,7 +279,7 @@ class Cluster:
         backup = self.saves.pop(action.member, None)
         if backup is None:
             return
-        lost, paths = {node.data for node in host.tree.nodes.values()} | host.kept, set(host.tree.nodes)
+        lost, shown = {node.data for node in host.tree.nodes.values()} | host.kept, dict(host.tree.nodes)
         self._isolate(host)
         self.restored.add(action.member)
         securing.lost(self, host.number, Act.RESTORE)
@@ -287,7 +287,7 @@ class Cluster:
         restore(host, backup, booting=is_booting)
         self._goes_on(host, booting=is_booting)
         # What was removed before it was made anew is removed again.
-        self.ledger.taken |= {path for path in paths if path not in host.tree.nodes or not self._is_somewhere(path)}
+        self.ledger.taken |= {path for path, node in shown.items() if not self._is_left(host, path, node)}
         self._follow_again(host, backup)
         self.disks[host.number] = Disk(host)
         holders = {data: {other.name for other in self.hosts if other.holds(data)} for data in lost}
@@ -308,10 +308,16 @@ class Cluster:
         if life is not None and life.who_has_heard_more(self.hosts) - life.witnesses:
             self.made_twice |= life.touched
 
-    def _is_somewhere(self, path: RelPath) -> bool:
-        """Return whether a member shows something at a path that may tell the others of it."""
-        only_receiving = self.shape.receive_only
-        return any(path in host.tree.nodes for host in self.members if host.name not in only_receiving)
+    def _is_left(self, host: Host, path: RelPath, before: Node) -> bool:
+        """Return whether what a member showed at a path before it was set back is there, or something at one that never was."""
+        node = host.tree.nodes.get(path)
+        is_same = node is not None and node.inode == before.inode
+        return node is not None and self._is_somewhere(path, set() if is_same else self.restored)
+
+    def _is_somewhere(self, path: RelPath, apart: Container[int] = ()) -> bool:
+        """Return whether a member that may tell the others of it shows something at a path, `apart` from some."""
+        telling = [one for one in self.members if one.name not in self.shape.receive_only and one.number not in apart]
+        return any(path in one.tree.nodes for one in telling)
 
     def _clone(self, action: Action, host: Host, dice: Dice) -> None:
         """Another host has a copy of this member, identity and all, and takes its place; or the one before takes it again."""
