@@ -19,8 +19,6 @@ LOG_PAGES_MAX = 32_000
 """A longer log is moved by whoever writes: where the disk is slow, a thread never catches up with somebody who goes on writing."""
 LOG_SIZE_MAX = 64 << 20
 """What a log that was larger is cut to once it is begun anew."""
-CACHE_KIB_MAX = 16 * 1024
-"""Some eight thousand rows with all indexes. With less, transactions among so many read pages anew, and write some of them twice."""
 KEYS_MAX = 50
 """Of so many keys one query asks at a time."""
 _KEYS = f"(VALUES {', '.join(['(?)'] * KEYS_MAX)})"
@@ -74,7 +72,7 @@ class Database:
         # A commit survives kill -9; what a power cut may take, a new boot's new incarnation never misuses (R8).
         self.execute("PRAGMA synchronous = NORMAL")
         self.execute("PRAGMA wal_autocheckpoint = 0")
-        self.execute(f"PRAGMA cache_size = -{CACHE_KIB_MAX}")
+        self.execute("PRAGMA cache_size = -4096")
         self.execute(f"PRAGMA journal_size_limit = {LOG_SIZE_MAX}")
         (version,) = self.execute("PRAGMA user_version").fetchone()
         if version > schema.VERSION:

@@ -22,8 +22,7 @@ from csfs.index.facts import Facts
 from csfs.index.peers import Peers
 from csfs.index.pending import Pending, awaited
 
-CACHED_ROWS_MAX = 8_192
-"""Some 4 KB each, as long as there is work. What does not fit is decoded anew whenever all of a tree is gone over."""
+CACHED_ROWS_MAX = 4_096
 
 Columns = tuple[object, ...]
 
