@@ -275,13 +275,13 @@ class Observer:
         self._finish(self._volume.left_out.counted(self._current(found, shown_before, touched)))
 
     def _next_batch(self) -> list[tuple[RelPath, Reason]]:
-        """Return the next paths: parents before children, what a move leaves behind after where it went, and directories that are
-        gone after all that was in them.
-        """
+        """Return the next paths: parents before children, what moves leave behind after where it went, what is emptied at last."""
+        # A directory that is gone is not looked at before them either: that would go on, again and again, and let nobody else go on.
+        busy = self._volume.in_flight | self._reading.waiting(self._looks)
         # Of a great many, those that wait longest: to sort all of them would cost more than the looking.
-        ready = itertools.filterfalse(self._reading.has_to_wait, itertools.islice(self._looks.items(), SORTED_MAX))
+        ready = itertools.islice((item for item in self._looks.items() if item[0] not in busy), SORTED_MAX)
         order = sorted(ready, key=self._turn)
-        batch = [item for item in order if not has_to_wait(self._volume, item[0], self._emptied)][:LOOKS_MAX]
+        batch = [item for item in order if not has_to_wait(self._volume, busy, item[0], self._emptied)][:LOOKS_MAX]
         for path, _ in batch:
             del self._looks[path]
         return batch

@@ -4,7 +4,7 @@ Such a path goes on waiting to be looked at, and what was read then stands for t
 stamp is the same.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
@@ -31,10 +31,12 @@ class Reading:
         self._under_way: set[RelPath] = set()
         self._read: dict[RelPath, tuple[Reason, Read]] = {}
 
-    def has_to_wait(self, item: Item) -> bool:
-        """Return whether what is at a path, or went from there to another one, is being read."""
-        path, reason = item
-        return bool(self._under_way) and (path in self._under_way or reason.moved_to in self._under_way)
+    def waiting(self, looks: Mapping[RelPath, Reason]) -> set[RelPath]:
+        """Return the paths at which, or at where what was there went to, something is being read."""
+        under_way = self._under_way
+        if not under_way:
+            return set()
+        return {path for path, reason in looks.items() if path in under_way or reason.moved_to in under_way}
 
     def taken(self, item: Item) -> Read | None:
         """Return, once, what was read for this very reason; None if nothing was, or somebody has told more of the path since."""

@@ -2,7 +2,7 @@
 
 import stat
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping
 from typing import Protocol
 
 import trio
@@ -97,11 +97,10 @@ def look_below(volume: Volume, looks: Looks, path: RelPath, reason: Reason) -> b
     return bool(below)
 
 
-def has_to_wait(volume: Volume, path: RelPath, emptied: Container[RelPath]) -> bool:
-    """Return whether something is being committed at a path, in a directory that has flags, which are lifted for that, or below what is
+def has_to_wait(volume: Volume, busy: Collection[RelPath], path: RelPath, emptied: Container[RelPath]) -> bool:
+    """Return whether something at a path is `busy`, or in a directory that has flags, which are lifted for that, or below what is
     looked at first: it is `emptied`."""
-    in_flight = volume.in_flight
-    if path in in_flight or (path in emptied and any(is_below(one, path) for one in in_flight)):
+    if path in busy or (path in emptied and any(is_below(one, path) for one in busy)):
         return True
     row = volume.index.rows.row(path) if path in volume.disturbed else None
     return row is not None and row.applied.observation is not None and bool(flags_in(row.applied.observation.xattrs))

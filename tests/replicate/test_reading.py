@@ -2,16 +2,18 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.paths import RelPath
-from csfs.replicate import looking, reading
+from csfs.replicate import looking, observer, reading
 from csfs.replicate.gate import Gate as Gateway
+from csfs.replicate.looking import Reason
 from csfs.replicate.volume import Root
 from csfs.store.hashing import hash_bytes
 from csfs.store.observing import Limits
@@ -134,3 +136,40 @@ async def test_who_is_unmounted_meanwhile_reads_it_again(tmp_path: Path, gate: G
         alpha.gate = Gateway(alpha._announce, alpha.clone, alpha.thread)
         await alpha.attach()
         await known(alpha, "d/large", DATA)
+
+
+async def test_a_directory_that_is_gone_waits_in_peace_for_what_is_read(
+    tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        gate.open.set()
+        (alpha.tree / "d/old").mkdir()
+        alpha.tell("d/old")
+        write(alpha, "d/old/large", DATA)
+        await known(alpha, "d/old/large", DATA)
+        gate.open.clear()
+        looked, look_at = list[RelPath](), observer.look_at
+
+        def counted(root: Root, batch: Sequence[tuple[RelPath, Reason]], *more: Any) -> Any:
+            looked.extend(path for path, _ in batch)
+            return look_at(root, batch, *more)
+
+        monkeypatch.setattr(observer, "look_at", counted)
+        changed = b"changed" + DATA[7:]
+        (alpha.tree / "d/old/large").write_bytes(changed)
+        os.rename(alpha.tree / "d/old", alpha.tree / "d/new")
+        rows = (
+            Change(sequence=0, kind=ChangeKind.CONTENT, path=RelPath(b"d/old/large")),
+            Change(sequence=0, kind=ChangeKind.RENAME, path=RelPath(b"d/old"), target=RelPath(b"d/new")),
+        )
+        alpha.worker.observer.take_unjournalled(rows)
+        with trio.fail_after(5):
+            while not gate.count:  # noqa: ASYNC110 - a thread says so
+                await trio.sleep(0.01)
+        await trio.sleep(0.5)
+        assert len(looked) < 20
+        gate.open.set()
+        await known(alpha, "d/new/large", changed)
+        await alpha.quiet()
+        assert hash_known(alpha, "d/old/large") == b""
+        await beta.quiet()
