@@ -83,10 +83,11 @@ class Database:
             raise CorruptDatabaseError(
                 f"{self.path}: index of format {version}, this csfs knows {schema.VERSION} and cannot bring it forward; {INDEX_CURE}"
             )
-        for old in range(version or schema.VERSION, schema.VERSION):
-            self.connection.execute(schema.UPGRADES[old])
-        self.connection.execute(schema.TABLES)
-        self.execute(f"PRAGMA user_version = {schema.VERSION}")
+        with self.connection:  # a stop leaves the old format or the new one, and nothing in between
+            for old in range(version or schema.VERSION, schema.VERSION):
+                self.connection.execute(schema.UPGRADES[old])
+            self.connection.execute(schema.TABLES)
+            self.execute(f"PRAGMA user_version = {schema.VERSION}")
         self.connection.set_wal_hook(self._count_pages)
 
     def _count_pages(self, _connection: apsw.Connection, _name: str, pages: int) -> int:

@@ -4,9 +4,13 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from csfs.core.objects import Content, Kind
 from csfs.core.paths import RelPath
 from csfs.core.rows import Plan, Step
+from csfs.errors import CorruptDatabaseError
+from csfs.index import schema
 from csfs.index.index import Index
 
 
@@ -76,18 +80,36 @@ def test_intents_are_as_they_were_after_a_transaction_that_failed(tmp_path: Path
     index.close()
 
 
-def test_an_index_that_has_a_row_for_each_intent_is_brought_forward(tmp_path: Path) -> None:
-    opened(tmp_path).close()
-    with sqlite3.connect(tmp_path / "index.db") as old:
+def make_old(directory: Path) -> None:
+    """Leave an index in which each intent was a row of its own."""
+    opened(directory).close()
+    with sqlite3.connect(directory / "index.db") as old:
         old.executescript(
             "DROP TABLE intents; CREATE TABLE intents (path BLOB PRIMARY KEY, plan BLOB NOT NULL) WITHOUT ROWID;"
             "INSERT INTO intents VALUES (x'61', x'80'); PRAGMA user_version = 10"
         )
     old.close()
+
+
+def test_an_index_that_has_a_row_for_each_intent_is_brought_forward(tmp_path: Path) -> None:
+    make_old(tmp_path)
     index = opened(tmp_path)
     assert left(index) == []
     with index.transaction():
         index.ledger.add_intents([plan(b"a")])
     index = reopened(index, tmp_path)
     assert left(index) == [b"a"]
+    index.close()
+
+
+def test_a_stop_while_an_index_is_brought_forward_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_old(tmp_path)
+    with monkeypatch.context() as broken:
+        broken.setattr(schema, "TABLES", "SELECT * FROM nowhere; " + schema.TABLES)
+        with pytest.raises(CorruptDatabaseError, match="nowhere"):
+            opened(tmp_path)
+    index = opened(tmp_path)
+    assert left(index) == []
     index.close()
