@@ -189,6 +189,7 @@ class Daemon:
         before = render.digest(self._cluster.settings)
         self._cluster.reload()
         settings = self._cluster.settings
+        self._unusable.keep_only({volume.name for volume in settings.volumes})
         unusable = set(self._unusable)
         for worker in self._workers.values():
             self._configure(worker)

@@ -1,6 +1,6 @@
 """Volumes that the daemon cannot work on: it says why, their mounts stay connected and go on noting, and no other volume is held up."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 import trio
@@ -33,6 +33,10 @@ class Unusable:
         self._reasons.pop(volume, None)
         if volume in self._begun:
             self._begun.pop(volume).set()
+
+    def keep_only(self, configured: Container[str]) -> None:
+        """Nothing stands in the way of what is said of all volumes but those that the configuration has."""
+        self._reasons = {volume: reason for volume, reason in self._reasons.items() if volume in configured}
 
     def check(self, volume: str) -> None:
         """Make sure that there is nothing against working on a volume.

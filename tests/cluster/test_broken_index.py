@@ -116,6 +116,19 @@ def test_the_other_volumes_are_served_and_the_broken_one_says_so(pair: Pair, dam
     assert "changed meanwhile" in {kept.read_text() for kept in (other(alpha) / ".csfs/kept").iterdir()}
 
 
+def test_a_broken_volume_that_is_removed_stands_in_nobodys_way(pair: Pair) -> None:
+    alpha, beta = pair
+    alpha.stop_daemon()
+    is_garbage(alpha.home.index(OTHER))
+    alpha.start_daemon()
+    assert alpha.csfs("conflicts", check=False).returncode == ExitCode.REFUSED
+    for member in (alpha, beta):
+        member.csfs("umount", str(other(member)))
+    alpha.csfs("volume", "remove", OTHER)
+    until(lambda: alpha.csfs("conflicts", check=False).returncode == ExitCode.DONE, "all volumes can be asked about")
+    replicated(alpha, beta, "after")
+
+
 def replicated(alpha: Member, beta: Member, name: str) -> None:
     """Write on either side of the first volume, and see it on the other."""
     for one, another in ((alpha, beta), (beta, alpha)):
