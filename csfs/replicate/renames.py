@@ -47,7 +47,10 @@ class Renames:
             base = leaving.base
             assert base is not None, "nothing is taken away"
             is_same = base.size == plan.content.size and stands_for_time(base.mtime_ns, plan.mtime_ns)
-            is_all = is_same and is_dressed(plan, base, self._volume.treated(plan.path))
+            treated = self._volume.treated(plan.path)
+            # What is each member's own at the old name, and was not looked at, may be told at the new one.
+            is_same = is_same and treated == self._volume.treated(leaving.path)
+            is_all = is_same and is_dressed(plan, base, treated)
             names = leaving.path, parent_of(leaving.path), parent_of(plan.path)
             is_let = is_all and leaving.path not in self._taken and not has_flags(self._volume, *names)
             if is_let and self._is_free(leaving.path, plan.path):

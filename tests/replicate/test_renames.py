@@ -179,3 +179,25 @@ async def test_what_the_disk_does_not_rename_is_copied(tmp_path: Path) -> None:
         expect_equal(alpha, beta)
         assert len(failed) == 1
         assert (beta.tree / "d/b").stat().st_ino != before
+
+
+OTHERS_OWN = """
+xattrs = ["system.*"]
+exclude = ["/d/sub"]
+[[volumes.files.groups]]
+members = ["alpha", "beta"]
+include = ["/d/sub"]
+"""
+
+
+async def test_what_is_each_members_own_does_not_come_along_to_where_it_is_told(tmp_path: Path) -> None:
+    async with two(tmp_path, OTHERS_OWN) as (alpha, beta):
+        before = await sown(alpha, beta)
+        os.setxattr(beta.tree / "d/a", "user.own", b"of beta")
+        beta.tell("d/a")
+        await settle(alpha, beta)
+        rename(alpha, "d/a", "d/sub/b")
+        await settle(alpha, beta)
+        expect_equal(alpha, beta)
+        assert os.listxattr(alpha.tree / "d/sub/b") == os.listxattr(beta.tree / "d/sub/b") == []
+        assert (beta.tree / "d/sub/b").stat().st_ino != before
