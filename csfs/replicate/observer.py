@@ -229,6 +229,7 @@ class Observer:
         while True:
             await self._wanted.wait_until(lambda: bool(self._looks) or self.digested < self._last)
             await volume.ready.wait_until(lambda: volume.root is not None and not (volume.stopped or volume.stock_due))
+            await trio.lowlevel.checkpoint()  # a round may wait for nothing: all else has its turn between two of them
             if volume.index.ledger.pulling and not volume.comparing:
                 # What is here has nothing to say before the others were heard (R14): the comparison then finds it.
                 for left in (self._looks, self._since, self._spreading):
@@ -244,8 +245,7 @@ class Observer:
 
     async def _round(self) -> None:
         while self._spreading:
-            source, target, _ = self._spreading[0]
-            if not await spread(self._volume, self, source, target):
+            if not await spread(self._volume, self, *self._spreading[0][:2]):
                 del self._spreading[:1]  # unless another journal has begun meanwhile
         while self._displaced:
             # What was written to a version after it was displaced is somebody's work: it is kept for good.
