@@ -116,7 +116,7 @@ class Minting(Moving):
                 self._time_changed(sight, observation.mtime_ns)
         self._store_sight(sight)
         if minted and (change.object or not row.live):
-            self._mint_parent(path, circumstances.now_ns, anew=circumstances.anew)
+            self._mint_parent(path, circumstances.now_ns, anew=circumstances.anew, made=change.object)
         return sight.record is not row.record
 
     def _sight(
@@ -300,14 +300,14 @@ class Minting(Moving):
             time = DirectoryTime(self._mint(sight.group.scope, sight.record), sight.hlc, mtime_ns)
             sight.record = Record(sight.record.content, sight.record.meta, time)
 
-    def _mint_parent(self, path: RelPath, now_ns: int, *, anew: bool = False) -> None:
-        """A local create or remove inside a directory that lives only by what is below it makes it live by itself (R16)."""
+    def _mint_parent(self, path: RelPath, now_ns: int, *, anew: bool = False, made: bool = True) -> None:
+        """A local create or remove (`made`) inside a directory that lives only by what is below it makes it live by itself (R16)."""
         parent = parent_of(path)
         row = self._index.row(parent) if path else None
         if row is None or is_plain_directory(row.record) or not _is_directory(row.applied.observation):
             return
         anew = (anew or bool(row.doubt & Doubt.LAST)) and not row.live
-        if row.applied.content_dot is not None and not anew:
+        if not anew and (row.applied.content_dot is not None or not made):
             # Whoever did that had a directory before him: that it was removed elsewhere is known, and not applied (R3).
             return
         group = self._followed(parent)

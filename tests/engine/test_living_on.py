@@ -2,6 +2,7 @@
 
 import pytest
 
+from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from tests.engine.members import Side, directory, found, sides
 from tests.engine.test_quarantine import backup, caught_up, hears_anew, in_quarantine, restarted
@@ -88,3 +89,21 @@ def test_a_directory_goes_that_others_removed_and_in_which_nothing_was_made(is_t
     lost.hears(gamma)
     caught_up(lost, beta)
     assert not lost.row(b"d").live
+
+
+def test_an_edit_makes_no_directory_live_by_itself_that_lives_on_for_something_else() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d", directory())
+    alpha.sees(b"d/f", found(b"one", inode=2))
+    beta.hears(alpha)
+    beta.shows(b"d", directory())
+    beta.shows(b"d/f", found(b"one", inode=2))
+    alpha.sees(b"d/f", None)
+    alpha.sees(b"d", None)
+    beta.sees(b"d/new", found(b"new", inode=3))
+    beta.hears(alpha)
+    # It stays for what is in it; what was edited in it is looked at after its removal was heard of.
+    assert beta.plans(b"d") is None
+    assert beta.row(b"d").applied.content_dot is None
+    beta.sees(b"d/f", found(b"two", inode=2, mtime_ns=2))
+    assert not any(entry.value.kind is Kind.DIRECTORY for entry in beta.row(b"d").record.content.entries)
