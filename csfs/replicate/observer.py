@@ -31,7 +31,6 @@ from csfs.replicate.looking import (
     look_at,
     showed_directory,
 )
-from csfs.replicate.moved_on import MovedOn
 from csfs.replicate.names import Found, Touched, names_by_path, note_across, overtaken, reason_now, shown_at, with_names
 from csfs.replicate.reading import Reading
 from csfs.replicate.remembering import hashes_read, remember_content
@@ -47,6 +46,8 @@ LOOKS_MAX = 500
 SORTED_MAX = 10 * LOOKS_MAX
 UNSTABLE_RETRY_S = 0.1
 UNREADABLE_RETRY_S_MAX = 300.0
+
+Looked = dict[RelPath, Look | OSError | CsfsError | None]
 
 
 class Observer:
@@ -69,7 +70,6 @@ class Observer:
         """Kept versions that somebody who had them open has written to since: where they were live, and the row."""
         self._wanted, self._gathering, self._reading = Signal(), Gathering(), Reading(volume)
         self._journal, self._last, self._taking, self.digested = b"", 0, 0, 0
-        self._moved_on = MovedOn(volume, self.look)
         self.compare_wanted: set[RelPath] = set()
 
     # ------------------------------------------------------------------------------------------------- what to look at
@@ -137,7 +137,6 @@ class Observer:
     def _moved(self, source: RelPath, target: RelPath, written: Reason | None) -> None:
         """Something was moved; `written`: why it was to be looked at where it was before. It is to be read where it is now."""
         # What was moved before, and not looked at yet, is known by the name that it had first.
-        written = self._moved_on.taken(source, written)
         first = written.moved_from if written is not None and written.moved_from is not None else source
         is_written = written is not None and written.content is True
         extents = written.extents if written is not None else ()
@@ -183,7 +182,7 @@ class Observer:
     def is_unseen(self, path: RelPath) -> bool:
         """Whether somebody here has changed what is at a path, and nobody has looked at it yet."""
         spreading = any(is_below(path, one) for *moved, _ in self._spreading for one in moved)
-        return spreading or path in self._looks or path in self._under_way or path in self._since
+        return spreading or path in self._looks or path in self._under_way
 
     def is_unseen_below(self, *directories: RelPath, but: Collection[RelPath] = ()) -> bool:
         """Whether what is at or below a directory is being changed here, or could not be read; `but` paths aside."""
@@ -289,7 +288,8 @@ class Observer:
 
     def _turn(self, item: tuple[RelPath, Reason]) -> tuple[int, int]:
         path, reason = item
-        return (2, -depth_of(path)) if path in self._emptied else (int(reason.moved_to is not None), depth_of(path))
+        order = int(reason.moved_to is not None), depth_of(path)
+        return order if path not in self._emptied else (2, -depth_of(path))
 
     def _is_left_for_last(self, path: RelPath, reason: Reason, result: Look | OSError | CsfsError | None) -> bool:
         """Have what was in a directory that is gone looked at first; return whether there is any.
@@ -313,7 +313,7 @@ class Observer:
             path, reason, result = item
             if path in stale or self._is_left_for_last(path, reason, result):
                 self.look(path, reason)
-            elif not self._moved_on.holds(path, reason, result):
+            else:
                 current.append(item)
         return current
 

@@ -226,32 +226,6 @@ async def test_what_was_moved_within_a_directory_and_out_of_it_just_before_that_
     ]
 
 
-@pytest.mark.parametrize("is_told", [True, False])
-async def test_what_was_moved_on_before_anybody_looked_is_the_same_object_where_it_went(
-    volume: Volume, tmp_path: Path, nursery: trio.Nursery, is_told: bool
-) -> None:
-    observer, tree, through, last = observer_of(volume), tmp_path / "tree", RelPath(b"h"), RelPath(b"i")
-    observer.look(FILE)
-    nursery.start_soon(observer.run)
-    await settled(observer, volume)
-    births = _births(volume, FILE)
-    os.rename(tree / "f", tree / "h")
-    os.rename(tree / "h", tree / "i")
-    observer.take([Change(sequence=1, kind=ChangeKind.RENAME, path=FILE, target=through)])
-    await volume.progress.wait_until(lambda: not observer.looks)
-    if is_told:
-        assert observer.is_unseen(FILE)
-        assert observer.digested == 0, "something is still to be told"
-        observer.take([Change(sequence=2, kind=ChangeKind.RENAME, path=through, target=last)])
-    await volume.progress.wait_until(lambda: observer.idle)
-    assert not observer.is_unseen(FILE)
-    assert _moves(volume, FILE) == ([Move(births[0], last)] if is_told else [])
-    assert not is_told or _births(volume, last) == births
-    row = volume.index.rows.row(FILE)
-    assert row is not None
-    assert not row.live
-
-
 DIRECTORY, CHILD = RelPath(b"d"), RelPath(b"d/x.bak")
 
 
