@@ -57,23 +57,35 @@ async def spread(volume: Volume, looks: Looks, source: RelPath, target: RelPath)
     is_all = is_only and _is_all(volume, source, target, below)
     if is_all and await _moved(volume, looks, source, target, observation):
         return True
-    came = {_first_name(volume, looks, RelPath(source + p[len(target) :]), stamp): p for p, stamp in below.items()}
-    for first, path in came.items():
-        looks.look(path, Reason(moved_from=first))
+    came = dict[RelPath, RelPath]()
+    for path, stamp in below.items():
+        there_before = RelPath(source + path[len(target) :])
+        told, first = looks.wanted(there_before), _first_name(volume, looks, there_before, stamp)
+        # What was written to it before the move is read, whatever its stamp says (R23).
+        looks.look(path, Reason(True if told is not None and told.content else None, moved_from=first))
+        if first is not None:
+            came[first] = path
     for path in list(volume.index.rows.shown_paths(source)):
         there = came.get(path)
         looks.look(path, _moved_on(looks, path, source, target) if there is None else Reason(moved_to=there))
     return False
 
 
-def _first_name(volume: Volume, looks: Looks, path: RelPath, stamp: bytes) -> RelPath:
-    """Return by which name the index knows what was at a path when its directory was moved: it may have come there just before."""
+def _first_name(volume: Volume, looks: Looks, path: RelPath, stamp: bytes) -> RelPath | None:
+    """Return by which name the index knows what was at a path when its directory was moved; None if it is something new.
+
+    It may have come there just before. Several may have had one name: what was linked to it, or saved in its place.
+    """
     told = looks.wanted(path)
-    if told is None or told.moved_from is None:
-        return path
-    before, first = shown_at(volume, path), shown_at(volume, told.moved_from)
-    is_first = first is not None and first.stamp.inode == inode_of(stamp)
-    return told.moved_from if before is None or is_first else path
+    came_from = told.moved_from if told is not None else None
+    names = [name for name in (came_from, path) if name is not None]
+    for name in names:
+        before = shown_at(volume, name)
+        if before is not None and before.stamp.inode == inode_of(stamp):
+            return name
+    if told is not None and told.moved_to is not None:
+        return None  # what was here went on before, and this is something else
+    return path if came_from is None or shown_at(volume, path) is not None else came_from
 
 
 def _moved_on(looks: Looks, path: RelPath, source: RelPath, target: RelPath) -> Reason:

@@ -1,0 +1,84 @@
+"""What was moved or made in a directory just before that was moved itself is found where it is."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from csfs.core.changes import Change, ChangeKind
+from csfs.core.paths import RelPath
+from csfs.store.hashing import block_hash
+from tests.replicate.test_linking import Member, expect_equal, settle, two
+from tests.replicate.test_reading import hash_known
+
+
+def _renamed(source: str, target: str) -> Change:
+    paths = RelPath(source.encode()), RelPath(target.encode())
+    return Change(sequence=0, kind=ChangeKind.RENAME, path=paths[0], target=paths[1])
+
+
+async def _sown(alpha: Member, beta: Member) -> None:
+    """Have a directory with a file in it known to both."""
+    (alpha.tree / "d/old").mkdir()
+    (alpha.tree / "d/old/x").write_bytes(b"old")
+    alpha.tell("d", "d/old", "d/old/x")
+    await settle(alpha, beta)
+
+
+def _births(member: Member, path: str) -> list[object]:
+    row = member.volume.index.rows.row(RelPath(path.encode()))
+    assert row is not None
+    return [entry.birth for entry in row.record.content.entries]
+
+
+async def test_what_was_made_where_something_was_moved_away_in_a_directory_is_found_where_that_was_moved(
+    tmp_path: Path,
+) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        await _sown(alpha, beta)
+        births = _births(alpha, "d/old/x")
+        os.rename(alpha.tree / "d/old/x", alpha.tree / "d/old/y")
+        (alpha.tree / "d/old/x").write_bytes(b"new")
+        os.rename(alpha.tree / "d/old", alpha.tree / "d/new")
+        created = Change(sequence=0, kind=ChangeKind.CREATE, path=RelPath(b"d/old/x"))
+        alpha.worker.observer.take_unjournalled([_renamed("d/old/x", "d/old/y"), created, _renamed("d/old", "d/new")])
+        await settle(alpha, beta)
+        expect_equal(alpha, beta)
+        assert hash_known(alpha, "d/new/x") == block_hash(b"new")
+        assert _births(alpha, "d/new/y") == births, "it is the same file"
+        assert _births(alpha, "d/new/x") != births, "it is another one"
+
+
+async def test_what_was_given_back_the_name_that_it_had_before_has_both_where_its_directory_was_moved(
+    tmp_path: Path,
+) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        await _sown(alpha, beta)
+        os.rename(alpha.tree / "d/old/x", alpha.tree / "d/old/y")
+        os.link(alpha.tree / "d/old/y", alpha.tree / "d/old/x")
+        os.rename(alpha.tree / "d/old", alpha.tree / "d/new")
+        linked = Change(sequence=0, kind=ChangeKind.LINK, path=RelPath(b"d/old/y"), target=RelPath(b"d/old/x"))
+        alpha.worker.observer.take_unjournalled([_renamed("d/old/x", "d/old/y"), linked, _renamed("d/old", "d/new")])
+        await settle(alpha, beta)
+        expect_equal(alpha, beta)
+        assert (beta.tree / "d/new/x").samefile(beta.tree / "d/new/y")
+
+
+async def test_what_was_written_just_before_its_directory_was_moved_is_read_whatever_its_stamp_says(
+    tmp_path: Path,
+) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        await _sown(alpha, beta)
+        (alpha.tree / "d/old/x").write_bytes(b"new")
+        root, volume = alpha.volume.root, alpha.volume
+        os.rename(alpha.tree / "d/old", alpha.tree / "d/new")
+        assert root is not None
+        found = root.tree.observe(RelPath(b"d/new/x"))
+        assert found is not None
+        with volume.index.transaction():  # as if it had been written while the clock stood still
+            volume.engine.observe(RelPath(b"d/old/x"), msgspec.structs.replace(found, hash=block_hash(b"old")), 1)
+        written = Change(sequence=0, kind=ChangeKind.CONTENT, path=RelPath(b"d/old/x"), extents=((0, 3),))
+        alpha.worker.observer.take_unjournalled([written, _renamed("d/old", "d/new")])
+        await settle(alpha, beta)
+        assert hash_known(alpha, "d/new/x") == block_hash(b"new")
+        expect_equal(alpha, beta)
