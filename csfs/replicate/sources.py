@@ -128,8 +128,14 @@ class Sources:
         return FromPatches(plan.path, base, table, patches)
 
     def is_copied_from(self, plan: Plan) -> bool:
-        """Return whether a plan takes away what is being copied to where it is to be shown: it waits until that is done."""
-        waiting = self._fetching.get(plan.base.hash) if plan.step is Step.REMOVE and plan.base is not None else None
+        """Return whether a plan takes away what is being copied to where it is to be shown: it waits until that is done.
+
+        Not for what could not be copied once: that is asked of peers, again and again.
+        """
+        base = plan.base
+        if plan.step is not Step.REMOVE or base is None or base.hash in self._misses:
+            return False
+        waiting = self._fetching.get(base.hash)
         if waiting is None:
             return False
         waiting.add(plan.path)

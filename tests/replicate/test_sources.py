@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import pytest
 import trio
 
 from csfs.core.objects import Content, Kind, Meta
 from csfs.core.paths import RelPath
-from csfs.core.rows import Plan
+from csfs.core.rows import Plan, Step
 from csfs.errors import CsfsError
 from csfs.replicate.fetcher import Fetcher
 from csfs.replicate.sources import LARGE_FETCHES_MAX, SMALL_FETCHES_MAX, Sources, is_at_fault, wanting
@@ -109,4 +110,33 @@ async def test_small_contents_do_not_wait_for_large_ones_and_few_are_asked_for_a
         await volume.progress.wait_until(lambda: len(sources.fetching) == 3 * LARGE_FETCHES_MAX)
     assert (fetcher.large, fetcher.small_at_once) == (LARGE_FETCHES_MAX, SMALL_FETCHES_MAX)
     assert len(volume.to_apply) == 1_000
+    nursery.cancel_scope.cancel()
+
+
+class Lacking(Hanging):
+    """A fetcher that finds nobody who has a content, and then asks for ever."""
+
+    async def fetch(self, wanted: Plan) -> bool:
+        if self.large:
+            await trio.sleep_forever()
+        self.large += 1
+        return False
+
+
+async def test_a_removal_does_not_wait_for_what_nobody_has(tmp_path: Path, nursery: trio.Nursery) -> None:
+    volume = made_volume(tmp_path)
+    volume.nursery = nursery
+    sources = Sources(volume, cast(Fetcher, Lacking()), lambda name: None)
+    (tmp_path / "tree/source").write_bytes(DATA)
+    assert volume.root is not None
+    base = volume.root.tree.observe(RelPath(b"source"))
+    wanted = wanting(RelPath(b"target"), CONTENT, None)
+    removal = msgspec.structs.replace(wanting(RelPath(b"source"), Content(Kind.ABSENT), None, base), step=Step.REMOVE)
+    sources.fetch(wanted)
+    assert sources.is_copied_from(removal)
+    with trio.fail_after(5):
+        await volume.progress.wait_until(lambda: not sources.fetching)
+    assert volume.to_apply == {b"source", b"target"}
+    sources.fetch(wanted)
+    assert not sources.is_copied_from(removal)
     nursery.cancel_scope.cancel()
