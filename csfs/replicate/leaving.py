@@ -42,7 +42,7 @@ class LeftOut:
         row = self._index.rows.row(path)
         shown = row.applied.observation if row is not None else None
         if shown is not None and shown.kind is look.observation.kind:
-            return Look(shown, is_read=False)
+            return Look(shown, look.began_ns, is_read=False)
         self._met[path] = look.observation.kind
         return None
 

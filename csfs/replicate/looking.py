@@ -1,7 +1,6 @@
 """Why paths are looked at, and looking at them in a thread."""
 
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -26,7 +25,7 @@ log = logging.getLogger(__name__)
 
 INLINE_LOOKS_MAX = 2
 RACY_NS = 20_000_000
-"""A younger stamp does not prove that nothing was written after it was taken (R23)."""
+"""A stamp that is younger when a look begins does not prove that nothing was written while that went on, or after it (R23)."""
 EXTENTS_MAX = 4_096
 READ_SIZE_MAX = 64 * 1024 * 1024
 """To read that much, once, takes a few hundredths of a second from memory, and some tenths from a disk."""
@@ -178,7 +177,7 @@ def is_racy(volume: Volume, look: Look, known: Row | None, reason: Reason) -> bo
 
     Somebody may have written more than rows have told yet when a part was read: were that row lost, nothing else would tell.
     """
-    is_young = time.time_ns() - look.observation.stamp.ctime_ns < RACY_NS
+    is_young = look.began_ns - look.observation.stamp.ctime_ns < RACY_NS  # what was read first is the oldest
     source = volume.index.rows.row(reason.moved_from) if reason.moved_from is not None else None
     was_racy = not look.is_read and any(row.applied.racy for row in (known, source) if row is not None)
     return is_young or look.is_partly_read or was_racy

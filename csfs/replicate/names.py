@@ -44,7 +44,11 @@ async def with_names(
         seen = looks.get(inode)
         if seen is not None and number == inode:
             found.append(
-                (name, ANOTHER_NAME, Look(seen.observation, is_read=False, is_partly_read=seen.is_partly_read))
+                (
+                    name,
+                    ANOTHER_NAME,
+                    Look(seen.observation, seen.began_ns, is_read=False, is_partly_read=seen.is_partly_read),
+                )
             )
             shown_before.append(shown_there)
         else:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator
 
 import msgspec
@@ -37,12 +38,14 @@ class Limits(msgspec.Struct, frozen=True):
 class Look(msgspec.Struct, frozen=True):
     """An object as it was found. `content` is the whole of a small file, if it was asked for and read.
 
-    `table` is that of a file of more than one block, as far as its pages were hashed. `is_read`: the content was; else the hash is the
-    previous one. `is_partly_read`: all but the blocks that extents named is believed from before; `written` are then the bytes in
-    those extents, if they were asked for and are few, and `base` is the hash of what they were written to.
+    `began_ns`: when the look began, by the clock of the stamps. `table` is that of a file of more than one block, as far as its pages
+    were hashed. `is_read`: the content was; else the hash is the previous one. `is_partly_read`: all but the blocks that extents
+    named is believed from before; `written` are then the bytes in those extents, if they were asked for and are few, and `base` is
+    the hash of what they were written to.
     """
 
     observation: Observation
+    began_ns: int
     content: bytes | None = None
     table: BlockTable | None = None
     is_read: bool = True
@@ -97,22 +100,24 @@ def reading(handle: int) -> Iterator[int]:
 
 def look_at(handle: int, treated: Treated, before: Before, limits: Limits) -> Look | None:
     """Return what the O_PATH descriptor `handle` names, or None if it changed while it was looked at."""
-    status = os.fstat(handle)
+    began_ns, status = time.time_ns(), os.fstat(handle)
     if not stat.S_ISREG(status.st_mode):
-        return _look_at_other(handle, treated)
+        return _look_at_other(handle, treated, began_ns)
     if before.still_holds(status):
         assert before.previous is not None
         xattrs = read_xattrs(link_path(handle), treated.carried)
-        found = Look(observed(status, treated.owners, xattrs, root=before.previous.hash), is_read=False)
+        found = Look(observed(status, treated.owners, xattrs, root=before.previous.hash), began_ns, is_read=False)
     else:
         try:
-            found = _look_at_content(handle, status, treated, before, limits)
+            found = _look_at_content(handle, status, began_ns, treated, before, limits)
         except UnstableError:  # it changed under our hands
             return None
     return found if stamp_of(os.fstat(handle)) == found.observation.stamp else None
 
 
-def _look_at_content(handle: int, status: os.stat_result, treated: Treated, before: Before, limits: Limits) -> Look:
+def _look_at_content(
+    handle: int, status: os.stat_result, began_ns: int, treated: Treated, before: Before, limits: Limits
+) -> Look:
     size = status.st_size
     extents = before.extents_of(status)
     with reading(handle) as descriptor:
@@ -129,10 +134,10 @@ def _look_at_content(handle: int, status: os.stat_result, treated: Treated, befo
                 descriptor, size, known, extents or (), lambda: stamp_of(os.fstat(descriptor)) == stamp
             )
             found = observed(status, treated.owners, xattrs, root=root)
-            return Look(found, table=table, is_partly_read=known is not None, written=written, base=base)
+            return Look(found, began_ns, table=table, is_partly_read=known is not None, written=written, base=base)
         content = blocks.read_exactly(descriptor, 0, size) if size else b""
     found = observed(status, treated.owners, xattrs, root=block_hash(content))
-    return Look(found, content if size <= limits.content_size else None, written=written, base=base)
+    return Look(found, began_ns, content if size <= limits.content_size else None, written=written, base=base)
 
 
 def _written(
@@ -155,12 +160,12 @@ def _written(
     return tuple((offset, blocks.read_exactly(descriptor, offset, length)) for offset, length in pieces)
 
 
-def _look_at_other(handle: int, treated: Treated) -> Look:
+def _look_at_other(handle: int, treated: Treated, began_ns: int) -> Look:
     """Look at what has no content. A directory's times move with its entries, so one look at the end has to do."""
     xattrs = read_xattrs(link_path(handle), treated.carried)
     status = os.fstat(handle)
     target = os.readlink(b"", dir_fd=handle) if stat.S_ISLNK(status.st_mode) else b""
-    return Look(observed(status, treated.owners, xattrs, target=target))
+    return Look(observed(status, treated.owners, xattrs, target=target), began_ns)
 
 
 def observed(

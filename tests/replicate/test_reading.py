@@ -124,6 +124,20 @@ async def test_a_name_is_given_up_when_what_it_stood_for_was_read_elsewhere(tmp_
         await beta.quiet()
 
 
+async def test_what_was_written_just_before_it_was_read_may_have_been_written_while_it_was(
+    tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "RACY_NS", 300_000_000)
+    async with two(tmp_path) as (alpha, _):
+        write(alpha, "d/large", DATA)
+        await trio.sleep(0.4)
+        gate.open.set()
+        await known(alpha, "d/large", DATA)
+        row = alpha.volume.index.rows.row(RelPath(b"d/large"))
+        assert row is not None
+        assert row.applied.racy
+
+
 async def test_who_is_unmounted_meanwhile_reads_it_again(tmp_path: Path, gate: Gate) -> None:
     async with two(tmp_path) as (alpha, _):
         write(alpha, "d/large", DATA)
