@@ -319,10 +319,12 @@ class State:
                 if directory in settled or directory == ROOT:
                     break
                 settled.add(directory)
-                row = self._index.row(directory)
+                row, group = self._index.row(directory), self._followed(directory)
                 if row is not None and is_plain_directory(row.record):
                     break
-                if row is None and live and (group := self._followed(directory)) is not None:
+                if group is None:
+                    continue  # nobody plans it
+                if row is None and live:
                     row = new_row(group)  # of which nobody has told
                 if row is not None:
                     self._set_pending(directory, row)

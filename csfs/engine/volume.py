@@ -84,11 +84,16 @@ class VolumeEngine(Doubting, Following, Settling, Merging, Plans, Weighing, Whol
     def sort_rows(self, first: RelPath, limit: int) -> RelPath | None:
         """Write rows from `first` on as `in_scope` has them, so many at most; return where to go on, None: these were the last."""
         found = self._index.scopes_from(first, limit)
+        turned: dict[RelPath, bool] = {}
         for path, scope in found:
             group = self._followed(path)
             row = self._index.row(path) if scope != (group.scope if group is not None else Scope(b"")) else None
             if row is not None:
                 self._index.put(path, self.in_scope(path, row))
+                if row.live and (group is None or not scope):
+                    turned[path] = group is not None
+        # The directories above may be of groups that stay what they were, and be read as ever: nothing else has these planned (R16).
+        self._turn_ancestors(turned, {})
         return RelPath(found[-1][0] + b"\0") if len(found) == limit else None
 
     def _dots(self, path: RelPath, row: Row, half: str) -> tuple[Dot, ...]:

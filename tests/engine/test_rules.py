@@ -253,3 +253,85 @@ def test_a_directory_stays_with_what_is_followed_again_before_that_is_written() 
     beta.index.revise(None)
     assert (plan := beta.plans(b"d")) is not None
     assert plan.step is Step.ATTRIBUTES
+
+
+@dataclass(frozen=True)
+class Apart:
+    """`d` belongs to one group, and what is in it to another one, of which beta is a member or not; the first stays what it is."""
+
+    is_in_both: bool
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        within = ("alpha", "beta") if self.is_in_both else ("alpha", "gamma")
+        return (
+            Group(("alpha", "beta"), frozenset(), ("younger",), Scope(b"scope-02")),
+            Group(within, frozenset(), ("younger",), Scope(b"scope-03" if self.is_in_both else b"scope-04")),
+        )
+
+    def group_of(self, path: RelPath) -> Group | None:
+        return self.groups[path.startswith(b"d/")]
+
+
+def apart(side: Side, *, is_in_both: bool) -> None:
+    """Have a member follow the rules of `Apart`."""
+    side.engine = VolumeEngine(side.index, Apart(is_in_both), side.name, side.engine._incarnation, side.engine._authors)
+    side.heard.clear()
+    follow_rules(side.engine)
+
+
+def lives_on(*, is_shown: bool) -> Side:
+    """Return a member at which a directory that was removed lives by what is in it, of another group."""
+    alpha, beta = in_a_directory(b"left")
+    for side in (alpha, beta):
+        apart(side, is_in_both=True)
+        for path in (b"d", b"d/left"):
+            side.plans(path)
+    if not is_shown:
+        beta.sees(b"d/left", None)
+        beta.sees(b"d", None)
+        alpha.sees(b"d/left", found(b"edited", mtime_ns=2))
+    else:
+        alpha.sees(b"d/left", None)
+        alpha.sees(b"d", None)
+        beta.sees(b"d/left", found(b"edited", mtime_ns=2))
+    beta.hears(alpha)
+    return beta
+
+
+def test_a_directory_of_a_group_that_stays_goes_when_what_it_lived_by_is_of_no_group_any_more() -> None:
+    beta = lives_on(is_shown=True)
+    assert beta.plans(b"d") is None
+    assert not beta.row(b"d").pending, "it lives by the edit"
+    apart(beta, is_in_both=False)
+    assert beta.row(b"d").pending
+    assert (plan := beta.plans(b"d")) is not None
+    assert plan.step is Step.REMOVE
+
+
+def test_a_directory_of_a_group_that_stays_comes_back_for_what_is_followed_again() -> None:
+    beta = lives_on(is_shown=False)
+    assert (plan := beta.plans(b"d")) is not None
+    assert plan.step is Step.INSTALL
+    apart(beta, is_in_both=False)
+    assert beta.plans(b"d") is None
+    assert not beta.row(b"d").pending
+    apart(beta, is_in_both=True)
+    assert beta.row(b"d").pending
+    assert (plan := beta.plans(b"d")) is not None
+    assert plan.step is Step.INSTALL
+
+
+def test_a_directory_that_is_followed_no_more_than_what_it_lived_by_waits_for_nothing() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"e", directory())
+    beta.hears(alpha)
+    beta.shows(b"e", directory())
+    alpha.sees(b"e", None)
+    beta.sees(b"e/f", found(b"new", inode=2))
+    beta.hears(alpha)
+    assert beta.plans(b"e") is None, "it lives by what was made in it"
+    rules = Halves(OTHERS[:1])
+    beta.engine = VolumeEngine(beta.index, rules, beta.name, BETA, beta.engine._authors)
+    follow_rules(beta.engine)
+    assert beta.index.pending() == []
