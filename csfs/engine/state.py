@@ -304,7 +304,8 @@ class State:
         entry = shown_entry(row) if row is not None else None
         if row is None or entry is None or row.applied.observation is None or write_of(entry) != row.write:
             return
-        for other, theirs in list(self._links.misplaced(path, row, entry)):
+        linkable = write_of(entry) not in self.unlinkable
+        for other, theirs in list(self._links.misplaced(path, row, entry, linkable=linkable)):
             self._set_pending(other, theirs)
             self._woken[other] = None
 

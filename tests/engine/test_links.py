@@ -233,8 +233,11 @@ def test_a_name_that_cannot_be_linked_here_becomes_a_file_of_its_own() -> None:
     again = beta.plans(b"b")
     assert again is not None
     assert again.link is None
-    beta.shows(b"b", found(b"1", inode=8))
+    woken = beta.shows(b"b", found(b"1", inode=8))
     assert beta.plans(b"b") is None
+    for path in (*woken, *beta.engine.woken()):
+        assert beta.plans(path) is None
+    assert beta.engine.woken() == (), "neither has the other planned for ever"
 
 
 def test_a_decision_about_one_name_is_one_about_all() -> None:
