@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from csfs.core.objects import NO_LINEAGE, Applied, Kind, Observation, Stamp
-from csfs.core.paths import RelPath
+from csfs.core.paths import ROOT, RelPath
 from csfs.core.privileges import SET_ID
 from csfs.core.records import ContentEntry, DirectoryTime, write_of
 from csfs.core.rows import Doubt
@@ -42,8 +42,9 @@ class Local(Minting):
 
         `created`: it is another object than the one that was there. `joining`: it was here before this member joined, so
         the cluster's version is live (R14); what the cluster does not know is minted if `extra` is `add`, and
-        left out of the index if it is `keep`. `names` are other paths at which the same inode was found, all of which are observed
-        in the same transaction; `linked_from` one of which somebody says that it was linked here. A path outside the rules is ignored.
+        left out of the index if it is `keep`; but the root is minted, which is no more one member's than another's. `names` are other
+        paths at which the same inode was found, all of which are observed in the same transaction; `linked_from` one of which somebody
+        says that it was linked here. A path outside the rules is ignored.
         """
         group = self._followed(path)
         if group is None:
@@ -54,7 +55,7 @@ class Local(Minting):
             if known or self._index.has_live_below(path):
                 self._join_found(path, row or new_row(group), observation, group, racy)
                 return False
-            if extra == "keep" and row is None:
+            if extra == "keep" and row is None and (path != ROOT or not self._may_write(group)):
                 return False
         if row is None:
             if observation is None:

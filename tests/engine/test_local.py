@@ -1,7 +1,7 @@
 """What is found on disk becomes new versions: each half only if it changed, on what was applied, and never what is known."""
 
 from csfs.core.objects import Kind, Observation
-from csfs.core.paths import RelPath
+from csfs.core.paths import ROOT, RelPath
 from csfs.core.records import Move
 from csfs.engine.ports import Step
 from tests.engine.members import Side, directory, found, sides
@@ -178,6 +178,23 @@ def test_a_member_that_joins_adopts_what_is_equal_and_keeps_what_differs() -> No
     plan = beta.plans(b"other")
     assert plan is not None
     assert (plan.step, plan.keep, plan.expected) == (Step.INSTALL, True, found(b"its own", inode=5).stamp)
+
+
+def test_the_root_is_nobodys_own_also_where_nobody_had_told_of_it_before_a_member_joined() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma", receive_only=("gamma",))
+    for joining in (beta, gamma):
+        joining.sees(b"", directory(mtime_ns=5, inode=2), joining=True, extra="keep")
+    assert gamma.index.row(ROOT) is None, "nobody listens to it"
+    alpha.sees(b"", directory(mtime_ns=9, mode=0o700))
+    beta.hears(alpha)
+    alpha.hears(beta)
+    lives = [side.engine.live(ROOT) for side in (alpha, beta)]
+    assert {(live.meta.mode, live.mtime_ns) for live in lives if live is not None and live.meta is not None} == {
+        (0o700, 5)
+    }
+    plan = beta.plans(b"")
+    assert plan is not None, "beta shows another mode"
+    assert plan.step is Step.ATTRIBUTES
 
 
 def test_a_change_after_a_decided_conflict_settles_it_and_the_loser_is_kept_where_it_is() -> None:
