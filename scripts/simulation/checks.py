@@ -68,11 +68,11 @@ def contents_gone(cluster: Cluster) -> set[RelPath]:
 
 
 def shown(host: Host) -> dict[RelPath, tuple[object, ...]]:
-    """Return what a member's tree shows, or stands for where it cannot show it exactly."""
+    """Return what a member's tree shows, or stands for where it cannot show it exactly; not what is to stay at it alone."""
     found: dict[RelPath, tuple[object, ...]] = {}
     for path, node in host.tree.nodes.items():
         row = host.index.row(path)
-        if row is None:
+        if row is None or (path in host.held and row.applied.observation is None and not row.live):
             continue
         names, wanted = host.tree.names, row.applied.meta
         owner, group = Owner(names.get(node.uid, ""), node.uid), Owner(names.get(node.gid, ""), node.gid)
