@@ -250,7 +250,8 @@ def check_nothing_lost(cluster: Cluster) -> None:
     live = {node.data for tree in trees for node in tree.nodes.values() if node.kind is Kind.FILE}
     kept = {data for host in (*cluster.hosts, *cluster.parked.values()) for data in host.kept}
     ledger = cluster.ledger
-    retained = {data for host in cluster.hosts for path, data in host.retained if path in cluster.made_twice}
+    displaced = {one for host in cluster.hosts for one in host.retained}
+    retained = {data for path, data in displaced if (path, ledger.writers.get(data)) in cluster.made_twice}
     lost = ledger.written.keys() - live - kept - ledger.replaced - ledger.excused - retained
     assert not lost, f"lost {sorted(lost)}, written at {sorted(ledger.written[data] for data in lost)}"
 
@@ -321,7 +322,7 @@ def check_owners(cluster: Cluster) -> None:
             is_meant = node.unsure or (
                 _may_mean(owner, node.owner, names.get(node.uid)) and _may_mean(group, node.group, names.get(node.gid))
             )
-            kept = flags if node.flags_meant is None or node.unsure else node.flags_meant
+            kept = flags if node.flags_meant is None else node.flags_meant
             assert flags == kept, f"{path!r} has flags {flags!r} at {host.name}, not {kept!r}"
             assert is_meant, f"{path!r} belongs to {owner}, {group} at {host.name}, not to {node.owner}, {node.group}"
 

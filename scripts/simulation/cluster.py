@@ -60,8 +60,8 @@ class Cluster:
         """Members that were set back to what they were: by a backup, a copy of theirs, or a power cut."""
         self.second_lives: dict[str, SecondLife] = {}
         """Those of them that go on as the same incarnation, and do not know it."""
-        self.made_twice: set[RelPath] = set()
-        """Paths that such members changed, and told others of, before they met who had heard of their lost life."""
+        self.made_twice: set[tuple[RelPath, str]] = set()
+        """Paths that such members changed, and told others of, before they met who had heard of their lost life, with the member."""
         self.messages = 0
         self.changed_rules = False
 
@@ -306,7 +306,7 @@ class Cluster:
         """A member knows that it was set back, or is set back once more: what others have heard of since stays as it was told."""
         life = self.second_lives.pop(host.name, None)
         if life is not None and life.who_has_heard_more(self.hosts) - life.witnesses:
-            self.made_twice |= life.touched
+            self.made_twice |= {(path, host.name) for path in life.touched}
 
     def _is_left(self, host: Host, path: RelPath, before: Node) -> bool:
         """Return whether what a member showed at a path before it was set back is there, or something at one that never was."""
