@@ -1,5 +1,7 @@
 """A mounted volume, and a daemon's end of the control socket."""
 
+import contextlib
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from tests.mount.fake_daemon import FakeDaemon
 from tests.mount.mounting import Mounted
+from tests.mount.underneath import Underneath, chattr
 
 
 @pytest.fixture
@@ -48,3 +51,15 @@ def served(volume: Mounted, daemon: FakeDaemon) -> Iterator[tuple[Mounted, FakeD
         volume.stop(lazy=True)
     assert "unexpected error" not in volume.log
     assert "fuse_reply" not in volume.log
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Iterator[Underneath]:
+    """What commits are made in underneath, with an immutable file, where the file system has such."""
+    (tmp_path / "tree").mkdir()
+    with contextlib.closing(Underneath(tmp_path / "tree")) as underneath:
+        try:
+            chattr("+i", underneath.path / "d/old")
+        except subprocess.CalledProcessError:
+            pytest.skip("no such flags on the file system here")
+        yield underneath

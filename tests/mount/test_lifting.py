@@ -1,106 +1,23 @@
-"""Flags that forbid a commit: lifted for it, put on last, also by the next mount process if this one is killed in between."""
+"""Flags that forbid a commit: lifted for it, and put on last."""
 
 import contextlib
 import errno
 import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from csfs.config.settings import VolumeRules
-from csfs.core.groups import GroupRule, Rules
 from csfs.core.objects import Stamp
 from csfs.core.paths import RelPath
-from csfs.core.treatment import FLAGS, Treatment
-from csfs.journal.journal import IN_MEMORY, Journal
-from csfs.mount import lifting
-from csfs.mount.capture import Capture
-from csfs.mount.displaced import Displaced
-from csfs.mount.gate import Gate
-from csfs.mount.inodes import Inodes
-from csfs.mount.recent import Recent
-from csfs.store import attributes
-from csfs.store.attributes import stamp_of
-from csfs.store.flags import flags_of
-from csfs.wire.control import Action, Attributes, Commit, Install, Link, Outcome, Remove
+from csfs.core.treatment import FLAGS
+from csfs.wire.control import Attributes, Install, Link, Outcome, Remove
 from tests.mount.fake_daemon import FakeDaemon
 from tests.mount.mounting import Mounted
+from tests.mount.underneath import Underneath, chattr, flags_at
 
 Served = tuple[Mounted, FakeDaemon]
-KILLED = 9
-
-
-def chattr(flags: str, *paths: Path) -> None:
-    subprocess.run(["chattr", flags, *paths], check=True)
-
-
-def flags_at(path: Path) -> bytes:
-    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW)
-    try:
-        return flags_of(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-class Underneath:
-    """A directory with a gate over it, of which no kernel knows anything: commits are made underneath."""
-
-    def __init__(self, directory: Path, *, keeps: bool = True) -> None:
-        self.path = directory
-        for name in ("d", ".csfs/stage", ".csfs/kept"):
-            (directory / name).mkdir(parents=True)
-        (directory / "d/old").write_bytes(b"old")
-        self.root = os.open(directory, os.O_RDONLY)
-        group = GroupRule(("alpha",), treatment=Treatment(flags=keeps))
-        self.rules = Rules.compiled(VolumeRules("v", (group,)), "alpha")
-        inodes = Inodes(self.root)
-        journal = Journal(IN_MEMORY, time.time_ns)
-        self.gate = Gate(inodes, Capture(journal, inodes, self.rules), Recent())
-        self._ids = iter(range(1, 1_000))
-
-    def stage(self, content: bytes = b"new") -> bytes:
-        (self.path / ".csfs/stage/0.1").write_bytes(content)
-        return b"0.1"
-
-    def stamp(self, name: str) -> Stamp | None:
-        try:
-            return stamp_of((self.path / name).lstat())
-        except FileNotFoundError:
-            return None
-
-    def take(self, name: str, action: Action) -> tuple[Outcome, tuple[tuple[bytes, int], ...]]:
-        """Have a commit made; return what became of it, and what was left out."""
-        commit = Commit(next(self._ids), 0, RelPath(name.encode()), self.stamp(name), action)
-        (result,) = self.gate.take(commit)
-        if result.outcome is Outcome.DONE:
-            assert result.stamp == self.stamp(name), "the stamp is the one that is shown when all is done"
-            assert not os.path.lexists(self.path / ".csfs/lifted")
-        return result.outcome, result.left_out
-
-    def recover(self) -> list[str]:
-        """Do what a mount process does before it serves; return what it told."""
-        told: list[str] = []
-        lifting.Lifting(self.root, self.rules).recover(told.append)
-        assert not os.path.lexists(self.path / ".csfs/lifted")
-        return told
-
-    def close(self) -> None:
-        subprocess.run(["chattr", "-R", "-f", "-ia", self.path], check=False)
-        os.close(self.root)
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Iterator[Underneath]:
-    (tmp_path / "tree").mkdir()
-    with contextlib.closing(Underneath(tmp_path / "tree")) as underneath:
-        try:
-            chattr("+i", underneath.path / "d/old")
-        except subprocess.CalledProcessError:
-            pytest.skip("no such flags on the file system here")
-        yield underneath
 
 
 DONE = Outcome.DONE, ()
@@ -195,101 +112,6 @@ def test_what_fails_all_the_same_leaves_flags_as_they_were(tree: Underneath) -> 
     assert (tree.path / "d/old").read_bytes() == b"old"
     assert flags_at(tree.path / ".csfs/stage/0.1") == b""
     assert not os.path.lexists(tree.path / ".csfs/lifted")
-
-
-def test_a_reserved_directory_of_somebody_else_is_not_believed(tree: Underneath) -> None:
-    (tree.path / "victim").write_bytes(b"")
-    note = f"{(tree.path / 'victim').stat().st_ino}=i /victim"
-    (tree.path / ".csfs/lifted").symlink_to(note)
-    os.chown(tree.path / ".csfs", 1, 1)
-    with pytest.raises(PermissionError):
-        tree.recover()
-    assert flags_at(tree.path / "victim") == b""
-    os.chown(tree.path / ".csfs", 0, 0)
-    assert len(tree.recover()) == 1
-    assert flags_at(tree.path / "victim") == b"i"
-
-
-# ------------------------------------------------------------------------------------------------------ killed in between
-
-
-def _killed_at(step: int, act: Callable[[], object]) -> bool:
-    """Do something in a process that is killed before its call number `step` that changes anything; return whether it came to that."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            steps = iter(range(step))
-
-            def before(call: Callable[..., object]) -> Callable[..., object]:
-                def stepped(*arguments: object, **options: object) -> object:
-                    if next(steps, None) is None:
-                        os._exit(KILLED)
-                    return call(*arguments, **options)
-
-                return stepped
-
-            lifting.put = before(lifting.put)  # type: ignore[assignment]
-            attributes.os.chmod = before(os.chmod)  # type: ignore[assignment]
-            os.symlink, os.unlink, os.link = before(os.symlink), before(os.unlink), before(os.link)  # type: ignore[assignment]
-            Displaced.install = before(Displaced.install)  # type: ignore[method-assign, assignment]
-            Displaced.remove = before(Displaced.remove)  # type: ignore[method-assign, assignment]
-            act()
-            os._exit(0)
-        except BaseException:
-            os._exit(1)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert code in (0, KILLED)
-    return code == KILLED
-
-
-def _replaced(tree: Underneath) -> None:
-    assert flags_at(tree.path / "d") == b"i"
-    old, name = tree.path / "d/old", tree.path / "d/name"
-    assert (old.read_bytes(), flags_at(old)) in ((b"old", b"i"), (b"new", b"a"))
-    assert (name.read_bytes(), flags_at(name)) == (b"old", b"i")
-
-
-def _removed(tree: Underneath) -> None:
-    assert flags_at(tree.path / "d") == b"i"
-    old = tree.path / "d/old"
-    assert not old.exists() or flags_at(old) == b"i"
-    assert flags_at(tree.path / "d/name") == b"i"
-
-
-def _changed(tree: Underneath) -> None:
-    assert flags_at(tree.path / "d/old") in (b"i", b"a")
-
-
-def _linked(tree: Underneath) -> None:
-    assert (flags_at(tree.path / "d"), flags_at(tree.path / "d/old")) == (b"i", b"i")
-
-
-@pytest.mark.parametrize(
-    ("action", "check"),
-    [
-        (lambda tree: tree.take("d/old", Install(tree.stage(), b"", b"a")), _replaced),
-        (lambda tree: tree.take("d/old", Remove()), _removed),
-        (lambda tree: tree.take("d/old", Attributes(mode=0o600, xattrs=((FLAGS, b"a"),))), _changed),
-        (lambda tree: tree.take("d/new", Link(RelPath(b"d/old"), tree.stamp("d/old"), b"0.2")), _linked),
-    ],
-    ids=["install", "remove", "attributes", "link"],
-)
-def test_what_a_killed_mount_has_lifted_the_next_one_puts_on(
-    tmp_path: Path, action: Callable[[Underneath], object], check: Callable[[Underneath], None]
-) -> None:
-    step, is_killed = 0, True
-    while is_killed:
-        (tmp_path / str(step)).mkdir()
-        with contextlib.closing(Underneath(tmp_path / str(step))) as tree:
-            os.link(tree.path / "d/old", tree.path / "d/name")
-            chattr("+i", tree.path / "d/old", tree.path / "d")
-            is_killed = _killed_at(step, lambda tree=tree: action(tree))  # type: ignore[misc]
-            tree.recover()
-            check(tree)
-            extra = [one for one in (tree.path / ".csfs/stage").iterdir() if flags_at(one)]
-            assert extra == [], "the daemon could not remove it"
-        step += 1
-    assert step > 4
 
 
 # ------------------------------------------------------------------------------------------------------ through the kernel

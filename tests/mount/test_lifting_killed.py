@@ -1,0 +1,110 @@
+"""What a mount process that is killed has lifted, and left in the stage: the next one sees to it before it serves."""
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from csfs.core.paths import RelPath
+from csfs.core.treatment import FLAGS
+from csfs.mount import lifting
+from csfs.mount.displaced import Displaced
+from csfs.store import attributes
+from csfs.wire.control import Attributes, Install, Link, Remove
+from tests.mount.underneath import Underneath, chattr, flags_at
+
+KILLED = 9
+
+
+def test_a_reserved_directory_of_somebody_else_is_not_believed(tree: Underneath) -> None:
+    (tree.path / "victim").write_bytes(b"")
+    note = f"{(tree.path / 'victim').stat().st_ino}=i /victim"
+    (tree.path / ".csfs/lifted").symlink_to(note)
+    os.chown(tree.path / ".csfs", 1, 1)
+    with pytest.raises(PermissionError):
+        tree.recover()
+    assert flags_at(tree.path / "victim") == b""
+    os.chown(tree.path / ".csfs", 0, 0)
+    assert len(tree.recover()) == 1
+    assert flags_at(tree.path / "victim") == b"i"
+
+
+def _killed_at(step: int, act: Callable[[], object]) -> bool:
+    """Do something in a process that is killed before its call number `step` that changes anything; return whether it came to that."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            steps = iter(range(step))
+
+            def before(call: Callable[..., object]) -> Callable[..., object]:
+                def stepped(*arguments: object, **options: object) -> object:
+                    if next(steps, None) is None:
+                        os._exit(KILLED)
+                    return call(*arguments, **options)
+
+                return stepped
+
+            lifting.put = before(lifting.put)  # type: ignore[assignment]
+            attributes.os.chmod = before(os.chmod)  # type: ignore[assignment]
+            os.symlink, os.unlink, os.link = before(os.symlink), before(os.unlink), before(os.link)  # type: ignore[assignment]
+            Displaced.install = before(Displaced.install)  # type: ignore[method-assign, assignment]
+            Displaced.remove = before(Displaced.remove)  # type: ignore[method-assign, assignment]
+            act()
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert code in (0, KILLED)
+    return code == KILLED
+
+
+def _replaced(tree: Underneath) -> None:
+    assert flags_at(tree.path / "d") == b"i"
+    old, name = tree.path / "d/old", tree.path / "d/name"
+    assert (old.read_bytes(), flags_at(old)) in ((b"old", b"i"), (b"new", b"a"))
+    assert (name.read_bytes(), flags_at(name)) == (b"old", b"i")
+
+
+def _removed(tree: Underneath) -> None:
+    assert flags_at(tree.path / "d") == b"i"
+    old = tree.path / "d/old"
+    assert not old.exists() or flags_at(old) == b"i"
+    assert flags_at(tree.path / "d/name") == b"i"
+
+
+def _changed(tree: Underneath) -> None:
+    assert flags_at(tree.path / "d/old") in (b"i", b"a")
+
+
+def _linked(tree: Underneath) -> None:
+    assert (flags_at(tree.path / "d"), flags_at(tree.path / "d/old")) == (b"i", b"i")
+
+
+@pytest.mark.parametrize(
+    ("action", "check"),
+    [
+        (lambda tree: tree.take("d/old", Install(tree.stage(), b"", b"a")), _replaced),
+        (lambda tree: tree.take("d/old", Remove()), _removed),
+        (lambda tree: tree.take("d/old", Attributes(mode=0o600, xattrs=((FLAGS, b"a"),))), _changed),
+        (lambda tree: tree.take("d/new", Link(RelPath(b"d/old"), tree.stamp("d/old"), b"0.2")), _linked),
+    ],
+    ids=["install", "remove", "attributes", "link"],
+)
+def test_what_a_killed_mount_has_lifted_the_next_one_puts_on(
+    tmp_path: Path, action: Callable[[Underneath], object], check: Callable[[Underneath], None]
+) -> None:
+    step, is_killed = 0, True
+    while is_killed:
+        (tmp_path / str(step)).mkdir()
+        with contextlib.closing(Underneath(tmp_path / str(step))) as tree:
+            os.link(tree.path / "d/old", tree.path / "d/name")
+            chattr("+i", tree.path / "d/old", tree.path / "d")
+            is_killed = _killed_at(step, lambda tree=tree: action(tree))  # type: ignore[misc]
+            tree.recover()
+            check(tree)
+            extra = [one for one in (tree.path / ".csfs/stage").iterdir() if flags_at(one)]
+            assert extra == [], "the daemon could not remove it"
+        step += 1
+    assert step > 4
