@@ -27,7 +27,7 @@ from csfs.mount.rules import SyncedRules
 from csfs.mount.stamps import Stamps
 from csfs.store.attributes import stamp_of
 from csfs.store.beneath import open_in_pieces
-from csfs.store.flags import NONE, UNKNOWN, flags_of, put
+from csfs.store.flags import NONE, POSSIBLE, UNKNOWN, flags_of, put
 from csfs.wire import control
 from csfs.wire.control import Attributes, Commit, Install, Link, Remove
 
@@ -74,7 +74,10 @@ class Lifting:
     @contextlib.contextmanager
     def _lifted(self, commit: Commit, place: Place, places: Places) -> Iterator[LeftOut]:
         left_out: LeftOut = []
-        if _wished(commit) and not _may_have_flags(self._object_of(commit, place, places)):
+        wished = _wished(commit)
+        if wished and wished not in POSSIBLE:
+            left_out.append((FLAGS, errno.EINVAL))
+        elif wished and not _may_have_flags(self._object_of(commit, place, places)):
             left_out.append((FLAGS, errno.EOPNOTSUPP))
         with contextlib.ExitStack() as opened:
             held = [one for one in self._held(commit, place, places, opened) if one.before or one.after]
@@ -160,7 +163,7 @@ class Lifting:
         held = _opened(place, opened) if wanted is not None or self._lifts(place.path) else None
         if held is None:
             return None
-        after = held.before if wanted is None else wanted
+        after = held.before if wanted is None else _possible(wanted)
         return held._replace(after=after, word=_at(place, after))
 
     def _displaced(self, place: Place, opened: contextlib.ExitStack) -> _Held | None:
@@ -177,8 +180,9 @@ class Lifting:
         if isinstance(action, Link):
             held = _opened(staged, opened) if self._lifts(action.source) else None
             return held._replace(word=_anywhere(staged, held.before)) if held is not None and held.before else None
-        held = _opened(staged, opened) if action.flags else None
-        return held._replace(after=action.flags, word=_at(staged, action.flags)) if held is not None else None
+        flags = _possible(action.flags)
+        held = _opened(staged, opened) if flags else None
+        return held._replace(after=flags, word=_at(staged, flags)) if held is not None else None
 
     # -------------------------------------------------------------------------------------------------------- a step
 
@@ -281,6 +285,11 @@ def without_flags(action: Attributes) -> tuple[Xattrs | None, tuple[bytes, ...]]
 def _wanted(action: Attributes) -> bytes | None:
     """Return the flags that an object is to have, None for those that it has."""
     return dict(action.xattrs or ()).get(FLAGS, NONE if FLAGS in action.removed else None)
+
+
+def _possible(flags: bytes) -> bytes:
+    """Return flags that were told by a peer; none if that are no flags: they get into a note."""
+    return flags if flags in POSSIBLE else NONE
 
 
 def _wished(commit: Commit) -> bytes | None:

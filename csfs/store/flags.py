@@ -10,6 +10,7 @@ from typing import Final
 from csfs.store import syscalls
 
 NONE: Final = b""
+POSSIBLE: Final = (NONE, b"a", b"ai", b"i")
 _APPEND, _IMMUTABLE = 0x20, 0x10
 """FS_APPEND_FL and FS_IMMUTABLE_FL; STATX_ATTR_APPEND and STATX_ATTR_IMMUTABLE are the same numbers."""
 _BITS: Final = ((b"a", _APPEND), (b"i", _IMMUTABLE))
@@ -30,7 +31,7 @@ def put(descriptor: int, flags: bytes) -> None:
     Raises:
         OSError: EINVAL for what are no flags, and what `syscalls.set_inode_flags` says.
     """
-    if flags not in (NONE, b"a", b"i", b"ai"):
+    if flags not in POSSIBLE:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     wanted = sum(bit for letter, bit in _BITS if letter in flags)
     before = syscalls.inode_flags(descriptor)

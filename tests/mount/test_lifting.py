@@ -91,6 +91,15 @@ def test_what_cannot_have_flags_goes_without_and_that_is_told(tree: Underneath) 
     assert (tree.path / "d/new").read_bytes() == b"new"
 
 
+@pytest.mark.parametrize("value", [b"i ^1=i /d/old", b"i\0", b"ia", b"x" * 5_000])
+def test_what_a_peer_calls_flags_and_are_none_gets_into_no_note(tree: Underneath, value: bytes) -> None:
+    refused = Outcome.DONE, ((FLAGS, errno.EINVAL),)
+    assert tree.take("d/new", Install(tree.stage(), b"", value)) == refused
+    assert (tree.path / "d/new").read_bytes() == b"new"
+    assert tree.take("d/old", Attributes(mode=0o600, xattrs=((FLAGS, value),))) == refused
+    assert ((tree.path / "d/old").stat().st_mode & 0o777, flags_at(tree.path / "d/old")) == (0o600, b"")
+
+
 def test_where_flags_are_each_members_own_they_forbid_what_they_forbid(tmp_path: Path, tree: Underneath) -> None:
     (tmp_path / "another").mkdir()
     with contextlib.closing(Underneath(tmp_path / "another", keeps=False)) as other:

@@ -9,7 +9,7 @@ import pytest
 
 from csfs.core.paths import RelPath
 from csfs.core.treatment import FLAGS
-from csfs.mount import lifting
+from csfs.mount import lifting, syscalls
 from csfs.mount.displaced import Displaced
 from csfs.store import attributes
 from csfs.wire.control import Attributes, Install, Link, Remove
@@ -106,5 +106,28 @@ def test_what_a_killed_mount_has_lifted_the_next_one_puts_on(
             check(tree)
             extra = [one for one in (tree.path / ".csfs/stage").iterdir() if flags_at(one)]
             assert extra == [], "the daemon could not remove it"
+        step += 1
+    assert step > 4
+
+
+def test_a_kill_carries_out_nothing_that_a_peer_calls_flags(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"not in the volume")
+    above = os.open(tmp_path, os.O_RDONLY)
+    value = b"i @%s=i " % syscalls.handle_at(above, b"victim").hex().encode()
+    os.close(above)
+    step, is_killed = 0, True
+    while is_killed:
+        (tmp_path / str(step)).mkdir()
+        with contextlib.closing(Underneath(tmp_path / str(step))) as tree:
+            chattr("+i", tree.path / "d")
+
+            def install(tree: Underneath = tree) -> object:
+                return tree.take("d/new", Install(tree.stage(), b"", value))
+
+            is_killed = _killed_at(step, install)
+            tree.recover()
+            found, _ = flags_at(victim), chattr("-i", victim)
+            assert found == b""
         step += 1
     assert step > 4

@@ -43,8 +43,13 @@ def test_flags_are_exactly_those_that_were_put(descriptor: int, before: bytes, a
     assert flags_of(descriptor) == flags_of(link_path(descriptor)) == after
 
 
-def test_other_flags_stay_and_what_are_none_are_refused(descriptor: int) -> None:
-    subprocess.run(["chattr", "+d", f"/proc/{os.getpid()}/fd/{descriptor}"], check=False)
+def test_other_flags_stay_and_what_are_none_are_refused(descriptor: int, tmp_path: Path) -> None:
+    put(descriptor, NONE)
+    subprocess.run(["chattr", "+d", tmp_path / "file"], check=True)
+    put(descriptor, b"i")
+    put(descriptor, b"a")
+    listed = subprocess.run(["lsattr", tmp_path / "file"], check=True, capture_output=True, text=True).stdout
+    assert set("da") <= set(listed.split()[0])
     with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
         put(descriptor, b"ia")
     assert flags_of(descriptor) == b"a"
