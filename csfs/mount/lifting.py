@@ -5,8 +5,8 @@ between. Which flags are to be where in the end is noted first, as the target of
 gone, in one call each, and on the disk in the order of calls, as names are. A mount process that finds one puts on what is missing,
 before it serves.
 
-A note has words, `WHAT=FLAGS`, and then the path: `above` is its directory, a number the inode of what may be there by then, and `@`
-with a handle something that has other names.
+A note has words, `WHAT=FLAGS`, and then the path: a number is the inode of what may be there by then, after `^` that of its directory,
+and `@` with a handle is something that has other names.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from csfs.mount.places import Place, Places
 from csfs.mount.rules import SyncedRules
 from csfs.mount.stamps import Stamps
 from csfs.store.attributes import stamp_of
-from csfs.store.beneath import open_in_pieces
+from csfs.store.beneath import ABSENT, open_in_pieces
 from csfs.store.flags import NONE, POSSIBLE, UNKNOWN, flags_of, put
 from csfs.wire import control
 from csfs.wire.control import Attributes, Commit, Install, Link, Remove
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 NOTE: Final = b"lifted"
 """Its name in the reserved directory."""
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_ABOVE: Final = b"above"
+_ABOVE: Final = b"^"
 _ANYWHERE: Final = b"@"
 _PATH: Final = b" /"
 
@@ -122,11 +122,15 @@ class Lifting:
     def recover(self, told: Callable[[str], None]) -> None:
         """Put on what a mount process that was killed has left off, and clear from the stage what its flags keep there.
 
-        Nobody may be using the directory.
+        Nobody may be using the directory. What cannot be done now is told, and keeps nobody from serving it.
         """
-        with contextlib.suppress(FileNotFoundError):  # nothing was ever replicated here
-            self._put_on_noted(told)
-            self._clear_stage()
+        for step in (self._put_on_noted, self._clear_stage):
+            try:
+                step(told)
+            except (FileNotFoundError, NotADirectoryError):
+                pass  # nothing was ever replicated here
+            except OSError as error:
+                told(f"flags that may have been taken away are not put on: {error}")
 
     # ---------------------------------------------------------------------------------------------- what has flags
 
@@ -156,7 +160,7 @@ class Lifting:
             return None
         descriptor = os.open(".", _OPEN | os.O_DIRECTORY, dir_fd=place.directory)
         opened.callback(os.close, descriptor)
-        return _Held(descriptor, flags, flags, b"%s=%s" % (_ABOVE, flags))
+        return _Held(descriptor, flags, flags, b"%s%d=%s" % (_ABOVE, os.fstat(descriptor).st_ino, flags))
 
     def _object(self, place: Place, opened: contextlib.ExitStack, wanted: bytes | None = None) -> _Held | None:
         """Return what keeps its name; `wanted` are the flags that it gets, None: those that it has."""
@@ -232,48 +236,72 @@ class Lifting:
                 words, _, path = os.readlink(NOTE, dir_fd=reserved).partition(_PATH)
             except FileNotFoundError:
                 return
-            try:
-                for word in words.split():
+            problem: Exception | None = None
+            for word in words.split():
+                try:
                     self._put_on_word(RelPath(path), *word.split(b"="))
-            except (OSError, ValueError, TypeError) as error:
-                told(f"{shown(path)}: flags not put on: {error}")
-            else:
-                told(f"{shown(path)}: flags put on that a commit had taken away when it was cut short")
-                os.unlink(NOTE, dir_fd=reserved)
+                except (OSError, ValueError, TypeError) as error:
+                    problem = error
+            if problem is not None:
+                told(f"{shown(path)}: flags not put on: {problem}")
+                return
+            told(f"{shown(path)}: flags put on that a commit had taken away when it was cut short")
+            os.unlink(NOTE, dir_fd=reserved)
 
     def _put_on_word(self, path: RelPath, what: bytes, flags: bytes) -> None:
         try:
-            if what == _ABOVE:
-                descriptor = open_in_pieces(self._root, parent_of(path), _OPEN | os.O_DIRECTORY)
-            elif what.startswith(_ANYWHERE):
-                handle = bytes.fromhex(what[len(_ANYWHERE) :].decode())
-                descriptor = syscalls.open_by_handle(self._root, handle, _OPEN)
-            else:
-                descriptor = open_in_pieces(self._root, path, _OPEN)
+            descriptor = self._opened_noted(path, what)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ELOOP):
+            if error.errno in (*ABSENT, errno.ESTALE):
                 return  # it is gone: nobody misses its flags
             raise
+        if descriptor is None:
+            return
         try:
-            if not what.isdigit() or os.fstat(descriptor).st_ino == int(what):
+            if not flags_of(descriptor):  # or they are those that it is to have, or somebody has set others since
                 put(descriptor, flags)
         finally:
             os.close(descriptor)
 
-    def _clear_stage(self) -> None:
-        """Remove names, in the stage, of what has other ones, and flags: the daemon cannot."""
+    def _opened_noted(self, path: RelPath, what: bytes) -> int | None:
+        """Open what a word of a note for a path tells of; None if something else is there now, which may be anything."""
+        if what.startswith(_ANYWHERE):
+            return syscalls.open_by_handle(self._root, bytes.fromhex(what[len(_ANYWHERE) :].decode()), _OPEN)
+        where = parent_of(path) if what.startswith(_ABOVE) else path
+        found = open_in_pieces(self._root, where, os.O_PATH | os.O_NOFOLLOW)
+        try:
+            status = os.fstat(found)
+            if status.st_ino != int(what.removeprefix(_ABOVE)) or not _is_of_kind(status):
+                return None
+            return os.open(f"/proc/self/fd/{found}", _OPEN & ~os.O_NOFOLLOW)
+        finally:
+            os.close(found)
+
+    def _clear_stage(self, told: Callable[[str], None]) -> None:
+        """Leave nothing in the stage that has flags: the daemon could do nothing with it."""
         directory = open_in_pieces(self._root, control.STAGE, os.O_RDONLY | os.O_DIRECTORY)
         try:
             for name in map(os.fsencode, os.listdir(directory)):
                 place = Place(directory, RelPath(control.STAGE + b"/" + name))
-                with contextlib.ExitStack() as opened:
-                    held = _opened(place, opened) if _has_others(place) else None
-                    if held is not None and held.before:
-                        held = held._replace(word=_anywhere(place, held.before))
-                        with self._step(place.path, [held], []):
-                            os.unlink(name, dir_fd=directory)
+                try:
+                    self._clear(place)
+                except OSError as error:
+                    told(f"{shown(place.path)}: its flags forbid that anything is done with it: {error}")
         finally:
             os.close(directory)
+
+    def _clear(self, place: Place) -> None:
+        """Take from something in the stage this name if it has other ones, else its flags."""
+        with contextlib.ExitStack() as opened:
+            held = _opened(place, opened)
+            if held is None or not held.before:
+                return
+            if not _has_others(place):
+                put(held.descriptor, NONE)
+                return
+            held = held._replace(word=_anywhere(place, held.before))
+            with self._step(place.path, [held], []):
+                os.unlink(place.name, dir_fd=place.directory)
 
 
 def without_flags(action: Attributes) -> tuple[Xattrs | None, tuple[bytes, ...]]:
@@ -315,8 +343,11 @@ def _opened(place: Place, opened: contextlib.ExitStack) -> _Held | None:
 
 def _may_have_flags(place: Place) -> bool:
     """Return whether there is a file or a directory: nothing else is opened, and has flags."""
-    status = place.status
-    return status is not None and (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode))
+    return place.status is not None and _is_of_kind(place.status)
+
+
+def _is_of_kind(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
 
 
 def _has_others(place: Place) -> bool:

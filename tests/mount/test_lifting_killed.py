@@ -1,12 +1,16 @@
 """What a mount process that is killed has lifted, and left in the stage: the next one sees to it before it serves."""
 
 import contextlib
+import errno
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from csfs.config.settings import VolumeRules
+from csfs.core.groups import Rules
 from csfs.core.paths import RelPath
 from csfs.core.treatment import FLAGS
 from csfs.mount import lifting, syscalls
@@ -23,12 +27,79 @@ def test_a_reserved_directory_of_somebody_else_is_not_believed(tree: Underneath)
     note = f"{(tree.path / 'victim').stat().st_ino}=i /victim"
     (tree.path / ".csfs/lifted").symlink_to(note)
     os.chown(tree.path / ".csfs", 1, 1)
-    with pytest.raises(PermissionError):
-        tree.recover()
+    (told,) = tree.recovered()
+    assert "somebody else's" in told
     assert flags_at(tree.path / "victim") == b""
     os.chown(tree.path / ".csfs", 0, 0)
     assert len(tree.recover()) == 1
     assert flags_at(tree.path / "victim") == b"i"
+
+
+def test_what_is_no_reserved_directory_keeps_no_mount_from_serving(tmp_path: Path) -> None:
+    root = os.open(tmp_path, os.O_RDONLY)
+    try:
+        lifting.Lifting(root, Rules.compiled(VolumeRules("v", ()), "alpha")).recover(pytest.fail)
+        (tmp_path / ".csfs").write_bytes(b"")
+        lifting.Lifting(root, Rules.compiled(VolumeRules("v", ()), "alpha")).recover(pytest.fail)
+    finally:
+        os.close(root)
+
+
+def test_what_a_file_system_without_handles_keeps_in_the_stage_is_told(
+    tree: Underneath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chattr("-i", tree.path / "d/old")
+    os.link(tree.path / "d/old", tree.path / ".csfs/stage/0.2")
+    chattr("+i", tree.path / "d/old")
+
+    def without(directory: int, name: bytes) -> bytes:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr("csfs.mount.lifting.syscalls.handle_at", without)
+    (told,) = tree.recover()
+    assert "0.2" in told
+    assert flags_at(tree.path / "d/old") == b"i"
+
+
+def test_what_came_in_the_place_of_what_had_flags_gets_none(tree: Underneath) -> None:
+    directory, old = tree.path / "d", tree.path / "d/old"
+    chattr("-i", old)
+    note = f"^{directory.stat().st_ino}=i {old.stat().st_ino}=i /d/old"
+    directory.rename(tree.path / "away")
+    directory.mkdir()
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as there:
+        there.bind(str(old))  # which cannot be opened
+    (tree.path / ".csfs/lifted").symlink_to(note)
+    assert len(tree.recover()) == 1
+    assert flags_at(directory) == b""
+
+
+def test_what_somebody_set_since_the_kill_stays(tree: Underneath) -> None:
+    old = tree.path / "d/old"
+    chattr("-i", old)
+    (tree.path / ".csfs/lifted").symlink_to(f"{old.stat().st_ino}=i /d/old")
+    chattr("+a", old)
+    tree.recover()
+    assert flags_at(old) == b"a"
+
+
+def test_one_word_that_cannot_be_done_keeps_no_other_from_being(tree: Underneath) -> None:
+    old = tree.path / "d/old"
+    chattr("-i", old)
+    (tree.path / ".csfs/lifted").symlink_to(f"@{bytes(8).hex()}=i {old.stat().st_ino}=i /d/old")
+    (told,) = tree.recovered()
+    assert "not put on" in told
+    assert flags_at(old) == b"i"
+
+
+def test_what_a_kill_left_in_the_stage_alone_has_no_flags_there(tree: Underneath) -> None:
+    """A file with two names was displaced at one; before the restart somebody removed the other one."""
+    left = tree.path / ".csfs/stage/0.1"
+    chattr("-i", tree.path / "d/old")
+    (tree.path / "d/old").rename(left)
+    chattr("+i", left)
+    assert tree.recover() == []
+    assert (left.read_bytes(), flags_at(left)) == (b"old", b"")
 
 
 def _killed_at(step: int, act: Callable[[], object]) -> bool:

@@ -68,10 +68,15 @@ class Underneath:
             assert not os.path.lexists(self.path / ".csfs/lifted")
         return result.outcome, result.left_out
 
-    def recover(self) -> list[str]:
+    def recovered(self) -> list[str]:
         """Do what a mount process does before it serves; return what it told."""
         told: list[str] = []
         lifting.Lifting(self.root, self.rules).recover(told.append)
+        return told
+
+    def recover(self) -> list[str]:
+        """The same, where nothing is left to do afterwards."""
+        told = self.recovered()
         assert not os.path.lexists(self.path / ".csfs/lifted")
         return told
 
