@@ -29,6 +29,8 @@ def checked_xattr(text: str) -> str:
         raise ValueError(
             f'"{text}" is no name of an extended attribute, such as "security.selinux", nor their beginning: "user.*"'
         )
+    if text.startswith("csfs."):
+        raise ValueError(f'"{text}" is no attribute of any file; flags of chattr have an option of their own: flags')
     if text.removesuffix("*").encode().startswith(_NEVER):
         raise ValueError(f'"{text}" is each host\'s own, and cannot be kept the same')
     return text

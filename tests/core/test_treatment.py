@@ -36,10 +36,22 @@ def test_flags_count_where_the_group_says_so_and_under_no_name_that_a_pattern_ha
 
 
 @pytest.mark.parametrize(
-    "text", ["user", "user.", "us er.x", "*", "user.*x*", "security.ima", "trusted.overlay.x", "user." + "x" * 300]
+    "text",
+    [
+        "user",
+        "user.",
+        "us er.x",
+        "*",
+        "user.*x*",
+        "security.ima",
+        "trusted.overlay.x",
+        "user." + "x" * 300,
+        "csfs.flags",
+        "csfs.*",
+    ],
 )
 def test_what_is_no_name_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"user|host"):
+    with pytest.raises(ValueError, match=r"user|host|option"):
         checked_xattr(text)
 
 
