@@ -84,6 +84,16 @@ def test_what_lives_on_under_another_name_keeps_its_flags(tree: Underneath) -> N
     assert (other.read_bytes(), flags_at(other), other.stat().st_nlink) == (b"old", b"i", 1)
 
 
+@pytest.mark.parametrize("flags", ["i", "a"])
+def test_what_is_overwritten_in_place_keeps_its_flags(tree: Underneath, flags: str) -> None:
+    old = tree.path / "d/old"
+    chattr("-i", old)
+    chattr(f"+{flags}", old)
+    number = old.stat().st_ino
+    assert tree.take("d/old", tree.prepare("d/old", b"new")) == DONE
+    assert (old.read_bytes(), old.stat().st_ino, flags_at(old)) == (b"new", number, flags.encode())
+
+
 def test_what_cannot_have_flags_goes_without_and_that_is_told(tree: Underneath) -> None:
     (tree.path / "d/link").symlink_to("old")
     assert tree.take("d/link", Attributes(xattrs=((FLAGS, b"i"),))) == (Outcome.DONE, ((FLAGS, errno.EOPNOTSUPP),))

@@ -15,7 +15,7 @@ from csfs.core.paths import RelPath
 from csfs.core.treatment import FLAGS
 from csfs.mount import lifting, syscalls
 from csfs.mount.displaced import Displaced
-from csfs.store import attributes
+from csfs.store import attributes, redo
 from csfs.wire.control import Attributes, Install, Link, Remove
 from tests.mount.underneath import Underneath, chattr, flags_at
 
@@ -120,6 +120,8 @@ def _killed_at(step: int, act: Callable[[], object]) -> bool:
             lifting.put = before(lifting.put)  # type: ignore[assignment]
             attributes.os.chmod = before(os.chmod)  # type: ignore[assignment]
             os.symlink, os.unlink, os.link = before(os.symlink), before(os.unlink), before(os.link)  # type: ignore[assignment]
+            redo.write_at = before(redo.write_at)  # type: ignore[assignment]
+            redo.syscalls.renameat2 = before(redo.syscalls.renameat2)  # type: ignore[assignment]
             Displaced.install = before(Displaced.install)  # type: ignore[method-assign, assignment]
             Displaced.remove = before(Displaced.remove)  # type: ignore[method-assign, assignment]
             act()
@@ -149,6 +151,12 @@ def _changed(tree: Underneath) -> None:
     assert flags_at(tree.path / "d/old") in (b"i", b"a")
 
 
+def _overwritten(tree: Underneath) -> None:
+    old = tree.path / "d/old"
+    begun = (tree.path / ".csfs/stage/begun.1.1").exists()
+    assert (old.read_bytes() in (b"old", b"new"), flags_at(old), begun) == (True, b"i", False)
+
+
 def _linked(tree: Underneath) -> None:
     assert (flags_at(tree.path / "d"), flags_at(tree.path / "d/old")) == (b"i", b"i")
 
@@ -160,8 +168,9 @@ def _linked(tree: Underneath) -> None:
         (lambda tree: tree.take("d/old", Remove()), _removed),
         (lambda tree: tree.take("d/old", Attributes(mode=0o600, xattrs=((FLAGS, b"a"),))), _changed),
         (lambda tree: tree.take("d/new", Link(RelPath(b"d/old"), tree.stamp("d/old"), b"0.2")), _linked),
+        (lambda tree: tree.take("d/old", tree.prepare("d/old", b"new")), _overwritten),
     ],
-    ids=["install", "remove", "attributes", "link"],
+    ids=["install", "remove", "attributes", "link", "overwrite"],
 )
 def test_what_a_killed_mount_has_lifted_the_next_one_puts_on(
     tmp_path: Path, action: Callable[[Underneath], object], check: Callable[[Underneath], None]
@@ -170,7 +179,8 @@ def test_what_a_killed_mount_has_lifted_the_next_one_puts_on(
     while is_killed:
         (tmp_path / str(step)).mkdir()
         with contextlib.closing(Underneath(tmp_path / str(step))) as tree:
-            os.link(tree.path / "d/old", tree.path / "d/name")
+            if check is not _overwritten:  # what has other names is not
+                os.link(tree.path / "d/old", tree.path / "d/name")
             chattr("+i", tree.path / "d/old", tree.path / "d")
             is_killed = _killed_at(step, lambda tree=tree: action(tree))  # type: ignore[misc]
             tree.recover()

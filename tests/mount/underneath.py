@@ -16,9 +16,12 @@ from csfs.mount.capture import Capture
 from csfs.mount.gate import Gate
 from csfs.mount.inodes import Inodes
 from csfs.mount.recent import Recent
+from csfs.store import redo
 from csfs.store.attributes import stamp_of
 from csfs.store.flags import flags_of
-from csfs.wire.control import Action, Commit, Outcome
+from csfs.store.hashing import BLOCK_SIZE, block_hash
+from csfs.store.overwriting import write_log
+from csfs.wire.control import Action, Commit, Outcome, Overwrite
 
 
 def chattr(flags: str, *paths: Path) -> None:
@@ -53,6 +56,19 @@ class Underneath:
         (self.path / ".csfs/stage/0.1").write_bytes(content)
         return b"0.1"
 
+    def prepare(self, path: str, new: bytes) -> Overwrite:
+        """Prepare to overwrite a small file with as many bytes."""
+        expected = self.stamp(path)
+        assert expected is not None
+        steps, blocks = (redo.Written(((0, new[:1]), (1, new[1:])), len(new)),), ((0, block_hash(new)),)
+        log = redo.Redo(RelPath(path.encode()), redo.boot_id(), expected, steps, 5, BLOCK_SIZE, blocks)
+        stage = os.open(self.path / ".csfs/stage", os.O_RDONLY)
+        try:
+            write_log(stage, b"1.1", log)
+        finally:
+            os.close(stage)
+        return Overwrite(b"1.1")
+
     def stamp(self, name: str) -> Stamp | None:
         try:
             return stamp_of((self.path / name).lstat())
@@ -71,7 +87,13 @@ class Underneath:
     def recovered(self) -> list[str]:
         """Do what a mount process does before it serves; return what it told."""
         told: list[str] = []
-        lifting.Lifting(self.root, self.rules).recover(told.append)
+        lifts = lifting.Lifting(self.root, self.rules)
+        lifts.recover(told.append)
+        stage = os.open(self.path / ".csfs/stage", os.O_RDONLY)
+        try:
+            redo.recover(self.root, stage, told.append, opened=lifts.opened)
+        finally:
+            os.close(stage)
         return told
 
     def recover(self) -> list[str]:
