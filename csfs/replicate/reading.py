@@ -12,7 +12,7 @@ from csfs.core.objects import Observation
 from csfs.core.paths import RelPath
 from csfs.errors import CsfsError, LongReadError
 from csfs.replicate.looking import UNLIMITED, Reason
-from csfs.replicate.names import Found
+from csfs.replicate.names import Found, Touched, shown_at
 from csfs.replicate.volume import Root, Volume
 from csfs.store.observing import Before
 from csfs.store.tree import Look
@@ -73,8 +73,9 @@ class Reading:
     async def _do(self, path: RelPath, reason: Reason) -> None:
         try:
             async with self._limit:
-                found = await self._volume.with_root(_read, path)
-            if found is not None:
+                with Touched(self._volume) as touched:
+                    found = await self._volume.with_root(_read, path)
+            if found is not None and not touched.lifted(path, shown_at(self._volume, path), found):
                 self._read[path] = reason, found
         except trio.ClosedResourceError:
             pass  # unmounted meanwhile: it is read again

@@ -6,11 +6,18 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
 from csfs.core.paths import RelPath
 from csfs.core.records import MetaEntry
+from csfs.replicate import looking, reading
+from csfs.replicate.looking import Reason
+from csfs.replicate.volume import Root
+from csfs.store.attributes import stamp_of
+from csfs.store.observing import Limits
+from csfs.store.tree import Look
 from csfs.wire.control import Commits, ControlMessage
 from tests.replicate.test_linking import Member, Pair, append, expect_equal, settle, two
 
@@ -218,3 +225,37 @@ async def test_a_look_at_what_a_commit_has_just_lifted_makes_no_version(tmp_path
         after = metas(beta, b"d", b"d/file")
         assert (len(before), after) == (2, before), "nobody at beta has taken flags away"
         assert flags_at(beta.tree / "d") == flags_at(beta.tree / "d/file") == "i"
+
+
+async def test_what_was_read_beside_while_a_commit_had_lifted_flags_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, count = reading._read, 0
+    monkeypatch.setattr(looking, "LIMITS", Limits(100, 100, 500_000))
+    async with two(tmp_path, "flags = true\n") as (alpha, _):
+        large, path = alpha.tree / "d/large", RelPath(b"d/large")
+        large.write_bytes(os.urandom(1_000_000))
+        chattr("+i", large)
+        alpha.tell("d", "d/large")
+        await alpha.quiet()
+        before = metas(alpha, path)
+
+        def read_when_lifted(root: Root, path: RelPath) -> reading.Read | None:
+            nonlocal count
+            count += 1
+            if count > 1:
+                return read(root, path)
+            chattr("-i", large)
+            found = read(root, path)
+            chattr("+i", large)
+            alpha.gate._touched = set()
+            assert isinstance(found, Look)
+            # All within one tick of the clock that stamps are taken from.
+            stamp = stamp_of(large.stat())
+            return msgspec.structs.replace(found, observation=msgspec.structs.replace(found.observation, stamp=stamp))
+
+        monkeypatch.setattr(reading, "_read", read_when_lifted)
+        alpha.gate._touched = {path}
+        alpha.worker.observer.look(path, Reason(content=True))
+        await alpha.quiet()
+        assert (count, len(before), metas(alpha, path)) == (2, 1, before)
