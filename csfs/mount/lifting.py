@@ -149,7 +149,7 @@ class Lifting:
         return places.staged(commit.action.staged) if isinstance(commit.action, Install | Link) else place
 
     def _lifts(self, path: RelPath) -> bool:
-        return self._rules.treatment_of(path).flags
+        return self._rules.treatment_of(path).flags and self._rules.is_synced(path)
 
     def _above(self, place: Place, opened: contextlib.ExitStack) -> _Held | None:
         """Return the directory of a place, if it has flags."""

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from csfs.core.groups import GroupRule
 from csfs.core.objects import Stamp
 from csfs.core.paths import RelPath
-from csfs.core.treatment import FLAGS
+from csfs.core.treatment import FLAGS, Treatment
 from csfs.wire.control import Attributes, Install, Link, Outcome, Remove
 from tests.mount.fake_daemon import FakeDaemon
 from tests.mount.mounting import Mounted
@@ -58,6 +59,17 @@ def test_in_a_directory_that_forbids_it_names_come_and_go(tree: Underneath, flag
     assert sorted(os.listdir(tree.path / "d")) == ["name", "new", "old"]
     assert flags_at(tree.path / "d") == flags.encode()
     assert flags_at(tree.path / "d/new") == b""
+
+
+def test_what_is_mounted_may_have_flags_itself(tree: Underneath) -> None:
+    chattr("+i", tree.path)
+    assert tree.take("", Attributes(mode=0o750)) == DONE
+    assert (flags_at(tree.path), tree.path.stat().st_mode & 0o777) == (b"i", 0o750)
+    for what in ("^%d=i /new", "%d=i /"):
+        chattr("-i", tree.path)
+        (tree.path / ".csfs/lifted").symlink_to(what % tree.path.stat().st_ino)
+        assert len(tree.recover()) == 1
+        assert flags_at(tree.path) == b"i"
 
 
 def test_attributes_are_set_and_flags_stay_change_or_go(tree: Underneath) -> None:
@@ -120,6 +132,20 @@ def test_where_flags_are_each_members_own_they_forbid_what_they_forbid(tmp_path:
         assert flags_at(other.path / "d/old") == b"i"
         chattr("+i", other.path / "d")
         assert other.take("d/new", Install(b"0.1"))[0] is Outcome.FAILED
+
+
+def test_a_directory_of_a_group_that_this_member_is_not_in_has_its_flags_for_itself(tree: Underneath) -> None:
+    (tree.path / "d/ours").mkdir()
+    chattr("+i", tree.path / "d")
+    groups = (
+        GroupRule(("alpha",), include=("/d/ours",), treatment=Treatment(flags=True)),
+        GroupRule(("beta",), include=("/d",), treatment=Treatment(flags=True)),
+    )
+    tree.follow(*groups)
+    assert tree.take("d/ours/new", Install(tree.stage())) == DONE
+    (tree.path / "d/ours/new").unlink()
+    assert tree.take("d/ours", Remove())[0] is Outcome.FAILED
+    assert flags_at(tree.path / "d") == b"i"
 
 
 def test_what_fails_all_the_same_leaves_flags_as_they_were(tree: Underneath) -> None:

@@ -45,12 +45,15 @@ class Underneath:
             (directory / name).mkdir(parents=True)
         (directory / "d/old").write_bytes(b"old")
         self.root = os.open(directory, os.O_RDONLY)
-        group = GroupRule(("alpha",), treatment=Treatment(flags=keeps))
-        self.rules = Rules.compiled(VolumeRules("v", (group,)), "alpha")
+        self._ids = iter(range(1, 1_000))
+        self.follow(GroupRule(("alpha",), treatment=Treatment(flags=keeps)))
+
+    def follow(self, *groups: GroupRule) -> None:
+        """Do as these groups say, as the member alpha."""
+        self.rules = Rules.compiled(VolumeRules("v", groups), "alpha")
         inodes = Inodes(self.root)
         journal = Journal(IN_MEMORY, time.time_ns)
         self.gate = Gate(inodes, Capture(journal, inodes, self.rules), Recent())
-        self._ids = iter(range(1, 1_000))
 
     def stage(self, content: bytes = b"new") -> bytes:
         (self.path / ".csfs/stage/0.1").write_bytes(content)
