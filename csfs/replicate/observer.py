@@ -31,6 +31,7 @@ from csfs.replicate.looking import (
     look_at,
     showed_directory,
 )
+from csfs.replicate.looking_again import looked_again
 from csfs.replicate.names import Found, Touched, names_by_path, note_across, overtaken, reason_now, shown_at, with_names
 from csfs.replicate.reading import Reading
 from csfs.replicate.remembering import hashes_read, remember_content
@@ -46,8 +47,6 @@ LOOKS_MAX = 500
 SORTED_MAX = 10 * LOOKS_MAX
 UNSTABLE_RETRY_S = 0.1
 UNREADABLE_RETRY_S_MAX = 300.0
-
-Looked = dict[RelPath, Look | OSError | CsfsError | None]
 
 
 class Observer:
@@ -260,19 +259,18 @@ class Observer:
         complete = not (self._volume.uncompared or self.compare_wanted)
         known, read = all_before(self._volume, batch, complete=complete), list(map(self._reading.taken, batch))
         shown_before = [shown_at(self._volume, path) for path, _ in batch]
-        self._under_way = {path for path, _ in batch}
-        try:
-            with Touched(self._volume) as touched:
-                found = await self._volume.with_root(look_at, batch, known, read, inline=is_little(self._volume, batch))
-                found, shown_before = self._reading.apart(found, shown_before, self.look, self.wanted)
-                found, shown_before = await with_names(self._volume, found, shown_before, self.look)
-        except trio.ClosedResourceError:
-            for path, reason in batch:
-                self.look(path, reason)
-            raise
-        finally:
-            self._under_way = set()
-        self._finish(self._volume.left_out.counted(self._current(found, shown_before, touched)))
+        with looked_again(batch, self.look, self._since):
+            self._under_way = {path for path, _ in batch}
+            try:
+                with Touched(self._volume) as touched:
+                    found = await self._volume.with_root(
+                        look_at, batch, known, read, inline=is_little(self._volume, batch)
+                    )
+                    found, shown_before = self._reading.apart(found, shown_before, self.look, self.wanted)
+                    found, shown_before = await with_names(self._volume, found, shown_before, self.look)
+            finally:
+                self._under_way = set()
+            self._finish(self._volume.left_out.counted(self._current(found, shown_before, touched)))
 
     def _next_batch(self) -> list[tuple[RelPath, Reason]]:
         """Return the next paths: parents before children, what moves leave behind after where it went, what is emptied at last."""
