@@ -4,18 +4,21 @@ Such a path goes on waiting to be looked at, and what was read then stands for t
 stamp is the same.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
 from csfs.core.objects import Observation
-from csfs.core.paths import RelPath
+from csfs.core.paths import RelPath, shown
 from csfs.errors import CsfsError, LongReadError
 from csfs.replicate.looking import UNLIMITED, Reason
 from csfs.replicate.names import Found, Touched, shown_at
 from csfs.replicate.volume import Root, Volume
 from csfs.store.observing import Before
 from csfs.store.tree import Look
+
+log = logging.getLogger(__name__)
 
 AT_ONCE_MAX = 2
 Item = tuple[RelPath, Reason]
@@ -79,6 +82,10 @@ class Reading:
                 self._read[path] = reason, found
         except trio.ClosedResourceError:
             pass  # unmounted meanwhile: it is read again
+        except Exception as error:
+            # One file's bug must not end what the host needs for the others: it is a problem of that file.
+            log.exception("%s: unexpected error reading %s", self._volume.name, shown(path))
+            self._read[path] = reason, CsfsError(f"unexpected error: {error!r}")
         finally:
             self._under_way.discard(path)
             self._volume.progress.notify()

@@ -138,6 +138,27 @@ async def test_what_was_written_just_before_it_was_read_may_have_been_written_wh
         assert row.applied.racy
 
 
+async def test_a_bug_in_reading_one_file_ends_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, failed = reading._read, list[RelPath]()
+
+    def fail(root: Root, path: RelPath) -> reading.Read | None:
+        if failed:
+            return read(root, path)
+        failed.append(path)
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(reading, "_read", fail)
+    monkeypatch.setattr(looking, "LIMITS", Limits(100, 100, 500_000))
+    async with two(tmp_path) as (alpha, _):
+        write(alpha, "d/large", DATA)
+        with trio.fail_after(5):
+            await alpha.volume.progress.wait_until(lambda: bool(alpha.volume.problems))
+        (problem,) = alpha.volume.problems.values()
+        assert "a bug" in str(problem)
+        await known(alpha, "d/large", DATA)
+        assert not alpha.volume.problems
+
+
 async def test_who_is_unmounted_meanwhile_reads_it_again(tmp_path: Path, gate: Gate) -> None:
     async with two(tmp_path) as (alpha, _):
         write(alpha, "d/large", DATA)
