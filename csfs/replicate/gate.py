@@ -152,7 +152,14 @@ class Gate:
         await self._arrived.wait_until(lambda: self.closed or token in self._refreshed)
         renamed = [stale[number].path for number in self._refreshed.pop(token, ())]
         if renamed and not self.closed:
-            await trio.to_thread.run_sync(look_up, os.dup(self._clone), renamed, abandon_on_cancel=True)
+            await (
+                trio.lowlevel.checkpoint_if_cancelled()
+            )  # from here on the thread is sure to begin, which closes the descriptor
+            clone, limiter = (
+                os.dup(self._clone),
+                trio.CapacityLimiter(1),
+            )  # it may hang, and is to take no other's place
+            await trio.to_thread.run_sync(look_up, clone, renamed, abandon_on_cancel=True, limiter=limiter)
 
     def _likely_through(self, commits: Sequence[Commit]) -> bool:
         """Return whether the mount is going to ask for all these system calls: it did the last time, in the same places."""

@@ -14,7 +14,18 @@ from csfs.core.paths import RelPath
 from csfs.replicate.commit_thread import CommitThread
 from csfs.replicate.gate import Gate
 from csfs.store.attributes import stamp_of
-from csfs.wire.control import Attributes, Commit, CommitResult, CommitResults, Commits, ControlMessage, Outcome, Remove
+from csfs.wire.control import (
+    Attributes,
+    Commit,
+    CommitResult,
+    CommitResults,
+    Commits,
+    ControlMessage,
+    Outcome,
+    Refreshed,
+    Remove,
+    Stale,
+)
 
 COMMIT = Commit(7, 0, RelPath(b"f"), Stamp(1, 2, 3, 4), Remove())
 DONE = CommitResult(7, Outcome.DONE)
@@ -41,6 +52,17 @@ async def test_nothing_is_announced_through_a_gate_that_is_closed() -> None:
         with pytest.raises(trio.ClosedResourceError):
             await gate.commit([COMMIT])
     assert told == []
+
+
+async def test_a_refresh_that_is_given_up_leaves_nothing_open(tmp_path: Path) -> None:
+    async with gate_to([], os.open(tmp_path, os.O_RDONLY)) as gate:
+        before = os.listdir("/proc/self/fd")
+        with trio.CancelScope() as scope:
+            gate.receive(Refreshed(1, (0,)))
+            scope.cancel()
+            await gate.refresh([Stale(RelPath(b"f"), 1, named=True)])
+        assert scope.cancelled_caught
+        assert os.listdir("/proc/self/fd") == before
 
 
 async def test_a_gate_is_finished_once_what_was_announced_is_carried_out(nursery: trio.Nursery) -> None:
