@@ -109,7 +109,8 @@ def overruled_by_change(row: Row, content: Content, incarnation: Incarnation) ->
 def overruled_by_decision(entries: Sequence[ContentEntry], live: Live, content: Content) -> tuple[Dot, ...]:
     """Return the entries that are decided against beside the live one, with those that were before, and those decided for.
 
-    A file that gives way to a directory is among them: who wants something below it has said nothing of the file (R16).
+    A file that gives way to a directory is among them: who wants something below it has said nothing of the file (R16). So is what a
+    merge was made of that is decided against: it may not have been shown yet to anybody.
     Who shows one of those decided for does nothing now; whoever replaces this entry before it has come has not seen them.
     """
     found = dict[Dot, None]()
@@ -118,6 +119,8 @@ def overruled_by_decision(entries: Sequence[ContentEntry], live: Live, content: 
         is_displaced = entry.dot != live.content_dot or content.kind is Kind.DIRECTORY
         if _is_bytes(entry) and (is_displaced or entry.value == content):
             found.update(dict.fromkeys(_decided_against(entry)))
+        else:
+            found.update(dict.fromkeys(entry.merged))
     return tuple(found)[-OVERRULED_MAX:]
 
 

@@ -300,6 +300,22 @@ def test_a_removal_that_overtakes_our_merge_does_not_take_away_what_it_had_not_s
     assert {members.live(side) for side in members.sides} == {edited(1, 9)}
 
 
+def test_what_a_merge_was_made_of_that_nobody_has_shown_is_kept_where_a_person_decides_against_it() -> None:
+    members = Members("alpha", "beta")
+    alpha, beta = members.sides
+    members.writes(alpha, edited(1))
+    members.writes(beta, edited(9))
+    alpha.hears(beta)
+    shown = alpha.row(b"f").record.content.entries[0].value
+    assert shown.hash == hash_of(edited(1))
+    members.merge(alpha)
+    alpha.engine.settle(F, shown, None, NOW_NS)
+    beta.hears(alpha)
+    plan = beta.plans(b"f")
+    assert plan is not None
+    assert (plan.content, plan.keep) == (shown, True)
+
+
 def test_a_merge_that_comes_back_after_a_removal_was_forgotten_has_the_same_meta_everywhere() -> None:
     members = Members("alpha", "beta")
     alpha, beta = members.sides
