@@ -5,8 +5,9 @@ turn (no such file, no such link) is passed over.
 """
 
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from random import Random
+from typing import NamedTuple
 
 import msgspec
 
@@ -223,40 +224,66 @@ WITH_SECURED = (13, 6)
 """One in so many seeds has programs that wait until others have what they wrote: those that leave this when divided."""
 SECURED_MAX = 6
 
-SET_BACK = (
-    (Act.QUIET, True, ""),
-    (Act.SAVE, True, ""),
-    *((Act.PROGRAM, False, "remove"),) * 4,
-    *((Act.QUIET, False, ""),) * 3,
-    (Act.RESTORE, True, ""),
-    (Act.PROGRAM, True, "write"),
-    (Act.PROGRAM, True, "mode"),
-    (Act.DIGEST, True, ""),
-)
-"""What happens, whether at the member that is restored, and what programs do there."""
 
-WITH_EXCLUDED = (19, 7)
-"""One in so many seeds has a directory removed in which something was followed once: those that leave this when divided."""
-EXCLUDED = (
-    (Act.QUIET, True, ""),
-    (Act.RULES, True, ""),
-    (Act.ADOPT, True, ""),
-    (Act.ADOPT, False, ""),
-    (Act.PROGRAM, True, "clear"),
-    (Act.DIGEST, True, ""),
-)
-"""What happens then, whether at the member that removes it, and what programs do there."""
+class Script(NamedTuple):
+    """Acts that come one after the other in one of `one_in` seeds: those that leave `rest` when divided, if what it `needs` may happen.
 
-WITH_HASTE = (23, 18)
-"""One in so many seeds has a member killed just after it has said something: those that leave this when divided."""
-HASTE = (
-    (Act.QUIET, True, ""),
-    (Act.PROGRAM, True, "write"),
-    (Act.DIGEST, True, ""),
-    (Act.SYNC, True, ""),
-    (Act.CRASH, True, ""),
+    Of each it says whether it is the one member's that all is about, and what programs do there. It is among the last 1 / `among` of
+    a plan.
+    """
+
+    one_in: int
+    rest: int
+    acts: tuple[tuple[Act, bool, str], ...]
+    among: int = 1
+    needs: Act | None = None
+
+
+SCRIPTS = (
+    # A member is restored to before others removed things, and forgot that.
+    Script(
+        2,
+        1,
+        (
+            (Act.QUIET, True, ""),
+            (Act.SAVE, True, ""),
+            *((Act.PROGRAM, False, "remove"),) * 4,
+            *((Act.QUIET, False, ""),) * 3,
+            (Act.RESTORE, True, ""),
+            (Act.PROGRAM, True, "write"),
+            (Act.PROGRAM, True, "mode"),
+            (Act.DIGEST, True, ""),
+        ),
+        needs=Act.RESTORE,
+    ),
+    # A member removes a directory in which something was followed once.
+    Script(
+        19,
+        7,
+        (
+            (Act.QUIET, True, ""),
+            (Act.RULES, True, ""),
+            (Act.ADOPT, True, ""),
+            (Act.ADOPT, False, ""),
+            (Act.PROGRAM, True, "clear"),
+            (Act.DIGEST, True, ""),
+        ),
+        among=8,
+    ),
+    # A member is killed just after it has said something.
+    Script(
+        23,
+        18,
+        (
+            (Act.QUIET, True, ""),
+            (Act.PROGRAM, True, "write"),
+            (Act.DIGEST, True, ""),
+            (Act.SYNC, True, ""),
+            (Act.CRASH, True, ""),
+        ),
+    ),
 )
-"""What happens then."""
+"""What takes several acts in one order to come to anything."""
 
 OFF = {
     "several members cloned": "a copy of one may find a copy of the other behind, instead of itself",
@@ -316,12 +343,10 @@ def made(seed: int, members: int, steps: int) -> Plan:
         setup = msgspec.structs.replace(setup, paths=random.choice(NEAR))
         return Plan(seed, setup, tuple(_rounds(random, count, happening, random.choices(FOLLOWED, k=steps))))
     actions = [_action(random, act, count, name) for act, name in zip(happening, names, strict=True)]
-    if Act.RESTORE in weights and len(actions) > len(SET_BACK) and seed % 2:
-        actions = _with_script(Random(~seed), count, actions, SET_BACK, len(actions))
-    if seed % WITH_EXCLUDED[0] == WITH_EXCLUDED[1] and len(actions) // 8 > len(EXCLUDED):
-        actions = _with_script(Random(~seed), count, actions, EXCLUDED, len(actions) // 8)
-    if seed % WITH_HASTE[0] == WITH_HASTE[1] and len(actions) > len(HASTE):
-        actions = _with_script(Random(~seed), count, actions, HASTE, len(actions))
+    for script in SCRIPTS:
+        is_due = seed % script.one_in == script.rest and (script.needs is None or script.needs in weights)
+        if is_due and len(actions) // script.among > len(script.acts):
+            actions = _with_script(Random(~seed), count, actions, script)
     if seed % WITH_SECURED[0] == WITH_SECURED[1]:
         actions = _with_secured(Random(~seed), count, actions, {*DISASTERS} & {*weights, Act.RESTORE, Act.CRASH})
     return Plan(seed, setup, tuple(actions))
@@ -376,15 +401,11 @@ def _by(action: Action, who: int, count: int) -> Action:
     return msgspec.structs.replace(action, member=who, other=other)
 
 
-def _with_script(
-    random: Random, count: int, actions: list[Action], script: Sequence[tuple[Act, bool, str]], within: int
-) -> list[Action]:
-    """Return what happens with a script among it, not long before the end.
-
-    It is among the last `within` actions, and says of each act whether it is the one member's that it is about.
-    """
-    first, who = len(actions) - within + random.randrange(within - len(script)), random.randrange(count)
-    for place, (act, is_its_own, name) in enumerate(script, first):
+def _with_script(random: Random, count: int, actions: list[Action], script: Script) -> list[Action]:
+    """Return what happens with a script among it."""
+    within = len(actions) // script.among
+    first, who = len(actions) - within + random.randrange(within - len(script.acts)), random.randrange(count)
+    for place, (act, is_its_own, name) in enumerate(script.acts, first):
         other = (who + random.randrange(1, count)) % count
         member, peer = (who, other) if is_its_own else (other, who)
         action = _action(random, act, count, name)

@@ -11,6 +11,16 @@ def claimed(side: Side, path: bytes) -> Claim:
     return claim_of(RelPath(path), side.row(path))
 
 
+def lost_to_another() -> tuple[Side, Side, Claim]:
+    """Return a member with what it claims, and one that shows a version which wins against that."""
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    claim = claimed(alpha, b"f")
+    beta.sees(b"f", found(b"another", mtime_ns=5))
+    beta.hears(alpha)
+    return alpha, beta, claim
+
+
 def test_what_was_not_heard_of_is_not_included_and_what_came_after_it_includes_it() -> None:
     alpha, beta = sides("alpha", "beta")
     alpha.sees(b"f", found(b"one"))
@@ -39,11 +49,7 @@ def test_of_nothing_nothing_is_missing() -> None:
 
 
 def test_the_content_of_a_loser_is_to_be_there_and_that_of_what_was_replaced_is_not() -> None:
-    alpha, beta = sides("alpha", "beta")
-    alpha.sees(b"f", found(b"one"))
-    claim = claimed(alpha, b"f")
-    beta.sees(b"f", found(b"another", mtime_ns=5))
-    beta.hears(alpha)
+    alpha, beta, claim = lost_to_another()
     entry = content_claimed(beta.row(b"f"), claim)
     assert entry is not None
     assert entry.dot == claim.content
@@ -53,11 +59,7 @@ def test_the_content_of_a_loser_is_to_be_there_and_that_of_what_was_replaced_is_
 
 
 def test_what_a_policy_decided_against_before_it_was_superseded_is_not_here_for_that() -> None:
-    alpha, beta = sides("alpha", "beta")
-    alpha.sees(b"f", found(b"one"))
-    claim = claimed(alpha, b"f")
-    beta.sees(b"f", found(b"another", mtime_ns=5))
-    beta.hears(alpha)
+    alpha, beta, claim = lost_to_another()
     beta.plans(b"f")
     beta.sees(b"f", found(b"made of another", mtime_ns=6))
     assert content_claimed(beta.row(b"f"), claim) is None

@@ -42,6 +42,20 @@ def removed_everywhere(*names: str, receive_only: tuple[str, ...] = ()) -> list[
     return members
 
 
+def directory_removed_and_forgotten() -> list[Side]:
+    """Return two members of which the first made a directory, the other one removed it, and the first has forgotten that."""
+    alpha, beta = members = sides("alpha", "beta")
+    alpha.sees(b"d", directory(mtime_ns=5))
+    beta.hears(alpha)
+    beta.shows(b"d", directory(mtime_ns=5))
+    beta.sees(b"d", None)
+    alpha.hears(beta)
+    alpha.shows(b"d", None)
+    tell_all(members)
+    assert forgets(alpha) == 1
+    return members
+
+
 def test_a_tombstone_goes_once_all_members_have_said_that_they_applied_it() -> None:
     alpha, beta, _ = members = removed_everywhere("alpha", "beta", "gamma")
     alpha.engine.stands("beta", beta.engine.standings())
@@ -115,30 +129,14 @@ def test_what_is_made_where_a_tombstone_was_forgotten_has_seen_it() -> None:
 
 
 def test_a_directory_made_again_has_its_own_time_also_where_the_old_one_is_remembered() -> None:
-    alpha, beta = members = sides("alpha", "beta")
-    alpha.sees(b"d", directory(mtime_ns=5))
-    beta.hears(alpha)
-    beta.shows(b"d", directory(mtime_ns=5))
-    beta.sees(b"d", None)
-    alpha.hears(beta)
-    alpha.shows(b"d", None)
-    tell_all(members)
-    assert forgets(alpha) == 1
+    alpha, beta = directory_removed_and_forgotten()
     beta.sees(b"d", directory(mtime_ns=5, inode=9))
     alpha.hears(beta)
     assert alpha.row(b"d").record.time == beta.row(b"d").record.time
 
 
 def test_the_time_of_a_directory_that_was_forgotten_brings_nothing_back() -> None:
-    alpha, beta = members = sides("alpha", "beta")
-    alpha.sees(b"d", directory(mtime_ns=5))
-    beta.hears(alpha)
-    beta.shows(b"d", directory(mtime_ns=5))
-    beta.sees(b"d", None)
-    alpha.hears(beta)
-    alpha.shows(b"d", None)
-    tell_all(members)
-    assert forgets(alpha) == 1
+    alpha, _ = directory_removed_and_forgotten()
     # As somebody says it who was set back to when it was there.
     later = Update(b"d", None, None, DirectoryTime(Dot(Incarnation(9), 1), Hlc(9), 7))
     assert alpha.engine.receive("beta", SCOPE, (later,), None, 1).touched == ()
