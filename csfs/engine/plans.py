@@ -61,6 +61,8 @@ class Plans(State):
             return None
         if without and (step is None or live.content.hash in without):
             return None
+        if without and step is Step.ATTRIBUTES and any(self._links.sharing(path, row.applied.observation)):
+            return None  # what stands in, and has another name, shows what that one says: else they would change it in turn for ever
         if step is None:
             self._adopt(path, row, group)
             return None
