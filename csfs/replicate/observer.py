@@ -32,6 +32,7 @@ from csfs.replicate.looking import (
     showed_directory,
 )
 from csfs.replicate.looking_again import looked_again
+from csfs.replicate.moved_on import MovedOn
 from csfs.replicate.names import Found, Touched, names_by_path, note_across, overtaken, reason_now, shown_at, with_names
 from csfs.replicate.reading import Reading
 from csfs.replicate.remembering import hashes_read, remember_content
@@ -69,6 +70,7 @@ class Observer:
         """Kept versions that somebody who had them open has written to since: where they were live, and the row."""
         self._wanted, self._gathering, self._reading = Signal(), Gathering(), Reading(volume)
         self._journal, self._last, self._taking, self.digested = b"", 0, 0, 0
+        self._moved_on = MovedOn(volume, self.look)
         self.compare_wanted: set[RelPath] = set()
 
     # ------------------------------------------------------------------------------------------------- what to look at
@@ -136,6 +138,7 @@ class Observer:
     def _moved(self, source: RelPath, target: RelPath, written: Reason | None) -> None:
         """Something was moved; `written`: why it was to be looked at where it was before. It is to be read where it is now."""
         # What was moved before, and not looked at yet, is known by the name that it had first.
+        written = self._moved_on.taken(source, written)
         first = written.moved_from if written is not None and written.moved_from is not None else source
         is_written = written is not None and written.content is True
         extents = written.extents if written is not None else ()
@@ -176,16 +179,16 @@ class Observer:
     @property
     def looks(self) -> int:
         """How many paths wait to be looked at, or are being looked at."""
-        return len(self._looks) + len(self._under_way)
+        return len(self._looks) + len(self._under_way) + len(self._moved_on.names)
 
     def is_unseen(self, path: RelPath) -> bool:
         """Whether somebody here has changed what is at a path, and nobody has looked at it yet."""
         spreading = any(is_below(path, one) for *moved, _ in self._spreading for one in moved)
-        return spreading or path in self._looks or path in self._under_way
+        return spreading or path in self._looks or path in self._under_way or path in self._moved_on.names
 
     def is_unseen_below(self, *directories: RelPath, but: Collection[RelPath] = ()) -> bool:
         """Whether what is at or below a directory is being changed here, or could not be read; `but` paths aside."""
-        told = self._volume.in_flight.union(self._looks, self._under_way, self._tries)
+        told = self._volume.in_flight.union(self._looks, self._under_way, self._tries, self._moved_on.names)
         told.update(one for *moved, _ in self._spreading for one in moved)
         left = told.difference(but)
         return bool(self.compare_wanted) or any(p == d or is_below(p, d) for p in left for d in directories)
@@ -216,7 +219,7 @@ class Observer:
             return False
         if not below:
             return not any(path in self._tries or self.is_unseen(path) for path in paths)
-        busy = {*self._looks, *self._under_way, *self._tries, *self.compare_wanted}
+        busy = {*self._looks, *self._under_way, *self._tries, *self._moved_on.names, *self.compare_wanted}
         busy.update(one for *moved, _ in self._spreading for one in moved)
         return not (volume.comparing or any(concern(one, path) for one in busy for path in paths))
 
@@ -226,7 +229,7 @@ class Observer:
         """Look at what is wanted, for ever: of what was moved on from where a commit had put it, once stock was taken there."""
         volume = self._volume
         while True:
-            await self._wanted.wait_until(lambda: bool(self._looks) or self.digested < self._last)
+            await self._wanted.wait_until(self._has_work)
             await volume.ready.wait_until(lambda: volume.root is not None and not (volume.stopped or volume.stock_due))
             await trio.lowlevel.checkpoint()  # a round may wait for nothing: all else has its turn between two of them
             if volume.index.ledger.pulling and not volume.comparing:
@@ -241,6 +244,9 @@ class Observer:
                 await self._round()
             except trio.ClosedResourceError:
                 continue  # unmounted in the middle; the looks wait for the next mount
+
+    def _has_work(self) -> bool:
+        return bool(self._looks or self._spreading or self._displaced) or self.digested < self._oldest_wanted() - 1
 
     async def _round(self) -> None:
         while self._spreading:
@@ -286,8 +292,7 @@ class Observer:
 
     def _turn(self, item: tuple[RelPath, Reason]) -> tuple[int, int]:
         path, reason = item
-        order = int(reason.moved_to is not None), depth_of(path)
-        return order if path not in self._emptied else (2, -depth_of(path))
+        return (2, -depth_of(path)) if path in self._emptied else (int(reason.moved_to is not None), depth_of(path))
 
     def _is_left_for_last(self, path: RelPath, reason: Reason, result: Look | OSError | CsfsError | None) -> bool:
         """Have what was in a directory that is gone looked at first; return whether there is any.
@@ -311,7 +316,7 @@ class Observer:
             path, reason, result = item
             if path in stale or self._is_left_for_last(path, reason, result):
                 self.look(path, reason)
-            else:
+            elif not self._moved_on.holds(path, reason, result):
                 current.append(item)
         return current
 
@@ -320,8 +325,7 @@ class Observer:
         volume = self._volume
         for path in {path for path, _, _ in found} - self._looks.keys():
             self._since.pop(path, None)
-        digested = self._oldest_wanted() - 1
-        position, names = volume.index.rows.position(), names_by_path(found)
+        digested, position, names = self._oldest_wanted() - 1, volume.index.rows.position(), names_by_path(found)
         note_across(volume, found, names)
         looks = {path: result for path, _, result in found}
         volume.index.rows.ask_ahead(looks, hashes_read(looks.values()))
@@ -346,16 +350,14 @@ class Observer:
 
     def _oldest_wanted(self) -> int:
         """Return the oldest row of which something is still to be looked at; the next one if there is none."""
-        oldest = [next(iter(self._since.values()), self._last + 1)]
-        oldest += [sequence for _, _, sequence in self._spreading]
-        oldest += [sequence for _, sequence in self._displaced.values()]
-        return min(oldest)
+        others = (*(one[2] for one in self._spreading), *(one[1] for one in self._displaced.values()))
+        return min((next(iter(self._since.values()), self._last + 1), *others))
 
     def _observe(self, path: RelPath, reason: Reason, look: Look | None, names: Sequence[RelPath]) -> None:
         volume, found = self._volume, look.observation if look is not None else None
         known = volume.index.rows.row(path)
-        volume.settle_problem(path)
         self._tries.pop(path, None)
+        volume.settle_problem(path)
         if doubts.holds(volume, path, found, reason):
             return
         volume.findings.looked(path, shown_at(self._volume, path), found, compared=reason.compared)

@@ -1,5 +1,6 @@
 """What is looked at, and what is believed of it: a look is older than a commit that came after it."""
 
+import itertools
 import os
 import shutil
 import stat
@@ -20,6 +21,7 @@ from csfs.core.versions import Dot
 from csfs.replicate.compare import compare
 from csfs.replicate.directories import Directories
 from csfs.replicate.looking import Reason
+from csfs.replicate.moved_on import TOLD_S_MAX
 from csfs.replicate.observer import Observer
 from csfs.replicate.volume import Volume
 from csfs.store.hashing import BLOCK_SIZE, block_hash
@@ -224,6 +226,64 @@ async def test_what_was_moved_within_a_directory_and_out_of_it_just_before_that_
     assert [_moves(volume, path) for path in paths[1:]] == [
         [Move(birth, path)] for birth, path in zip(births, there, strict=True)
     ]
+
+
+async def _rounds_until_quiet(volume: Volume) -> int:
+    """Return how often something was done until nothing was for a while; less than what is held back waits for."""
+    for number in range(1000):
+        with trio.move_on_after(TOLD_S_MAX / 5) as quiet:
+            await volume.progress.wait()
+        if quiet.cancelled_caught:
+            return number
+    return 1000
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+@pytest.mark.parametrize("at_once", [1, 2])
+async def test_what_was_moved_on_before_anybody_looked_is_the_same_object_where_it_went(
+    volume: Volume, tmp_path: Path, nursery: trio.Nursery, at_once: int, is_told: bool
+) -> None:
+    observer, tree, last = observer_of(volume), tmp_path / "tree", RelPath(b"j")
+    observer.look(FILE)
+    nursery.start_soon(observer.run)
+    await settled(observer, volume)
+    births, names = _births(volume, FILE), [FILE, RelPath(b"h"), RelPath(b"i"), last]
+    rows = [
+        Change(sequence=number, kind=ChangeKind.RENAME, path=source, target=target)
+        for number, (source, target) in enumerate(itertools.pairwise(names), 1)
+    ]
+    os.rename(tree / "f", tree / "j")
+    observer.take(rows[:at_once])
+    with trio.fail_after(10):
+        rounds = await _rounds_until_quiet(volume)
+        assert (observer.looks, observer.digested) == (at_once + 1, 0), "something is still to be told"
+        assert rounds < 5, "meanwhile there is nothing to do"
+        if is_told:
+            observer.take(rows[at_once:])
+        await volume.progress.wait_until(lambda: observer.idle)
+    assert not any(map(observer.is_unseen, names))
+    assert _moves(volume, FILE) == ([Move(births[0], last)] if is_told else [])
+    assert not is_told or _births(volume, last) == births
+    row = volume.index.rows.row(FILE)
+    assert row is not None
+    assert not row.live
+
+
+async def test_what_was_moved_on_and_removed_before_anybody_looked_is_gone_when_that_is_told(
+    volume: Volume, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    observer, through = observer_of(volume), RelPath(b"h")
+    observer.look(FILE)
+    nursery.start_soon(observer.run)
+    await settled(observer, volume)
+    os.unlink(tmp_path / "tree/f")
+    observer.take([Change(sequence=1, kind=ChangeKind.RENAME, path=FILE, target=through)])
+    await _rounds_until_quiet(volume)
+    assert observer.is_unseen(FILE)
+    observer.take([Change(sequence=2, kind=ChangeKind.REMOVE, path=through)])
+    with trio.fail_after(TOLD_S_MAX / 2):
+        await volume.progress.wait_until(lambda: observer.idle)
+    assert not volume.index.rows.row(FILE).live  # type: ignore[union-attr]
 
 
 DIRECTORY, CHILD = RelPath(b"d"), RelPath(b"d/x.bak")
