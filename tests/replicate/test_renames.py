@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -35,6 +35,24 @@ def rename(member: Member, source: str, target: str) -> None:
     paths = RelPath(source.encode()), RelPath(target.encode())
     change = Change(sequence=0, kind=ChangeKind.RENAME, path=paths[0], target=paths[1])
     member.worker.observer.take_unjournalled([change])
+
+
+Commits = Sequence[Commit]
+MakesThem = Callable[[Commits], Awaitable[list[CommitResult]]]
+
+
+def at_a_rename(member: Member, act: Callable[[MakesThem, Commits], Awaitable[list[CommitResult]]]) -> list[Commit]:
+    """Have `act` done instead of the first batch in which something is renamed; return all renames, as they come."""
+    commit, renames = member.gate.commit, list[Commit]()
+
+    async def watched(commits: Commits) -> list[CommitResult]:
+        found = [one for one in commits if isinstance(one.action, Move)]
+        is_first = bool(found) and not renames
+        renames.extend(found)
+        return await (act(commit, commits) if is_first else commit(commits))
+
+    member.gate.commit = watched  # type: ignore[method-assign]
+    return renames
 
 
 def kept(member: Member) -> list[str]:
@@ -109,16 +127,12 @@ async def test_what_somebody_here_writes_meanwhile_is_not_lost(tmp_path: Path) -
         await sown(alpha, beta)
         rename(alpha, "d/a", "d/b")
         await alpha.quiet()
-        commit, tried = beta.gate.commit, list[Commit]()
 
-        async def raced(commits: Sequence[Commit]) -> object:
-            moves = [one for one in commits if isinstance(one.action, Move)]
-            if moves and not tried:
-                append(beta.tree / "d/a", "written by somebody here")
-            tried.extend(moves)
+        async def raced(commit: MakesThem, commits: Commits) -> list[CommitResult]:
+            append(beta.tree / "d/a", "written by somebody here")
             return await commit(commits)
 
-        beta.gate.commit = raced  # type: ignore[method-assign, assignment]
+        tried = at_a_rename(beta, raced)
         beta.hears(alpha)
         with trio.fail_after(5):
             await beta.volume.progress.wait_until(lambda: bool(tried))
@@ -134,21 +148,17 @@ async def test_a_rename_of_which_nobody_heard_what_became_is_found_out(tmp_path:
         before = await sown(alpha, beta)
         rename(alpha, "d/a", "d/b")
         await alpha.quiet()
-        commit, lost = beta.gate.commit, list[Commit]()
 
-        async def losing(commits: Sequence[Commit]) -> object:
-            moves = [one for one in commits if isinstance(one.action, Move)]
-            if lost or not moves:
-                return await commit(commits)
-            lost.extend(moves)
+        async def losing(commit: MakesThem, commits: Commits) -> list[CommitResult]:
             if is_made:
                 await commit(commits)
             raise trio.ClosedResourceError("the mount went away")
 
-        beta.gate.commit = losing  # type: ignore[method-assign, assignment]
+        lost = at_a_rename(beta, losing)
         beta.hears(alpha)
         await settle(alpha, beta)
         expect_equal(alpha, beta)
+        assert lost
         assert (beta.tree / "d/b").stat().st_ino == before
         assert kept(beta) == []
         versions = [one.volume.index.rows.row(RelPath(b"d/b")) for one in (alpha, beta)]
@@ -162,16 +172,11 @@ async def test_what_the_disk_does_not_rename_is_copied(tmp_path: Path) -> None:
         before = await sown(alpha, beta)
         rename(alpha, "d/a", "d/b")
         await alpha.quiet()
-        commit, failed = beta.gate.commit, list[Commit]()
 
-        async def failing(commits: Sequence[Commit]) -> object:
-            moves = [one for one in commits if isinstance(one.action, Move)]
-            if not moves:
-                return await commit(commits)
-            failed.extend(moves)
+        async def failing(_: MakesThem, commits: Commits) -> list[CommitResult]:
             return [CommitResult(one.id, Outcome.FAILED, error=errno.EXDEV) for one in commits]
 
-        beta.gate.commit = failing  # type: ignore[method-assign, assignment]
+        failed = at_a_rename(beta, failing)
         beta.hears(alpha)
         with trio.fail_after(10):
             await beta.volume.progress.wait_until(lambda: (beta.tree / "d/b").exists())
