@@ -263,9 +263,9 @@ class Observer:
             await wait_any(self._volume.progress, self._wanted)
             return
         complete = not (self._volume.uncompared or self.compare_wanted)
-        known, read = all_before(self._volume, batch, complete=complete), list(map(self._reading.taken, batch))
-        shown_before = [shown_at(self._volume, path) for path, _ in batch]
         with looked_again(batch, self.look, self._since):
+            known, read = all_before(self._volume, batch, complete=complete), list(map(self._reading.taken, batch))
+            shown_before = [shown_at(self._volume, path) for path, _ in batch]
             self._under_way = {path for path, _ in batch}
             try:
                 with Touched(self._volume) as touched:
