@@ -3,6 +3,7 @@
 import os
 import stat
 import time
+from abc import abstractmethod
 
 import pyfuse3
 
@@ -112,9 +113,9 @@ class Attributes(Base):
             os.ftruncate(descriptor, size)
         self.capture.resized(node, old, size, writer)
 
+    @abstractmethod
     def writable_descriptor(self, fh: int) -> int | None:
         """Return the descriptor behind a handle if it is open for writing. Files know."""
-        raise NotImplementedError
 
     def statfs(self, ctx: Caller) -> pyfuse3.StatvfsData:
         underneath = os.fstatvfs(self.inodes.root)

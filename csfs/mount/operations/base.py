@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,7 +28,7 @@ Answer = tuple[Node, os.stat_result]
 """What the kernel is told of an object: `Base.entry` says it in pyfuse3's words."""
 
 
-class Base:
+class Base(ABC):
     """The state of one mount; the mixins add the handlers."""
 
     def __init__(self, inodes: Inodes, capture: Capture, gate: Gate) -> None:
@@ -86,9 +87,9 @@ class Base:
         finally:
             os.close(descriptor)
 
+    @abstractmethod
     def open_descriptor(self, node: Node) -> int | None:
         """Return a descriptor that some handle has open on the node, if any. Files know."""
-        raise NotImplementedError
 
     def entry(self, answer: Answer) -> pyfuse3.EntryAttributes:
         """Return what pyfuse3 tells the kernel of an object."""

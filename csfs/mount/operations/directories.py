@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import stat
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 
 import pyfuse3
@@ -127,9 +128,9 @@ class Directories(Base):
         await trio.to_thread.run_sync(os.fsync, descriptor)
         await self.journal_durable()
 
+    @abstractmethod
     async def journal_durable(self) -> None:
         """Wait until all rows so far survive a power cut. Files know how."""
-        raise NotImplementedError
 
     # --------------------------------------------------------------------------------------------------------- making
 

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ done
 """Runs a command when something changes below a directory, and once for all that changed meanwhile."""
 
 
-class Contender:
+class Contender(ABC):
     """One way to keep two directories the same; this one works on ordinary directories.
 
     `writes` is where the source's programs work, `shows` where the target's look; `stored` has the files of both on disk, where to
@@ -45,11 +46,11 @@ class Contender:
         self._pair = pair
         self.set_up(*pair.both)
 
+    @abstractmethod
     def set_up(self, source: Host, target: Host) -> None:
         """Write configurations and start services."""
-        raise NotImplementedError
 
-    def end(self) -> None:
+    def end(self) -> None:  # noqa: B027 - not abstract: this is all that most need
         """Nothing but processes is left, and those end with the hosts."""
 
     @property
