@@ -1,11 +1,12 @@
 """Arguments that several commands share: addresses, durations, paths, names."""
 
 import datetime
+import math
 import os
 import re
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -33,6 +34,19 @@ def name(text: str) -> str:
 def duration_s(text: str) -> float:
     """Return the seconds that `90`, `90s`, `15m`, `1h` or `7d` are."""
     return _parsed(durations.parsed, text)
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds, 0 or more, that comes to an end."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return seconds
 
 
 def place(text: str) -> tuple[str, str]:
@@ -75,6 +89,8 @@ def moment_ns(text: str) -> int:
     found_ns = _parsed(lambda found: moment_of(found, now_ns), text)
     if found_ns > now_ns:
         raise click.BadParameter(f'"{text}" is yet to come')
+    if found_ns < 0:
+        raise click.BadParameter(f'"{text}" is before 1970')
     return found_ns
 
 
@@ -93,7 +109,8 @@ def moment_of(text: str, now_ns: int) -> int:
         if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", text):
             text = f"{now:%Y-%m-%d}T{text.rjust(text.count(':') * 3 + 2, '0')}"
         then = datetime.datetime.fromisoformat(text)
-    except ValueError:
+        then.timestamp()  # may find it too long ago
+    except (ValueError, OverflowError):
         raise ValueError(f'"{text}" is no time: write 2026-01-31T14:05, 14:05, 90m (ago) or @1769868300') from None
     return int(then.timestamp()) * 10**9 + then.microsecond * 1000
 

@@ -28,7 +28,7 @@ def check(home: Home, file: Path | None) -> None:
         _check_owners(settings, host)
         _check_rates(home, settings, host)
     else:
-        reader.parse(file.read_text(), str(file))
+        reader.parse(files.text_of(file), str(file))
 
 
 def _check_owners(settings: Settings, host: HostSettings) -> None:

@@ -1,6 +1,7 @@
 """The entry point: finds the command, and is the one place where errors become lines and exit codes."""
 
 import importlib
+import io
 import os
 import sys
 import tempfile
@@ -70,6 +71,9 @@ def cli(context: click.Context, directory: str | None) -> None:
 
 def main() -> None:
     """Run the command that the process was started with, or answer the shell that completes one."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names are bytes, and a terminal need not know each letter
     if instruction := os.environ.get(COMPLETE):
         sys.exit(shell_complete(cli, {}, "csfs", COMPLETE, instruction))
     sys.exit(run(sys.argv[1:]))
@@ -86,7 +90,7 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever reads has seen enough. The interpreter would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, BaseExceptionGroup, KeyboardInterrupt) as error:
         return reported(error, arguments)
     return result if isinstance(result, int) else ExitCode.DONE
 
@@ -114,9 +118,9 @@ def reported(error: BaseException, arguments: Sequence[str]) -> int:
 
 
 def _told(error: BaseException) -> BaseException:
-    """Return what a nursery's group of errors is about: the first that says who must act."""
+    """Return what a nursery's group of errors is about: an interrupt, or the first that says who must act."""
     while isinstance(error, BaseExceptionGroup):
-        error = (error.subgroup(CsfsError) or error).exceptions[0]
+        error = (error.subgroup(KeyboardInterrupt) or error.subgroup(CsfsError) or error).exceptions[0]
     return error
 
 

@@ -15,12 +15,12 @@ PIPE_WIDTH = 500
 
 def as_json(value: Any) -> None:
     """Print `value` as JSON on one line."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+    click.echo(json.dumps(value, ensure_ascii="utf" not in sys.stdout.encoding.lower()))
 
 
 def console() -> Console:
-    """Return where tables go; colours and width are those of the terminal, if it is one."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    """Return where tables go; colours and width are those of the terminal, if it is one. Names are shown as they are, `[b]` and `:x:` too."""
+    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def table(*columns: str) -> Table:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from csfs.cli import client, status
+from csfs.cli import arguments, client, status
 from csfs.config.home import Home
 
 GRACE_S = 10.0
@@ -20,7 +20,7 @@ GRACE_S = 10.0
     "--peer", "peers", multiple=True, metavar="MEMBER", help="Wait for this one; every connected one if not given."
 )
 @click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after this long: exit 4."
+    "--timeout", "timeout_s", type=arguments.Seconds(), metavar="SECONDS", help="Give up after this long: exit 4."
 )
 @click.pass_obj
 def command(home: Home, path: str | None, peers: tuple[str, ...], timeout_s: float | None) -> None:

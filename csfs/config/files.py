@@ -20,7 +20,7 @@ def loaded(home: Home) -> Settings:
     Raises:
         ConfigError: there are none, or they cannot be used.
     """
-    return reader.parse(_text(home.settings_file), str(home.settings_file))
+    return reader.parse(text_of(home.settings_file), str(home.settings_file))
 
 
 def loaded_host(home: Home) -> HostSettings:
@@ -29,7 +29,7 @@ def loaded_host(home: Home) -> HostSettings:
     Raises:
         ConfigError: there are none, or they cannot be used.
     """
-    return reader.parse_host(_text(home.member_file), str(home.member_file))
+    return reader.parse_host(text_of(home.member_file), str(home.member_file))
 
 
 def loaded_both(home: Home) -> tuple[Settings, HostSettings]:
@@ -45,6 +45,29 @@ def loaded_both(home: Home) -> tuple[Settings, HostSettings]:
             f'{home.member_file}: member "{host.member}" is not in {home.settings_file} (which has {names})'
         )
     return settings, host
+
+
+def text_of(file: Path) -> str:
+    """Return the text of a configuration file.
+
+    Raises:
+        ConfigError: it cannot be one.
+    """
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(SETTINGS_SIZE_MAX + 1)
+    except FileNotFoundError:
+        raise ConfigError(f"{file} is missing; make a cluster with csfs init, or enter one with csfs join") from None
+    except PermissionError:
+        raise NotPermittedError(f"{file} may not be read by this user; run csfs as root") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from error
+    if len(data) > SETTINGS_SIZE_MAX:
+        raise ConfigError(f"{file} is larger than {SETTINGS_SIZE_MAX} bytes; is it the right file?")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: byte {error.start} is not UTF-8") from None
 
 
 def store(home: Home, settings: Settings) -> None:
@@ -114,21 +137,3 @@ def write(file: Path, data: bytes, mode: int) -> None:
         os.fsync(directory)  # syncing a file does not make its new name durable; fsync(2)
     finally:
         os.close(directory)
-
-
-def _text(file: Path) -> str:
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(SETTINGS_SIZE_MAX + 1)
-    except FileNotFoundError:
-        raise ConfigError(f"{file} is missing; make a cluster with csfs init, or enter one with csfs join") from None
-    except PermissionError:
-        raise NotPermittedError(f"{file} may not be read by this user; run csfs as root") from None
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}") from error
-    if len(data) > SETTINGS_SIZE_MAX:
-        raise ConfigError(f"{file} is larger than {SETTINGS_SIZE_MAX} bytes; is it the right file?")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: byte {error.start} is not UTF-8") from None

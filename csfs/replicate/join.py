@@ -154,7 +154,9 @@ async def join(
             Link(stream, str(address), Conversation(str(address), Role.GUEST, Role.INVITER), pace), request
         )
         return _kept(joined, token, keys)
-    raise UnreachableError(f"{address}: no answer in {pace.join_s_max:g} s; look at its log (`journalctl -u csfs`)")
+    raise UnreachableError(
+        f"{address}: no answer in {pace.join_s_max:g} s; look at its log (`journalctl -u csfs-daemon`)"
+    )
 
 
 async def _inviter_at(address: Address, token: Token, pace: Pace) -> dial.SecureStream:

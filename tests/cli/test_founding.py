@@ -154,6 +154,16 @@ def test_config_check_says_all_that_is_wrong(member: Host, tmp_path: Path) -> No
     assert ended.code == 3
     assert ended.err.count("\n") == 4
     assert "did you mean cluster?" in ended.err
+    broken.write_bytes(b'cluster = "\xff"')
+    assert member.run("config", "check", str(broken)).err == f"csfs: {broken}: byte 11 is not UTF-8\n"
+
+
+def test_names_are_shown_as_they_are(member: Host, tmp_path: Path) -> None:
+    for number, name in enumerate(("[/]", "[red]", ":smile:")):
+        (tmp_path / name / "tree").mkdir(parents=True)
+        member.ok("volume", "add", f"v{number}", str(tmp_path / name / "tree"))
+    listed = member.ok("volume", "list").splitlines()[1:]
+    assert [line.split()[1] for line in listed] == [f"{tmp_path}/{name}/tree" for name in ("[/]", "[red]", ":smile:")]
 
 
 def test_config_show_prints_what_is_in_force(member: Host) -> None:
@@ -167,3 +177,10 @@ def test_config_show_prints_what_is_in_force(member: Host) -> None:
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("1h", 3600), ("7d", 604800)])
 def test_a_duration_reads_in_seconds(text: str, seconds: float) -> None:
     assert arguments.duration_s(text) == seconds
+
+
+def test_a_duration_has_an_end(member: Host) -> None:
+    assert arguments.duration_s("36500d") == 36_500 * 86_400
+    ended = member.run("invite", "beta", "--expires", "36501d")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "more than a hundred years" in ended.err

@@ -1,6 +1,8 @@
 """What a command says when it goes wrong, and the exit code it ends with."""
 
 import importlib
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +46,14 @@ def test_the_version_is_the_packages(host: Host) -> None:
             "csfs: invalid value for '--timeout': -1.0 is not in the range x>=0; see csfs wait --help",
         ),
         (["wait", "--timeout", "x"], "csfs: invalid value for '--timeout': 'x' is not a number; see csfs wait --help"),
+        (
+            ["wait", "--timeout", "nan"],
+            "csfs: invalid value for '--timeout': 'nan' is not a number; see csfs wait --help",
+        ),
+        (
+            ["wait", "--timeout", "inf"],
+            "csfs: invalid value for '--timeout': 'inf' is not a number; see csfs wait --help",
+        ),
         (["log", "--limit", "x"], "csfs: invalid value for '--limit': 'x' is not a whole number; see csfs log --help"),
         (["join", "::::]", "x"], "is not an address"),
         (["restore", "/etc", "--to-time", "2999-01-31"], '"2999-01-31" is yet to come'),
@@ -65,6 +75,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(host: Host, arguments: list[str
         (FileNotFoundError(2, "No such file", "/x"), 3, "csfs: /x: No such file\n"),
         (OSError("odd"), 3, "csfs: odd\n"),
         (click.Abort(), 130, "csfs: interrupted\n"),
+        (BaseExceptionGroup("tasks", [UnreachableError("no way"), KeyboardInterrupt()]), 130, "csfs: interrupted\n"),
     ],
 )
 def test_an_error_is_one_line_and_its_exit_code(
@@ -72,6 +83,28 @@ def test_an_error_is_one_line_and_its_exit_code(
 ) -> None:
     assert main.reported(error, []) == code
     assert capfd.readouterr().err == line
+
+
+def test_an_interrupt_that_comes_out_of_a_nursery_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise BaseExceptionGroup("tasks", [KeyboardInterrupt()])
+
+    monkeypatch.setattr(main.cli, "invoke", interrupted)
+    assert main.run(["status"]) == 130
+    assert capfd.readouterr().err == "csfs: interrupted\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+def test_json_is_json_whatever_the_terminal_can_show(encoding: str) -> None:
+    program = (
+        "import sys; from csfs.cli import main, output; sys.argv = ['csfs', '--version'];"
+        r"main.run = lambda _: output.as_json('\xe9\u20ac\udcff') or 0; main.main()"
+    )
+    line = [sys.executable, "-c", program]
+    done = subprocess.run(line, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}, check=True)
+    assert json.loads(done.stdout.decode(encoding)) == "\xe9\u20ac\udcff"
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("by nought"), CsfsError("ours")])

@@ -57,7 +57,13 @@ def test_a_time_is_said_in_several_ways() -> None:
     now_ns = local * 10**9
     assert arguments.moment_of("90m", now_ns) == now_ns - 90 * 60 * 10**9
     assert arguments.moment_of("9:07", now_ns) == now_ns - (4 * 60 + 58) * 60 * 10**9
-    for text in ("", "soon", "25:99", "12", "@x", "-5m"):
+    for text in ("@99999999999999999999", "2999-01-31"):
+        with pytest.raises(click.BadParameter, match="yet to come"):
+            arguments.moment_ns(text)
+    for text in ("1950-01-31", "36500d"):
+        with pytest.raises(click.BadParameter, match="before 1970"):
+            arguments.moment_ns(text)
+    for text in ("", "soon", "25:99", "12", "@x", "-5m", "0001-01-01"):
         with pytest.raises(click.BadParameter, match="is no time"):
             arguments.moment_ns(text)
 
