@@ -78,4 +78,5 @@ def show(home: Home, machine: bool) -> None:
 def reload(home: Home) -> None:
     """Make the daemon read a csfs.toml that was edited by hand; raise its revision first."""
     files.loaded_both(home)
-    client.ask(home, "reload")
+    for notice in client.ask(home, "reload"):
+        click.echo(f"csfs: {notice}", err=True)

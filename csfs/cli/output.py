@@ -19,7 +19,7 @@ def as_json(value: Any) -> None:
 
 
 def console() -> Console:
-    """Return where tables go; colours and width are those of the terminal, if it is one. Names are shown as they are, `[b]` and `:x:` too."""
+    """Return where tables go; colours and width are those of the terminal, if it is one. Names are shown as they are, `[b]` too."""
     return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 

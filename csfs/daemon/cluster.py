@@ -2,6 +2,7 @@
 
 import datetime
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -12,7 +13,7 @@ import csfs
 from csfs.config import addresses, files, reader, render
 from csfs.config.addresses import Address
 from csfs.config.home import Home
-from csfs.config.settings import with_member, without_member
+from csfs.config.settings import HostSettings, Settings, with_member, without_member
 from csfs.errors import ConfigError, NotPermittedError, RemoteProtocolError
 from csfs.replicate.join import Inviter
 from csfs.trust import certificates, issued, signatures
@@ -25,6 +26,8 @@ from csfs.wire.messages import PROTOCOL, Hello, VolumeHello
 log = logging.getLogger(__name__)
 
 SKEW_S_MAX = 2.0
+UNLIKE_S_MAX = 10.0
+"""Where a configuration is being given to another member, both have another one for a moment."""
 SIGNATURE_FILE = "settings.signature"
 
 
@@ -33,15 +36,13 @@ class Cluster:
 
     def __init__(self, home: Home, changed: Callable[[], None]) -> None:
         self.home = home
-        self.settings, self.host = files.loaded_both(home)
+        settings, host = files.loaded_both(home)
         self.credentials = certificates.load_credentials(home.keys, now())
-        if self.credentials.identity.member != self.host.member:
-            raise ConfigError(
-                f"{home.member_file}: member is {self.host.member}, the certificate in {home.keys} is that of "
-                f"{self.credentials.identity.member}; correct member.toml"
-            )
+        self.settings, self.host = self._fitting(settings, host)
         self._changed = changed
         self.skews: dict[str, float] = {}
+        self.unlike: dict[str, tuple[int, float]] = {}
+        """Peers that greeted us with another configuration the last time: its revision, and since when (monotonic, seconds)."""
 
     @property
     def member(self) -> str:
@@ -64,8 +65,25 @@ class Cluster:
         Raises:
             ConfigError: it cannot be used; what was read before stays in force.
         """
-        settings, host = files.loaded_both(self.home)
-        self.settings, self.host = settings, host
+        self.settings, self.host = self._fitting(*files.loaded_both(self.home))
+
+    def _fitting(self, settings: Settings, host: HostSettings) -> tuple[Settings, HostSettings]:
+        """Return what was read if it is of the cluster and the member that the certificate is for.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        identity = self.credentials.identity
+        for file, what, said, certified in (
+            (self.home.member_file, "member", host.member, identity.member),
+            (self.home.settings_file, "cluster", settings.cluster, identity.cluster),
+        ):
+            if said != certified:
+                raise ConfigError(
+                    f"{file}: {what} is {said}, the certificate in {self.home.keys} is that of {certified}; "
+                    f"correct {file.name}: it cannot be changed"
+                )
+        return settings, host
 
     # ------------------------------------------------------------------------------------------- greeting and settings
 
@@ -87,9 +105,11 @@ class Cluster:
         """Return our settings if the peer's are older and we can show that the authority wrote ours."""
         if hello.cluster != self.settings.cluster:
             raise RemoteProtocolError(f"peer {hello.member}: of cluster {hello.cluster!r}, ours is another")
+        _, since_s = self.unlike.pop(hello.member, (0, time.monotonic()))
+        if hello.settings_digest != render.digest(self.settings):
+            self.unlike[hello.member] = hello.settings_revision, since_s
+            log.info("peer %s: has another configuration (revision %d)", hello.member, hello.settings_revision)
         if hello.settings_revision >= self.settings.revision:
-            if hello.settings_digest != render.digest(self.settings):
-                log.info("peer %s: has another configuration (revision %d)", hello.member, hello.settings_revision)
             if hello.settings_revision > self.settings.revision or self._authority() is None:
                 return None
             if hello.settings_digest == render.digest(self.settings):
@@ -97,6 +117,42 @@ class Cluster:
         text = render.rendered(self.settings)
         signature = self._signature(text)
         return messages.Settings(self.settings.revision, text, signature) if signature is not None else None
+
+    def configuration_alarm(self, peer: str) -> str:
+        """Return what is to be said of a peer that goes by another configuration, empty if it does not.
+
+        Where one can be given to the other it is, and they greet each other anew; it lasts where somebody has edited csfs.toml on a
+        member whose word the others do not take.
+        """
+        revision, since_s = self.unlike.get(peer, (0, math.inf))
+        if time.monotonic() - since_s < UNLIKE_S_MAX:
+            return ""
+        ours = self.settings.revision
+        cure = (
+            f"csfs config reload here, with a revision above {max(revision, ours)}, gives it this one"
+            if self._authority() is not None
+            else "it is edited where csfs init ran: what was edited elsewhere counts for nobody else"
+        )
+        return f"it has another csfs.toml (revision {revision}, here {ours}); {cure}"
+
+    def notices(self, before: Settings, listening: HostSettings) -> list[str]:
+        """Return what of a configuration that was just read does not count as one may think; `before` is what it was.
+
+        `listening` is this host's settings when the daemon was started.
+        """
+        digest = render.digest(self.settings)
+        is_foreign = digest != render.digest(before) and self._signature(render.rendered(self.settings)) is None
+        told = (
+            (
+                self.host.listen != listening.listen,
+                f"{self.home.member_file}: listen counts from the daemon's next start on",
+            ),
+            (
+                is_foreign,
+                f"{self.home.settings_file} was changed for this host alone: the others take it from where csfs init ran",
+            ),
+        )
+        return [notice for is_so, notice in told if is_so]
 
     def _signature(self, text: str) -> bytes | None:
         authority = self._authority()

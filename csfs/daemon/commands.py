@@ -16,12 +16,13 @@ from csfs.daemon.happened import Happened
 from csfs.daemon.membership import Membership
 from csfs.daemon.mounts import MountedVolume
 from csfs.daemon.places import Places
+from csfs.daemon.refusing import failed
 from csfs.daemon.resolving import Resolving
 from csfs.daemon.restoring import Restoring
 from csfs.daemon.unusable import Unusable
 from csfs.daemon.verifying import Verification
 from csfs.daemon.versions import Versions
-from csfs.errors import ConfigError, CsfsError, ExitCode, NotPermittedError, NotRunningError, WaitTimeoutError
+from csfs.errors import ConfigError, ExitCode, NotRunningError, WaitTimeoutError
 from csfs.mount.bypass import Passing
 from csfs.replicate.findings import Finding
 from csfs.replicate.network import PeerNetwork
@@ -42,7 +43,7 @@ class Commands:
         mounts: Mapping[str, MountedVolume],
         unusable: Unusable,
         network: PeerNetwork,
-        reload: Callable[[], Awaitable[None]],
+        reload: Callable[[], Awaitable[list[str]]],
         stop: Callable[[], None],
     ) -> None:
         self._cluster = cluster
@@ -83,8 +84,8 @@ class Commands:
             return Reply(ExitCode.REFUSED, error=f"this daemon ({csfs.__version__}) knows no command {request.command}")
         try:
             return Reply(ExitCode.DONE, await handler(request.arguments))
-        except CsfsError as error:
-            return Reply(error.exit_code, error=str(error))
+        except Exception as error:
+            return failed(request.command, error)
 
     # ---------------------------------------------------------------------------------------------------------- status
 
@@ -174,6 +175,7 @@ class Commands:
         }
         backlog = {volume: _backlog(self._mounts[volume].worker.volume, e) for volume, e in exchanges.items()}
         waiting_ns = [e.waiting_since_ns for e in exchanges.values() if e.waiting_since_ns]
+        lag_s = max(0.0, (time.time_ns() - min(waiting_ns)) / 1e9) if waiting_ns else 0.0
         return {
             "name": name,
             "connected": link is not None and link.connected,
@@ -184,17 +186,22 @@ class Commands:
             "progress": {
                 volume: shown for volume, exchange in exchanges.items() if (shown := exchange.meter.shown()) is not None
             },
-            "lag_s": max(0.0, (time.time_ns() - min(waiting_ns)) / 1e9) if waiting_ns else 0.0,
+            "lag_s": lag_s if link is not None and link.connected else None,
             "clock_skew_s": self._cluster.skews.get(name, 0.0),
-            "alarms": clock_alarms(self._cluster.skews.get(name, 0.0), connected=link is not None and link.connected),
+            "alarms": self._peer_alarms(name) if link is not None and link.connected else [],
             "send_rate": self._cluster.host.send_rate(name),
             "bytes_sent": link.bytes_sent if link is not None else 0,
             "bytes_received": link.bytes_received if link is not None else 0,
         }
 
+    def _peer_alarms(self, name: str) -> list[str]:
+        alarms = clock_alarm(self._cluster.skews.get(name, 0.0)), self._cluster.configuration_alarm(name)
+        return [alarm for alarm in alarms if alarm]
+
     # ------------------------------------------------------------------------------------------------------------ wait
 
-    async def _wait(self, arguments: dict[str, Any], tell: Callable[[Any], None]) -> None:
+    async def _wait(self, arguments: dict[str, Any], tell: Callable[[Any], None]) -> dict[str, list[str]]:
+        """Wait for the connected, or the named, members; return who else is to have some of it, and is away."""
         chosen = self._chosen(arguments.get("path"))
         peers = [str(peer) for peer in arguments.get("peers") or ()]
         for peer in peers:
@@ -210,6 +217,9 @@ class Commands:
                 showing.cancel_scope.cancel()
         if scope.cancelled_caught:
             raise WaitTimeoutError(f"not everything was applied within {timeout_s} s: {self._behind(chosen, peers)}")
+        volumes = [mounted.worker.volume for mounted in chosen]
+        away = [p for p in self._cluster.peers if any(v.scopes(p) and p not in v.exchanges for v in volumes)]
+        return {"away": sorted(away) if not peers else []}
 
     async def _tell_progress(self, chosen: list[MountedVolume], tell: Callable[[Any], None]) -> None:
         """Tell every second how far these volumes are, in the shape of the status."""
@@ -274,8 +284,8 @@ class Commands:
     async def _invite(self, arguments: dict[str, Any]) -> dict[str, str]:
         return {"token": self._cluster.invite(str(arguments["member"]), float(arguments.get("expires_s", 3600)))}
 
-    async def _reloaded(self, _arguments: dict[str, Any]) -> None:
-        await self._reload()
+    async def _reloaded(self, _arguments: dict[str, Any]) -> list[str]:
+        return await self._reload()
 
     async def _stopped(self, _arguments: dict[str, Any]) -> None:
         self._stop()
@@ -346,12 +356,12 @@ def _state_of(volume: Volume) -> tuple[str, str]:
     return "replicating", ""
 
 
-def clock_alarms(skew_s: float, *, connected: bool) -> list[str]:
-    """Return what is to be said of a peer's clock: `younger` and `older` go by what the hosts' clocks say."""
-    if not connected or abs(skew_s) <= SKEW_S_MAX:
-        return []
+def clock_alarm(skew_s: float) -> str:
+    """Return what is to be said of a peer's clock, if anything: `younger` and `older` go by what the hosts' clocks say."""
+    if abs(skew_s) <= SKEW_S_MAX:
+        return ""
     way = "ahead of" if skew_s > 0 else "behind"
-    return [f"its clock is {abs(skew_s):.1f} s {way} this host's; which version is younger may be decided wrongly"]
+    return f"its clock is {abs(skew_s):.1f} s {way} this host's; which version is younger may be decided wrongly"
 
 
 def _backlog(volume: Volume, exchange: Exchange) -> int:
@@ -366,11 +376,3 @@ def _has_applied(volume: Volume, peer: str, position: int, named: bool) -> bool:
     if exchange is None:
         return not named
     return exchange.sent >= position and exchange.applied >= exchange.last_records
-
-
-def refused(request: Request, uid: int) -> Reply | None:
-    """Return the answer to a user who may not ask that: only root may ask anything."""
-    if uid == 0:
-        return None
-    error = NotPermittedError(f"csfs {request.command}: run it as root")
-    return Reply(error.exit_code, error=str(error))

@@ -17,9 +17,10 @@ from csfs.config import render
 from csfs.config.home import Home
 from csfs.daemon import cluster as clusters
 from csfs.daemon.cluster import Cluster
-from csfs.daemon.commands import Commands, refused
+from csfs.daemon.commands import Commands
 from csfs.daemon.connection import ControlConnection
 from csfs.daemon.mounts import MountedVolume
+from csfs.daemon.refusing import refused
 from csfs.daemon.unusable import Unusable
 from csfs.engine.brake import Limits
 from csfs.errors import ConfigError, CorruptDatabaseError, CsfsError, FoundError, RemoteProtocolError, UnwritableError
@@ -50,6 +51,7 @@ class Daemon:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._cluster: Cluster = clusters.load(home, self._settings_changed)
+        self._first = self._cluster.host
         self._mounts: dict[str, MountedVolume] = {}
         self._workers: dict[str, VolumeWorker] = {}
         self._unusable = Unusable()
@@ -75,6 +77,8 @@ class Daemon:
             CsfsError: it cannot start; nothing is left running.
         """
         listener = _control_listener(self._home)
+        if not self._cluster.credentials.is_valid_now:
+            log.warning("this host's clock is wrong, or its certificate too old: no peer takes it until that is mended")
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -180,15 +184,17 @@ class Daemon:
             await self._reload_wanted.wait()
             self._reload_wanted = trio.Event()
             try:
-                await self._reload()
+                for notice in await self._reload():
+                    log.warning("%s", notice)
             except CsfsError as error:
                 log.error("the configuration stays as it was: %s", error)
 
-    async def _reload(self) -> None:
-        """Read the configuration again and do as it says."""
-        before = render.digest(self._cluster.settings)
+    async def _reload(self) -> list[str]:
+        """Read the configuration again and do as it says; return what of it does not count as one may think."""
+        before = self._cluster.settings
         self._cluster.reload()
         settings = self._cluster.settings
+        logging.getLogger().setLevel(self._cluster.host.log_level.upper())
         self._unusable.keep_only({volume.name for volume in settings.volumes})
         unusable = set(self._unusable)
         for worker in self._workers.values():
@@ -206,10 +212,11 @@ class Daemon:
             link.set_rate(self._cluster.host.send_rate(peer))
         self._network.update_peers(self._cluster.peers, self._cluster.revoked)
         # What two members share may not be what it was, and settings are told in a greeting: they greet each other anew.
-        if render.digest(settings) != before:
+        if render.digest(settings) != render.digest(before):
             await self._network.restart_links("the configuration changed")
         elif unusable - set(self._unusable):
             await self._network.restart_links("a volume that stood still can be worked on")
+        return self._cluster.notices(before, self._first)
 
     # ---------------------------------------------------------------------------------------------------------- network
 

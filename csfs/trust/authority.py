@@ -117,8 +117,15 @@ def public_point(key: ec.EllipticCurvePublicKey) -> bytes:
     return key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.CompressedPoint)
 
 
-def verified_identity(certificate: x509.Certificate, authority_point: bytes, now: datetime.datetime) -> Identity:
-    """Return whom `certificate` is for, if the authority with this public key signed it and it is valid at `now`.
+def is_valid_at(certificate: x509.Certificate, now: datetime.datetime) -> bool:
+    """Return whether `now` is in the time that `certificate` is for."""
+    return certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
+
+
+def verified_identity(
+    certificate: x509.Certificate, authority_point: bytes, now: datetime.datetime | None = None
+) -> Identity:
+    """Return whom `certificate` is for, if the authority with this public key signed it and it is valid at `now`, if that is said.
 
     Raises:
         NotPermittedError: it did not, or the time is not right.
@@ -131,7 +138,7 @@ def verified_identity(certificate: x509.Certificate, authority_point: bytes, now
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     except (InvalidSignature, ValueError, x509.ExtensionNotFound) as error:
         raise NotPermittedError("its certificate was not made by this cluster") from error
-    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+    if now is not None and not is_valid_at(certificate, now):
         raise NotPermittedError("its certificate is not valid at this time; compare the clocks of both hosts")
     return identities.identity_from(uris, certificate.serial_number)
 

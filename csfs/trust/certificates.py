@@ -24,27 +24,25 @@ AUTHORITY_CERTIFICATE = "authority.crt"
 AUTHORITY_KEY = "authority.key"
 MEMBER_CERTIFICATE = "member.crt"
 MEMBER_KEY = "member.key"
-EXPIRY_WARNING = datetime.timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """This host's place in a cluster, verified: whom it is, where its keys are, how long they last."""
+    """This host's place in a cluster, verified: whom it is, and where its keys are.
+
+    `is_valid_now` is by this host's clock, which may be set right later: whoever is met compares it with the time at that time.
+    """
 
     identity: Identity
     keys: Path
-    expires: datetime.datetime
-
-    def expires_soon(self, now: datetime.datetime) -> bool:
-        """Return whether it is time to run `csfs member rotate`."""
-        return now > self.expires - EXPIRY_WARNING
+    is_valid_now: bool = True
 
 
 def load_credentials(keys: Path, now: datetime.datetime) -> Credentials:
-    """Return the credentials in `keys`, checked against each other and against the time.
+    """Return the credentials in `keys`, checked against each other.
 
     Raises:
-        ConfigError: there are none, others may read them, they do not belong together, or they are not valid now.
+        ConfigError: there are none, others may read them, or they do not belong together.
     """
     certificate = _certificate_in(keys / MEMBER_CERTIFICATE)
     authority = _certificate_in(keys / AUTHORITY_CERTIFICATE)
@@ -55,10 +53,10 @@ def load_credentials(keys: Path, now: datetime.datetime) -> Credentials:
     key = authority.public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey), "only csfs makes authorities"
     try:
-        identity = authorities.verified_identity(certificate, authorities.public_point(key), now)
+        identity = authorities.verified_identity(certificate, authorities.public_point(key))
     except NotPermittedError as error:
         raise ConfigError(f"{keys / MEMBER_CERTIFICATE}: {error}") from error
-    return Credentials(identity, keys, certificate.not_valid_after_utc)
+    return Credentials(identity, keys, authorities.is_valid_at(certificate, now))
 
 
 def load_authority(keys: Path) -> Authority:
@@ -77,9 +75,7 @@ def load_authority(keys: Path) -> Authority:
         raise ConfigError(
             f"{keys / AUTHORITY_KEY} does not belong to {AUTHORITY_CERTIFICATE} beside it; restore both together"
         )
-    identity = authorities.verified_identity(
-        member, authorities.public_point(key.public_key()), member.not_valid_after_utc
-    )
+    identity = authorities.verified_identity(member, authorities.public_point(key.public_key()))
     return Authority(identity.cluster, certificate, key)
 
 

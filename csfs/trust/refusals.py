@@ -2,8 +2,12 @@
 
 import ssl
 
+_EXPIRED = "compare the clocks of both hosts; one that has is to be removed (`csfs member remove`) and invited anew"
+_UNUSABLE = (
+    "it cannot use our certificate; are its keys those of `csfs init` or `csfs join`, and the csfs versions the same?"
+)
 _VERIFY = {
-    "certificate has expired": "its certificate has expired; run `csfs member rotate` there",
+    "certificate has expired": f"its certificate has expired; {_EXPIRED}",
     "certificate is not yet valid": "its certificate is not valid yet; compare the clocks of both hosts",
     "unable to get local issuer certificate": "its certificate is not of this cluster",
     "unable to get issuer certificate": "its certificate is not of this cluster",
@@ -14,9 +18,9 @@ _VERIFY = {
 }
 _REASONS = {
     "TLSV1_ALERT_UNKNOWN_CA": "it says that our certificate is not of its cluster",
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says that our certificate has expired; run `csfs member rotate` here",
-    "SSLV3_ALERT_BAD_CERTIFICATE": "it cannot use our certificate; run `csfs doctor` here",
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it cannot use our certificate; run `csfs doctor` here",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": f"it says that our certificate has expired; {_EXPIRED}",
+    "SSLV3_ALERT_BAD_CERTIFICATE": _UNUSABLE,
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": _UNUSABLE,
     "TLSV1_ALERT_DECRYPT_ERROR": "it says that our certificate is not of its cluster",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it asks for a certificate",
     "WRONG_VERSION_NUMBER": "it does not speak TLS; is that csfs?",

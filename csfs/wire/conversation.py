@@ -128,4 +128,4 @@ class Conversation:
                 "install the same csfs version on both"
             )
         if hello.member != self._peer:
-            raise RemoteProtocolError(f"{self._peer}: calls itself {hello.member}; run `csfs doctor` there")
+            raise RemoteProtocolError(f"{self._peer}: calls itself {hello.member}; is member.toml there the right one?")

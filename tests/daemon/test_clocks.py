@@ -6,7 +6,7 @@ import pytest
 
 from csfs.cli.status import has_trouble
 from csfs.daemon.cluster import SKEW_S_MAX, Cluster
-from csfs.daemon.commands import clock_alarms
+from csfs.daemon.commands import clock_alarm
 
 SECOND_NS = 1_000_000_000
 
@@ -18,8 +18,8 @@ class Clocks(Cluster):
         self.skews = {}
 
 
-def alarms(cluster: Cluster) -> list[str]:
-    return clock_alarms(cluster.skews["beta"], connected=True)
+def alarm(cluster: Cluster) -> str:
+    return clock_alarm(cluster.skews["beta"])
 
 
 def test_more_than_two_seconds_are_an_alarm_that_ends_with_them(caplog: pytest.LogCaptureFixture) -> None:
@@ -28,15 +28,14 @@ def test_more_than_two_seconds_are_an_alarm_that_ends_with_them(caplog: pytest.L
     for skew_ns in (SECOND_NS, -3 * SECOND_NS, -3 * SECOND_NS, 2 * SECOND_NS - 1):
         cluster.skew("beta", skew_ns)
         off = abs(skew_ns) > SKEW_S_MAX * SECOND_NS
-        assert bool(alarms(cluster)) == off
+        assert bool(alarm(cluster)) == off
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     caplog.clear()
 
 
 def test_an_alarm_says_which_way_and_is_trouble_while_the_peer_is_there() -> None:
-    (ahead,), (behind,) = clock_alarms(7_200.5, connected=True), clock_alarms(-2.5, connected=True)
+    ahead, behind = clock_alarm(7_200.5), clock_alarm(-2.5)
     assert "7200.5 s ahead of" in ahead
     assert "2.5 s behind" in behind
-    assert clock_alarms(7_200.5, connected=False) == []
     assert has_trouble({"volumes": [], "peers": [{"alarms": [ahead]}]})
     assert not has_trouble({"volumes": [], "peers": [{"alarms": []}]})

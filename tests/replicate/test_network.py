@@ -193,7 +193,7 @@ async def refused(nursery, ash: Member, elm_credentials: Credentials, caplog) ->
 
 async def test_a_member_of_another_cluster_is_refused_in_one_line(nursery, cluster, tmp_path, caplog):
     foreign = Cluster(tmp_path / "foreign")
-    credentials = Credentials(Identity("web", "elm", 1), foreign.keys("elm", authority_of=cluster), NOW)
+    credentials = Credentials(Identity("web", "elm", 1), foreign.keys("elm", authority_of=cluster))
     _, error, line = await refused(nursery, Member(cluster.member("ash"), {"elm": []}), credentials, caplog)
     assert "not of this cluster" in line
     assert "not of its cluster" in error
@@ -201,10 +201,10 @@ async def test_a_member_of_another_cluster_is_refused_in_one_line(nursery, clust
 
 async def test_an_expired_certificate_is_refused_with_its_cure(nursery, cluster, caplog):
     keys = cluster.keys("elm", made=NOW - datetime.timedelta(days=8_000))
-    credentials = Credentials(Identity("web", "elm", 1), keys, NOW)
+    credentials = Credentials(Identity("web", "elm", 1), keys)
     _, error, line = await refused(nursery, Member(cluster.member("ash"), {"elm": []}), credentials, caplog)
     assert "has expired" in line
-    assert "csfs member rotate" in error
+    assert "csfs member remove" in error
 
 
 async def test_a_member_that_is_none_any_more_is_told_so(nursery, cluster, caplog):
@@ -224,7 +224,7 @@ async def test_a_revoked_certificate_is_refused(nursery, cluster, caplog):
 async def test_a_clone_of_this_member_is_refused(nursery, cluster, caplog):
     ash = cluster.member("ash")
     clone = Member(ash, {"elm": []})
-    other = Credentials(Identity("web", "elm", 1), ash.keys, NOW)
+    other = Credentials(Identity("web", "elm", 1), ash.keys)
     _, error, _ = await refused(nursery, clone, other, caplog)
     assert "cloned" in error
 
