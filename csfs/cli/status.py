@@ -135,11 +135,13 @@ def _peers(peers: list[dict[str, Any]], now_s: float) -> RenderableType:
         return Text("no peers; csfs invite MEMBER lets one in")
     table = output.table("peer", "link", "#lag", "#backlog", "#sent", "#received")
     for peer in peers:
+        backlog = ", ".join(f"{volume} {count}" for volume, count in peer["backlog"].items() if count) or "0"
         table.add_row(
             peer["name"],
             Text(_link(peer, now_s)),
-            output.seconds(peer["lag_s"]),
-            ", ".join(f"{volume} {count}" for volume, count in peer["backlog"].items() if count) or "0",
+            # What one who is away lacks, nobody knows.
+            output.seconds(peer["lag_s"]) if peer["lag_s"] is not None else "?",
+            backlog if peer["connected"] else "?",
             output.size(peer["bytes_sent"]),
             output.size(peer["bytes_received"]),
         )

@@ -30,10 +30,12 @@ def command(home: Home, path: str | None, peers: tuple[str, ...], timeout_s: flo
     show = _progress if sys.stderr.isatty() else None
     asked = {"path": place, "peers": list(peers), "timeout": timeout_s}
     try:
-        client.ask(home, "wait", asked, timeout_s=patience, show=show)
+        value = client.ask(home, "wait", asked, timeout_s=patience, show=show)
     finally:
         if show is not None:
             click.echo("\r\033[K", nl=False, err=True)
+    if value["away"]:
+        click.echo(f"csfs: not connected, and not waited for: {', '.join(value['away'])}", err=True)
 
 
 def _progress(value: dict[str, Any]) -> None:

@@ -79,7 +79,7 @@ STATUS: dict[str, Any] = {
             "backlog": {},
             "progress": {},
             "send_rate": None,
-            "lag_s": 0.0,
+            "lag_s": None,
             "bytes_sent": 0,
             "bytes_received": 0,
         },
@@ -197,6 +197,8 @@ def test_status_shows_volumes_peers_and_problems(host: Host) -> None:
     ):
         assert part in ended.out
     assert '"member": "alpha"' in as_json.out
+    (away,) = [line for line in ended.out.splitlines() if line.startswith("gamma ")]
+    assert away.split("no route")[1].split()[:2] == ["?", "?"], "lag and backlog of one who is away"
 
 
 def test_status_without_trouble_is_exit_code_0(host: Host) -> None:
@@ -226,9 +228,11 @@ def test_compare_lists_what_was_changed_without_the_mount(host: Host) -> None:
 
 
 def test_wait_passes_on_what_it_was_asked(host: Host) -> None:
-    with daemon(host, lambda _: [Reply(0)]) as requests:
+    away = [["beta", "gamma"], []]
+    with daemon(host, lambda _: [Reply(0, {"away": away.pop()})]) as requests:
         host.ok("wait", "/etc", "--peer", "beta", "--peer", "gamma", "--timeout", "2.5")
-        host.ok("wait")
+        ended = host.run("wait")
+    assert (ended.code, ended.err) == (0, "csfs: not connected, and not waited for: beta, gamma\n")
     assert requests[0].arguments == {"path": b"/etc", "peers": ["beta", "gamma"], "timeout": 2.5}
     assert requests[1].arguments == {"path": None, "peers": [], "timeout": None}
 
