@@ -18,6 +18,6 @@ def command(home: Home, path: str, machine: bool) -> int:
         output.as_json(value)
     else:
         for change in value["changes"]:
-            click.echo(underneath.change(change))
+            click.echo(f"{value['volume']}: {underneath.change(change)}")
         click.echo(f"{output.counted(value['paths'], 'path')}, {len(value['changes'])} changed without the mount")
     return ExitCode.FOUND if value["changes"] else ExitCode.DONE

@@ -92,7 +92,7 @@ def _volumes(volumes: list[dict[str, Any]]) -> list[RenderableType]:
             volume["pending"],
             volume["journal_backlog"],
             volume["conflicts"],
-            len(volume["problems"]),
+            volume["problem_count"],
         )
         table.add_row(volume["name"], Text(volume["path"]), Text(state), *(str(number) for number in numbers))
         problems += [Text(f"{volume['name']}: ALARM: {alarm}", "bold red") for alarm in volume["alarms"]]
@@ -125,8 +125,11 @@ def _volumes(volumes: list[dict[str, Any]]) -> list[RenderableType]:
                     f"{volume['name']}: {output.counted(volume['held'], 'path')} here alone, from before this host joined"
                 )
             )
-        if len(volume["problems"]) > PROBLEMS_SHOWN_MAX:
-            problems.append(Text(f"{volume['name']}: {len(volume['problems']) - PROBLEMS_SHOWN_MAX} more; see --json"))
+        listed = min(len(volume["problems"]), PROBLEMS_SHOWN_MAX)
+        if volume["problem_count"] > listed:
+            problems.append(
+                Text(f"{volume['name']}: {volume['problem_count'] - listed} more; --json has the first hundred")
+            )
     return [table, *([Text(), *problems] if problems else [])]
 
 

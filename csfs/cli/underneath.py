@@ -7,10 +7,10 @@ PASSING_SHOWN_MAX = 5
 
 
 def change(found: dict[str, Any]) -> str:
-    """Return one change that was made without the mount, for people."""
+    """Return one change that was made without the mount, for people; its path is that in the volume."""
     program = found["program"] or "a process that has ended"
     by = f", by {program} ({found['pid']})" if found["pid"] else ""
-    return f"/{found['path']}: {found['what']}{by}"
+    return f"{found['path'] or '.'}: {found['what']}{by}"
 
 
 def changes(found: dict[str, Any]) -> list[str]:

@@ -136,7 +136,7 @@ class Commands:
         volume = mounted.worker.volume
         live, pending = volume.index.rows.counts()
         state, reason = _state_of(volume)
-        problems = list(volume.problems.values())[:PROBLEMS_SHOWN_MAX]
+        refused = _refused_elsewhere(volume)
         return {
             "name": volume.name,
             "path": self._path_of(name),
@@ -147,8 +147,12 @@ class Commands:
             "pending": pending,
             "conflicts": sum(1 for _ in volume.engine.conflicts(volume.index.rows.contested())),
             "held": len(volume.index.ledger.held()),
-            "problems": [{"path": shown(problem.path), "reason": problem.reason} for problem in problems]
-            + _refused_elsewhere(volume),
+            "problems": [
+                {"path": shown(problem.path), "reason": problem.reason}
+                for problem in islice(volume.problems.values(), PROBLEMS_SHOWN_MAX)
+            ]
+            + refused,
+            "problem_count": len(volume.problems) + len(refused),
             "living_on": [_living_on(path, volume) for path in volume.index.rows.living_on(PROBLEMS_SHOWN_MAX)],
             "unrepresented": [
                 {"path": shown(path), "reason": "; ".join(refused)}

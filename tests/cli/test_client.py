@@ -30,6 +30,7 @@ STATUS: dict[str, Any] = {
             "pending": 5,
             "conflicts": 1,
             "problems": [{"path": "[bold]x", "reason": "immutable"}],
+            "problem_count": 4321,
             "living_on": [{"path": "d", "moved_to": "e"}, {"path": "gone", "moved_to": ""}],
             "alarms": [],
             "linked_across": [["/a", "/b"]],
@@ -180,10 +181,11 @@ def test_status_shows_volumes_peers_and_problems(host: Host) -> None:
         "stopped: another root",
         "1234",
         "etc: [bold]x: immutable",
+        "etc: 4320 more; --json",
         "etc: d was moved to e, and lives on with what was made in it meanwhile",
         "etc: gone was removed, and lives on with what was made in it meanwhile",
         "etc: changes under the mount are found by comparing alone: not permitted here",
-        "etc: changed under the mount: /y: written, by vi (12)",
+        "etc: changed under the mount: y: written, by vi (12)",
         "etc: 7 changes under the mount in all",
         "vi (4) writes /etc/4, and 2 more",
         "etc: /a and /b are one file here, in different groups",
@@ -220,8 +222,8 @@ def test_compare_lists_what_was_changed_without_the_mount(host: Host) -> None:
     assert [request.arguments["path"] for request in requests] == [b"/etc/d", b"/etc"]
     assert ended.code == 1
     assert ended.out.splitlines() == [
-        "/y: written, by a process that has ended (12)",
-        "/z: removed",
+        "etc: y: written, by a process that has ended (12)",
+        "etc: z: removed",
         "3 paths, 2 changed without the mount",
     ]
     assert nothing == "3 paths, 0 changed without the mount\n"

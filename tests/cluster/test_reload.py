@@ -1,0 +1,85 @@
+"""What a reload takes up, and what it says of the rest."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from csfs.errors import ExitCode
+from scripts.support.members import Member, two_members, until
+
+
+@pytest.fixture(scope="module")
+def unmounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Member, Member]]:
+    """Two members whose daemons are connected."""
+    with two_members(tmp_path_factory.mktemp("members") / "m", mounted=False) as members:
+        for member in members:
+            until(lambda m=member: m.peer()["connected"], f"{member.name} is connected")  # type: ignore[misc]
+        yield members
+
+
+def reloaded(member: Member) -> list[str]:
+    """Have the daemon read its configuration; return what is said of it."""
+    done = member.csfs("config", "reload")
+    assert done.stdout == ""
+    return done.stderr.splitlines()
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_a_log_level_counts_at_once(unmounted: tuple[Member, Member]) -> None:
+    member = unmounted[1]
+    edit(member.home.member_file, 'level = "info"', 'level = "error"')
+    assert reloaded(member) == []
+    before = member.logs()
+    unmounted[0].csfs("volume", "add", "more", str(unmounted[0].directory))
+    until(lambda: "more" in member.home.settings_file.read_text(), "the configuration has arrived")
+    assert "INFO" not in member.logs().removeprefix(before)
+    edit(member.home.member_file, 'level = "error"', 'level = "info"')
+    assert reloaded(member) == []
+    unmounted[0].csfs("volume", "remove", "more")
+    until(lambda: "INFO" in member.logs().removeprefix(before), "it says again what it does")
+
+
+def test_what_counts_later_is_said(unmounted: tuple[Member, Member]) -> None:
+    member = unmounted[1]
+    before = member.home.member_file.read_text()
+    edit(member.home.member_file, f'listen = ["{member.address}"]', 'listen = ["127.0.0.1:1"]')
+    (line,) = reloaded(member)
+    assert line == f"csfs: {member.home.member_file}: listen counts from the daemon's next start on"
+    member.home.member_file.write_text(before)
+    assert reloaded(member) == []
+
+
+def test_a_host_is_no_other_member_all_at_once(unmounted: tuple[Member, Member]) -> None:
+    member = unmounted[1]
+    for file, right, wrong in (
+        (member.home.member_file, 'member = "beta"', 'member = "alpha"'),
+        (member.home.settings_file, 'cluster = "csfs"', 'cluster = "other"'),
+    ):
+        before = file.read_text()
+        edit(file, right, wrong)
+        done = member.csfs("config", "reload", check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (ExitCode.REFUSED, 1), done.stderr
+        assert f"correct {file.name}" in done.stderr
+        assert (member.status()["member"], member.status()["cluster"]) == ("beta", "csfs")
+        file.write_text(before)
+    assert reloaded(member) == []
+
+
+def test_an_edit_where_nobody_takes_it_from_is_said_until_it_is_undone(unmounted: tuple[Member, Member]) -> None:
+    alpha, beta = unmounted
+    edit(beta.home.settings_file, "revision = ", "revision = 99")
+    (line,) = reloaded(beta)
+    assert "changed for this host alone" in line
+    until(lambda: any("another csfs.toml" in one for one in alpha.peer()["alarms"]), "alpha says so")
+    until(lambda: any("where csfs init ran" in one for one in beta.peer()["alarms"]), "beta says so")
+    assert alpha.csfs("status", check=False).returncode == ExitCode.FOUND
+    edit(alpha.home.settings_file, "revision = ", "revision = 999")
+    assert reloaded(alpha) == []
+    until(lambda: alpha.peer()["alarms"] == beta.peer()["alarms"] == [], "both have one")
+    assert alpha.home.settings_file.read_text() == beta.home.settings_file.read_text()
