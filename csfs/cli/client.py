@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from csfs import errors
+from csfs.cli import systemd
 from csfs.config.home import Home
 from csfs.errors import CsfsError, ExitCode, NotPermittedError, NotRunningError
 from csfs.wire.codec import CONTROL_FRAME_SIZE_MAX, FrameCodec
@@ -48,9 +49,11 @@ def ask(
                 if show and isinstance(message, Progress):
                     show(message.value)
         except TimeoutError:
-            raise NotRunningError(f"the daemon did not answer within {timeout_s:g} s; see {home.daemon_log}") from None
+            raise NotRunningError(
+                f"the daemon did not answer within {timeout_s:g} s; see {systemd.log_of_daemon(home)}"
+            ) from None
         except ConnectionError as error:
-            raise NotRunningError(f"the daemon closed the connection; see {home.daemon_log}") from error
+            raise NotRunningError(f"the daemon closed the connection; see {systemd.log_of_daemon(home)}") from error
     if message.exit_code:
         raise _BY_EXIT_CODE.get(message.exit_code, CsfsError)(message.error)
     return message.value

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from csfs.cli import client, systemd
 from csfs.config.home import Home
-from csfs.errors import CsfsError, NotRunningError
+from csfs.errors import CsfsError, NotRunningError, WaitTimeoutError
 
 START_S_MAX = 30.0
 ASK_AGAIN_S = 0.05
@@ -69,7 +69,7 @@ def _started_by_systemd(home: Home) -> None:
 
 
 def end_daemon(home: Home) -> None:
-    """End a daemon that `ensure_daemon` started and that has nothing to do after all; return when it has ended."""
+    """End a daemon that runs, one that `ensure_daemon` started and that has nothing to do after all, say; return when it has ended."""
     try:
         process = os.pidfd_open(int(home.daemon_pid.read_text()))
     except (FileNotFoundError, ValueError, ProcessLookupError):
@@ -81,6 +81,20 @@ def end_daemon(home: Home) -> None:
         pass  # it has ended by itself
     finally:
         os.close(process)
+
+
+def stop_daemon(home: Home) -> None:
+    """End the daemon that runs, whoever started it; return when it has ended.
+
+    Raises:
+        NotRunningError: there is none.
+        WaitTimeoutError: it does not end.
+    """
+    if not _is_locked(home):
+        raise NotRunningError(f"no daemon runs ({home.daemon_pid})")
+    end_daemon(home)
+    if _is_locked(home):
+        raise WaitTimeoutError(f"the daemon does not end within {START_S_MAX:g} s; see {systemd.log_of_daemon(home)}")
 
 
 @contextmanager
@@ -103,7 +117,9 @@ def _wait_answer(home: Home, process: int | None, logged: int) -> None:
         if (ended or process is None) and not _answers(home) and not _is_locked(home):
             raise NotRunningError(f"the daemon did not start: {_complaint(home, logged)}")
         if time.monotonic() > deadline:
-            raise NotRunningError(f"the daemon does not answer after {START_S_MAX:g} s; see {home.daemon_log}")
+            raise NotRunningError(
+                f"the daemon does not answer after {START_S_MAX:g} s; see {systemd.log_of_daemon(home)}"
+            )
 
 
 def _is_locked(home: Home) -> bool:

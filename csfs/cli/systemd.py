@@ -16,6 +16,11 @@ def runs_daemon(home: Home) -> bool:
     return home.root is None and os.path.isdir(BOOTED) and _shown("LoadState") == "loaded"
 
 
+def log_of_daemon(home: Home) -> str:
+    """Return where what the daemon says is to be read."""
+    return f"journalctl -u {UNIT}" if runs_daemon(home) else str(home.daemon_log)
+
+
 def start_daemon() -> None:
     """Ask systemd to start the daemon, without waiting for that."""
     _systemctl("reset-failed", UNIT)  # what it came to before says nothing about this attempt

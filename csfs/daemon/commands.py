@@ -44,14 +44,12 @@ class Commands:
         unusable: Unusable,
         network: PeerNetwork,
         reload: Callable[[], Awaitable[list[str]]],
-        stop: Callable[[], None],
     ) -> None:
         self._cluster = cluster
         self._mounts = mounts
         self._unusable = unusable
         self._network = network
         self._reload = reload
-        self._stop = stop
         self._places = places = Places(cluster, mounts, unusable)
         self._verification = Verification(places, lambda: set(cluster.peers))
         parts = (
@@ -75,7 +73,6 @@ class Commands:
             "compare": self._compare,
             "invite": self._invite,
             "reload": self._reloaded,
-            "stop": self._stopped,
             "verify": lambda arguments: self._verification.verify(arguments, tell),
             **self._others,
         }
@@ -290,9 +287,6 @@ class Commands:
 
     async def _reloaded(self, _arguments: dict[str, Any]) -> list[str]:
         return await self._reload()
-
-    async def _stopped(self, _arguments: dict[str, Any]) -> None:
-        self._stop()
 
 
 def _underneath(worker: VolumeWorker, passing: Iterable[Passing]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Daemon:
             inviter=self._cluster.inviter,
             revoked=self._cluster.revoked,
         )
-        self._commands = Commands(self._cluster, self._mounts, self._unusable, self._network, self._reload, self._stop)
+        self._commands = Commands(self._cluster, self._mounts, self._unusable, self._network, self._reload)
         self._links: dict[str, Link] = {}
         self._nursery: trio.Nursery | None = None
         self._reload_wanted = trio.Event()
@@ -96,9 +96,6 @@ class Daemon:
                 self._home.control_socket.unlink()
             for worker in self._workers.values():
                 worker.close()
-
-    def _stop(self) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
 
     async def _wait_signal(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -28,6 +29,17 @@ def test_invite_starts_the_daemon_and_prints_the_token_alone(member: Host) -> No
     assert (status["member"], status["volumes"]) == ("alpha", [])
     assert starting.ensure_daemon(member.home) is False
     assert f"PPid:\t{os.getpid()}\n" not in Path(f"/proc/{status['pid']}/status").read_text()
+
+
+def test_a_daemon_is_stopped_by_command(member: Host) -> None:
+    assert member.run("daemon", "--stop").code == 6
+    member.ok("invite", "beta")
+    process = os.pidfd_open(json.loads(member.ok("status", "--json"))["pid"])
+    assert member.ok("daemon", "--stop") == ""
+    assert select.select([process], [], [], 0)[0], "it has ended"
+    os.close(process)
+    assert (member.run("status").code, member.run("daemon", "--stop").code) == (6, 6)
+    assert member.home.daemon_pid.exists(), "nobody is killed for the number that it has left"
 
 
 def test_a_volume_that_was_removed_is_not_in_the_status_any_more(member: Host, tmp_path: Path) -> None:
