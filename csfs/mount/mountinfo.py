@@ -33,7 +33,9 @@ def _unescaped(text: bytes) -> str:
 def parsed(text: bytes) -> list[MountPoint]:
     """Return the mounts of a mountinfo file, in the order in which they were made at each place."""
     mounts = []
-    for line in text.splitlines():
+    for line in filter(
+        None, text.split(b"\n")
+    ):  # a name may hold a carriage return, which splitlines() takes for an end
         fields, _, rest = line.partition(b" - ")
         left, right = fields.split(b" "), rest.split(b" ")
         mounts.append(
