@@ -52,6 +52,8 @@ def _list(waiting: list[dict[str, Any]], suspects: list[dict[str, Any]]) -> None
     for one in suspects:
         what = "is gone" if one["kind"] == "absent" else f"is as a power cut may have left it: {_described(one)}"
         click.echo(f"{one['path']} {what}; csfs approve PATH takes it so")
+    if not waiting and not suspects:
+        click.echo("nothing waits")
     if not waiting:
         return
     table = output.table("volume", "path", "member", "#removes", "#replaces", "since")

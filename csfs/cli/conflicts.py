@@ -22,8 +22,8 @@ def command(home: Home, path: str | None, machine: bool) -> int:
     found = client.ask(home, "conflicts", {"paths": [arguments.place_of(path)] if path is not None else []})
     if machine:
         output.as_json(found)
-    elif found:
-        output.console().print(shown(found))
+    else:
+        output.console().print(shown(found) if found else "no conflicts")
     return ExitCode.FOUND if found else ExitCode.DONE
 
 

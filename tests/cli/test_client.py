@@ -1,5 +1,6 @@
 """Talking to a daemon on its control socket."""
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -227,6 +228,14 @@ def test_compare_lists_what_was_changed_without_the_mount(host: Host) -> None:
         "3 paths, 2 changed without the mount",
     ]
     assert nothing == "3 paths, 0 changed without the mount\n"
+
+
+def test_what_is_empty_is_said(host: Host) -> None:
+    empty = {"conflicts": [], "approve": {"waiting": [], "suspects": [], "errors": []}, "members": []}
+    with daemon(host, lambda request: [Reply(0, empty[request.command])]):
+        assert host.ok("conflicts") == "no conflicts\n"
+        assert host.ok("approve") == "nothing waits\n"
+        assert json.loads(host.ok("conflicts", "--json")) == []
 
 
 def test_wait_passes_on_what_it_was_asked(host: Host) -> None:
