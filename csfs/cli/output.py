@@ -15,7 +15,7 @@ PIPE_WIDTH = 500
 
 def as_json(value: Any) -> None:
     """Print `value` as JSON on one line."""
-    click.echo(json.dumps(value, ensure_ascii="utf" not in sys.stdout.encoding.lower()))
+    click.echo(json.dumps(value, ensure_ascii="utf" not in (sys.stdout.encoding or "utf-8").lower()))
 
 
 def console() -> Console:
