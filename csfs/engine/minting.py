@@ -223,7 +223,8 @@ class Minting(Moving):
             same_bytes = moved.lineage.origin is not None and holds(moved.observation, content)
             birth, origin, parents = moved.lineage.birth or dot, moved.lineage.origin or origin, moved.lineage.parents
         elif sight.change.object:
-            birth = self._rewritten_here(sight.circumstances, before, content) or dot
+            came = self._rewritten_here(sight.circumstances, before, content)
+            birth, origin, parents = came or (dot, origin, parents)
         write, hlc, twin = None, sight.hlc, sight.circumstances.twin
         if twin is not None:
             write, hlc = write_of(twin[1]), shared_clock(twin[1], sight.row.record, sight.hlc)

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from csfs.core import versions
-from csfs.core.objects import Applied, Content, Kind, Observation
+from csfs.core.objects import NO_LINEAGE, Applied, Content, Kind, Observation
 from csfs.core.paths import RelPath
 from csfs.core.records import ContentEntry, Move
 from csfs.core.versions import Dot, Incarnation, Vector
@@ -65,15 +65,21 @@ class Moving(State):
             return None
         return next((a for name in names for a in self._shown_at(name) if is_of_inode(a, observation)), None)
 
-    def _rewritten_here(self, circumstances: Circumstances, before: Observation | None, content: Content) -> Dot | None:
-        """Return the file that was moved to where nothing was, and was then saved as another inode before anybody looked."""
+    def _rewritten_here(
+        self, circumstances: Circumstances, before: Observation | None, content: Content
+    ) -> tuple[Dot, Dot | None, tuple[Dot, ...]] | None:
+        """Return the file that was moved to where nothing was, and was then saved as another inode before anybody looked.
+
+        With it the dot of the bytes that it had, and those of what these were made from: what is found was made from them.
+        """
         source = circumstances.moved_from
         if source is None or before is not None or content.kind is not Kind.FILE:
             return None
         if circumstances.moved_to is not None:
             return None  # what came here went on, and this is something else
         files = [a for a in self._shown_at(source) if a.observation is not None and a.observation.kind is Kind.FILE]
-        return files[0].lineage.birth if files else None
+        lineage = files[0].lineage if files else NO_LINEAGE
+        return (lineage.birth, lineage.origin, lineage.parents) if lineage.birth is not None else None
 
     def _leave(self, path: RelPath, applied: Applied) -> None:
         """Remember what was shown at a path before something else was: it may turn up where it was moved to."""

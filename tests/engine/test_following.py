@@ -243,6 +243,17 @@ def test_what_was_touched_and_loses_is_kept_by_all_who_show_the_same_bytes_by_an
     assert (plan.step, plan.keep) == (Step.REMOVE, True)
 
 
+def test_a_touch_does_not_win_over_what_was_moved_and_saved_before_anybody_looked() -> None:
+    alpha, beta = together("alpha", "beta")
+    renames(alpha, A, B, b"saved", inode=2)
+    edits(beta, A, b"one")
+    beta.hears(alpha)
+    alpha.hears(beta)
+    for side in (alpha, beta):
+        assert is_at(side, B, b"saved"), "bytes lose to what was made from them, however late their time is"
+        assert is_at(side, A, None)
+
+
 class TwoGroups:
     """Rules with one group for `c`, and one for everything else."""
 

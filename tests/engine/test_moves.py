@@ -98,7 +98,7 @@ def test_a_file_that_is_moved_and_saved_before_anybody_looked_is_the_same_object
     alpha.sees(A, found(b"one", inode=1))
     one = birth(alpha, A)
     alpha.sees(B, found(b"two", inode=2), moved_from=A)
-    assert (birth(alpha, B), content(alpha, B).carried) == (one, False)
+    assert (birth(alpha, B), content(alpha, B).carried, content(alpha, B).parents) == (one, False, (one,))
 
 
 def test_what_a_rename_replaces_went_nowhere() -> None:
