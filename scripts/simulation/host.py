@@ -464,7 +464,7 @@ class Host:
             assert data is not None
             assert data not in self.ledger.damaged, f"{data!r} is damaged, and travels"
             self.tree.put(path, self.tree.built(plan.content, plan.meta, plan.mtime_ns, data), now_ns)
-            self.ledger.installed(path, data)
+            self.ledger.installed(path, data, self.name)
         self.programs.marks.setdefault(parent_of(path), False)
         return self.tree.observed(path)
 

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from csfs.core.objects import Content
 from csfs.core.paths import RelPath
 from csfs.core.versions import Dot, Vector
 from scripts.simulation.acknowledged import Acknowledged
+from scripts.simulation.tree import hash_of
 
 
 def slots_of(text: bytes) -> list[bytes]:
@@ -78,6 +80,8 @@ class Ledger:
     """By what was merged on what, the result."""
     sources: dict[bytes, set[bytes]] = field(default_factory=dict)
     """By result of a merge, what it was made of."""
+    merged_at: dict[bytes, set[str]] = field(default_factory=dict)
+    """By result of a merge, the members that have shown it."""
     gone: dict[RelPath, Vector] = field(default_factory=dict)
     """By path, the changes that somebody knew everybody to have settled when he forgot what removed it."""
     names: dict[RelPath, set[RelPath]] = field(default_factory=dict)
@@ -136,10 +140,11 @@ class Ledger:
                     assert slot == our or their != base, f"{result!r} lacks {our!r} of {versions}"
         self.sources.setdefault(result, set()).update(versions)
 
-    def installed(self, path: RelPath, data: bytes) -> None:
+    def installed(self, path: RelPath, data: bytes, member: str) -> None:
         """A member shows a content: if it is the result of a merge, what that was made of is seen by it from now on."""
         if data in self.sources:
             self.written.setdefault(data, path)
+            self.merged_at.setdefault(data, set()).add(member)
             self.replaced |= self.origins(data) - {data}
 
     def origins(self, data: bytes) -> set[bytes]:
@@ -165,10 +170,14 @@ class Ledger:
                 bits |= grant.bits
         return bits
 
-    def followed(self, source: RelPath, target: RelPath, content_hash: bytes) -> None:
-        """What was given at one path, and bytes, go where the object is."""
+    def followed(self, source: RelPath, target: RelPath, content: Content | None) -> None:
+        """What was given at one path, and bytes, if any, go where the object is: to that name of it alone."""
         self.modes.setdefault(target, []).extend(self.modes.get(source, ()))
-        self.arrived.add((target, content_hash))
+        self.arrived.add((target, content.hash if content is not None else b""))
+        edited = [data for data in self.written if content is not None and hash_of(data) == content.hash]
+        for data in edited:
+            assert content is not None
+            self.changed(target, [target], None, (data, content.mtime_ns // 1_000))
 
     def linked(self, source: RelPath, target: RelPath) -> None:
         """What is given at one of these paths may be shown at the other from now on."""

@@ -52,7 +52,7 @@ class NotingEngine(VolumeEngine):
     def _arrive(self, edit: Edit, leaving: set[Dot], now_ns: int) -> None:
         super()._arrive(edit, leaving, now_ns)
         self.index.following.append(edit)
-        self.ledger.followed(edit.path, edit.target, edit.content.value.hash if edit.content is not None else b"")
+        self.ledger.followed(edit.path, edit.target, edit.content.value if edit.content is not None else None)
 
     def _moved_away(self, *arguments: Any) -> Move | None:
         move = super()._moved_away(*arguments)
