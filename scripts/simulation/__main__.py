@@ -10,7 +10,8 @@ import msgspec
 
 from scripts.simulation import effects, scale
 from scripts.simulation.faults import FAULTS, FOUND_WITHIN, planted
-from scripts.simulation.plan import NAMES, OFF, Act, Plan, made
+from scripts.simulation.plan import NAMES, OFF, Act, Plan
+from scripts.simulation.planning import made
 from scripts.simulation.running import Failure, failure_of
 from scripts.simulation.shrinking import Shrinker
 

@@ -5,7 +5,8 @@ from collections.abc import Hashable
 
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.dice import Dice
-from scripts.simulation.plan import Act, Action, Plan, made
+from scripts.simulation.plan import Act, Action, Plan
+from scripts.simulation.planning import made
 
 
 class Watched(Cluster):

@@ -11,7 +11,8 @@ from scripts.simulation.checks import check
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.dice import Dice
 from scripts.simulation.host import Host
-from scripts.simulation.plan import Act, Action, made
+from scripts.simulation.plan import Act, Action
+from scripts.simulation.planning import made
 from scripts.simulation.tree import hash_of
 
 MEMBERS = 4

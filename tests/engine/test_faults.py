@@ -3,7 +3,7 @@
 import pytest
 
 from scripts.simulation.faults import FAULTS, FOUND_WITHIN, SEEDS, planted
-from scripts.simulation.plan import made
+from scripts.simulation.planning import made
 from scripts.simulation.running import failure_of
 
 MEMBERS = 5

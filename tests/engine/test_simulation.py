@@ -9,7 +9,8 @@ from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.effects import Watched
-from scripts.simulation.plan import Act, Action, Plan, Setup, made
+from scripts.simulation.plan import Act, Action, Plan, Setup
+from scripts.simulation.planning import made
 from scripts.simulation.running import failure_of, healed
 from scripts.simulation.shrinking import Shrinker
 
