@@ -120,3 +120,8 @@ NEAR = ((0, 1), (0, 1), (3, 4), (0, 1, 3), (0, 2, 3), (2, 3, 6))
 WITH_SECURED = (13, 6)
 """One in so many seeds has programs that wait until others have what they wrote: those that leave this when divided."""
 SECURED_MAX = 6
+WITH_TURNS = (15, 8)
+"""One in so many seeds has members that are put into a group, or taken out of it: those that leave this when divided."""
+TURNS_MAX = 4
+TURN_STEPS_MAX = 8
+"""How much happens until the next member hears of it."""

@@ -15,6 +15,7 @@ from scripts.simulation.followed import check_followed, check_follows
 from scripts.simulation.host import Host
 from scripts.simulation.living import check_living
 from scripts.simulation.plan import Act
+from scripts.simulation.staying import check_outside
 from scripts.simulation.tree import Node, Owner, hash_of
 
 WALKS_MAX = 40
@@ -38,6 +39,7 @@ def check(cluster: Cluster) -> None:
     check_owners(cluster)
     check_paths(cluster)
     check_living(cluster)
+    check_outside(cluster)
     check_followed(cluster)
     check_follows(cluster)
     check_quiet(cluster)
@@ -198,7 +200,7 @@ def check_together(cluster: Cluster) -> None:
         return
     ledger = cluster.ledger
     for pair in ledger.together:
-        if not ledger.are_together(*pair) or ledger.doubled.intersection(pair):
+        if not ledger.are_together(*pair) or ledger.doubled.intersection(pair) or any(map(cluster.is_changed, pair)):
             continue
         for host in cluster.members:
             groups = [host.rules.group_of(path) for path in pair]
@@ -298,7 +300,7 @@ def check_nothing_deleted(cluster: Cluster, gone: set[RelPath]) -> None:
     for host in cluster.members:
         for path in cluster.ledger.made - cluster.ledger.taken - gone:
             group = host.rules.group_of(path)
-            if group is None or host.name not in group.members:
+            if group is None or host.name not in group.members or cluster.is_changed(path):
                 continue
             if len(group.members) == 1 and host.number in cluster.parked:
                 continue  # nobody tells the copies of a member what is its own alone: each has what was made there
@@ -427,7 +429,7 @@ def check_forgotten(cluster: Cluster) -> None:
             # Who did not follow a path for a while has what he had then; what all of a group were set back to is what there is.
             group = host.rules.group_of(path)
             followers = {one.number for one in cluster.members if group is not None and one.name in group.members}
-            is_excused = cluster.changed_rules or followers <= cluster.restored
+            is_excused = cluster.is_changed(path) or followers <= cluster.restored
             assert not back or is_excused, f"{path!r} is back at {host.name}: {back}"
     if any(host.index.unsettled(1) for host in cluster.members):
         return
@@ -446,6 +448,6 @@ def check_walks(cluster: Cluster) -> None:
     is_harmed = bool(cluster.plan.acts() & {Act.RESTORE, Act.CLONE, Act.POWER_CUT} or cluster.rotten)
     for host in cluster.hosts:
         # Who was not in a group for a while brings back what the others removed meanwhile, and have forgotten.
-        lost = host.lost - cluster.ledger.gone.keys() if cluster.changed_rules else host.lost
+        lost = {path for path in host.lost if not (path in cluster.ledger.gone and cluster.is_changed(path))}
         assert is_harmed or not lost, f"{host.name} had lost {sorted(lost)}"
         assert host.walks <= WALKS_MAX * len(cluster.hosts), f"{host.name} was walked with {host.walks} times"

@@ -13,7 +13,7 @@ from scripts.simulation.links import Link
 from scripts.simulation.plan import NAMES, SECOND_NS, Act, Action, Plan
 from scripts.simulation.power import Disk
 from scripts.simulation.programs import PATHS
-from scripts.simulation.rules import REVISIONS, Shape, changed
+from scripts.simulation.rules import REVISIONS, Shape, changed, is_private, turned
 from scripts.simulation.saved import Saved
 from scripts.simulation.saving import restore, saved
 from scripts.simulation.second_lives import SecondLife
@@ -63,7 +63,8 @@ class Cluster:
         self.made_twice: set[tuple[RelPath, str]] = set()
         """Paths that such members changed, and told others of, before they met who had heard of their lost life, with the member."""
         self.messages = 0
-        self.changed_rules = False
+        self.changed_rules = self.has_turned = False
+        """Whether any path may have come into another group; whether those of the private group are in one of other members."""
 
     def _founder(self, name: str, number: int) -> Host:
         late = number in self.plan.setup.late
@@ -358,6 +359,11 @@ class Cluster:
         self.shape = changed(self.shape, REVISIONS[action.dice % len(REVISIONS)])
         self.changed_rules = True
 
+    def _turn(self, action: Action, host: Host, dice: Dice) -> None:
+        """A member is put into the private group, or taken out of it."""
+        before, self.shape = self.shape, turned(self.shape, host.name)
+        self.has_turned |= self.shape != before
+
     def _adopt(self, action: Action, host: Host, dice: Dice) -> None:
         if host.rules.groups != self.shape.compiled(host.name).groups:
             self._isolate(host)
@@ -490,6 +496,10 @@ class Cluster:
     def minted_following(self) -> int:
         """Return how many versions all members made to have edits follow moves."""
         return sum(host.index.minted_following for host in self.hosts)
+
+    def is_changed(self, path: RelPath) -> bool:
+        """Return whether a path may have been in another group, or in one of other members, before."""
+        return self.changed_rules or (self.has_turned and is_private(path))
 
     @property
     def members(self) -> list[Host]:

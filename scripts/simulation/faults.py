@@ -5,12 +5,14 @@ What finds none of these would not find one of its own making either.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import msgspec
 
-from csfs.core import merging, policies, versions
+from csfs.core import groups, merging, policies, versions
+from csfs.core.groups import GroupRule
 from csfs.core.objects import Applied, Kind, Meta, Observation, Xattrs
 from csfs.core.paths import RelPath, parent_of
 from csfs.core.records import ContentEntry, E, Half, MetaEntry
@@ -77,6 +79,7 @@ _carried_meta = minting.carried_meta
 _take_in = Link.take_in
 _digest = Host.digest
 _restart = HostBrake.restart
+_scope_of = groups.scope_of
 
 
 def _known_for_applied(engine: VolumeEngine, path: RelPath, *arguments: Any, **options: Any) -> bool:
@@ -199,6 +202,14 @@ def _not_carried_out(plan: Plan, *arguments: Any) -> bool:
     return False
 
 
+def _scope_whoever(volume: str, rule: GroupRule, rules: Sequence[GroupRule]) -> Scope:
+    return _scope_of(volume, replace(rule, members=()), rules)
+
+
+def _group_of(engine: state.State, path: RelPath) -> Any:
+    return engine._rules.group_of(path)
+
+
 def _live_though_unfollowed(index: MemoryIndex, path: RelPath) -> bool:
     return any(index._rows[found].live for found in index._below(path))
 
@@ -296,6 +307,8 @@ FAULTS: dict[str, Fault] = {
     "unfollowed-lives": Fault(
         "a directory lives by what is not followed any more", MemoryIndex, "has_live_below", _live_though_unfollowed
     ),
+    "members-unread": Fault("other members are no other revision of a group", groups, "scope_of", _scope_whoever),
+    "strangers-follow": Fault("who is not in a group follows its paths", state.State, "_followed", _group_of),
     "vouched-unheard": Fault("a member vouches for what it has not heard of", claims, "includes", _nothing(True)),
     "vouched-unstored": Fault("a member vouches for contents it has not", claims, "content_claimed", _nothing(None)),
     "gate-open": Fault("commits do not look at what is there", Host, "_is_allowed", _any_gate),
@@ -339,6 +352,8 @@ SEEDS = {
     "moved-unread": 126,
     "read-as-put": 56,
     "unfollowed-lives": 178,
+    "members-unread": 113,
+    "strangers-follow": 20,
     "vouched-unheard": 6,
     "vouched-unstored": 97,
 }

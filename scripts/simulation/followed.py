@@ -26,6 +26,8 @@ def check_followed(cluster: Cluster) -> int:
             if one is None or host.tree.nodes[path].data in ledger.aware or (one, path) in ledger.stays:
                 continue
             names = _names(ledger.travels.get(one, []))
+            if any(cluster.is_changed(name) for name in (path, *names)):
+                continue
             author = ledger.writers[host.tree.nodes[path].data]
             if any(host.name == author and host.number in cluster.restored for host in cluster.hosts):
                 continue  # who was set back does not know any more what he edited

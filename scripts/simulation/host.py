@@ -76,6 +76,7 @@ class Host:
         self.digested = 0
         """How many of the journal's rows the index knows."""
         self.programs.speaks = self._speaks
+        self.programs.outside.follows = self.follows
         self.programs.is_old = self._is_old
         self.programs.is_unrecorded = lambda path: path in self.intents
         self.programs.is_recorded = self._is_recorded
@@ -85,8 +86,7 @@ class Host:
 
     def follows(self, path: RelPath) -> bool:
         """Return whether a group of this member has the path."""
-        group = self.rules.group_of(path)
-        return group is not None and self.name in group.members
+        return is_followed(self.rules, self.name, path)
 
     def _speaks(self, path: RelPath) -> bool:
         """Return whether the others listen to what is done here at a path."""
@@ -157,7 +157,8 @@ class Host:
 
     def adopt(self, rules: Rules) -> None:
         """Follow other rules: what they newly cover is found by comparing."""
-        self.rules = rules
+        before, self.rules = self.rules, rules
+        self.programs.outside.adopted(self.tree, lambda path: is_followed(before, self.name, path))
         # If the others listen from now on, what was not taken into account yet is a change like any other.
         self.ledger.replaced.update(self.programs.unheard)
         self.start()
@@ -445,6 +446,8 @@ class Host:
             assert old is not None
             assert plan.meta is not None
             self.tree.set_attributes(old, plan.meta, plan.mtime_ns)
+            # Names that nobody has told of are names of the same file, wherever they are.
+            self.programs.outside.changed(set(self.tree.names_of(old)) - set(self.index.paths_linked(old.inode)), old)
             return self.tree.observed(path)
         if old is not None:
             self.tree.take(path, now_ns)
@@ -476,6 +479,12 @@ class Host:
     def holds(self, data: bytes) -> bool:
         """Return whether this member has a content on its disk."""
         return data in self.kept or any(node.data == data for node in self.tree.nodes.values())
+
+
+def is_followed(rules: Rules, member: str, path: RelPath) -> bool:
+    """Return whether a group of this member has the path."""
+    group = rules.group_of(path)
+    return group is not None and member in group.members
 
 
 def _stamp(observation: Observation | None) -> Stamp | None:

@@ -38,6 +38,7 @@ class Act(enum.Enum):
     ROT = "rot"
     QUIET = "quiet"
     RULES = "rules"
+    TURN = "turn"
     ADOPT = "adopt"
     JOIN = "join"
     LEAVE = "leave"
@@ -106,6 +107,6 @@ OFF = {
     "member that becomes receive-only": "what it had not sent before is nobody else's, and stays live there",
     "member that leaves, or loses its power, when only receive-only ones have heard it": "nobody listens to these",
     "hard links at a member that loses its power": "its disk is remembered name by name",
-    "leases of groups with a quorum": "the mount refuses by its clock what it is not told in time; what was promised is checked",
+    "leases of groups with a quorum": "they keep writes from being begun, and say nothing of those that were: somebody writes less",
 }
 """What is not simulated because the engine does not have it, and why."""

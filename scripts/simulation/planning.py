@@ -23,10 +23,13 @@ from scripts.simulation.chances import (
     PRIVATE,
     SECURED_MAX,
     TOGETHER,
+    TURN_STEPS_MAX,
+    TURNS_MAX,
     USUAL,
     WITH_CARRIED,
     WITH_LINKS,
     WITH_SECURED,
+    WITH_TURNS,
 )
 from scripts.simulation.plan import DISASTERS, HOUR_NS, NAMES, SECOND_NS, Act, Action, Plan, Setup
 from scripts.simulation.rules import REVISIONS
@@ -35,6 +38,16 @@ from scripts.simulation.scripted import SCRIPTS, Script
 
 def made(seed: int, members: int, steps: int) -> Plan:
     """Return the plan of a seed."""
+    plan = _by_chance(seed, members, steps)
+    if seed % WITH_TURNS[0] != WITH_TURNS[1] or plan.setup.receive_only:
+        return plan
+    paths = tuple(sorted({*plan.setup.paths[:1], *PRIVATE}))
+    setup = msgspec.structs.replace(plan.setup, private=True, paths=paths)
+    return Plan(seed, setup, tuple(_with_turns(Random(~seed), setup.count, list(plan.actions))))
+
+
+def _by_chance(seed: int, members: int, steps: int) -> Plan:
+    """Return a plan of whatever may happen, but for changes of a group's members."""
     random = Random(seed)
     count = min(members, 2 + int(random.expovariate(0.8)))  # few, so that each link has its share of what happens
     disturbed = random.sample(TOGETHER, random.choice((0, 1, 1, 2, 2, 3)))
@@ -161,6 +174,17 @@ def _with_secured(random: Random, count: int, actions: list[Action], disasters: 
         acts += [(befalls, random.choice(others)), (Act.RESTORE, who)]
         told = [_action(random, act, count, "write") for act, _ in acts]
         actions[place:place] = [_by(action, member, count) for action, (_, member) in zip(told, acts, strict=True)]
+    return actions
+
+
+def _with_turns(random: Random, count: int, actions: list[Action]) -> list[Action]:
+    """Return what happens with members among it that are put into a group, or taken out of it; all hear of that, one by one."""
+    for _ in range(random.randint(1, TURNS_MAX)):
+        place = random.randrange(len(actions) + 1)
+        told = [(Act.TURN, random.randrange(count)), *((Act.ADOPT, who) for who in random.sample(range(count), count))]
+        for act, who in told:
+            actions.insert(min(place, len(actions)), _by(_action(random, act, count, ""), who, count))
+            place += random.randrange(1, TURN_STEPS_MAX)
     return actions
 
 

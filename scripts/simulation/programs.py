@@ -8,6 +8,7 @@ from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath, is_below, parent_of
 from scripts.simulation.dice import Dice
 from scripts.simulation.ledger import Grant, Ledger, Shown, slots_of, text_of
+from scripts.simulation.outside import Outside
 from scripts.simulation.tree import FakeTree, Node
 
 PATHS = [RelPath(path) for path in (b"a", b"b", b"d", b"d/a", b"d/b", b"d/e", b"d/e/a")]
@@ -54,6 +55,7 @@ class Programs:
     paths: Sequence[RelPath] = tuple(PATHS)
     dice: Dice = field(default_factory=lambda: Dice(0))
     looks: dict[RelPath, Look] = field(default_factory=dict)
+    outside: Outside = field(default_factory=Outside)
     unheard: dict[bytes, RelPath] = field(default_factory=dict)
     """What was replaced here, and where, while nobody listened to this member there."""
     taken_out: set[bytes] = field(default_factory=set)
@@ -109,8 +111,10 @@ class Programs:
     def look(self, path: RelPath, look: Look | None = None) -> None:
         """Journal a change of a path; what is changed under one name is changed under all."""
         self.touched.add(path)
-        names = self.tree.names_of(self.tree.nodes[path]) if path in self.tree.nodes else []
+        node = self.tree.nodes.get(path)
+        names = self.tree.names_of(node) if node is not None else []
         self.touched.update(names)
+        self.outside.changed((path, *names), node)
         self.look_again(path, look)
         for name in names if not self.speaks(path) else ():
             self.look_again(name)  # the mount tells rows under names that are followed
@@ -190,6 +194,7 @@ class Programs:
             self.tree.changed(node)
             self.row(ChangeKind.CONTENT, path)
             self.look(path)
+            self.outside.wrote(node.data, self.tree.names_of(node))
             self._changed(path, node, shown)
             if not node.mode & 0o077:
                 self.ledger.secrets[node.data] = Grant(self.ledger.steps, self.name, 0)
@@ -236,6 +241,8 @@ class Programs:
         self._gave(path, node)
         self.row(ChangeKind.CREATE, path)
         self.look(path)
+        if node.kind is Kind.FILE:
+            self.outside.wrote(node.data, [path])
         self.mark(path)
 
     def link(self, source: RelPath) -> None:

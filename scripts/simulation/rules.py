@@ -3,9 +3,11 @@
 from dataclasses import dataclass, replace
 
 from csfs.core.groups import Group, GroupRule, Rules
-from csfs.core.paths import RelPath
+from csfs.core.paths import RelPath, is_below
 
 VOLUME = "volume"
+PRIVATE = RelPath(b"d/e")
+"""What a private group has, with all that is below."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,18 @@ class OneGroup:
 
 @dataclass(frozen=True)
 class Shape:
-    """How the cluster is configured at one moment. `private` leaves the last member out of `/d/e`."""
+    """How the cluster is configured at one moment.
+
+    `private`: `/d/e` is a group of its own, of all but the last member; those who are `turned` are in it if they were not, and out
+    of it if they were.
+    """
 
     members: tuple[str, ...]
     receive_only: tuple[str, ...] = ()
     policy: tuple[str, ...] = ("younger",)
     exclude: tuple[str, ...] = ()
     private: bool = False
+    turned: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -42,11 +49,21 @@ class Shape:
     @property
     def rules(self) -> tuple[GroupRule, ...]:
         """The groups, as `groups.Rules` asks for them."""
-        writers = tuple(name for name in self.members if name not in self.receive_only)
-        rule = GroupRule(writers, self.receive_only, ("/",), self.exclude, self.policy)
-        if self.private and len(writers) > 1:
-            return GroupRule(writers[:-1], (), ("/d/e",), self.exclude, self.policy), rule
+        rule = GroupRule(self.writers, self.receive_only, ("/",), self.exclude, self.policy)
+        if self.private and len(self.writers) > 1:
+            return GroupRule(self.inside, (), ("/" + PRIVATE.decode(),), self.exclude, self.policy), rule
         return (rule,)
+
+    @property
+    def writers(self) -> tuple[str, ...]:
+        """Those who do not only receive."""
+        return tuple(name for name in self.members if name not in self.receive_only)
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """Those whom the private group has, if there is one: somebody, in the order of all."""
+        usual = self.writers[:-1]
+        return tuple(name for name in self.writers if (name in usual) != (name in self.turned)) or usual
 
     def compiled(self, member: str) -> Rules:
         """Return the rules as `member` sees them."""
@@ -69,3 +86,16 @@ def changed(shape: Shape, what: str) -> Shape:
             return replace(shape, receive_only=())
         case _:
             return replace(shape, exclude=(), private=False)
+
+
+def is_private(path: RelPath) -> bool:
+    """Return whether the private group has a path, if there is one."""
+    return path == PRIVATE or is_below(path, PRIVATE)
+
+
+def turned(shape: Shape, member: str) -> Shape:
+    """Return a shape in which one member is in the private group if it was not, and the other way round: nothing else changes."""
+    if shape.inside == (member,):
+        return shape  # somebody has to be in it
+    names = {*shape.turned} ^ {member}
+    return replace(shape, turned=tuple(name for name in shape.members if name in names))

@@ -50,6 +50,7 @@ def restore(host: Host, backup: Saved, *, booting: bool) -> None:
     host.programs.tree, host.programs.touched = host.tree, backup.touched
     host.programs.looks.clear()
     host.programs.marks.clear()
+    host.programs.outside.forget()
     host.cache.clear()
     host.incarnation, host.index_id = backup.life
     host.relived = host.incarnation

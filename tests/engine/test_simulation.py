@@ -7,7 +7,9 @@ import pytest
 
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
+from scripts.simulation.checks import check
 from scripts.simulation.cluster import Cluster
+from scripts.simulation.dice import Dice
 from scripts.simulation.effects import Watched
 from scripts.simulation.plan import Act, Action, Plan, Setup
 from scripts.simulation.planning import made
@@ -146,3 +148,40 @@ def test_every_disturbance_comes_to_something() -> None:
         done += cluster.done
     assert said.keys() == set(Act)
     assert {act for act in Act if done[act]} >= set(Act) - SELDOM
+
+
+def test_who_is_taken_out_of_a_group_keeps_what_he_had_and_gets_all_when_he_is_back() -> None:
+    cluster = Cluster(Plan(0, Setup(3, ("younger",), private=True), ()))
+    cluster.begin()
+    first, second, third = cluster.hosts
+    directory, path = RelPath(b"d/e"), RelPath(b"d/e/a")
+
+    def turns() -> None:
+        """The third member is put into the group, or out of it, and all hear of that."""
+        cluster._turn(Action(Act.TURN, 2, 0, 0, 0), third, Dice(0))
+        for host in cluster.hosts:
+            cluster._adopt(Action(Act.ADOPT, host.number, 0, 0, 0), host, Dice(0))
+        goes_on()
+
+    def goes_on() -> None:
+        for host in cluster.hosts:
+            host.digest(cluster.now(host))
+        cluster._settle()
+
+    for made_at in (RelPath(b"d"), directory):
+        first.programs.make_directory(made_at)
+    first.programs.write(path)
+    goes_on()
+    assert path not in third.tree.nodes
+    turns()
+    had = third.tree.nodes[path]
+    assert had.data == first.tree.nodes[path].data
+    turns()
+    second.programs.write(path)
+    goes_on()
+    assert third.tree.nodes[path] is had
+    assert had.data != second.tree.nodes[path].data == first.tree.nodes[path].data
+    turns()
+    assert third.tree.nodes[path].data == second.tree.nodes[path].data
+    cluster.heal()
+    check(cluster)
