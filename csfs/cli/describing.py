@@ -57,6 +57,7 @@ def _group(rule: GroupRule) -> dict[str, object]:
         "sockets": rule.treatment.sockets,
         "devices": rule.treatment.devices,
         "flags": rule.treatment.flags,
+        "keep_local": rule.treatment.keep_local,
     }
 
 

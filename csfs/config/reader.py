@@ -288,13 +288,13 @@ def _group(table: Table, cluster: tuple[str, ...]) -> GroupSettings:
     on_sync_timeout = table.choice("on_sync_timeout", settings.SYNC_TIMEOUTS, settings.SYNC_TIMEOUTS[0])
     owners, devices = _owners(table, cluster, ""), _devices(table, cluster)
     xattrs = table.parsed("xattrs", USUAL_XATTRS, checked_xattr)
-    sockets, flags = table.boolean("sockets", False), table.boolean("flags", False)
+    sockets, flags, keep_local = (table.boolean(key, False) for key in ("sockets", "flags", "keep_local"))
     table.finish()
     for name in set(members) & set(receive_only):
         table.complain("receive_only", f"{name} is among members too; name it in one of them")
     if not set(members or cluster) - set(receive_only):
         table.complain("receive_only", "leaves nobody who may write; take one out")
-    rest = (sync, sync_timeout, on_sync_timeout, owners, xattrs, sockets, devices, flags)
+    rest = (sync, sync_timeout, on_sync_timeout, owners, xattrs, sockets, devices, flags, keep_local)
     group = GroupSettings(members, receive_only, include, exclude, policy, on_local_change, *rest)
     complaint = settings.lacking(group, cluster)
     if complaint:

@@ -106,7 +106,7 @@ def _group(group: GroupSettings) -> list[str]:
     lines += _by_member("owners", [(member, _string(choice)) for member, choice in group.owners])
     if group.xattrs != usual.xattrs:
         lines.append(f"xattrs = {_list(group.xattrs)}")
-    lines += [f"{key} = true" for key in ("sockets", "flags") if getattr(group, key)]
+    lines += [f"{key} = true" for key in ("sockets", "flags", "keep_local") if getattr(group, key)]
     return lines + _by_member("devices", [(member, str(choice).lower()) for member, choice in group.devices])
 
 

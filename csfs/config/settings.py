@@ -67,6 +67,7 @@ class GroupSettings:
     sockets: bool = False
     devices: tuple[tuple[str, bool], ...] = ()
     flags: bool = False
+    keep_local: bool = False
 
     @property
     def synchrony(self) -> Synchrony:
@@ -135,7 +136,8 @@ class VolumeSettings:
         """Return how `member` shows and reads what a group has."""
         devices = dict(group.devices)
         has_devices = devices.get(member, devices.get(DEFAULT_PATH, True))
-        return Treatment(self.owners_at(member, group), group.xattrs, group.sockets, has_devices, group.flags)
+        rest = (group.sockets, has_devices, group.flags, group.keep_local)
+        return Treatment(self.owners_at(member, group), group.xattrs, *rest)
 
     @property
     def compare_s(self) -> float:

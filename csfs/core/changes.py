@@ -4,6 +4,7 @@ import enum
 
 import msgspec
 
+from csfs.core.objects import Stamp
 from csfs.core.paths import RelPath
 
 
@@ -23,6 +24,8 @@ class ChangeKind(enum.IntEnum):
     """The journal cannot say what changed (it was full, or rows were lost): everything below `path` is to be compared."""
     SYNCED = 10
     """What had been written to the object is on its disk, as `synced` says: somebody has asked for that, and nothing changed."""
+    KEPT = 11
+    """What the object held, as `stamp` says, is in the kept store as `kept`: the row of what destroyed it here follows."""
 
 
 Extent = tuple[int, int]
@@ -45,7 +48,8 @@ class Change(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
     `path` is the object's (first known) path, `target` the second one of RENAME, EXCHANGE and LINK. `extents` are those of
     CONTENT, merged and ascending; empty with CONTENT means unknown, compare all. `writing` says that someone still
-    has the object open for writing. `kept` is the name in the kept store of DISPLACED. `pid` is a thread id, as the kernel gives it.
+    has the object open for writing. `kept` is the name in the kept store of DISPLACED and KEPT. `pid` is a thread id, as the kernel
+    gives it.
     """
 
     sequence: int
@@ -60,3 +64,4 @@ class Change(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     pid: int = 0
     program: str = ""
     synced: Synced | None = None
+    stamp: Stamp | None = None

@@ -314,6 +314,11 @@ class Rules:
         """The groups in which flags are kept the same."""
         return frozenset(group.scope for group in self.groups if group.treatment.flags)
 
+    @property
+    def keep_local(self) -> bool:
+        """Whether this member keeps anything that its own programs overwrite or remove."""
+        return any(self.member in group.members and group.treatment.keep_local for group in self.groups)
+
     def treatment_of(self, path: RelPath) -> Treatment:
         """Return how this member shows and reads what is at `path`."""
         group = self.group_of(path)

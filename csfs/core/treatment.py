@@ -1,4 +1,4 @@
-"""How one member shows, and reads, what is in a group: whose it is, which attributes and flags count, which kinds of objects do."""
+"""How one member shows, reads and keeps what is in a group: whose it is, which attributes, flags and kinds of objects count."""
 
 import re
 from dataclasses import dataclass
@@ -73,7 +73,8 @@ def flags_in(xattrs: Xattrs) -> bytes:
 class Treatment:
     """`owners`: by name, by number, or USER[:GROUP] who has everything here. `devices`, `sockets`: whether these are made and told.
 
-    `flags`: whether append-only and immutable objects are so at all members, and changed all the same.
+    `flags`: whether append-only and immutable objects are so at all members, and changed all the same. `keep_local`: whether the
+    content of a file is kept here before a program of this host overwrites or removes it.
     """
 
     owners: str = BY_NAME
@@ -81,6 +82,7 @@ class Treatment:
     sockets: bool = False
     devices: bool = True
     flags: bool = False
+    keep_local: bool = False
 
     def leaves_out(self, kind: Kind) -> bool:
         """Return whether objects of this kind are neither made here nor told to others."""

@@ -11,6 +11,7 @@ from itertools import islice
 import trio
 
 from csfs.core.changes import Change, ChangeKind, Extent, Synced
+from csfs.core.objects import Stamp
 from csfs.core.paths import RESERVED, ROOT, RelPath, parent_of
 from csfs.journal.journal import Journal
 from csfs.mount.extents import Extents
@@ -39,7 +40,8 @@ class OpenFile:
     `size` is the size as the mount last knew it, `told` how many bytes rows have told of since it was opened, `postponed` how often
     the next row was put off. `displaced` is the path that the file had when a commit displaced it, `kept` its
     name in the kept store, empty if it has other names that are not known here; `doomed`: nobody asked to keep it, so it goes at
-    the last release unless something was written. `synced` is what the last row said that is on its disk.
+    the last release unless something was written. `synced` is what the last row said that is on its disk. `is_kept`: what it held when
+    it was opened for writing is kept, or was not to be.
     """
 
     __slots__ = (
@@ -48,6 +50,7 @@ class OpenFile:
         "doomed",
         "extents",
         "handles",
+        "is_kept",
         "kept",
         "node",
         "postponed",
@@ -72,6 +75,7 @@ class OpenFile:
         self.kept = b""
         self.doomed = False
         self.synced: Synced | None = None
+        self.is_kept = False
 
     def wrote(self, offset: int, length: int, writer: Writer) -> None:
         """Take note of bytes written. What lay between the old end and `offset` has become zeros, and counts."""
@@ -238,6 +242,8 @@ class Capture:
         if file is None or file.node is not node:
             file = self.files[node.inode] = OpenFile(node, size)
         file.handles.add(handle)
+        if writing and not file.writing:
+            file.is_kept = size == 0
         file.writing += writing
         return file
 
@@ -321,6 +327,21 @@ class Capture:
         if paths:
             file.synced = synced
             self._told(Change(sequence=0, kind=ChangeKind.SYNCED, path=paths[0], synced=synced), lazy=True)
+
+    def kept(self, path: RelPath, name: bytes, stamp: Stamp, writer: Writer, *, writing: bool) -> None:
+        """What is about to be destroyed is in the kept store under `name`: the row of what destroys it is bound to follow."""
+        change = Change(
+            sequence=0,
+            kind=ChangeKind.KEPT,
+            path=path,
+            writing=writing,
+            kept=name,
+            uid=writer.uid,
+            pid=writer.pid,
+            program=writer.program,
+            stamp=stamp,
+        )
+        self._told(change, lazy=True)
 
     def tell_all(self) -> None:
         """Tell of every file that has something to tell, without waiting for its release."""

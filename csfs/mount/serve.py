@@ -18,6 +18,7 @@ from csfs.mount.extension import Extension
 from csfs.mount.gate import Gate
 from csfs.mount.inodes import Inodes
 from csfs.mount.intake import Intake
+from csfs.mount.keeping import Keeping
 from csfs.mount.link import Link
 from csfs.mount.operations.passthrough import Handlers, PassThrough
 from csfs.mount.options import for_libfuse
@@ -86,6 +87,8 @@ class Mount:
         self.handlers.read_only = (
             ReadOnly(rules, self.inodes, self._leases) if rules is not None and is_wanted else None
         )
+        keeps = rules is not None and rules.keep_local
+        self.handlers.keeping = Keeping(rules, self.inodes, self.capture) if rules is not None and keeps else None
         waits = self.waiting.follow(rules)
         if waits and not self._is_listening:
             self._is_listening = True

@@ -85,7 +85,7 @@ class Waiting:
 
     def note(self, change: Change, lazy: bool = False, inode: int = 0) -> None:
         """A row was told."""
-        if self._rules is not None:
+        if self._rules is not None and change.kind is not ChangeKind.KEPT:  # what destroys it has a row of its own
             self._owe(change.path)
             if change.target is not None:
                 self._owe(change.target)

@@ -81,19 +81,14 @@ class Keeping:
 
     def drop_soon(self, name: bytes) -> None:
         """A copy was kept for a commit that is not made."""
-        assert self._volume.nursery is not None
-        self._volume.nursery.start_soon(self._drop, name)
-
-    async def _drop(self, name: bytes) -> None:
-        with contextlib.suppress(trio.ClosedResourceError):
-            await self._volume.with_root(delete_kept, [name])
+        delete_soon(self._volume, name)
 
     def note(self, plan: Plan, name: bytes, stored: int = 0) -> None:
         """A plan was carried out, and what it displaced is in the kept store under `name`, if there is one, or `stored` bytes of it."""
         promise = self.promises.get(plan.path)
         promised = promise is not None and not promise.name
         row = self._volume.index.rows.row(plan.path)
-        noted = row is not None and _may_note(self._volume) and _is_another(row.applied, plan.content, plan.meta)
+        noted = row is not None and _may_note(self._volume) and is_another(row.applied, plan.content, plan.meta)
         if row is None or not (name or promised or noted):
             return
         is_whole = bool(name) and not name.endswith(BLOCKS_ONLY)
@@ -138,15 +133,28 @@ def _hash(plan: Plan) -> bytes:
     return plan.base.hash if plan.base is not None else b""
 
 
-def note_local(volume: Volume, path: RelPath, applied: Applied | None, found: Observation | None) -> None:
-    """A program here has replaced what was applied: note what it was. Who has applied it, too, keeps its content."""
+def delete_soon(volume: Volume, name: bytes) -> None:
+    """Remove an object from the kept store, which no version stands for; if that is not to be done now, it is swept."""
+    assert volume.nursery is not None
+    volume.nursery.start_soon(_deleted, volume, name)
+
+
+async def _deleted(volume: Volume, name: bytes) -> None:
+    with contextlib.suppress(trio.ClosedResourceError):
+        await volume.with_root(delete_kept, [name])
+
+
+def note_local(
+    volume: Volume, path: RelPath, applied: Applied | None, found: Observation | None, *, is_kept: bool = False
+) -> None:
+    """A program here has replaced what was applied: note what it was, unless that is kept. Who applied it, too, keeps its content."""
     volume.happenings.made_here(path, applied.observation if applied is not None else None, found)
     if found is None:
         volume.shortcomings.gone(path)
-    if applied is None:
+    if applied is None or is_kept:
         return
     meta = meta_of(found) if found is not None else None
-    if _may_note(volume) and _is_another(applied, content_of(found), meta):
+    if _may_note(volume) and is_another(applied, content_of(found), meta):
         assert applied.observation is not None, "something that is no longer there"
         cause = Cause.REMOVED if found is None else Cause.REPLACED
         version = KeptVersion(
@@ -167,7 +175,7 @@ def note_moved(volume: Volume, path: RelPath, target: RelPath, applied: Applied,
     """A directory was renamed as a peer had moved it: this went with it. Its history stays at the old name."""
     member, shown_there = volume.authors.get(by, ""), applied.observation
     volume.happenings.moved(path, target, shown_there, member)
-    if shown_there is not None and _may_note(volume) and _is_another(applied, ABSENT, None):
+    if shown_there is not None and _may_note(volume) and is_another(applied, ABSENT, None):
         name, now_ns = _unused_name(volume), time.time_ns()
         version = KeptVersion(name, path, now_ns, 0, shown_there.hash, False, applied, Cause.REMOVED, member)
         volume.index.ledger.add_kept(version)
@@ -189,7 +197,7 @@ def _may_note(volume: Volume) -> bool:
     return volume.index.ledger.kept_count < NOTED_ROWS_MAX
 
 
-def _is_another(applied: Applied, content: Content, meta: Meta | None) -> bool:
+def is_another(applied: Applied, content: Content, meta: Meta | None) -> bool:
     """Return whether something was there that a history has to name: more than its time is different now."""
     before = applied.observation
     if before is None:

@@ -17,9 +17,10 @@ from csfs.core.objects import Kind, Observation
 from csfs.core.paths import ROOT, RelPath, concern, depth_of, is_below, parent_of, shown
 from csfs.errors import CsfsError
 from csfs.replicate import doubts
+from csfs.replicate.aside import Aside
 from csfs.replicate.directories import Directories
 from csfs.replicate.gathering import Gathering
-from csfs.replicate.keeping import keep_written, note_local
+from csfs.replicate.keeping import note_local
 from csfs.replicate.looking import (
     ATTRIBUTES,
     NO_REASON,
@@ -66,8 +67,7 @@ class Observer:
         """Directories that were moved, and the row that said so."""
         self._emptied: set[RelPath] = set()
         """Directories that are gone, or something else, while what was in them waits to be looked at."""
-        self._displaced: dict[bytes, tuple[RelPath, int]] = {}
-        """Kept versions that somebody who had them open has written to since: where they were live, and the row."""
+        self.aside = Aside(volume, self.look)
         self._wanted, self._gathering, self._reading = Signal(), Gathering(), Reading(volume)
         self._journal, self._last, self._taking, self.digested = b"", 0, 0, 0
         self._moved_on = MovedOn(volume, self.look)
@@ -81,7 +81,7 @@ class Observer:
             # Another journal counts anew; what the old one held and nobody has looked at is found by comparing.
             self._since.clear()
             self._spreading.clear()
-            self._displaced = {name: (path, digested + 1) for name, (path, _) in self._displaced.items()}
+            self.aside.renumber(digested + 1)
         self._journal = journal
         self._last = self.digested = digested
 
@@ -109,6 +109,7 @@ class Observer:
             case ChangeKind.CONTENT:
                 # What a row without a number says comes from a watch, which sees no extents; nor does an empty row.
                 self.look(path, Reason(True, change.extents or None))
+                self.aside.written(change)
             case ChangeKind.META:
                 self.look(path, ATTRIBUTES)
             case ChangeKind.CREATE | ChangeKind.REMOVE:
@@ -130,8 +131,8 @@ class Observer:
             case ChangeKind.COMPARE:
                 self.compare_wanted.add(path)
                 self._volume.comparison.notify()
-            case ChangeKind.DISPLACED:
-                self._displaced[change.kept] = path, change.sequence
+            case ChangeKind.DISPLACED | ChangeKind.KEPT:
+                self.aside.take(change)
             case kind if kind is not ChangeKind.SYNCED:  # which says that nothing has changed
                 self.look(path, Reason(content=True))
 
@@ -246,17 +247,13 @@ class Observer:
                 continue  # unmounted in the middle; the looks wait for the next mount
 
     def _has_work(self) -> bool:
-        return bool(self._looks or self._spreading or self._displaced) or self.digested < self._oldest_wanted() - 1
+        return bool(self._looks or self._spreading or self.aside.has_work) or self.digested < self._oldest_wanted() - 1
 
     async def _round(self) -> None:
         while self._spreading:
             if not await spread(self._volume, self, *self._spreading[0][:2]):
                 del self._spreading[:1]  # unless another journal has begun meanwhile
-        while self._displaced:
-            # What was written to a version after it was displaced is somebody's work: it is kept for good.
-            name, (path, _) = next(iter(self._displaced.items()))
-            await keep_written(self._volume, name, path)
-            self._displaced.pop(name, None)
+        await self.aside.look()
         batch = self._next_batch()
         self._gathering.began(len(batch))
         if self._looks and not batch:
@@ -350,7 +347,7 @@ class Observer:
 
     def _oldest_wanted(self) -> int:
         """Return the oldest row of which something is still to be looked at; the next one if there is none."""
-        others = (*(one[2] for one in self._spreading), *(one[1] for one in self._displaced.values()))
+        others = (*(one[2] for one in self._spreading), *self.aside.sequences)
         return min((next(iter(self._since.values()), self._last + 1), *others))
 
     def _observe(self, path: RelPath, reason: Reason, look: Look | None, names: Sequence[RelPath]) -> None:
@@ -362,6 +359,7 @@ class Observer:
             return
         volume.findings.looked(path, shown_at(self._volume, path), found, compared=reason.compared)
         if look is None and known is None:
+            self.aside.settle(path, None, None)
             return
         if look is not None and not remember_content(volume, look, known.applied if known is not None else None):
             # What its table was made from is known in part alone by now: it is read whole.
@@ -382,8 +380,10 @@ class Observer:
             names=names,
             linked_from=reason.linked_from,
         )
+        applied = known.applied if known is not None else None
+        is_kept = self.aside.settle(path, applied.observation if applied is not None else None, found)
         if changed:
-            note_local(volume, path, known.applied if known else None, found)
+            note_local(volume, path, applied, found, is_kept=is_kept)
             if known is None and path and volume.index.rows.row(parent_of(path)) is None:
                 self.look(parent_of(path))  # which was to stay here alone, and no longer does with what was made in it
         if reason.joining and known is None and look is not None and not changed and path != ROOT:

@@ -4,7 +4,7 @@ no version stands for."""
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import trio
 
@@ -29,8 +29,10 @@ WATCHED = b"displaced."
 class Sweeping:
     """Sweeps for one volume."""
 
-    def __init__(self, volume: Volume, sources: Sources) -> None:
+    def __init__(self, volume: Volume, sources: Sources, is_told: Callable[[bytes], bool]) -> None:
+        """`is_told`: a row tells of that object, and it is going to be a version."""
         self._volume = volume
+        self._is_told = is_told
         self._sources = sources
         self._unused: set[bytes] = set()
         """Partial contents that nobody wanted the last time."""
@@ -79,7 +81,7 @@ class Sweeping:
 
     async def _settle(self, entry: KeptEntry) -> None:
         volume, index = self._volume, self._volume.index
-        if index.ledger.is_kept(entry.name):
+        if index.ledger.is_kept(entry.name) or self._is_told(entry.name):
             return
         found = await volume.with_root(_worth_keeping, entry)
         if found is None or (found.kind is Kind.FILE and await self._is_elsewhere(found.hash)):

@@ -62,7 +62,7 @@ class VolumeWorker:
         self.fetcher = Fetcher(volume)
         self.progress = Progress(volume.name, volume.progress, self.fetcher.reading)
         self.sources = Sources(volume, self.fetcher, self._discard_later)
-        self.sweeping = Sweeping(volume, self.sources)
+        self.sweeping = Sweeping(volume, self.sources, self.observer.aside.is_told)
         self.validation = Validation(volume, self.sources.failed)
         self.applier = Applier(volume, self.directories, self.observer, self.sources, self.validation)
         self.merger = Merger(volume, self.sources, self.validation, self.observer.is_unseen)

@@ -47,11 +47,14 @@ class Kept:
 
     def has(self, name: bytes) -> bool:
         """Return whether there is an object of that name."""
+        return self.size(name) is not None
+
+    def size(self, name: bytes) -> int | None:
+        """Return the size of an object, None if there is none of that name."""
         try:
-            os.lstat(checked_name(name), dir_fd=self.directory)
+            return os.lstat(checked_name(name), dir_fd=self.directory).st_size
         except FileNotFoundError:
-            return False
-        return True
+            return None
 
     def read_blocks(self, name: bytes, first: int, count: int) -> list[bytes]:
         """Return up to `count` blocks of a kept regular file."""

@@ -26,7 +26,8 @@ from csfs.mount.settings import MountSettings
 
 
 flagged = GroupRule(("alpha",), include=("/flagged",), treatment=Treatment(flags=True))
-rules = VolumeRules("v", (flagged, GroupRule(("alpha",), exclude=("unsynced*",))))
+keeping = GroupRule(("alpha",), include=("/keeping",), treatment=Treatment(keep_local=True))
+rules = VolumeRules("v", (flagged, keeping, GroupRule(("alpha",), exclude=("unsynced*",))))
 what, settings, arguments = sys.argv[1], MountSettings(**json.loads(sys.argv[2])), json.loads(sys.argv[3])
 if "options" in arguments:
     arguments["options"] = parsed(arguments["options"])
@@ -93,7 +94,8 @@ def run_as_user(script: str, path: Path) -> None:
 
 @dataclass
 class Mounted:
-    """A volume below one temporary directory. Names that begin with `unsynced` are not synced; in `flagged` flags are kept the same."""
+    """A volume below one temporary directory. Names that begin with `unsynced` are not synced; in `flagged` flags are kept the
+    same; in `keeping` what programs destroy is kept."""
 
     base: Path
     prelude: str = ""

@@ -13,6 +13,7 @@ from csfs.core.paths import RESERVED
 from csfs.mount.capture import Capture
 from csfs.mount.gate import Gate
 from csfs.mount.inodes import ROOT_INODE, Inodes, Node
+from csfs.mount.keeping import Keeping
 from csfs.mount.read_only import ReadOnly
 from csfs.mount.waiting import Waiting
 from csfs.mount.writers import Caller, Programs, Writer
@@ -38,6 +39,8 @@ class Base(ABC):
         self.refresher = gate.refresher
         self.read_only: ReadOnly | None = None
         """Keeps programs from changing some paths; None where there are none such."""
+        self.keeping: Keeping | None = None
+        """Keeps what programs are about to destroy; None where nothing is kept."""
         self._programs = Programs()
         self._handle_next = 1
         self.waiting_for: Waiting | None = None

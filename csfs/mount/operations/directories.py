@@ -16,6 +16,7 @@ from csfs.mount.operations.base import Answer, Base
 from csfs.mount.writers import Caller
 from csfs.store import syscalls as store_syscalls
 
+_NOTHING = contextlib.nullcontext()
 RENAME_FLAGS = store_syscalls.RENAME_NOREPLACE | store_syscalls.RENAME_EXCHANGE
 
 
@@ -191,7 +192,7 @@ class Directories(Base):
             return
         self.check_name(parent, name)
         directory = self.inodes.descriptor(parent)
-        with self.going(parent, name) as node:
+        with self.going(parent, name) as node, self._keeping_what_goes(parent, name, node, ctx):
             os.unlink(name, dir_fd=directory)
         self._gone(node, parent, name, ctx)
 
@@ -225,6 +226,13 @@ class Directories(Base):
             if pinned:
                 self.inodes.unpin(node)
             raise
+
+    def _keeping_what_goes(
+        self, parent: Node, name: bytes, node: Node | None, ctx: Caller
+    ) -> contextlib.AbstractContextManager[None]:
+        if self.keeping is None:
+            return _NOTHING
+        return self.keeping.losing(parent, name, node, self.writer(ctx))
 
     def _gone(self, node: Node | None, parent: Node, name: bytes, ctx: Caller) -> None:
         self.capture.removed((parent.inode, name), self.writer(ctx))
@@ -272,7 +280,7 @@ class Directories(Base):
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.EINVAL) or flags:
                 raise
-            with self.going(target, new) as replaced:
+            with self.going(target, new) as replaced, self._keeping_what_goes(target, new, replaced, ctx):
                 store_syscalls.renameat2(from_directory, old, to_directory, new, flags)
         if replaced is not None and replaced is moved:
             return  # two names of one object: rename(2) does nothing

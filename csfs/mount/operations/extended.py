@@ -11,7 +11,8 @@ from csfs.mount.writers import Caller
 from csfs.store.syscalls import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, GETFLAGS, SETFLAGS
 
 FALLOC_FL_ZERO_RANGE = 0x10
-_ALLOCATIONS = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE
+_DESTROYING = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE
+_ALLOCATIONS = FALLOC_FL_KEEP_SIZE | _DESTROYING
 
 FSGETXATTR, FSSETXATTR = 0x801C581F, 0x401C5820
 _COMMAND_SIZES = {GETFLAGS: 4, SETFLAGS: 4, FSGETXATTR: 28, FSSETXATTR: 28}
@@ -30,9 +31,11 @@ class Extended(Files):
         handle, writer = self._handles[fh], self.writer(caller)
         self.check_object(handle.file.node)
         before = os.fstat(handle.descriptor).st_size
+        if self.keeping is not None and mode & _DESTROYING and offset < before:
+            self.keeping.overwriting(handle.file, writer)
         syscalls.fallocate(handle.descriptor, mode, offset, length)
         after = os.fstat(handle.descriptor).st_size
-        if mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE):
+        if mode & _DESTROYING:
             end = min(offset + length, after)
             if end > offset:
                 self.capture.wrote(handle.file, offset, end - offset, writer)
@@ -77,6 +80,8 @@ class Extended(Files):
         to = self._handles[target]
         self.check_object(to.file.node)
         length = min(length, COPIED_AT_ONCE_MAX)
+        if self.keeping is not None and length and offset < to.file.size:
+            self.keeping.overwriting(to.file, self.writer(caller))
         copied = os.copy_file_range(self._handles[source].descriptor, to.descriptor, length, source_offset, offset)
         if copied:
             self.capture.wrote(to.file, offset, copied, self.writer(caller))

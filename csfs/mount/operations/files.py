@@ -110,6 +110,8 @@ class Files(Directories):
     def _truncated(self, handle: Handle, ctx: Caller, kills: bool) -> None:
         """Empty a file because it was opened with O_TRUNC, which the kernel leaves to us together with the privileges."""
         node = handle.file.node
+        if self.keeping is not None:
+            self.keeping.overwriting(handle.file, handle.writer)
         if handle.writing:
             os.ftruncate(handle.descriptor, 0)
         else:
@@ -178,6 +180,8 @@ class Files(Directories):
 
     def write(self, fh: int, off: int, buf: bytes) -> int:
         handle = self._handles[fh]
+        if self.keeping is not None and off < handle.file.size:
+            self.keeping.overwriting(handle.file, handle.writer)
         written = os.pwrite(handle.descriptor, buf, off)
         self.capture.wrote(handle.file, off, written, handle.writer)
         return written
@@ -196,6 +200,8 @@ class Files(Directories):
         if appends and os.fstat(handle.descriptor).st_size != offset:
             written = self._append(handle, offset, data)
         else:
+            if self.keeping is not None and offset < handle.file.size:
+                self.keeping.overwriting(handle.file, handle.writer)
             written = os.pwrite(handle.descriptor, data, offset)
             self.capture.wrote(handle.file, offset, written, handle.writer)
         return written
