@@ -22,12 +22,13 @@ from csfs.daemon.restoring import Restoring
 from csfs.daemon.unusable import Unusable
 from csfs.daemon.verifying import Verification
 from csfs.daemon.versions import Versions
+from csfs.daemon.waiting import backlog, behind, wait_applied
 from csfs.errors import ConfigError, ExitCode, NotRunningError, WaitTimeoutError
 from csfs.mount.bypass import Passing
 from csfs.replicate.findings import Finding
 from csfs.replicate.network import PeerNetwork
 from csfs.replicate.progress import SAMPLE_S
-from csfs.replicate.volume import Exchange, Volume
+from csfs.replicate.volume import Volume
 from csfs.replicate.worker import VolumeWorker
 from csfs.wire.control import Reply, Request
 
@@ -174,7 +175,7 @@ class Commands:
             for volume, mounted in self._mounts.items()
             if name in mounted.worker.volume.exchanges
         }
-        backlog = {volume: _backlog(self._mounts[volume].worker.volume, e) for volume, e in exchanges.items()}
+        left = {volume: backlog(self._mounts[volume].worker.volume, e) for volume, e in exchanges.items()}
         waiting_ns = [e.waiting_since_ns for e in exchanges.values() if e.waiting_since_ns]
         lag_s = max(0.0, (time.time_ns() - min(waiting_ns)) / 1e9) if waiting_ns else 0.0
         return {
@@ -183,7 +184,7 @@ class Commands:
             "address": link.remote if link is not None else "",
             "since": link.since_ns / 1e9 if link is not None and link.since_ns else None,
             "error": link.error if link is not None else "",
-            "backlog": backlog,
+            "backlog": left,
             "progress": {
                 volume: shown for volume, exchange in exchanges.items() if (shown := exchange.meter.shown()) is not None
             },
@@ -208,16 +209,17 @@ class Commands:
         for peer in peers:
             if peer not in self._cluster.peers:
                 raise ConfigError(f"{peer} is not among the members; `csfs member list` shows them")
-        timeout_s = arguments.get("timeout")
+        members, timeout_s = peers or sorted(self._cluster.peers), arguments.get("timeout")
         with trio.move_on_after(float("inf") if timeout_s is None else float(timeout_s)) as scope:
             async with trio.open_nursery() as showing:
                 showing.start_soon(self._tell_progress, chosen, tell)
                 async with trio.open_nursery() as nursery:
                     for mounted in chosen:
-                        nursery.start_soon(self._wait_for, mounted, peers)
+                        nursery.start_soon(wait_applied, mounted, members, bool(peers), self._network.is_meeting)
                 showing.cancel_scope.cancel()
         if scope.cancelled_caught:
-            raise WaitTimeoutError(f"not everything was applied within {timeout_s} s: {self._behind(chosen, peers)}")
+            behind_now = self._behind(chosen, members, named=bool(peers))
+            raise WaitTimeoutError(f"not everything was applied within {timeout_s} s: {behind_now}")
         volumes = [mounted.worker.volume for mounted in chosen]
         away = [p for p in self._cluster.peers if any(v.scopes(p) and p not in v.exchanges for v in volumes)]
         return {"away": sorted(away) if not peers else []}
@@ -232,39 +234,9 @@ class Commands:
             peers = [self._peer_status(name) for name in sorted(self._cluster.peers)]
             tell({"volumes": volumes, "peers": peers})
 
-    async def _wait_for(self, mounted: MountedVolume, peers: list[str]) -> None:
-        """Return when the connected (or the named) members have applied all that was written before."""
-        volume, worker = mounted.worker.volume, mounted.worker
-        sequence = await mounted.flush()
-        # What was written while nothing was mounted, or told by nobody any more, is found by comparing.
-        if sequence is None:
-            await volume.progress.wait_until(lambda: not mounted.is_coming_back)
-        await volume.progress.wait_until(lambda: worker.is_compared)
-        if sequence is not None:
-            await volume.progress.wait_until(lambda: worker.observer.digested >= sequence and worker.observer.idle)
-        worker.directories.hurry()
-        await volume.progress.wait_until(lambda: worker.directories.idle and worker.applier.idle)
-        worker.directories.hurry()
-        await volume.progress.wait_until(lambda: worker.directories.idle and worker.observer.idle)
-        position = volume.index.rows.position()
-        names = peers or list(volume.exchanges)
-        for name in names:
-            await volume.progress.wait_until(lambda n=name: _has_applied(volume, n, position, bool(peers)))  # type: ignore[misc]
-
-    def _behind(self, chosen: list[MountedVolume], peers: list[str]) -> str:
-        behind = []
-        for mounted in chosen:
-            volume = mounted.worker.volume
-            for name in peers or list(volume.exchanges):
-                exchange = volume.exchanges.get(name)
-                if exchange is None:
-                    behind.append(f"{name} is not connected")
-                elif backlog := _backlog(volume, exchange):
-                    behind.append(f"{name} lacks {backlog} change{'s' * (backlog > 1)} of {volume.name}")
-            worker = mounted.worker
-            if worker.observer.looks or not (worker.applier.idle and worker.is_compared):
-                behind.append(f"this member is still busy with {volume.name}")
-        return "; ".join(behind) or "this member is still busy"
+    def _behind(self, chosen: list[MountedVolume], members: list[str], *, named: bool) -> str:
+        found = [one for mounted in chosen for one in behind(mounted, members, named)]
+        return "; ".join(found) or "this member is still busy"
 
     # --------------------------------------------------------------------------------------------------------- compare
 
@@ -360,17 +332,3 @@ def clock_alarm(skew_s: float) -> str:
         return ""
     way = "ahead of" if skew_s > 0 else "behind"
     return f"its clock is {abs(skew_s):.1f} s {way} this host's; which version is younger may be decided wrongly"
-
-
-def _backlog(volume: Volume, exchange: Exchange) -> int:
-    """Return how many positions a peer has yet to apply: at least as many as there are changes."""
-    unsent = volume.index.rows.position() - exchange.sent
-    unapplied = exchange.last_records - exchange.applied if exchange.last_records > exchange.applied else 0
-    return max(0, unsent) + max(0, unapplied)
-
-
-def _has_applied(volume: Volume, peer: str, position: int, named: bool) -> bool:
-    exchange = volume.exchanges.get(peer)
-    if exchange is None:
-        return not named
-    return exchange.sent >= position and exchange.applied >= exchange.last_records

@@ -5,9 +5,9 @@ import os
 
 import trio
 
+from csfs.daemon.after_power_cut import gathered_evidence
 from csfs.daemon.connection import ControlConnection
 from csfs.daemon.securing import Securing
-from csfs.engine.evidence import Evidence
 from csfs.errors import CorruptDatabaseError, CsfsError
 from csfs.journal.journal import JournalReader
 from csfs.mount import bypass
@@ -15,9 +15,10 @@ from csfs.mount.bypass import Passing
 from csfs.replicate import braking, doubts
 from csfs.replicate.commit_thread import CommitThread
 from csfs.replicate.gate import Gate
+from csfs.replicate.underneath import SETTLE_S
 from csfs.replicate.watcher import Watcher
 from csfs.replicate.worker import VolumeWorker
-from csfs.store.boot import boot_id, booted_ns
+from csfs.store.boot import boot_id
 from csfs.wire.control import (
     Behind,
     CommitResults,
@@ -44,6 +45,8 @@ LET_GO_S_MAX = 5.0
 ORPHAN_LOOK_S = 1.0
 PASSING_FRESH_S = 30.0
 FAILURE_SHOWN_S = 300.0
+HEARD_S_MAX = 2 * SETTLE_S
+"""Somebody may go on writing for ever: what was seen before has been looked at by then."""
 UNKNOWN_LAYOUT = "this libfuse is not of a layout that csfs knows"
 
 
@@ -69,10 +72,13 @@ class MountedVolume:
         self._gate: Gate | None = None
         self._hello: MountHello | None = None
         self._connection: ControlConnection | None = None
+        self._latest: ControlConnection | None = None
+        """That of the mount process that began last, which may not be as far as to have rows taken in."""
         self._flushes: dict[int, trio.Event] = {}
         self._flushed: dict[int, int] = {}
         self._next_flush = 1
-        self._clean = False
+        self._handing_over = trio.Lock()
+        """Held while the mount is taken over, or let go: either takes its time."""
         self.journal_trouble = ""
         """Why the mount cannot write its journal, empty if it can."""
         self._parents = 0
@@ -85,24 +91,26 @@ class MountedVolume:
         await self._take_over(hello, connection)
         self._parents += 1
         try:
-            await self._listen_to_parent(connection)
+            await self._listen_to_parent(hello, connection)
         finally:
             self._parents -= 1
             self.worker.volume.progress.notify()
         # It was killed, and the mount serves on: nobody else is going to tell when the host unmounts it.
         while self._clone >= 0 and not self._parents:
             await trio.sleep(ORPHAN_LOOK_S)
+            pid = self._clone_pid
             if self._clone >= 0 and not self._parents and not await trio.to_thread.run_sync(_is_mounted, self.path):
                 log.info("%s: unmounted, and its parent is gone", hello.volume)
-                await self._let_go()
+                await self._let_go(pid)
 
-    async def _listen_to_parent(self, connection: ControlConnection) -> None:
+    async def _listen_to_parent(self, hello: ParentHello, connection: ControlConnection) -> None:
         while (message := await connection.receive()) is not None:
             match message:
                 case ParentHello():
-                    await self._take_over(message, connection)
+                    hello = message
+                    await self._take_over(hello, connection)
                 case Unmounted():
-                    await self._let_go()
+                    await self._let_go(hello.mount_pid)
                     await connection.send(LetGo(message.volume))
                 case _:
                     log.warning("%s: a mount's parent said %s", self.worker.volume.name, type(message).__name__)
@@ -112,25 +120,27 @@ class MountedVolume:
             log.error("%s: the mount's parent handed over no descriptors", hello.volume)
             return
         clone, root = connection.descriptors.popleft(), connection.descriptors.popleft()
-        await self._let_go()
-        try:
-            await self.worker.attach_root(root)
-        except (OSError, CsfsError) as error:
-            os.close(root)
-            os.close(clone)
-            self.worker.volume.stopped = f"the directory underneath cannot be used: {error}"
-            log.error("%s: %s", hello.volume, self.worker.volume.stopped)
-            return
-        self._clone, self._clone_pid, self.path = clone, hello.mount_pid, hello.path
-        await self._watch(hello)
+        async with self._handing_over:
+            await self._let_go_now()
+            try:
+                await self.worker.attach_root(root)
+            except (OSError, CsfsError) as error:
+                os.close(root)
+                os.close(clone)
+                self.worker.volume.stopped = f"the directory underneath cannot be used: {error}"
+                log.error("%s: %s", hello.volume, self.worker.volume.stopped)
+                return
+            await self._watch(hello)  # before anything is compared: what happens from then on is told
+            self._clone, self._clone_pid, self.path = clone, hello.mount_pid, hello.path
         log.info("%s: mounted on %s by process %d", hello.volume, os.fsdecode(hello.path), hello.mount_pid)
         self._attach_gate()
         await connection.send(ParentWelcome())
 
     async def _watch(self, hello: ParentHello) -> None:
-        """Watch what happens underneath. What happened while nobody did is found by comparing."""
+        """Watch what happens underneath."""
         volume, underneath = self.worker.volume, self.worker.underneath
-        volume.compared_at = self._passing_at = -float("inf")
+        underneath.watch_begins()
+        self._passing_at = -float("inf")
         self._own = {os.getpid(), hello.parent_pid, hello.mount_pid}
         if volume.root is None or not underneath.is_watch_wanted:
             return
@@ -149,7 +159,20 @@ class MountedVolume:
             self._passing = await trio.to_thread.run_sync(bypass.passing, os.fsdecode(self.path), self._own)
         return self._passing if self.mounted else []
 
-    async def _let_go(self) -> None:
+    async def hear_watch(self) -> None:
+        """Return when all that the watch has seen so far underneath is to be looked at, or was; at once where nothing is watched."""
+        volume, underneath = self.worker.volume, self.worker.underneath
+        await self._watcher.catch_up()
+        with trio.move_on_after(HEARD_S_MAX):
+            await volume.progress.wait_until(lambda: underneath.idle or not self.mounted or bool(volume.stopped))
+
+    async def _let_go(self, pid: int) -> None:
+        """Hold nothing of the mount of that process any more: another one may have been handed over meanwhile."""
+        async with self._handing_over:
+            if self._clone_pid == pid:
+                await self._let_go_now()
+
+    async def _let_go_now(self) -> None:
         """Hold nothing of the mount any more, once no commit uses it."""
         await self._watcher.detach(self.worker.underneath)
         if self._gate is not None and self._connection is not None:
@@ -157,7 +180,7 @@ class MountedVolume:
                 await self._gate.finish()
         await self._drop_gate()
         if self._clone >= 0:
-            clone, self._clone = self._clone, -1
+            clone, self._clone, self._clone_pid = self._clone, -1, 0
             # The last reference ends the mount, which may take a while to say goodbye.
             await trio.to_thread.run_sync(os.close, clone)
         await self.worker.detach_root()
@@ -169,17 +192,21 @@ class MountedVolume:
         volume = self.worker.volume
         # The end of a mount process before this one may not have been heard of yet.
         self._hello = self._connection = None
+        self._latest = connection
         await self._drop_gate()
-        self._hello, self._connection = hello, connection
         digested = volume.index.ledger.digested(hello.journal)
         clean = hello.clean and hello.first <= digested + 1 and digested <= hello.last
+        self.worker.mount_began(mount=_life_of(hello.pid), clean=clean)
         if hello.cut and volume.index.ledger.whole not in (b"", boot_id()):
-            await self._gather_evidence(digested, hello.last)
+            volume.evidence = await gathered_evidence(volume.name, self._journal_file, digested, hello.last)
         elif not clean:
             digested = hello.last
+        if self._latest is not connection:
+            return  # another mount process has begun meanwhile
         digested = min(digested, hello.last)
         self.worker.observer.start_journal(hello.journal, digested)
-        self._clean = clean
+        # Not before: nothing is compared that is to be judged by evidence.
+        self._hello, self._connection = hello, connection
         try:
             await connection.send(self._welcome(digested))
             self._attach_gate()
@@ -214,7 +241,7 @@ class MountedVolume:
             return  # the clone is of the mount process before this one, and its parent is about to hand over another
         self._gate = Gate(self._connection.send, self._clone, self._thread)
         self._gate.asks_first = self.worker.volume.rules.wait
-        self.worker.attach_gate(self._gate, mount=_life_of(self._hello.pid), clean=self._clean)
+        self.worker.attach_gate(self._gate)
 
     async def _receive(self, connection: ControlConnection, nursery: trio.Nursery) -> None:
         while (message := await connection.receive()) is not None:
@@ -261,26 +288,6 @@ class MountedVolume:
         finally:
             reader.close()
 
-    async def _gather_evidence(self, after: int, last: int) -> None:
-        """The host went down while the volume was mounted: have all that differs judged by what the journal proves (R24)."""
-        volume = self.worker.volume
-        log.warning(
-            "%s: the host went down while it was mounted: what differs is compared with the journal", volume.name
-        )
-        evidence = Evidence(booted_ns())
-        try:
-            reader = JournalReader(self._journal_file)
-            try:
-                while after < last and (rows := await trio.to_thread.run_sync(reader.rows, after, last, ROWS_READ_MAX)):
-                    for change in rows:
-                        evidence.take(change)
-                    after = rows[-1].sequence
-            finally:
-                reader.close()
-        except CorruptDatabaseError as error:
-            log.error("%s", error)
-        volume.evidence = evidence
-
     async def _tell_digested(self, connection: ControlConnection) -> None:
         told, observer, volume = 0, self.worker.observer, self.worker.volume
         while True:
@@ -317,8 +324,11 @@ class MountedVolume:
 
     @property
     def is_coming_back(self) -> bool:
-        """Whether a mount process is gone that its parent is about to replace: what it had not told is found by comparing then."""
-        return self._parents > 0 and not self.mounted
+        """Whether a mount process is gone that its parent is about to replace, or a new one is not all here yet.
+
+        What the one before had not told is found by comparing then.
+        """
+        return self._parents > 0 and not (self.mounted or self.worker.volume.stopped)
 
     def _welcome(self, digested: int) -> MountWelcome:
         return MountWelcome(digested, (self._thread.thread_id,))

@@ -21,14 +21,13 @@ from csfs.replicate.inline import inline_contents, inline_patches
 from csfs.replicate.portions import portions
 from csfs.replicate.ports import Greeting, LinkPort
 from csfs.replicate.serving import Serving
-from csfs.replicate.standing import PeerStanding, hold_token, note_refused, outlived, shows
+from csfs.replicate.standing import PeerStanding, check_greeting, hold_token, note_refused, outlived, shows
 from csfs.replicate.volume import Arrival, Exchange, Volume
 from csfs.replicate.vouching import Vouchers
 from csfs.replicate.worker import VolumeWorker
 from csfs.store.hashing import block_hash
 from csfs.wire.messages import (
     INLINE_BATCH_SIZE_MAX,
-    PROTOCOL,
     UPDATES_MAX,
     Answer,
     AppliedUpTo,
@@ -101,10 +100,12 @@ class PeerSession:
             pass  # a link is probed before anybody speaks on it
         if not isinstance(message, Hello):
             raise RemoteProtocolError(f"peer {self._peer}: said {type(message).__name__} before Hello")
-        self._check(message)
+        check_greeting(self._peer, message)
+        self._note_clock(message.time_ns)
         if any([self._is_ahead(theirs) for theirs in message.volumes]):  # each of them has to be looked at
             raise UnreachableError(f"peer {self._peer}: heard from a later life of this member, which greets anew")
         shared = self._meet(message)
+        self._has_met()
         async with trio.open_nursery() as nursery:
             for worker in shared:
                 nursery.start_soon(self._send_records, worker)
@@ -138,16 +139,6 @@ class PeerSession:
                 )
             )
         return self._greeting.hello(tuple(volumes), incarnations)
-
-    def _check(self, hello: Hello) -> None:
-        if hello.protocol != PROTOCOL:
-            raise RemoteProtocolError(
-                f"peer {self._peer}: csfs {hello.version} speaks protocol {hello.protocol}, we speak {PROTOCOL}; "
-                "install the same csfs on both"
-            )
-        if hello.member != self._peer:
-            raise RemoteProtocolError(f"peer {self._peer}: calls itself {hello.member!r}, its certificate does not")
-        self._note_clock(hello.time_ns)
 
     def _note_clock(self, time_ns: int) -> None:
         self._greeting.skew(self._peer, time_ns - time.time_ns())
@@ -210,15 +201,20 @@ class PeerSession:
             worker.volume.exchanges.pop(self._peer, None)
             worker.volume.memory.standings.pop(self._peer, None)
             worker.fetcher.requesters.pop(self._peer, None)
-            worker.volume.progress.notify()
+        self._has_met()
         self._asking.close()
+
+    def _has_met(self) -> None:
+        """Nobody has to wait until the two have told each other what they have."""
+        self._link.is_meeting = False
+        for worker in self._workers.values():
+            worker.volume.progress.notify()
 
     # --------------------------------------------------------------------------------------------------------- sending
 
     async def _send_records(self, worker: VolumeWorker) -> None:
         volume = worker.volume
-        exchange, engine, patient = volume.exchanges[self._peer], volume.engine, True
-        telling = False
+        exchange, engine, patient, telling = volume.exchanges[self._peer], volume.engine, True, False
         while True:
             await trio.lowlevel.checkpoint()  # where it knows all that is looked at, nothing else here is one
             # What it is in the middle of telling us must not be told back; if both are, neither waits for the other.

@@ -74,6 +74,8 @@ class Link:
         self.bytes_sent = 0
         self.bytes_received = 0
         self.parting_words = ""
+        self.is_meeting = True
+        """Whether the two have yet to tell each other what they have."""
         self._stream = stream
         self._conversation = conversation or Conversation(peer)
         self._pace = pace

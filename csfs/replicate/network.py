@@ -107,6 +107,10 @@ class PeerNetwork:
         """Return how the link to each peer is, by name."""
         return {peer: self._switchboard.state_of(peer) for peer in sorted(self._peers)}
 
+    def is_meeting(self, peer: str) -> bool:
+        """Return whether there is a link to `peer` on which the two have yet to tell each other what they have."""
+        return self._switchboard.is_meeting(peer)
+
     def listening_context(self) -> ssl.SSLContext:
         """Return the TLS context for whoever connects; see `listener.Reception`."""
         return self._listening_context

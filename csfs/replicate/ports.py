@@ -6,7 +6,9 @@ from csfs.wire.messages import Hello, PeerMessage, Settings, VolumeHello
 
 
 class LinkPort(Protocol):
-    """What an exchange needs of a link."""
+    """What an exchange needs of a link. `is_meeting`: the two have yet to tell each other what they have."""
+
+    is_meeting: bool
 
     @property
     def is_held_back(self) -> bool: ...

@@ -17,7 +17,7 @@ from csfs.errors import RemoteProtocolError, UnwritableError
 from csfs.replicate.asking import Asking
 from csfs.replicate.volume import Exchange, Volume
 from csfs.replicate.walking import Walking
-from csfs.wire.messages import Mend, PeerMessage, Stands
+from csfs.wire.messages import PROTOCOL, Hello, Mend, PeerMessage, Stands
 
 log = logging.getLogger(__name__)
 
@@ -232,3 +232,18 @@ def note_refused(volume: Volume, peer: str, received: Received) -> None:
             log.warning("%s: peer %s: %s refused: %s%s", volume.name, peer, shown(path), reason, ending)
         if path and len(volume.problems) < REFUSED_MAX:
             volume.set_problem(RelPath(path), f"refused from {peer}: {reason}")
+
+
+def check_greeting(peer: str, hello: Hello) -> None:
+    """Make sure that whoever greets is `peer`, and speaks as this member does.
+
+    Raises:
+        RemoteProtocolError: it does not.
+    """
+    if hello.protocol != PROTOCOL:
+        raise RemoteProtocolError(
+            f"peer {peer}: csfs {hello.version} speaks protocol {hello.protocol}, we speak {PROTOCOL}; "
+            "install the same csfs on both"
+        )
+    if hello.member != peer:
+        raise RemoteProtocolError(f"peer {peer}: calls itself {hello.member!r}, its certificate does not")

@@ -17,7 +17,7 @@ from csfs.replicate.volume import Root, Volume
 from csfs.replicate.works import delete_kept
 from csfs.store.kept import KeptEntry
 from csfs.store.overwriting import BLOCKS_ONLY
-from csfs.store.stage import Stage
+from csfs.store.stage import Leftover, Stage
 from csfs.wire.control import KEPT
 
 log = logging.getLogger(__name__)
@@ -135,3 +135,19 @@ def _entries(stage: Stage) -> Sequence[KeptEntry]:
     with contextlib.suppress(FileNotFoundError):
         return list(stage.kept.entries())
     return []
+
+
+def cleaned(root: Root, kept: Sequence[bytes], staged: Sequence[bytes], left: Sequence[Leftover]) -> list[Leftover]:
+    """Delete kept versions that retention let go, and what was staged in vain; keep what was left. For a thread.
+
+    Returns what was left and could be kept: a commit under way may have used some of it.
+    """
+    rescued = []
+    for leftover in left:
+        with contextlib.suppress(FileNotFoundError):
+            root.stage.rescue(leftover.name, leftover.name)
+            rescued.append(leftover)
+    root.stage.kept.delete_all(kept)
+    for name in staged:
+        root.stage.discard(name)
+    return rescued

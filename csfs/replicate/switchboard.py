@@ -63,6 +63,11 @@ class Switchboard:
         link = line.link
         return PeerState(True, line.since_ns, line.remote, "", link.bytes_sent, link.bytes_received)
 
+    def is_meeting(self, peer: str) -> bool:
+        """Return whether there is a link to `peer` on which the two have yet to tell each other what they have."""
+        line = self._lines.get(peer)
+        return line is not None and line.link.is_meeting
+
     def note_failure(self, peer: str, reason: str) -> None:
         """Remember why `peer` could not be reached."""
         lost = self._lost.get(peer, PeerState())

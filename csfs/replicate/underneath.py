@@ -63,6 +63,11 @@ class Underneath:
         self.is_watch_wanted, self.interval_s = watch, interval_s
         self._due.notify()
 
+    def watch_begins(self) -> None:
+        """What happened while nobody watched is found by comparing: now, unless the mount that begins has that done anyway."""
+        self._volume.compared_at = -float("inf")
+        self._due.notify()
+
     # -------------------------------------------------------------------------------------------------------- the watch
 
     def noticed(self, found: list[Noticed]) -> None:
@@ -88,6 +93,11 @@ class Underneath:
         self._missed_due = max(now, self._missed_due + MISSED_COMPARE_S)
         self._volume.later(self._missed_due - now, lambda: self.compare_soon(ROOT))
 
+    @property
+    def idle(self) -> bool:
+        """Whether everything that the watch has told is to be looked at, or was."""
+        return not (self._noticed or self._waiting)
+
     async def take(self) -> None:
         """Have looked at what the watch tells, for ever."""
         volume = self._volume
@@ -109,6 +119,7 @@ class Underneath:
             self._take(at_once, now)
             if later:
                 volume.later(SETTLE_S, lambda later=later: self._again(later))  # type: ignore[misc]
+            volume.progress.notify()
 
     def _take(self, noticed: list[Noticed], now: float) -> None:
         findings, rows = self._volume.findings, self._volume.index.rows

@@ -169,6 +169,11 @@ class Watcher:
                 count = await self._round()
             await trio.sleep(BUSY_GATHER_S if count >= BUSY_COUNT else GATHER_S)
 
+    async def catch_up(self) -> None:
+        """Tell of what has happened so far, without waiting for more to gather."""
+        async with self._turn:
+            await self._round()
+
     def _missed(self) -> None:
         for root in self._roots:
             root.volume.missed()

@@ -5,7 +5,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -29,12 +29,12 @@ from csfs.replicate.progress import Progress
 from csfs.replicate.resting import Resting
 from csfs.replicate.sorting import Sorting
 from csfs.replicate.sources import Sources
-from csfs.replicate.sweeping import Sweeping
+from csfs.replicate.sweeping import Sweeping, cleaned
 from csfs.replicate.underneath import Underneath
 from csfs.replicate.validating import Validation
 from csfs.replicate.volume import Root, Volume
 from csfs.store.boot import boot_id
-from csfs.store.stage import Leftover, Stage
+from csfs.store.stage import Stage
 from csfs.store.tree import Tree
 
 log = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ class VolumeWorker:
         blocks = await trio.to_thread.run_sync(stage.settle_overwrites)
         if not volume.stopped:
             unknown = [name for name in blocks if not volume.index.ledger.is_kept(name)]
-            await trio.to_thread.run_sync(_delete_kept, stage, unknown)
+            await trio.to_thread.run_sync(stage.kept.delete_all, unknown)
             await self.sweeping.look_at_kept(stage)
         volume.root = Root(descriptor, tree, stage, identity=volume.index.ledger.volume_identity or b"")
         if not volume.stopped:
@@ -191,14 +191,20 @@ class VolumeWorker:
         root.stage.close()
         os.close(root.descriptor)
 
-    def attach_gate(self, gate: Gate, *, mount: bytes, clean: bool) -> None:
-        """A mount process connected; `mount` names its life, in which the tree may have been compared before."""
-        volume = self.volume
-        volume.gate = gate
+    def mount_began(self, *, mount: bytes, clean: bool) -> None:
+        """A mount process said hello; `mount` names its life, in which the tree may have been compared before.
+
+        If it was not, its rows do not tell all that was written since the last look: until it is, what they name is read whole.
+        """
         if not clean or self._compared != mount:
             self.observer.compare_wanted.add(ROOT)
-            volume.uncompared = True
+            self.volume.uncompared = True
         self._mount = mount
+
+    def attach_gate(self, gate: Gate) -> None:
+        """The mount that has begun is all there: commits can be made through it, and it can be compared."""
+        volume = self.volume
+        volume.gate = gate
         volume.ready.notify()
         volume.progress.notify()
         volume.comparison.notify()
@@ -298,7 +304,7 @@ class VolumeWorker:
             if surplus or discarded or rescued:
                 awaited = await self._awaited()
                 try:
-                    rescued = await volume.with_root(_clean, surplus, discarded, rescued)
+                    rescued = await volume.with_root(cleaned, surplus, discarded, rescued)
                 except trio.ClosedResourceError:
                     continue
                 with volume.index.transaction():
@@ -374,27 +380,5 @@ class VolumeWorker:
         return min(KEPT_BYTES_MAX, together - shortage) if 0 < shortage <= together else KEPT_BYTES_MAX
 
 
-def _delete_kept(stage: Stage, names: Sequence[bytes]) -> None:
-    for name in names:
-        stage.kept.delete(name)
-
-
 def _shortage(root: Root, size: int) -> int:
     return root.stage.shortage(size)
-
-
-def _clean(root: Root, kept: Sequence[bytes], staged: Sequence[bytes], left: Sequence[Leftover]) -> list[Leftover]:
-    """Delete kept versions that retention let go, and what was staged in vain; keep what was left. For a thread.
-
-    Returns what was left and could be kept: a commit under way may have used some of it.
-    """
-    rescued = []
-    for leftover in left:
-        with contextlib.suppress(FileNotFoundError):
-            root.stage.rescue(leftover.name, leftover.name)
-            rescued.append(leftover)
-    for name in kept:
-        root.stage.kept.delete(name)
-    for name in staged:
-        root.stage.discard(name)
-    return rescued

@@ -126,8 +126,7 @@ def observed_at(
 
 def delete_kept(root: Root, names: Sequence[bytes]) -> None:
     """Remove kept versions of commits that were not made; for a thread."""
-    for name in names:
-        root.stage.kept.delete(name)
+    root.stage.kept.delete_all(names)
 
 
 def is_racy(work: Work, observation: Observation | None) -> bool:

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -68,3 +68,8 @@ class Kept:
     def delete(self, name: bytes) -> None:
         """Remove a kept object; one that is gone is no error."""
         remove(self.directory, name)
+
+    def delete_all(self, names: Iterable[bytes]) -> None:
+        """Remove kept objects; those that are gone are no error."""
+        for name in names:
+            self.delete(name)

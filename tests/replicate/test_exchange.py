@@ -49,7 +49,7 @@ class Shared:
 class Pipe:
     """One end of a link."""
 
-    is_held_back = False
+    is_held_back, is_meeting = False, True
 
     def __init__(self, send: trio.MemorySendChannel[PeerMessage], receive: trio.MemoryReceiveChannel[PeerMessage]):
         self._send, self._receive = send, receive

@@ -99,7 +99,8 @@ class Member:
 
     async def attach(self) -> None:
         await self.worker.attach_root(os.dup(self.root))
-        self.worker.attach_gate(self.gate, mount=b"mount", clean=True)
+        self.worker.mount_began(mount=b"mount", clean=True)
+        self.worker.attach_gate(self.gate)
 
     def tell(self, *paths: str) -> None:
         """Programs have done something at these paths."""
@@ -273,7 +274,8 @@ async def test_a_crash_between_two_commits_of_one_inode_is_mended(tmp_path: Path
         beta.worker.detach_gate(beta.gate)
         beta.commits_max = -1
         beta.gate = Gate(beta._announce, beta.clone, beta.thread)
-        beta.worker.attach_gate(beta.gate, mount=b"another", clean=False)
+        beta.worker.mount_began(mount=b"another", clean=False)
+        beta.worker.attach_gate(beta.gate)
         await settle(alpha, beta)
         expect_equal(alpha, beta)
         assert [path for path in (beta.tree / ".csfs/stage").iterdir() if path.stat().st_nlink > 1] == []

@@ -33,7 +33,8 @@ async def mounted(index: Index, tree: Path) -> AsyncIterator[VolumeWorker]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
         gate = Gate(nothing_sent, clone, thread)
-        worker.attach_gate(gate, mount=b"mount", clean=False)
+        worker.mount_began(mount=b"mount", clean=False)
+        worker.attach_gate(gate)
         await worker.attach_root(os.open(tree, os.O_RDONLY))
         with trio.fail_after(10):
             await worker.volume.progress.wait_until(lambda: worker.is_compared)

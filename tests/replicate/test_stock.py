@@ -30,7 +30,8 @@ async def test_what_was_displaced_when_the_mount_went_away_is_in_the_history(tmp
         beta.worker.detach_gate(beta.gate)
         beta.commits_max = -1
         beta.gate = Gate(beta._announce, os.open(beta.tree, os.O_RDONLY), beta.thread)
-        beta.worker.attach_gate(beta.gate, mount=b"another", clean=False)
+        beta.worker.mount_began(mount=b"another", clean=False)
+        beta.worker.attach_gate(beta.gate)
         await settle(alpha, beta)
         expect_equal(alpha, beta)
         store = beta.tree / ".csfs/kept"

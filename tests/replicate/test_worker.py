@@ -44,7 +44,8 @@ async def test_a_volume_whose_gate_comes_before_its_root_is_compared(tmp_path: P
         clone = os.open(tmp_path / "tree", os.O_RDONLY)
         thread = CommitThread("commits")
         gate = Gate(nothing_sent, clone, thread)
-        worker.attach_gate(gate, mount=b"mount", clean=False)
+        worker.mount_began(mount=b"mount", clean=False)
+        worker.attach_gate(gate)
         await trio.testing.wait_all_tasks_blocked()
         assert worker.is_compared, "nothing can be compared before there is a root"
         await worker.attach_root(os.open(tmp_path / "tree", os.O_RDONLY))

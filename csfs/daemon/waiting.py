@@ -1,0 +1,56 @@
+"""`csfs wait`: until all that was written here before is known, and applied by the connected members."""
+
+from collections.abc import Callable, Sequence
+
+from csfs.daemon.mounts import MountedVolume
+from csfs.replicate.volume import Exchange, Volume
+
+IsMeeting = Callable[[str], bool]
+"""Says of a peer whether there is a link to it on which the two have yet to tell each other what they have."""
+
+
+async def wait_applied(mounted: MountedVolume, members: Sequence[str], named: bool, is_meeting: IsMeeting) -> None:
+    """Return when `members`, or those of them that are connected unless they were `named`, have applied all that was written before."""
+    volume, worker = mounted.worker.volume, mounted.worker
+    sequence = await mounted.flush()
+    # What was written while nothing was mounted, or told by nobody any more, is found by comparing: once all of the mount is here.
+    await volume.progress.wait_until(lambda: not mounted.is_coming_back)
+    await volume.progress.wait_until(lambda: worker.is_compared)
+    await mounted.hear_watch()
+    if sequence is not None:
+        await volume.progress.wait_until(lambda: worker.observer.digested >= sequence and worker.observer.idle)
+    worker.directories.hurry()
+    await volume.progress.wait_until(lambda: worker.directories.idle and worker.applier.idle)
+    worker.directories.hurry()
+    await volume.progress.wait_until(lambda: worker.directories.idle and worker.observer.idle)
+    position = volume.index.rows.position()
+    for name in members:
+        await volume.progress.wait_until(lambda n=name: _has_applied(volume, n, position, named, is_meeting))  # type: ignore[misc]
+
+
+def _has_applied(volume: Volume, peer: str, position: int, named: bool, is_meeting: IsMeeting) -> bool:
+    exchange = volume.exchanges.get(peer)
+    if exchange is None:
+        return not (named or (is_meeting(peer) and volume.scopes(peer)))
+    return exchange.sent >= position and exchange.applied >= exchange.last_records
+
+
+def behind(mounted: MountedVolume, members: Sequence[str], named: bool) -> list[str]:
+    """Return what is waited for, a few words each."""
+    worker, volume, found = mounted.worker, mounted.worker.volume, list[str]()
+    for name in members:
+        exchange = volume.exchanges.get(name)
+        if exchange is None:
+            found += [f"{name} is not connected"] if named else []
+        elif count := backlog(volume, exchange):
+            found.append(f"{name} lacks {count} change{'s' * (count > 1)} of {volume.name}")
+    if worker.observer.looks or mounted.is_coming_back or not (worker.applier.idle and worker.is_compared):
+        found.append(f"this member is still busy with {volume.name}")
+    return found
+
+
+def backlog(volume: Volume, exchange: Exchange) -> int:
+    """Return how many positions a peer has yet to apply: at least as many as there are changes."""
+    unsent = volume.index.rows.position() - exchange.sent
+    unapplied = exchange.last_records - exchange.applied if exchange.last_records > exchange.applied else 0
+    return max(0, unsent) + max(0, unapplied)

@@ -1,0 +1,128 @@
+"""A mount process that dies, and the next one, as the daemon sees them: in which order whatever comes."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from csfs.core.changes import Change, ChangeKind
+from csfs.core.paths import RelPath
+from csfs.daemon.waiting import wait_applied
+from csfs.journal.journal import SKIP, Journal, JournalReader
+from csfs.store.hashing import BLOCK_SIZE
+from tests.daemon.handing import Held, held
+
+pytestmark = pytest.mark.slow
+FIRST, SECOND = 4_000_011, 4_000_012
+"""Mount processes; no number is so large."""
+SIZE = 3 * BLOCK_SIZE
+
+
+def overwrite(path: Path, offset: int, data: bytes) -> tuple[int, int]:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+    return offset, len(data)
+
+
+async def killed_with_something_untold(one: Held) -> None:
+    """The first mount process dies when a program has written to a block, and nobody was told."""
+    await one.handed_over(FIRST)
+    mount = await one.began(FIRST, 0)
+    await one.compared()
+    assert one.recorded(b"f") == one.there(b"f")
+    overwrite(one.tree / "f", 7, b"untold")
+    await mount.end()
+    await one.until(lambda: not one.mounted.mounted)
+
+
+async def test_what_the_next_mount_tells_of_before_it_was_handed_over_is_read_whole(tmp_path: Path) -> None:
+    async with held(tmp_path, [("f", os.urandom(SIZE))]) as one:
+        await killed_with_something_untold(one)
+        second = await one.began(SECOND, SKIP)
+        await second.wrote(b"f", overwrite(one.tree / "f", 2 * BLOCK_SIZE, b"told"))
+        await one.until(lambda: one.worker.observer.digested == SKIP + 1)
+        assert one.recorded(b"f") == one.there(b"f"), "no program ever wrote what is recorded"
+        await one.handed_over(SECOND)
+        await one.compared()
+        assert one.recorded(b"f") == one.there(b"f")
+
+
+async def test_who_waits_while_the_next_mount_is_not_all_there_waits_for_what_nobody_told(tmp_path: Path) -> None:
+    async with held(tmp_path, [("f", os.urandom(SIZE))]) as one, trio.open_nursery() as nursery:
+        await killed_with_something_untold(one)
+        second = await one.began(SECOND, SKIP)
+        await second.welcomed.wait()
+        is_known, waited = list[bool](), trio.Event()
+
+        async def wait() -> None:
+            await wait_applied(one.mounted, [], False, lambda peer: False)
+            is_known.append(one.recorded(b"f") == one.there(b"f"))
+            waited.set()
+
+        nursery.start_soon(wait)
+        await trio.sleep(0.1)
+        await one.handed_over(SECOND)
+        with trio.fail_after(10):
+            await waited.wait()
+        assert is_known == [True]
+
+
+async def test_nothing_is_compared_after_a_power_cut_before_the_journal_was_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, may_go_on = JournalReader.rows, threading.Event()
+
+    def slowly(reader: JournalReader, after: int, last: int, limit: int) -> list[Change]:
+        assert may_go_on.wait(10)
+        return read(reader, after, last, limit)
+
+    monkeypatch.setattr(JournalReader, "rows", slowly)
+    async with held(tmp_path, [("f", b"whole")]) as one:
+        with one.volume.index.transaction():
+            one.volume.index.ledger.set_whole(b"the boot before")
+        journal = Journal(one.journal, lambda: 1)
+        journal.append(Change(sequence=0, kind=ChangeKind.CONTENT, path=RelPath(b"f")))
+        journal.close()
+        await one.began(FIRST, 1, cut=True)
+        await one.handed_over(FIRST)
+        await one.until(lambda: one.volume.root is not None)
+        await trio.sleep(0.1)
+        assert not one.mounted.mounted
+        may_go_on.set()
+        await one.until(lambda: one.mounted.mounted)
+        assert one.volume.evidence is not None
+        await one.compared()
+
+
+async def test_who_lets_go_of_a_mount_that_is_gone_does_not_let_go_of_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, may_go_on = os.close, threading.Event()
+    async with held(tmp_path, [("f", b"f")]) as one:
+        await one.handed_over(FIRST)
+        mount = await one.began(FIRST, 0)
+        await one.compared()
+        await mount.end()
+        slow = one.mounted._clone
+
+        def slowly(descriptor: int) -> None:
+            if descriptor == slow:
+                assert may_go_on.wait(10)
+            closed(descriptor)
+
+        monkeypatch.setattr(os, "close", slowly)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.mounted._let_go, FIRST)
+            await trio.testing.wait_all_tasks_blocked()
+            await one.handed_over(SECOND)
+            await one.began(SECOND, SKIP)
+            await trio.sleep(0.1)
+            may_go_on.set()
+            await one.compared()
+        assert one.mounted.mounted
+        await one.mounted._let_go(FIRST)
+        assert one.mounted.mounted
