@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from csfs.mount import mountinfo, syscalls
+from csfs.mount import mountinfo, parent, syscalls
 from csfs.mount.settings import MountSettings
 
 START = """
@@ -153,7 +154,11 @@ class Mounted:
         return Path(self.settings.log_file).read_text()
 
     def clear_away(self) -> None:
-        """Unmount whatever a failed test left."""
+        """End whatever a failed test left, also a parent that is about to mount again."""
+        keeper, _ = parent._pids(self.settings.pid_file)
+        if keeper:
+            os.kill(keeper, signal.SIGTERM)
+            wait_ended(keeper)
         if self.is_mounted:
             syscalls.umount(os.fsencode(self.path), syscalls.MNT_DETACH)
         os.close(self.underneath)
