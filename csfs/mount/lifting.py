@@ -22,6 +22,7 @@ from csfs.core.objects import Xattrs
 from csfs.core.paths import RESERVED, ROOT, RelPath, parent_of, shown
 from csfs.core.treatment import FLAGS
 from csfs.mount import syscalls
+from csfs.mount.half_done import LIFTED
 from csfs.mount.places import Place, Places
 from csfs.mount.rules import SyncedRules
 from csfs.mount.stamps import Stamps
@@ -33,8 +34,6 @@ from csfs.wire.control import Attributes, Commit, Install, Link, Remove
 
 log = logging.getLogger(__name__)
 
-NOTE: Final = b"lifted"
-"""Its name in the reserved directory."""
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ABOVE: Final = b"^"
 _ANYWHERE: Final = b"@"
@@ -207,15 +206,15 @@ class Lifting:
                 is_as_noted = _put_on(path, held, left_out)
             finally:
                 if is_as_noted:
-                    os.unlink(NOTE, dir_fd=reserved)
+                    os.unlink(LIFTED, dir_fd=reserved)
 
     def _note(self, reserved: int, text: bytes) -> None:
         """Raises OSError: ENAMETOOLONG for a path that no note can tell of, and ENOSPC."""
         try:
-            os.symlink(text, NOTE, dir_fd=reserved)
+            os.symlink(text, LIFTED, dir_fd=reserved)
         except FileExistsError:
             self._put_on_noted(log.warning)  # something could not be put on the last time
-            os.symlink(text, NOTE, dir_fd=reserved)
+            os.symlink(text, LIFTED, dir_fd=reserved)
 
     @contextlib.contextmanager
     def _reserved(self) -> Iterator[int]:
@@ -233,7 +232,7 @@ class Lifting:
     def _put_on_noted(self, told: Callable[[str], None]) -> None:
         with self._reserved() as reserved:
             try:
-                words, _, path = os.readlink(NOTE, dir_fd=reserved).partition(_PATH)
+                words, _, path = os.readlink(LIFTED, dir_fd=reserved).partition(_PATH)
             except FileNotFoundError:
                 return
             problem: Exception | None = None
@@ -246,7 +245,7 @@ class Lifting:
                 told(f"{shown(path)}: flags not put on: {problem}")
                 return
             told(f"{shown(path)}: flags put on that a commit had taken away when it was cut short")
-            os.unlink(NOTE, dir_fd=reserved)
+            os.unlink(LIFTED, dir_fd=reserved)
 
     def _put_on_word(self, path: RelPath, what: bytes, flags: bytes) -> None:
         try:

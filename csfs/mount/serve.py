@@ -12,13 +12,14 @@ import trio
 
 from csfs.core.versions import Scope
 from csfs.journal.journal import Journal, open_or_replace
-from csfs.mount import logs, loop, memory, mountinfo, submounts, syscalls
+from csfs.mount import checks, logs, loop, memory, mountinfo, submounts, syscalls
 from csfs.mount.capture import Capture
 from csfs.mount.extension import Extension
 from csfs.mount.gate import Gate
 from csfs.mount.inodes import Inodes
 from csfs.mount.intake import Intake
 from csfs.mount.keeping import Keeping
+from csfs.mount.lifting import Lifting
 from csfs.mount.link import Link
 from csfs.mount.operations.passthrough import Handlers, PassThrough
 from csfs.mount.options import for_libfuse
@@ -44,10 +45,10 @@ TASKS_MAX = 1_000
 class Mount:
     """Everything of one mount process."""
 
-    def __init__(self, settings: MountSettings, root: int, load_rules: LoadRules, ready: Callable[[], None]) -> None:
+    def __init__(self, settings: MountSettings, root: int, rules: CurrentRules, ready: Callable[[], None]) -> None:
         self.settings = settings
         self.journal: Journal = open_or_replace(settings.journal, time.time_ns, boot_id())
-        self._rules = rules = CurrentRules(load_rules)
+        self._rules = rules
         self._leases: dict[Scope, float] = {}
         self._is_listening = False
         self.inodes = Inodes(root, submounts.names_below(settings.path))
@@ -55,7 +56,6 @@ class Mount:
         # Rows from before this start are not in memory: no commit passes that was decided without them.
         self.recent = Recent(self.journal.last)
         self.gate = Gate(self.inodes, self.capture, self.recent, lambda path: self.waiting.holds(path))
-        self._recover(root)
         self.handlers = Handlers(self.inodes, self.capture, self.gate)
         self.operations = PassThrough(self.handlers, ready)
         self.waiting = Waiting(
@@ -94,18 +94,6 @@ class Mount:
             self._is_listening = True
             self.capture.listen(self.waiting.note)
         self.intake.follow(waits)
-
-    def _recover(self, root: int) -> None:
-        """Finish what a killed mount was overwriting, and put on the flags that it had lifted, before anybody can look."""
-        self.gate.lifting.recover(log.warning)
-        try:
-            stage = open_in_pieces(root, control.STAGE, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError:
-            return  # nothing was ever replicated here
-        try:
-            redo.recover(root, stage, log.warning, opened=self.gate.lifting.opened)
-        finally:
-            os.close(stage)
 
     async def run(self, pulse: int) -> None:
         """Serve until the file system is unmounted, or SIGTERM."""
@@ -173,7 +161,10 @@ def serve(
     memory.raise_descriptors()
     memory.spare(memory.MOUNT)
     os.umask(0o077)  # the journal names files, and who writes them
-    mount = Mount(settings, root, load_rules, lambda: _tell_ready(ready))
+    rules = CurrentRules(load_rules)
+    _recover(root, rules)
+    checks.clear_dead(settings.path)  # which the parent has left there if there was something to recover
+    mount = Mount(settings, root, rules, lambda: _tell_ready(ready))
     os.umask(0)  # the kernel has applied the caller's
     mount.reader.install()
     mount.extension.install()
@@ -191,6 +182,20 @@ def serve(
         with contextlib.suppress(Exception):
             pyfuse3.close(unmount=False)  # in this namespace nothing is mounted there
         mount.close()
+
+
+def _recover(root: int, rules: CurrentRules) -> None:
+    """Finish what a killed mount was overwriting, and put on the flags that it had lifted, before anybody can look."""
+    lifting = Lifting(root, rules)
+    lifting.recover(log.warning)
+    try:
+        stage = open_in_pieces(root, control.STAGE, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return  # nothing was ever replicated here
+    try:
+        redo.recover(root, stage, log.warning, opened=lifting.opened)
+    finally:
+        os.close(stage)
 
 
 def options_of(volume: str, options: frozenset[str]) -> set[str]:

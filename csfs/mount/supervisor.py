@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from csfs.errors import CsfsError, ExitCode
 from csfs.mount import busy, mountinfo, options, syscalls
+from csfs.mount.half_done import is_half_done
 from csfs.mount.handover import Handover
 from csfs.mount.pulse import Pulse
 from csfs.mount.settings import MountSettings
@@ -195,22 +196,28 @@ class Supervisor:
         return True
 
     def _mount_again(self) -> None:
-        """Bring the plain directory back at once, then mount over it again."""
+        """Bring the plain directory back at once, then mount over it again.
+
+        Where something is half done the next mount process comes first, once, and takes the dead mount away when that is finished: till
+        then who comes there is told ENOTCONN, which is better than to write what would be overwritten, or to read what nobody wrote.
+        """
         top = mountinfo.top_at(mountinfo.current(), self._settings.path)
         if top is None or top.device != self._device:
             raise GaveUpError(
                 f"{self._settings.path} is mounted over by something else; unmount that, then mount it anew"
             )
         self._flags = options.flags_of(top.options)
-        syscalls.umount(os.fsencode(self._settings.path), syscalls.MNT_DETACH)
         self._deaths = 0 if time.monotonic() - self._started_at > STABLE_S else self._deaths + 1
+        is_covered = self._deaths < DEATHS_MAX and is_half_done(self._root)
+        if not is_covered:
+            syscalls.umount(os.fsencode(self._settings.path), syscalls.MNT_DETACH)
         while True:
             if self._deaths >= DEATHS_MAX:
                 raise GaveUpError(
                     f"volume {self._settings.volume}: the mount process died {self._deaths} times; "
                     f"{self._settings.path} is a plain directory again, csfs mount {self._settings.path} tries anew"
                 )
-            if self._deaths > 1:
+            if self._deaths > 1 and not is_covered:
                 deadline = time.monotonic() + min(0.1 * 2.0**self._deaths, RESTART_DELAY_S_MAX)
                 while time.monotonic() < deadline and not self._stopping:
                     self._wait(deadline)
@@ -222,6 +229,7 @@ class Supervisor:
                 return
             log.error("volume %s cannot be mounted again: %s", self._settings.volume, reason)
             self._deaths += 1
+            is_covered = False  # what is left of a mount process that does not serve is cleared away
 
     def _unmount(self) -> None:
         path = os.fsencode(self._settings.path)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from csfs.store import redo
 from csfs.store.hashing import BLOCK_SIZE, block_hash
 from csfs.store.overwriting import write_log
 from csfs.wire.control import STAGE, CommitResult, Outcome, Overwrite
-from scripts.support.members import until
+from scripts.support.members import kill, until
 from tests.mount.fake_daemon import FakeDaemon
 from tests.mount.mounting import Mounted
 
@@ -137,14 +138,67 @@ def test_what_a_killed_mount_had_begun_is_finished_before_anybody_can_look(serve
     file: Path = volume.path / "file"
     file.write_bytes(OLD)
     daemon.flushed()
-    prepared(daemon)
-    # As if it had been killed between two pieces.
-    os.rename(STAGE + b"/redo.1.1", STAGE + b"/begun.1.1", src_dir_fd=daemon.root, dst_dir_fd=daemon.root)
-    descriptor = os.open(b"file", os.O_WRONLY, dir_fd=daemon.root)
-    os.pwrite(descriptor, PIECES[0][1], 0)
-    os.close(descriptor)
+    begun(daemon)
     child = volume.pids()[1]
     os.kill(child, signal.SIGKILL)
     until(lambda: volume.pids()[1] != child and volume.is_mounted, "mounted again")
     assert file.read_bytes() == NEW
     assert file.stat().st_mtime_ns == MTIME_NS
+
+
+def begun(daemon: FakeDaemon) -> None:
+    """Leave what a mount process leaves that is killed between two pieces."""
+    prepared(daemon)
+    os.rename(STAGE + b"/redo.1.1", STAGE + b"/begun.1.1", src_dir_fd=daemon.root, dst_dir_fd=daemon.root)
+    descriptor = os.open(b"file", os.O_WRONLY, dir_fd=daemon.root)
+    os.pwrite(descriptor, PIECES[0][1], 0)
+    os.close(descriptor)
+
+
+def test_who_comes_there_after_a_kill_finds_it_finished_and_what_he_writes_stays(served: Served) -> None:
+    volume, daemon = served
+    file: Path = volume.path / "file"
+    file.write_bytes(OLD)
+    daemon.flushed()
+    begun(daemon)
+    child = volume.pids()[1]
+    kill(child, signal.SIGKILL)
+    offset, piece = PIECES[1]
+    theirs = b"S" * len(piece)
+
+    def written() -> bool:
+        with file.open("r+b", buffering=0) as opened:
+            found = opened.read()
+            opened.seek(offset)
+            opened.write(theirs)
+        assert found == NEW, "a part of it"
+        return True
+
+    until(written, "somebody can write to it again")
+    until(lambda: volume.pids()[1] != child and volume.is_mounted, "mounted again")
+    assert file.read_bytes() == NEW[:offset] + theirs + NEW[offset + len(piece) :]
+
+
+def test_where_flags_are_lifted_nobody_comes_before_they_are_on_again(served: Served) -> None:
+    volume, daemon = served
+    flagged = volume.path / "flagged"
+    flagged.mkdir()
+    file = flagged / "file"
+    file.write_bytes(OLD)
+    daemon.flushed()
+    os.symlink(b"%d=i /flagged/file" % file.stat().st_ino, b".csfs/lifted", dir_fd=daemon.root)
+    child = volume.pids()[1]
+    kill(child, signal.SIGKILL)
+
+    def taken() -> bool:
+        try:
+            file.rename(volume.path / "elsewhere")
+        except PermissionError:
+            return True
+        raise AssertionError("it was renamed")
+
+    try:
+        until(taken, "somebody can come there again")
+        until(lambda: volume.pids()[1] != child and volume.is_mounted, "mounted again")
+    finally:
+        subprocess.run(["chattr", "-i", file], check=True)
