@@ -176,6 +176,8 @@ class Plans(State):
             return False
         parent = parent_of(path)
         if step is Step.INSTALL and parent != ROOT and not self._is_shown_directory(parent):
+            if self._followed(parent) is None:
+                return True  # nobody plans it, and no look tells of it: the gate sees whether it is there
             self._waiting.setdefault(parent, set()).add(path)
             return False
         return True

@@ -144,5 +144,5 @@ def done(commit: Commit, place: Place, left_out: Sequence[tuple[bytes, int]] = (
 def failure(commit: Commit, error: OSError) -> CommitResult:
     """Return what became of a commit that the directory underneath refused."""
     if isinstance(error, GoneError):
-        return CommitResult(commit.id, Outcome.REFUSED, reason=str(error))
+        return CommitResult(commit.id, Outcome.REFUSED, error=errno.ENOENT, reason=str(error))
     return CommitResult(commit.id, Outcome.FAILED, error=error.errno or errno.EIO, reason=str(error))

@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from csfs.core.objects import Observation
-from csfs.core.paths import ROOT, RelPath, depth_of, shown
+from csfs.core.paths import ROOT, RelPath, depth_of, parent_of, shown
 from csfs.core.rows import Plan, Step
 from csfs.engine.brake import QUIET_S
 from csfs.engine.plans import is_carried_out
@@ -358,6 +358,11 @@ class Applier:
         path = work.plan.path
         self._discard(work)
         match result.outcome:
+            case Outcome.REFUSED if result.error == errno.ENOENT and self._is_outside(path):
+                directory = shown(parent_of(path))
+                self._failed(
+                    path, f"no directory {directory} is there, and no group of this member has it: make it here"
+                )
             case Outcome.REFUSED | Outcome.BUSY:
                 # Somebody here was faster: look again, and decide anew.
                 tries = self._tries[path] = self._tries.get(path, 0) + 1
@@ -375,6 +380,11 @@ class Applier:
                 self._failed(
                     path, f"{os.strerror(result.error)} ({result.reason or 'the directory underneath refused'})"
                 )
+
+    def _is_outside(self, path: RelPath) -> bool:
+        """Return whether the directory that a path is in is in no group of this member: nobody makes it here but a person."""
+        parent = parent_of(path)
+        return parent != ROOT and not self._volume.rules.is_synced(parent)
 
     def _failed(self, path: RelPath, reason: str) -> None:
         tries = self._tries[path] = self._tries.get(path, 0) + 1

@@ -413,6 +413,8 @@ class Host:
         near = {path, *ancestors_of(path), *self._names_at(path), *self._names_at(plan.link)}
         if any(one in near or is_below(one, path) for one in self.programs.looks):
             return False
+        if not self.tree.is_directory(parent_of(path)) and not self.follows(parent_of(path)):
+            return False  # somebody has to make it here
         if self.tree.stamp(path) != plan.expected or not self.tree.is_directory(parent_of(path)):
             self.programs.look_again(path)
             return False

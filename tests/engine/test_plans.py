@@ -1,11 +1,14 @@
 import msgspec
 import pytest
 
+from csfs.core.groups import Group
 from csfs.core.objects import Kind, Observation
 from csfs.core.paths import RelPath
 from csfs.core.rows import Plan, Step
+from csfs.core.versions import Scope
 from csfs.engine.plans import is_carried_out
-from tests.engine.members import NOW_NS, Side, directory, found, sides
+from csfs.engine.volume import VolumeEngine
+from tests.engine.members import NOW_NS, SCOPE, Side, directory, found, sides
 
 PATH = b"file"
 
@@ -162,3 +165,33 @@ def test_a_directory_of_which_nobody_has_told_waits_to_be_made_for_what_is_below
     # Also if the daemon is killed before it has planned what it heard.
     assert beta.index.pending() == [RelPath(b"d"), RelPath(b"d/f")]
     assert planned(beta, b"d").step is Step.INSTALL
+
+
+class WithinAnothersDirectory:
+    """Rules with one group for what is in `d`, and one of alpha alone for everything else."""
+
+    groups = (
+        Group(("alpha", "beta"), frozenset(), ("younger",), SCOPE),
+        Group(("alpha",), frozenset(), ("younger",), Scope(b"scope-02")),
+    )
+
+    def group_of(self, path: RelPath) -> Group:
+        return self.groups[not path.startswith(b"d/")]
+
+
+def test_what_is_in_a_directory_of_a_group_of_others_comes_where_that_is() -> None:
+    alpha, beta = sides("alpha", "beta")
+    for side in (alpha, beta):
+        engine = side.engine
+        side.engine = VolumeEngine(
+            side.index, WithinAnothersDirectory(), side.name, engine._incarnation, engine._authors
+        )
+    alpha.sees(b"d", directory())
+    alpha.sees(b"d/e", directory())
+    alpha.sees(b"d/e/f", found(b"one"))
+    beta.hears(alpha)
+    assert beta.index.row(RelPath(b"d")) is None, "nobody tells beta of it, which may have one or not"
+    assert planned(beta, b"d/e").step is Step.INSTALL
+    assert beta.plans(b"d/e/f") is None, "it comes after the directory that it is in"
+    assert beta.shows(b"d/e", directory()) == (b"d/e/f",)
+    assert planned(beta, b"d/e/f").step is Step.INSTALL
