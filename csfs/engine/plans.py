@@ -75,7 +75,7 @@ class Plans(State):
             step = Step.REMOVE
         if not self._is_possible(path, step, row.applied):
             return None
-        taken = self._taken_along(row) if step is not Step.ATTRIBUTES else None
+        taken = self._taken_along(path, row) if step is not Step.ATTRIBUTES else None
         if taken is not None and live.content.kind is Kind.ABSENT and self._comes_first(path, *taken):
             return None
         keep = step is not Step.ATTRIBUTES and (taken is not None or _must_keep(row, live))
@@ -182,10 +182,10 @@ class Plans(State):
             return False
         return True
 
-    def _taken_along(self, row: Row) -> tuple[RelPath, ContentEntry | None] | None:
+    def _taken_along(self, path: RelPath, row: Row) -> tuple[RelPath, ContentEntry | None] | None:
         """Return where an edit that is shown here followed a move to, and is not shown yet; and its version there (R15).
 
-        That is None if another one took its place before it was ever shown.
+        That is None if another one took its place before it was ever shown, or the object is there as it was before the edit.
         """
         applied, birth = row.applied, row.applied.lineage.birth
         if (
@@ -194,13 +194,20 @@ class Plans(State):
             or content_entry(row.record, applied.content_dot) is not None
         ):
             return None
-        for target, there in rows_ahead(self._index, row, birth):
+        ahead = list(rows_ahead(self._index, row, birth))
+        for target, there in ahead:
             for entry in there.record.content.entries:
                 if is_of(entry, birth) and not entry.carried and _has(entry, applied):
                     shown = there.applied.observation
                     return None if shown is not None and holds(shown, entry.value) else (target, entry)
                 if not _dots_shown(applied).isdisjoint(entry.overruled):
                     return target, None
+        # It may have been replaced there, unseen, and the object have been moved on, or back here, by who had not heard of it.
+        before = applied.lineage.parents
+        for target, there in ((path, row), *ahead):
+            entries = there.record.content.entries
+            if any(is_of(entry, birth) and entry.carried and origin_of(entry) in before for entry in entries):
+                return target, None
         return None
 
     def _comes_first(self, path: RelPath, target: RelPath, entry: ContentEntry | None) -> bool:

@@ -1,0 +1,29 @@
+"""What followed a move, was replaced where it went before anybody saw it there, and is shown under its old name alone (R15)."""
+
+from csfs.engine.ports import Step
+from tests.engine.members import found
+from tests.engine.test_following import A, B, C, edits, is_at, renames, together
+
+
+def test_an_edit_that_is_nowhere_else_is_kept_where_the_object_comes_back_as_it_was() -> None:
+    alpha, beta = together("alpha", "beta")
+    alpha.sees(B, found(b"other", inode=2))
+    beta.hears(alpha)
+    beta.shows(B, found(b"other", inode=2))
+    renames(alpha, B, C, b"other", inode=2)
+    renames(alpha, A, B)
+    alpha.sees(A, found(b"new", inode=3))
+    edits(beta, A)
+    beta.hears(alpha)
+    assert is_at(beta, B, b"edited")
+    # It is not shown there yet: what is edited is the file that was there before, which went elsewhere.
+    alpha.hears(beta)
+    assert alpha.plans(A) is None
+    edits(beta, B, b"of the other", inode=2)
+    assert is_at(beta, C, b"of the other")
+    renames(alpha, B, A)
+    beta.hears(alpha)
+    assert is_at(beta, A, b"one")
+    plan = beta.plans(A)
+    assert plan is not None
+    assert (plan.step, plan.keep) == (Step.INSTALL, True)
