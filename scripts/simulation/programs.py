@@ -264,6 +264,8 @@ class Programs:
                 return
             self._lose(target, there)
             self.tree.take(target, self.now_ns)
+        if not any(map(self.outside.follows, self.tree.names_of(node))):
+            self._comes_by_itself(node)
         self.tree.put(target, node, self.now_ns)
         self.ledger.linked(source, target)
         self.ledger.travelled(node.data, source, source)  # and is elsewhere, too: no name of it is an old one for sure
@@ -412,7 +414,7 @@ class Programs:
             self.ledger.travelled(node.data, path, path if is_another else target)
         elif self.speaks(path):
             self.taken_out.add(node.data)
-            node.unsure = True  # once it was looked at where nobody listens, its number says whose it is
+            self._comes_by_itself(node)
         if node.data in self.ledger.damaged:
             self.ledger.damaged.remove(node.data)
             self.ledger.granted |= {node.data} if node.mode & 0o6000 else set()  # it is his now, as it is
@@ -426,6 +428,10 @@ class Programs:
             # What was shown here may have gone elsewhere before this came.
             is_gone = one != first and self.looks.get(one, Look()).moved_to is not None
             self.look(one, None if is_gone else Look(moved_to=target))
+
+    def _comes_by_itself(self, node: Node) -> None:
+        """What comes from where this member follows nothing is what this disk shows: owners by number, and no flags that it has not."""
+        node.unsure, node.flags_meant = True, None
 
     def _names_changed(self, *paths: RelPath) -> None:
         for path in paths:
