@@ -230,6 +230,15 @@ def is_exactly(wanted: Meta, found: Meta) -> bool:
     return is_same_meta(wanted, found) and wanted.owner == found.owner and wanted.group == found.group
 
 
+def stands_for(applied: Applied, meta: Meta, kind: Kind) -> bool:
+    """Return whether what is applied stands for this meta of an object of this kind, whatever the numbers of owners are here.
+
+    An owner without a name is not one with a name: elsewhere they may have other numbers.
+    """
+    shown = applied.observation
+    return shown is not None and shown.kind is kind and is_exactly(applied.meta or meta_of(shown), meta)
+
+
 def _is_same_owner(name: str, number: int, other_name: str, other_number: int) -> bool:
     return name == other_name if name and other_name else number == other_number
 

@@ -11,7 +11,7 @@ from csfs.core.privileges import SET_ID
 from csfs.core.records import ContentEntry, DirectoryTime, write_of
 from csfs.core.rows import Doubt
 from csfs.engine.links import is_shown_elsewhere, shown_entry
-from csfs.engine.live import applied_as, content_of, holds, stands_for_time, stands_in
+from csfs.engine.live import applied_as, content_of, holds, stands_for, stands_for_time, stands_in
 from csfs.engine.minting import Change, Circumstances, Minting, carried_content, carried_meta
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import GroupRules
@@ -63,9 +63,8 @@ class Local(Minting):
             row = new_row(group)
         twin = self._links.twin(path, group.scope, observation, names)
         kin = self._kin(row.applied, observation, names if linked_from is None else (*names, linked_from))
-        change = Change.between(row.applied, observation, created)
-        if (change is None or not change.content) and self._is_relinked(path, row, observation, twin, names):
-            change = Change(content=True, meta=change is not None and change.meta, time=False, object=False)
+        circumstances = Circumstances(now_ns, moved_from, moved_to, racy, twin=twin, kin=kin)
+        change = self._changed(path, row, observation, circumstances, names, created=created)
         if change is None:
             self._refresh(path, row, observation, racy)
             return False
@@ -78,10 +77,27 @@ class Local(Minting):
             if not (change.meta and row.record.content.entries):
                 self._refresh(path, row, observation, racy)
                 return False
-        circumstances = Circumstances(now_ns, moved_from, moved_to, racy, twin=twin, kin=kin)
         is_changed = self._change(path, row, observation, change, group, circumstances)
         self._adopt_shown(path, row, group)
         return is_changed
+
+    def _changed(
+        self,
+        path: RelPath,
+        row: Row,
+        found: Observation | None,
+        circumstances: Circumstances,
+        names: Sequence[RelPath],
+        *,
+        created: bool,
+    ) -> Change | None:
+        """Return what differs from what was applied; also where the disk shows the same, for other names or for somebody else."""
+        change = Change.between(row.applied, found, created)
+        if (change is None or not change.content) and self._is_relinked(path, row, found, circumstances.twin, names):
+            return Change(content=True, meta=change is not None and change.meta, time=False, object=False)
+        if change is None and self._is_given_to_another(row.applied, found, circumstances):
+            return Change(content=False, meta=True, time=False, object=False)
+        return change
 
     def other_names(self, plan: Plan) -> list[RelPath]:
         """Return the other paths that showed what the attributes planned were to be set of."""
@@ -172,6 +188,12 @@ class Local(Minting):
             name not in names and is_shown_elsewhere(other, found.stamp.inode)
             for name, other in self._links.linked(path, row.scope, entry)
         )
+
+    def _is_given_to_another(self, before: Applied, found: Observation | None, circumstances: Circumstances) -> bool:
+        """Return whether what was moved here looks like what was here before, and has an owner whom this host cannot show (R4)."""
+        moved = self._moved_here(found, circumstances)
+        meta = carried_meta(moved, found) if moved is not None else None
+        return found is not None and meta is not None and not stands_for(before, meta, found.kind)
 
     def _refresh(self, path: RelPath, row: Row, observation: Observation | None, racy: bool) -> None:
         """Nothing differs but, perhaps, the stamp or the names that this host has for owners."""

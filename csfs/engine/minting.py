@@ -19,7 +19,6 @@ from csfs.engine.live import (
     content_of,
     holds,
     holds_directory,
-    is_exactly,
     is_limited,
     is_live,
     is_plain_directory,
@@ -28,6 +27,7 @@ from csfs.engine.live import (
     live_of,
     meta_entry,
     meta_of,
+    stands_for,
 )
 from csfs.engine.moving import Circumstances as Circumstances
 from csfs.engine.moving import Moving, moves_after
@@ -138,7 +138,7 @@ class Minting(Moving):
         represented = twin[0].applied if twin is not None else moved_here or circumstances.kin or applied
         meta = carried_meta(represented, observation)
         if represented is not applied and observation is not None and meta is not None:
-            if _stands_for(applied, meta, observation.kind):
+            if stands_for(applied, meta, observation.kind):
                 meta = carried_meta(applied, observation)
             else:
                 change = msgspec.structs.replace(change, meta=True)
@@ -346,15 +346,6 @@ def _known_entry(row: Row, content: Content, live: Live | None) -> ContentEntry 
         return None
     known = [entry for entry in entries if entry.value == content]
     return next((entry for entry in known if entry is live.entry), known[0] if known else None)
-
-
-def _stands_for(applied: Applied, meta: Meta, kind: Kind) -> bool:
-    """Return whether what is applied stands for this meta of an object of this kind, whatever the numbers of owners are here.
-
-    An owner without a name is not one with a name: elsewhere they may have other numbers.
-    """
-    shown = applied.observation
-    return shown is not None and shown.kind is kind and is_exactly(applied.meta or meta_of(shown), meta)
 
 
 def carried_content(applied: Applied, observation: Observation | None) -> Content:
