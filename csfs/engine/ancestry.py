@@ -15,7 +15,7 @@ from csfs.core.objects import Content, Kind
 from csfs.core.policies import origin_of
 from csfs.core.records import Ancestor, ContentEntry
 from csfs.core.versions import Dot, Incarnation
-from csfs.engine.live import Live, content_entry
+from csfs.engine.live import ABSENT, Live, content_entry
 from csfs.engine.ports import Row
 
 OVERRULED_MAX: Final = 16
@@ -90,12 +90,16 @@ def _thinned(ancestors: Iterable[Ancestor]) -> tuple[Ancestor, ...]:
 # -------------------------------------------------------------------------------------------------------- decided against
 
 
-def overruled_by_change(row: Row, content: Content, incarnation: Incarnation) -> tuple[Dot, ...]:
+def overruled_by_change(
+    row: Row, content: Content, incarnation: Incarnation, source: Row | None = None
+) -> tuple[Dot, ...]:
     """Return the losers of decided conflicts that a change replaces, with those that led to what it replaces.
 
-    What this member has decided and not applied yet is among them: no vector can leave out an earlier dot of its own.
+    What this member has decided and not applied yet is among them: no vector can leave out an earlier dot of its own. So is what was
+    decided against at the `source` of what was moved here: who has not heard of an earlier move may show that under this name.
     """
-    applied, found = row.applied, dict[Dot, None]()
+    applied = row.applied
+    found = dict.fromkeys(overruled_by_change(source, ABSENT, incarnation) if source is not None else ())
     for entry in row.record.content.entries:
         if versions.covers(applied.content_seen, entry.dot):
             found.update(dict.fromkeys(entry.overruled))

@@ -78,7 +78,15 @@ def _come(move: WholeMove, number: int, path: RelPath, record: Record, hlc: Hlc)
     (entry,), (meta,) = record.content.entries, record.meta.entries
     at, meta_at, kind = move.dot(number, CONTENT), move.dot(number, META), entry.value.kind
     content = ContentEntry(
-        at, hlc, entry.value, meta.value, entry.birth, entry.parents, origin=origin_of(entry), carried=True
+        at,
+        hlc,
+        entry.value,
+        meta.value,
+        entry.birth,
+        entry.parents,
+        origin=origin_of(entry),
+        overruled=entry.overruled[-OVERRULED_MAX:],
+        carried=True,
     )
     said = MetaEntry(
         meta_at, hlc, meta.value, kind, entry.value.hash, entry.birth, meta.parents, origin_of(meta), carried=True

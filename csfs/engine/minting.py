@@ -226,6 +226,7 @@ class Minting(Moving):
             came = self._rewritten_here(sight.circumstances, before, content)
             birth, origin, parents = came or (dot, origin, parents)
         write, hlc, twin = None, sight.hlc, sight.circumstances.twin
+        source = self._source(sight.circumstances, moved)
         if twin is not None:
             write, hlc = write_of(twin[1]), shared_clock(twin[1], sight.row.record, sight.hlc)
             if moved is None and not is_same_inode(before, sight.observation):
@@ -241,7 +242,7 @@ class Minting(Moving):
             moves_after(sight.row, self._incarnation, here, sight.moved_away, came=moved is not None),
             write=write,
             origin=origin if same_bytes else None,
-            overruled=overruled_by_change(sight.row, content, self._incarnation),
+            overruled=overruled_by_change(sight.row, content, self._incarnation, source),
             carried=moved is not None and same_bytes,
             ancestors=line_of_change(sight.row, self._incarnation, self._told_up_to) if merging else (),
         )

@@ -53,6 +53,11 @@ class Moving(State):
                 return applied
         return None
 
+    def _source(self, circumstances: Circumstances, moved_here: Applied | None) -> Row | None:
+        """Return the row of where the object found was moved from, None if nothing was moved here."""
+        source = circumstances.moved_from
+        return self._index.row(source) if source is not None and moved_here is not None else None
+
     def _shown_at(self, path: RelPath) -> list[Applied]:
         """Return what is applied at a path, and what was before it."""
         row = self._index.row(path)

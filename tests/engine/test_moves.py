@@ -4,6 +4,7 @@ from csfs.core.paths import RelPath
 from csfs.core.records import ContentEntry, MetaEntry, Move
 from csfs.core.versions import Dot
 from tests.engine.members import Side, found, sides
+from tests.engine.test_wholes import SMALL, both, looks_at_each, moves
 
 A, B, C = (RelPath(name) for name in (b"a", b"b", b"c"))
 
@@ -158,3 +159,22 @@ def test_what_a_file_that_took_the_place_may_do_does_not_open_what_was_written_i
     assert live is not None
     assert live.meta is not None
     assert live.meta.mode == 0o640, "whoever opens this one has seen it"
+
+
+def test_what_was_decided_against_is_named_where_the_file_went_told_as_a_whole_or_not() -> None:
+    names = [list[Dot](), list[Dot]()]
+    for told, looked in zip(names, (False, True), strict=True):
+        alpha, beta = both(SMALL)
+        beta.sees(b"d/a", found(b"theirs", mtime_ns=1, inode=101))
+        lost = beta.row(b"d/a").record.content.entries[0].dot
+        alpha.sees(b"d/a", found(b"ours", mtime_ns=2, inode=2))
+        alpha.hears(beta)
+        assert alpha.plans(b"d/a") is None
+        alpha.sees(b"d/a", found(b"last", mtime_ns=3, inode=2))
+        if looked:
+            looks_at_each(alpha, {**SMALL, b"d/a": found(b"last", mtime_ns=3, inode=2)})
+        else:
+            assert moves(alpha)
+        told += alpha.row(b"e/a").record.content.entries[0].overruled
+        assert lost in told
+    assert names[0] == names[1]
