@@ -169,7 +169,10 @@ class Quarantine(Minting):
             object=bool(doubt & Doubt.CONTENT),
         )
         if change.content or change.meta:
-            self._change(path, row, observation, change, group, Circumstances(now_ns, racy=applied.racy, anew=True))
+            # No walk tells what others say of what is not live: what equals that by what is left here may replace something there.
+            adopting = change.content or row.live
+            circumstances = Circumstances(now_ns, racy=applied.racy, adopting=adopting, anew=True)
+            self._change(path, row, observation, change, group, circumstances)
         # What is a directory by now may have been something else in the life that was lost, and then had no time to doubt.
         if (change.content or doubt & Doubt.TIME) and observation is not None:
             self._mint_time_anew(path, observation, group, now_ns)

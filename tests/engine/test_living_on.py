@@ -79,6 +79,25 @@ def test_a_directory_lives_on_for_what_is_edited_in_it_before_it_goes_from_here(
     assert directories(lost, beta, gamma) == [(0o750, 4)] * 3
 
 
+def test_attributes_of_a_directory_that_lives_on_are_the_same_everywhere_though_those_before_were_lost() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d", directory(mtime_ns=4))
+    beta.hears(alpha)
+    beta.shows(b"d", directory(mtime_ns=4))
+    alpha.sees(b"d/f", found(b"inside", inode=2))
+    beta.sees(b"d", None)
+    alpha.hears(beta)
+    assert alpha.plans(b"d") is None, "it lives on as it was removed"
+    alpha.sees(b"d", directory(mtime_ns=4, mode=0o700))
+    beta.hears(alpha)
+    alpha.engine.stands("beta", beta.engine.standings())
+    alpha.sees(b"d", directory(mtime_ns=4))
+    lost = in_quarantine(alpha, backup(alpha))
+    caught_up(lost, beta)
+    hears_anew(beta, lost)
+    assert directories(lost, beta) == [(0o755, 4)] * 2
+
+
 @pytest.mark.parametrize("is_touched", [True, False])
 def test_a_directory_goes_that_others_removed_and_in_which_nothing_was_made(is_touched: bool) -> None:
     restored, beta, gamma = removed_and_half_forgotten()

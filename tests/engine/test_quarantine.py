@@ -52,7 +52,7 @@ def caught_up(side: Side, other: Side) -> None:
     """End the quarantine with what the other knows, and mint anew."""
     side.hears(other)
     assert side.engine.may_catch_up_with(other.name, other.engine.standings())
-    paths = sorted(side.index.rows().keys() | other.index.rows().keys())
+    paths = sorted({path for one in (side, other) for path, row in one.index.rows().items() if row.live})
     known = other.engine.knowledge()[SCOPE]
     side.engine.healed(other.name, SCOPE, paths, other.engine.records(SCOPE, paths), NOW_NS, known_there=known)
     assert side.engine.caught_up(other.name, [other.name])
