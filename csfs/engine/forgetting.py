@@ -21,6 +21,7 @@ from csfs.engine.rules import GroupRules
 from csfs.engine.state import State
 from csfs.engine.validation import check_mark
 
+NO_DIGESTS: Final[Mapping[Scope, bytes]] = {}
 UNSETTLED_MAX: Final = 200
 """While more is left to do, a member does not say how far it is settled."""
 
@@ -37,8 +38,10 @@ class Forgetting(State):
             for group in groups
         }
 
-    def stands(self, peer: str, standings: Mapping[Scope, Standing]) -> None:
-        """A peer says how far it is; what it says of groups that it is not in, or this member is not in, is let go.
+    def stands(
+        self, peer: str, standings: Mapping[Scope, Standing], digests: Mapping[Scope, bytes] = NO_DIGESTS
+    ) -> None:
+        """A peer says how far it is, and its set hashes; what it says of groups that it, or this member, is not in is let go.
 
         Raises:
             RefusedError: it cannot be what a member says.
@@ -47,7 +50,8 @@ class Forgetting(State):
         for standing in standings.values():
             check_mark(standing.known)
             check_mark(standing.settled)
-        self._connected.setdefault(peer, Connected()).has_stood = True
+        link = self._connected.setdefault(peer, Connected())
+        link.has_stood, link.digests = True, digests
         said = {scope: standing for scope, standing in standings.items() if scope in shared}
         if said != self._index.standings(peer):
             self._index.set_standings(peer, said)

@@ -81,17 +81,21 @@ class Healing(Remote, Quarantine, Mending):
         Nobody listens to it, and so nobody else will ever have that. Others have lost it, with the disk of its author. What is
         known, and the peer does not have, stays: others may bring it back to the peer. Of a life that was lost from some point on,
         nothing is known for sure: it may have gone on with the same dots for something else before that was noticed.
+        Where all who are listened to are here, and have the same, nobody brings back what stands beside that at a path: somebody had
+        replaced it, in a life that was lost.
         """
         known, told = self._known_together(peer, scope), {update.path: update for update in updates}
         if known is not None:
             lost = self._disowned(scope)
             known = {life: counter for life, counter in known.items() if life not in lost}
+        is_alone = known is not None and self._differs_from_all(scope)
         let_go = dict[RelPath, bool]()
         for path in asked if known is not None and not self.speaks_in(scope) else ():
             row, group = self._index.row(path), self._followed(path)
             if known is None or row is None or row.scope != scope:
                 continue
-            record = _vouched_for(row.record, told.get(path, Update(path)), known)
+            vouched = {} if is_alone and path in told else known
+            record = _vouched_for(row.record, told.get(path, Update(path)), vouched)
             if record == row.record:
                 continue
             applied = row.applied

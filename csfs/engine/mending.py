@@ -13,7 +13,7 @@ from csfs.core import digests, versions
 from csfs.core.digests import Digested, Range
 from csfs.core.paths import RelPath
 from csfs.core.versions import Incarnation, Scope, Vector
-from csfs.engine.ports import Standing
+from csfs.engine.ports import Connected, Standing
 from csfs.engine.state import State
 from csfs.wire.messages import PARTS_MAX, Part, Update
 
@@ -151,6 +151,13 @@ class Mending(State):
         links = [link for name, link in self._connected.items() if self.hears(name, scope)]
         is_all = all(link.has_stood and scope not in link.midstream | link.tainted for link in links)
         return left if is_same and is_all else None
+
+    def _differs_from_all(self, scope: Scope) -> bool:
+        """Return whether all who may change anything are connected, know what we know, and have the same as each other."""
+        left, heard = self._knowledge_left(scope), [peer for peer in self._peers if self.hears(peer, scope)]
+        digests = {self._connected.get(peer, Connected()).digests.get(scope, b"") for peer in heard}
+        known = (self._index.standings(peer).get(scope, Standing()).known for peer in heard)
+        return len(digests) == 1 and b"" not in digests and all(_is_same(left, one) for one in known)
 
     def walked(self, peer: str, scope: Scope) -> bool:
         """A walk with a peer has found everything at which we differed: what peers have lost is not known any more.

@@ -147,7 +147,7 @@ class PeerStanding:
         self._note_clock(message.time_ns)
         try:
             with contextlib.suppress(UnwritableError), volume.index.transaction():
-                volume.engine.stands(self.peer, message.standings)
+                volume.engine.stands(self.peer, message.standings, message.digests)
                 rows.set_tokens(self.peer, confirmed(rows.tokens(self.peer), message.held))
                 hold_token(volume, self.peer, message.token)
         except RefusedError as error:

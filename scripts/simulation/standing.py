@@ -62,7 +62,7 @@ def take_report(report: Report, source: Host, target: Host, now_ns: int, connect
     """Take in how a peer stands, and do what follows from it. `connected` says of each peer whether it is in quarantine itself."""
     engine, index = target.engine, target.index
     target.sort_all()
-    engine.stands(source.name, report.standings)
+    engine.stands(source.name, report.standings, report.digests)
     index.set_tokens(source.name, confirmed(index.tokens(source.name), report.held))
     hold_token(target, source.name, report.token)
     index.commit()

@@ -1,11 +1,14 @@
 """Walks find where two sets differ; what was lost comes back, and nothing goes for being absent elsewhere (R11, R13)."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from csfs.core import digests
 from csfs.core.digests import Digested, Range
 from csfs.core.paths import RelPath
+from csfs.core.records import Half
 from csfs.core.versions import Incarnation
 from csfs.engine.healing import Healed
 from csfs.engine.mending import Walk, parts_of
@@ -254,6 +257,54 @@ def test_what_is_known_stays_at_a_receiver_whoever_does_not_have_it() -> None:
     assert differ(beta, alpha)
     assert not walks(beta, alpha).received.touched
     assert beta.row(b"a").live
+
+
+def receiver_beside_two(path: RelPath) -> list[Side]:
+    """Return two members with one version of a path, and one that only receives, which has another one beside it.
+
+    That one was replaced, and what replaced it was lost when both were restored.
+    """
+    alpha, beta, gamma = members = sides("alpha", "beta", "gamma", receive_only=("gamma",))
+    alpha.sees(path, found(b"replaced", mtime_ns=5))
+    beta.sees(path, found(b"left"))
+    for one, other in ((alpha, beta), (beta, alpha), (gamma, alpha), (gamma, beta)):
+        one.hears(other)
+    gamma.shows(path, found(b"replaced", mtime_ns=5))
+    for side in (alpha, beta):
+        row = side.row(path)
+        left = Half(row.record.content.entries[1:], {Incarnation(2): 1})
+        side.index.put(path, structs.replace(row, record=structs.replace(row.record, content=left)))
+    for side, life in ((alpha, 1), (beta, 2)):
+        gamma.engine.greeted(side.name, Incarnation(life))
+        gamma.engine.stands(side.name, side.engine.standings(), side.engine.digests())
+    return members
+
+
+def test_what_was_replaced_in_a_life_that_was_lost_goes_from_a_receiver_and_is_kept() -> None:
+    path = RelPath(b"f")
+    alpha, beta, gamma = receiver_beside_two(path)
+    assert differ(gamma, alpha)
+    assert walks(gamma, alpha).has_let_go
+    assert gamma.row(path).record.content == alpha.row(path).record.content
+    assert gamma.engine.digests() == beta.engine.digests()
+    plan = gamma.plans(path)
+    assert plan is not None
+    assert (plan.content.hash, plan.keep) == (found(b"left").hash, True)
+
+
+@pytest.mark.parametrize("why", ["away", "behind", "differs"])
+def test_what_somebody_may_bring_back_stays_at_a_receiver(why: str) -> None:
+    path = RelPath(b"f")
+    alpha, beta, gamma = receiver_beside_two(path)
+    if why == "away":
+        gamma.engine.parted("beta")
+    elif why == "behind":
+        gamma.engine.stands("beta", {}, beta.engine.digests())
+    else:
+        beta.index.put(path, gamma.row(path))
+        gamma.engine.stands("beta", beta.engine.standings(), beta.engine.digests())
+    assert not walks(gamma, alpha).received.touched
+    assert len(gamma.row(path).record.content.entries) == 2
 
 
 def test_what_no_revision_of_the_rules_says_is_known_goes_from_a_receiver_but_not_in_midstream() -> None:
