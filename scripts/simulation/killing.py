@@ -33,7 +33,10 @@ def die_applying(host: Host, dice: Dice, now_ns: int) -> bool:
     elif node is not None and meta is not None:
         owners_only = Meta(node.mode, meta.uid, meta.gid, meta.owner, meta.group)
         mode_only = Meta(meta.mode, node.uid, node.gid)
-        host.tree.set_attributes(node, dice.choice((owners_only, mode_only, meta)), None)
+        set_so_far, flags = dice.choice((owners_only, mode_only, meta)), (node.flags, node.flags_meant)
+        host.tree.set_attributes(node, set_so_far, None)
+        if set_so_far is not meta:
+            node.flags, node.flags_meant = flags  # they come last
     return True
 
 
