@@ -13,6 +13,8 @@ def check_living(cluster: Cluster) -> None:
             row = host.index.row(path)
             if path == ROOT or node.kind is not Kind.DIRECTORY or row is None or not host.follows(path):
                 continue
+            if path in host.held and row.applied.observation is None:
+                continue  # it joined with that, and is to have it for itself
             is_empty = not host.tree.below(path) and not any(
                 host.follows(below) and (one.live or one.pending) for below, one in host.index.rows_below(path)
             )
