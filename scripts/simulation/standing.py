@@ -137,6 +137,8 @@ def forget(host: Host) -> None:
     while above is not None:
         _, above = host.engine.forget(settled, above, 10)
     for path in before.keys() - host.index.rows().keys():
+        if not before[path].record.content.entries:
+            continue  # what it said was in doubt, and taken out: that is no removal
         gone = host.ledger.gone.get(path, versions.EMPTY)
         host.ledger.gone[path] = versions.joined(gone, settled.get(before[path].scope, versions.EMPTY))
     host.index.commit()
