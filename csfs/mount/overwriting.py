@@ -33,8 +33,8 @@ class Overwriting:
         self._inodes = inodes
         self._capture = capture
         self._refresher = refresher
-        self._torn: dict[bytes, redo.Redo] = {}
-        """Logs that could neither be carried out nor taken back, by name."""
+        self._torn: dict[bytes, tuple[redo.Redo, Stamp]] = {}
+        """Logs that could neither be carried out nor taken back, by name, and what the file showed then."""
         self._tore = trio.Event()
 
     def take(self, commit: Commit, action: Overwrite, directory: int, name: bytes) -> CommitResult:
@@ -45,9 +45,7 @@ class Overwriting:
         """
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         node = self._inodes.known(status)
-        file = self._capture.files.get(node.inode) if node is not None else None
-        is_open = file is not None and file.node is node and bool(file.handles)
-        if is_open or not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        if (node is not None and self._is_open(node.inode)) or not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             return CommitResult(commit.id, Outcome.BUSY, stamp_of(status), reason="open, or has other names")
         stage = self._opened_stage()
         try:
@@ -58,7 +56,7 @@ class Overwriting:
                 stamp = self._overwritten(stage, action.log, log, directory, name)
             except OSError as error:
                 if redo.is_begun(stage, action.log):
-                    self._torn[action.log] = log
+                    self._torn[action.log] = log, stamp_of(os.stat(name, dir_fd=directory, follow_symlinks=False))
                     self._tore.set()
                     complain.error("%s is half overwritten, and will be finished: %s", shown(log.path), error)
                 raise
@@ -78,20 +76,29 @@ class Overwriting:
             self.finish_torn()
 
     def finish_torn(self) -> None:
-        """Try again to finish what failed halfway; the daemon looks then at what has come of it."""
-        for name, log in list(self._torn.items()):
+        """Try again to finish what failed halfway, and nobody has open; the daemon looks then at what has come of it."""
+        for name, (log, left) in list(self._torn.items()):
+            if self._is_open(log.expected.inode):
+                continue
             try:
                 stage = self._opened_stage()
                 try:
-                    redo.finish(self._inodes.root, stage, name, self._opened)
+                    now = redo.finish(self._inodes.root, stage, name, left, self._opened)
                 finally:
                     os.close(stage)
             except OSError:
+                continue
+            if now is not None:
+                self._torn[name] = log, now
                 continue
             del self._torn[name]
             complain.warning("%s: overwritten in place, and finished after a failure", shown(log.path))
             self._refresher.overwritten(log.expected.inode)
             self._capture.doubted(log.path)
+
+    def _is_open(self, inode: int) -> bool:
+        file = self._capture.files.get(inode)
+        return file is not None and bool(file.handles)
 
     def _opened_stage(self) -> int:
         return open_in_pieces(self._inodes.root, control.STAGE, os.O_RDONLY | os.O_DIRECTORY)

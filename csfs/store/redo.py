@@ -18,6 +18,7 @@ from csfs.core.changes import Piece
 from csfs.core.objects import Stamp
 from csfs.core.paths import RelPath, shown
 from csfs.store import syscalls
+from csfs.store.attributes import stamp_of
 from csfs.store.beneath import open_in_pieces
 
 PREPARED, BEGUN, DONE = b"redo.", b"begun.", b"done."
@@ -129,20 +130,27 @@ Opened = Callable[[RelPath], AbstractContextManager[int]]
 """Holds the file at a path open for reading and writing, also where its flags forbid that."""
 
 
-def finish(root: int, stage: int, name: bytes, opened: Opened | None = None) -> None:
-    """Carry out the rest of a log that was begun, unless somebody else has made something of the file. In one step of the mount.
+def finish(root: int, stage: int, name: bytes, left: Stamp, opened: Opened | None = None) -> Stamp | None:
+    """Carry out the rest of a log that was begun, unless somebody else has written to the file since it was `left` so.
+
+    In one step of the mount. Returns what the file shows if that failed again, None if there is nothing left to do.
 
     Raises:
-        OSError: it cannot be done now either.
+        OSError: it cannot even be looked at now.
     """
     redo = read(stage, BEGUN + name)
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            _carried_out_again(root, redo, opened)
-    except OSError:
-        os.utime(BEGUN + name, dir_fd=stage, follow_symlinks=False)  # what was written just now was written by csfs
-        raise
+    with contextlib.suppress(FileNotFoundError), _held(root, redo.path, opened) as target:
+        status = os.fstat(target)
+        if (status.st_ino, status.st_size, status.st_mtime_ns) == (left.inode, left.size, left.mtime_ns):
+            try:
+                _again(target, status, redo)
+            except OSError:
+                os.utime(
+                    BEGUN + name, dir_fd=stage, follow_symlinks=False
+                )  # what was written just now was written by csfs
+                return stamp_of(os.fstat(target))
     syscalls.renameat2(stage, BEGUN + name, stage, DONE + name, syscalls.RENAME_NOREPLACE)
+    return None
 
 
 def settle(root: int, stage: int, name: bytes) -> None:
@@ -205,9 +213,7 @@ def _carried_out_again(
 
     Whoever has written since gave it another time of change than those of `times`, if there are any, or one after `latest_ns`.
     """
-    from csfs.store.hashing import block_hash  # not in a mount that has nothing to recover
-
-    with opened(redo.path) if opened is not None else _opened(root, redo.path, os.O_RDWR) as target:
+    with _held(root, redo.path, opened) as target:
         status = os.fstat(target)
         if status.st_ino != redo.expected.inode:
             return False
@@ -215,13 +221,24 @@ def _carried_out_again(
             return False
         if latest_ns is not None and latest_ns < status.st_mtime_ns != redo.mtime_ns:
             return False
-        found = Image(redo.block_size, status.st_size, lambda number: _block(target, redo.block_size, number))
-        for step in redo.steps:
-            found.apply(step)
-        if any(block_hash(found.block(number)) != digest for number, digest in redo.blocks):
-            return False
-        _overwrite(target, redo)
+        return _again(target, status, redo)
+
+
+def _again(target: int, status: os.stat_result, redo: Redo) -> bool:
+    """Carry out a log on the file `target` if it would have then the very blocks that were wanted; return whether it did."""
+    from csfs.store.hashing import block_hash  # not in a mount that has nothing to recover
+
+    found = Image(redo.block_size, status.st_size, lambda number: _block(target, redo.block_size, number))
+    for step in redo.steps:
+        found.apply(step)
+    if any(block_hash(found.block(number)) != digest for number, digest in redo.blocks):
+        return False
+    _overwrite(target, redo)
     return True
+
+
+def _held(root: int, path: RelPath, opened: Opened | None) -> AbstractContextManager[int]:
+    return opened(path) if opened is not None else _opened(root, path, os.O_RDWR)
 
 
 def _block(descriptor: int, block_size: int, number: int) -> bytes:
