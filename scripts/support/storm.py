@@ -13,6 +13,7 @@ import mmap
 import os
 import random
 import shutil
+import signal
 import stat
 import struct
 import sys
@@ -219,10 +220,18 @@ class Storm:
         if not content:
             return
         offset = self.dice.randrange(len(content))
+        content[offset] = self.dice.randrange(256)
         self.touched(path)
-        with open(self.at(path), "r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
-            mapped[offset] = content[offset] = self.dice.randrange(256)
-            mapped.flush()
+
+        def change() -> None:
+            with open(self.at(path), "r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+                mapped[offset] = content[offset]
+                mapped.flush()
+
+        if self.rough:
+            _in_a_child(change)
+        else:
+            change()
         self.share.files[path] = bytes(content)
 
     def large_file(self) -> None:
@@ -411,6 +420,28 @@ class Storm:
         rare += [self.map_and_change, self.file_becomes_directory, self.directory_becomes_file]
         weighted = ((6, contents), (4, attributes), (3, names), (1, rare))
         return [(weight, operation) for weight, operations in weighted for operation in operations]
+
+
+def _in_a_child(act: Callable[[], None]) -> None:
+    """Do something in a process of its own: who touches a page of a file whose mount dies at that moment is ended by SIGBUS.
+
+    Raises:
+        OSError: what it raised, or EIO if it was ended so.
+    """
+    pid = os.fork()
+    if pid == 0:
+        code = errno.EPROTO  # a mistake of ours, which nobody expects
+        try:
+            act()
+            code = 0
+        except OSError as error:
+            code = error.errno or errno.EIO
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code:
+        code = errno.EIO if code == -signal.SIGBUS else code
+        raise OSError(code, os.strerror(code))
 
 
 def main() -> None:
