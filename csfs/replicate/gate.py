@@ -152,9 +152,8 @@ class Gate:
         await self._arrived.wait_until(lambda: self.closed or token in self._refreshed)
         renamed = [stale[number].path for number in self._refreshed.pop(token, ())]
         if renamed and not self.closed:
-            await (
-                trio.lowlevel.checkpoint_if_cancelled()
-            )  # from here on the thread is sure to begin, which closes the descriptor
+            # From here on the thread is sure to begin, which closes the descriptor.
+            await trio.lowlevel.checkpoint_if_cancelled()
             clone, limiter = (
                 os.dup(self._clone),
                 trio.CapacityLimiter(1),
