@@ -93,6 +93,9 @@ class Extension:
         # After an asynchronous write past the page cache, the kernel keeps pages that were read while it was under way,
         # and here they stay for good. Without this it writes in turn, and drops them.
         asked.want &= ~libfuse.CAP_ASYNC_DIO
+        # Else the kernel throws away all pages of a file whose time is another one than it knew, as after each write of a
+        # program's own. What others write underneath it is told of (see refresh).
+        asked.want &= ~libfuse.CAP_AUTO_INVAL_DATA
 
     # --------------------------------------------------------------------------------------------------------- answers
 

@@ -59,6 +59,7 @@ OPERATIONS = (
 """The fields of struct fuse_lowlevel_ops, in order: each is a pointer to a function."""
 
 CAP_DONT_MASK = 1 << 6
+CAP_AUTO_INVAL_DATA = 1 << 12
 CAP_ASYNC_DIO = 1 << 15
 CAP_CACHE_SYMLINKS = 1 << 23
 IOCTL_IS_DIRECTORY = 1 << 4
