@@ -46,11 +46,11 @@ class Disk:
 
 
 @contextlib.contextmanager
-def disk(image: Path, directory: Path, size: int = 8 << 20) -> Iterator[Disk]:
-    """Mount a new disk on a directory. Skips the test where there are no loop devices."""
+def disk(image: Path, directory: Path, size: int = 8 << 20, *options: str) -> Iterator[Disk]:
+    """Mount a new disk on a directory; `options` are those of mkfs.ext4. Skips the test where there are no loop devices."""
     with image.open("wb") as file:
         file.truncate(size)
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", *options, str(image)], check=True)
     done = subprocess.run(["mount", "-o", "loop", image, directory], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.skip(f"a disk of its own cannot be mounted here: {done.stderr.strip()}")

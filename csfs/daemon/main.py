@@ -19,29 +19,24 @@ from csfs.daemon import cluster as clusters
 from csfs.daemon.cluster import Cluster
 from csfs.daemon.commands import Commands
 from csfs.daemon.connection import ControlConnection
-from csfs.daemon.mounts import MountedVolume
 from csfs.daemon.refusing import refused
 from csfs.daemon.unusable import Unusable
-from csfs.engine.brake import Limits
-from csfs.errors import ConfigError, CorruptDatabaseError, CsfsError, FoundError, RemoteProtocolError, UnwritableError
-from csfs.index.database import INDEX_CURE
-from csfs.index.index import Index
+from csfs.daemon.volumes import Volumes
+from csfs.errors import ConfigError, CsfsError, FoundError, RemoteProtocolError, UnwritableError
 from csfs.mount import memory
 from csfs.replicate.exchange import PeerSession
 from csfs.replicate.link import Link
 from csfs.replicate.listener import LinkProblem
 from csfs.replicate.network import PeerNetwork
-from csfs.replicate.volume import Volume
 from csfs.replicate.watcher import Watcher
-from csfs.replicate.worker import VolumeWorker
 from csfs.store import heap
-from csfs.store.boot import boot_id
-from csfs.store.owners import Owners
 from csfs.wire.control import MountHello, ParentHello, Progress, Request
 
 log = logging.getLogger(__name__)
 
 PROGRESS_S = 0.5
+RETRY_S = 10.0
+"""Until a volume is tried again that could not follow the configuration for want of room."""
 _PEER_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -52,10 +47,9 @@ class Daemon:
         self._home = home
         self._cluster: Cluster = clusters.load(home, self._settings_changed)
         self._first = self._cluster.host
-        self._mounts: dict[str, MountedVolume] = {}
-        self._workers: dict[str, VolumeWorker] = {}
         self._unusable = Unusable()
         self._watcher = Watcher()
+        self._volumes = Volumes(home, self._cluster, self._watcher, self._unusable, self._greet_anew)
         self._network = PeerNetwork(
             self._cluster.credentials,
             self._cluster.host.listen,
@@ -65,7 +59,7 @@ class Daemon:
             inviter=self._cluster.inviter,
             revoked=self._cluster.revoked,
         )
-        self._commands = Commands(self._cluster, self._mounts, self._unusable, self._network, self._reload)
+        self._commands = Commands(self._cluster, self._volumes.mounts, self._unusable, self._network, self._reload)
         self._links: dict[str, Link] = {}
         self._nursery: trio.Nursery | None = None
         self._reload_wanted = trio.Event()
@@ -82,8 +76,7 @@ class Daemon:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                for volume in self._cluster.settings.volumes:
-                    self._start_volume(volume.name)
+                self._volumes.begin(nursery)
                 await nursery.start(self._network.run)
                 nursery.start_soon(self._serve_control, listener)
                 nursery.start_soon(self._reload_when_wanted)
@@ -94,8 +87,7 @@ class Daemon:
             listener.socket.close()
             with contextlib.suppress(FileNotFoundError):
                 self._home.control_socket.unlink()
-            for worker in self._workers.values():
-                worker.close()
+            self._volumes.close()
 
     async def _wait_signal(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -105,68 +97,7 @@ class Daemon:
                     return
                 self._settings_changed()
 
-    # --------------------------------------------------------------------------------------------------------- volumes
-
-    def _start_volume(self, name: str) -> None:
-        """Work on a volume from now on. One whose index cannot be read keeps none of the others back.
-
-        Raises:
-            UnwritableError: the disk with the indexes is full, or refuses.
-        """
-        try:
-            worker = self._worker_of(name)
-        except CorruptDatabaseError as error:
-            log.error("volume %s stands still: %s", name, error)
-            self._unusable.add(name, str(error))
-            return
-        except CsfsError:
-            raise
-        except Exception as error:  # a bug, or what it reads there is nonsense
-            log.exception("volume %s stands still", name)
-            self._unusable.add(name, f"{self._home.index(name)} cannot be worked with ({error!r}); {INDEX_CURE}")
-            return
-        self._workers[name] = worker
-        self._mounts[name] = MountedVolume(worker, str(self._home.journal(name)), self._watcher)
-        assert self._nursery is not None
-        self._nursery.start_soon(worker.run)
-        self._unusable.begun(name)
-
-    def _worker_of(self, name: str) -> VolumeWorker:
-        directory = self._home.volume_dir(name)
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        founding = self._home.founding(name)
-        index = Index(
-            str(self._home.index(name)), member=self._cluster.member, boot=boot_id(), founding=founding.exists()
-        )
-        founding.unlink(missing_ok=True)
-        rules = self._cluster.settings.rules(name, self._cluster.member)
-        extra_file = self._home.extra(name)
-        extra = extra_file.read_text().strip() if extra_file.exists() else "keep"
-        try:
-            with index.opening():
-                volume = Volume(
-                    name, index=index, rules=rules, member=self._cluster.member, owners=Owners(), extra=extra
-                )
-                volume.memory.renewed = self._greet_anew
-                worker = VolumeWorker(volume)
-        except BaseException:
-            index.close()
-            raise
-        self._configure(worker)
-        return worker
-
     # ---------------------------------------------------------------------------------------------------- configuration
-
-    def _configure(self, worker: VolumeWorker) -> None:
-        """Have a volume follow its settings; one that was removed stays as it was."""
-        with contextlib.suppress(ConfigError):
-            volume = self._cluster.settings.volume(worker.volume.name)
-            worker.underneath.configure(watch=volume.watch, interval_s=volume.compare_s)
-            worker.volume.apply_mode = volume.apply
-            brake = volume.brake
-            worker.applier.braking.configure(Limits(brake.share / 100, brake.paths) if brake is not None else None)
-            validators = self._cluster.settings.validators(volume.name)
-            worker.validation.configure(validators, str(self._home.validating(volume.name)))
 
     def _greet_anew(self) -> None:
         """This member has become another incarnation, which its peers have to hear first of all."""
@@ -183,42 +114,47 @@ class Daemon:
             try:
                 for notice in await self._reload():
                     log.warning("%s", notice)
+            except UnwritableError:
+                pass  # said already, and tried again
             except CsfsError as error:
                 log.error("the configuration stays as it was: %s", error)
 
     async def _reload(self) -> list[str]:
-        """Read the configuration again and do as it says; return what of it does not count as one may think."""
+        """Read the configuration again and do as it says; return what of it does not count as one may think.
+
+        Raises:
+            ConfigError: it cannot be used; all stays as it was.
+            UnwritableError: one volume cannot be worked on as it says, for want of room; that is tried again, and all others do.
+        """
         before = self._cluster.settings
         self._cluster.reload()
         settings = self._cluster.settings
         logging.getLogger().setLevel(self._cluster.host.log_level.upper())
         self._unusable.keep_only({volume.name for volume in settings.volumes})
-        unusable = set(self._unusable)
-        for worker in self._workers.values():
-            self._configure(worker)
-        for name in [volume.name for volume in settings.volumes]:
-            if name not in self._workers:
-                self._start_volume(name)
-            else:
-                worker = self._workers[name]
-                groups = worker.volume.rules.groups
-                worker.follow(settings.rules(name, self._cluster.member))
-                if worker.volume.rules.groups != groups:
-                    await self._mounts[name].tell_changed()
+        waiting = self._volumes.waiting
+        unwritable = await self._volumes.follow_settings()
         for peer, link in self._links.items():
             link.set_rate(self._cluster.host.send_rate(peer))
         self._network.update_peers(self._cluster.peers, self._cluster.revoked)
         # What two members share may not be what it was, and settings are told in a greeting: they greet each other anew.
         if render.digest(settings) != render.digest(before):
             await self._network.restart_links("the configuration changed")
-        elif unusable - set(self._unusable):
-            await self._network.restart_links("a volume that stood still can be worked on")
+        elif waiting - self._volumes.waiting:
+            await self._network.restart_links("a volume that stood still, or could not follow, can be worked on")
+        if unwritable:
+            assert self._nursery is not None
+            self._nursery.start_soon(self._reload_later)
+            raise unwritable[0]
         return self._cluster.notices(before, self._first)
+
+    async def _reload_later(self) -> None:
+        await trio.sleep(RETRY_S)
+        self._settings_changed()
 
     # ---------------------------------------------------------------------------------------------------------- network
 
     async def _on_link(self, peer: str, link: Link) -> None:
-        workers = {name: w for name, w in self._workers.items() if w.volume.scopes(peer)}
+        workers = {name: w for name, w in self._volumes.workers.items() if w.volume.scopes(peer)}
         log.info("connected to %s", peer)
         self._links[peer] = link
         link.set_rate(self._cluster.host.send_rate(peer))
@@ -276,7 +212,7 @@ class Daemon:
             case Request():
                 await self._answer(connection, first)
             case ParentHello() | MountHello() if connection.uid == 0:
-                mounted = self._mounts.get(first.volume)
+                mounted = self._volumes.mounts.get(first.volume)
                 if mounted is None:
                     if first.volume not in self._unusable:
                         log.warning("%s: a mount of a volume that is not in the configuration", first.volume)

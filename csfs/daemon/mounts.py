@@ -81,6 +81,8 @@ class MountedVolume:
         """Held while the mount is taken over, or let go: either takes its time."""
         self.journal_trouble = ""
         """Why the mount cannot write its journal, empty if it can."""
+        self.is_behind = False
+        """Whether the volume cannot follow the configuration for want of room."""
         self._parents = 0
         self.securing = Securing(worker)
 
@@ -356,6 +358,9 @@ class MountedVolume:
         alarms = (
             self.journal_trouble,
             self.worker.volume.index.trouble,
+            "the volume does not follow the configuration yet, for want of room; that is tried again"
+            if self.is_behind
+            else "",
             f"a part of the work fails, and is tried again: {failure}; the daemon's log says more"
             if has_failed
             else "",

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 import pytest
 
 from csfs.errors import ExitCode
-from scripts.support.members import Member, cluster_of, free_port, replicating, until
+from scripts.support.members import VOLUME, Member, cluster_of, free_port, replicating, until
 from tests.cluster.conftest import expect_calm_logs
 from tests.cluster.storms import expect_equal
 from tests.disks import Disk, disk
 
 CHANGES = 400
 HEALED_S_MAX = 60.0
+DISK_SIZE = 64 << 20
+PAGES = ("-b", "4096")
+"""Blocks of a page: of smaller ones there may be too few left for all of a page that SQLite has mapped."""
+EXCLUDING = f'\n[[volumes.{VOLUME}.groups]]\nexclude = ["*.left-out"]\n'
 
 Members = tuple[Member, Member, Disk]
 
@@ -24,7 +28,7 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Members]:
     alpha, beta = (Member(base, name, free_port()) for name in ("alpha", "beta"))
     alpha.home.lib.mkdir(parents=True)
     try:
-        with disk(base / "image", alpha.home.lib, 16 << 20) as small, cluster_of(alpha, beta, clear=False):
+        with disk(base / "image", alpha.home.lib, DISK_SIZE, *PAGES) as small, cluster_of(alpha, beta, clear=False):
             yield alpha, beta, small
             expect_calm_logs(alpha, beta)
             for member in (alpha, beta):
@@ -88,3 +92,25 @@ def test_a_daemon_that_finds_no_room_says_so_and_the_mount_serves_on(members: Me
     small.make_room()
     alpha.start_daemon()
     expect_healed(alpha, beta)
+
+
+def test_rules_that_a_volume_cannot_follow_for_want_of_room_are_followed_once_there_is_some(members: Members) -> None:
+    alpha, beta, small = members
+    small.fill()
+    change_much(alpha, "until nothing can be written")
+    until(lambda: any("cannot be written" in alarm for alarm in alpha.volume()["alarms"]), "an alarm is raised")
+    with alpha.home.settings_file.open("a") as settings:
+        settings.write(EXCLUDING)
+    refused = alpha.csfs("config", "reload", check=False)
+    assert refused.returncode == ExitCode.FOUND
+    assert "is there room on its disk?" in refused.stderr
+    assert any("does not follow the configuration" in alarm for alarm in alpha.volume()["alarms"])
+    small.make_room()
+    until(lambda: alpha.volume()["alarms"] == [], "it does by now")
+    until(lambda: "*.left-out" in beta.home.settings_file.read_text(), "beta has the rules")
+    expect_healed(alpha, beta)
+    (alpha.tree / "mine.left-out").write_text("alpha's own")
+    (alpha.tree / "everybody's").write_text("as ever")
+    until(lambda: (beta.tree / "everybody's").exists(), "both follow the same rules")
+    alpha.wait()
+    assert not (beta.tree / "mine.left-out").exists()
