@@ -5,6 +5,7 @@ import os
 
 import trio
 
+from csfs.daemon import probing
 from csfs.daemon.after_power_cut import gathered_evidence
 from csfs.daemon.connection import ControlConnection
 from csfs.daemon.securing import Securing
@@ -101,7 +102,11 @@ class MountedVolume:
         while self._clone >= 0 and not self._parents:
             await trio.sleep(ORPHAN_LOOK_S)
             pid = self._clone_pid
-            if self._clone >= 0 and not self._parents and not await trio.to_thread.run_sync(_is_mounted, self.path):
+            if (
+                self._clone >= 0
+                and not self._parents
+                and not await trio.to_thread.run_sync(probing.is_mounted, self.path)
+            ):
                 log.info("%s: unmounted, and its parent is gone", hello.volume)
                 await self._let_go(pid)
 
@@ -198,7 +203,7 @@ class MountedVolume:
         await self._drop_gate()
         digested = volume.index.ledger.digested(hello.journal)
         clean = hello.clean and hello.first <= digested + 1 and digested <= hello.last
-        self.worker.mount_began(mount=_life_of(hello.pid), clean=clean)
+        self.worker.mount_began(mount=probing.life_of(hello.pid), clean=clean)
         if hello.cut and volume.index.ledger.whole not in (b"", boot_id()):
             volume.evidence = await gathered_evidence(volume.name, self._journal_file, digested, hello.last)
         elif not clean:
@@ -312,7 +317,7 @@ class MountedVolume:
             return None
         if self._clone >= 0:
             # close(2) does not wait until the mount has heard of it; requests are answered in order.
-            await trio.to_thread.run_sync(_asked, self._clone)
+            await trio.to_thread.run_sync(probing.ask, self._clone)
         token, self._next_flush = self._next_flush, self._next_flush + 1
         event = self._flushes[token] = trio.Event()
         try:
@@ -376,28 +381,3 @@ class MountedVolume:
     def mounted(self) -> bool:
         """Whether a mount process is connected and the parent handed over its descriptors."""
         return self.worker.volume.mounted
-
-
-def _is_mounted(path: bytes) -> bool:
-    """Return whether a csfs file system is mounted on `path`; for a thread."""
-    escaped = path.replace(b"\\", b"\\134").replace(b" ", b"\\040").replace(b"\t", b"\\011").replace(b"\n", b"\\012")
-    with open("/proc/self/mountinfo", "rb") as file:
-        return any(line.split()[4] == escaped and b" - fuse.csfs " in line for line in file)
-
-
-def _asked(clone: int) -> None:
-    """Make the mount answer something; for a thread."""
-    try:
-        os.fstatvfs(clone)
-    except OSError:
-        pass  # it is gone, and has nothing more to tell
-
-
-def _life_of(pid: int) -> bytes:
-    """Return what names one life of a process: its id alone may come again."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            started = file.read().rpartition(b")")[2].split()[19]
-    except OSError:
-        started = b"?"
-    return b"%s %d %s" % (boot_id(), pid, started)
