@@ -1,6 +1,7 @@
 """What must hold of a healed cluster, whatever happened to it. A check that fails says what it found."""
 
-from itertools import pairwise
+from collections.abc import Iterator
+from itertools import combinations, pairwise
 
 from csfs.core.digests import digest_of, together
 from csfs.core.objects import Content, Kind
@@ -66,6 +67,8 @@ def contents_gone(cluster: Cluster) -> set[RelPath]:
             missing = wanted - at_hand
             if missing and (is_harmed or missing <= taken):
                 gone.add(path)
+            if any(not (host.follows(one) or host.tree.is_directory(one)) for one in ancestors_of(path)):
+                gone.add(path)  # somebody has to make the directory here that it is in
     return gone
 
 
@@ -90,7 +93,7 @@ def shown(host: Host) -> dict[RelPath, tuple[object, ...]]:
 def check_equal(cluster: Cluster, gone: set[RelPath]) -> None:
     """Members of a path's group show the same there; where the policy is `none`, they know the same."""
     apart = _apart(cluster)
-    for one, other in pairwise(_led(cluster)):
+    for one, other in _pairs(cluster):
         ours, theirs = shown(one), shown(other)
         for path in ours.keys() | theirs.keys():
             group = one.rules.group_of(path)
@@ -158,6 +161,12 @@ def _led(cluster: Cluster) -> list[Host]:
     return [host for host in members if host.name not in ahead & set(cluster.shape.receive_only)]
 
 
+def _pairs(cluster: Cluster) -> Iterator[tuple[Host, Host]]:
+    """Return pairs of members, all of which are to be equal: where they are not in the same groups, each with each other."""
+    led = _led(cluster)
+    return combinations(led, 2) if cluster.shape.private else pairwise(led)
+
+
 def linked(host: Host) -> set[tuple[RelPath, RelPath]]:
     """Return the pairs of paths of one group that are names of one inode at a member."""
     by_node: dict[int, list[RelPath]] = {}
@@ -176,7 +185,7 @@ def linked(host: Host) -> set[tuple[RelPath, RelPath]]:
 def check_links(cluster: Cluster, gone: set[RelPath]) -> None:
     """Members of a group have the same names of the same inodes, but where a directory that holds what they do not follow cannot go."""
     apart = _apart(cluster)
-    for one, other in pairwise(_led(cluster)):
+    for one, other in _pairs(cluster):
         for pair in linked(one) ^ linked(other):
             group = one.rules.group_of(pair[0])
             if (
@@ -271,17 +280,21 @@ def check_nothing_lost(cluster: Cluster) -> None:
     ledger = cluster.ledger
     displaced = {one for host in cluster.hosts for one in host.retained}
     retained = {data for path, data in displaced if (path, ledger.writers.get(data)) in cluster.made_twice}
-    # Where nobody listens to programs, what they take away is gone here alone: a merge is gone, if it is from everywhere.
-    unheard = {host.name: host.programs.unheard.keys() for host in cluster.hosts}
-    taken = {data for data, at in ledger.merged_at.items() if all(data in unheard[member] for member in at)}
-    lost = ledger.written.keys() - live - kept - ledger.replaced - ledger.excused - retained - taken
+    lost = ledger.written.keys() - live - kept - ledger.replaced - ledger.excused - retained - _taken_away(cluster)
     assert not lost, f"lost {sorted(lost)}, written at {sorted(ledger.written[data] for data in lost)}"
+
+
+def _taken_away(cluster: Cluster) -> set[bytes]:
+    """Return contents for which no author speaks, and that programs took away wherever they were, while nobody listened to them."""
+    unheard = {host.name: host.programs.unheard.keys() for host in cluster.hosts}
+    return {data for data, at in cluster.ledger.orphans.items() if all(data in unheard[member] for member in at)}
 
 
 def check_acknowledged(cluster: Cluster) -> None:
     """What a program was told that others have is there, whatever disaster befell its own member, or the others but one (R26)."""
     hosts = (*cluster.hosts, *cluster.parked.values())
     there = {node.data for host in hosts for node in host.tree.nodes.values()}.union(*(host.kept for host in hosts))
+    there |= _taken_away(cluster)
     for one in cluster.ledger.acknowledged:
         is_seen = one.data in there | cluster.ledger.replaced or cluster.ledger.written[one.data] in cluster.rotten
         have_all_lost = one.lost.issuperset(one.holders)
@@ -389,13 +402,13 @@ def check_known(cluster: Cluster) -> None:
             counted = together(digest_of(path, row.record) for path, row in rows.items() if row.scope == group.scope)
             assert host.index.digest(group.scope) == counted, f"{host.name} counted another set hash than it has"
     is_harmed = bool(cluster.plan.acts() & {Act.RESTORE, Act.CLONE, Act.POWER_CUT} or cluster.rotten)
-    for one, other in pairwise(_led(cluster)):
+    for one, other in _pairs(cluster):
         ours, theirs = one.index.rows(), other.index.rows()
         for path in sorted(ours.keys() | theirs.keys()):
             group, rows = one.rules.group_of(path), (ours.get(path), theirs.get(path))
             if group is None or not {one.name, other.name} <= set(group.members):
                 continue
-            left, right = (_standing(row, is_harmed) for row in rows)
+            left, right = (_standing(row, is_harmed or cluster.is_changed(path)) for row in rows)
             assert left == right, f"{one.name} and {other.name} know of {path!r}: {left} and {right}"
 
 
@@ -403,7 +416,7 @@ def _standing(row: Row | None, is_harmed: bool) -> object:
     """Return what stands in a record that is live.
 
     What a member mints anew that a backup or a power cut has set back, or is made where a record was lost, has not seen tombstones
-    that some have forgotten: others have these beside it.
+    that some have forgotten: others have these beside it. So have those who were in another group than who has forgotten them.
     """
     if row is None or not row.live:
         return None

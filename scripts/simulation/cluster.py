@@ -13,7 +13,7 @@ from scripts.simulation.links import Link
 from scripts.simulation.plan import NAMES, SECOND_NS, Act, Action, Plan
 from scripts.simulation.power import Disk
 from scripts.simulation.programs import PATHS
-from scripts.simulation.rules import REVISIONS, Shape, changed, is_private, turned
+from scripts.simulation.rules import REVISIONS, Shape, changed, is_private, parted, turned
 from scripts.simulation.saved import Saved
 from scripts.simulation.saving import restore, saved
 from scripts.simulation.second_lives import SecondLife
@@ -294,6 +294,7 @@ class Cluster:
         holders = {data: {other.name for other in self.hosts if other.holds(data)} for data in lost}
         self.ledger.excused |= {data for data, names in holders.items() if not names}
         self.ledger.received |= {data for data, names in holders.items() if names <= set(self.shape.receive_only)}
+        self.ledger.orphans.update({data: names for data, names in holders.items() if names})
 
     def _goes_on(self, host: Host, *, booting: bool) -> None:
         """A member was set back; `booting`: and is another incarnation for that, whose changes nobody takes for the lost ones."""
@@ -360,9 +361,14 @@ class Cluster:
         self.changed_rules = True
 
     def _turn(self, action: Action, host: Host, dice: Dice) -> None:
-        """A member is put into the private group, or taken out of it."""
-        before, self.shape = self.shape, turned(self.shape, host.name)
-        self.has_turned |= self.shape != before
+        """A member is put into one group, or taken out of it: the private one, mostly."""
+        before = self.shape
+        if dice.one_in(3):
+            self.shape = parted(before, host.name)
+            self.changed_rules |= before.private and self.shape != before
+        else:
+            self.shape = turned(before, host.name)
+            self.has_turned |= self.shape != before
 
     def _adopt(self, action: Action, host: Host, dice: Dice) -> None:
         if host.rules.groups != self.shape.compiled(host.name).groups:
@@ -477,7 +483,7 @@ class Cluster:
             for path in sorted(host.index.pending(), key=depth_of, reverse=True):
                 busy = host.apply(path, self.now(host)) or busy
             busy = host.merging.merge_all(self.now(host)) or busy
-            busy = bool(host.programs.looks) or (host.pulling and host in self.members) or busy
+            busy = bool(host.programs.looks) or (host.pulling and host.is_in_groups) or busy
             busy = host.unsorted is not None or busy  # until all rows follow the rules, it says nothing of itself
             host.digest(self.now(host))
             busy = bool(host.brake.waiting.left()) or busy

@@ -11,7 +11,7 @@ from csfs.engine.links import is_same_inode
 from csfs.engine.live import content_of
 from csfs.engine.plans import is_carried_out
 from csfs.engine.ports import Plan, Row, Step
-from csfs.engine.rules import Rules, may_send
+from csfs.engine.rules import GroupRules, Rules, may_send
 from scripts.simulation.braking import HostBrake
 from scripts.simulation.dice import Dice
 from scripts.simulation.index import Index, dots_of
@@ -87,6 +87,11 @@ class Host:
     def follows(self, path: RelPath) -> bool:
         """Return whether a group of this member has the path."""
         return is_followed(self.rules, self.name, path)
+
+    @property
+    def is_in_groups(self) -> bool:
+        """Whether there is anything that this member follows."""
+        return any(self.name in group.members for group in self.rules.groups)
 
     def _speaks(self, path: RelPath) -> bool:
         """Return whether the others listen to what is done here at a path."""
@@ -193,8 +198,8 @@ class Host:
         unheard = self.programs.unheard
         self.programs.unheard = {data: path for data, path in unheard.items() if not self.follows(path)}
         if self.pulling:
-            scopes = {group.scope for group in self.rules.groups if self.name in group.members}
-            if not scopes or not scopes <= self.heard:
+            groups = [group for group in self.rules.groups if self.name in group.members]
+            if not groups or not {group.scope for group in groups if self._is_told_in(group)} <= self.heard:
                 self.programs.looks.clear()
                 self.programs.marks.clear()
                 return
@@ -236,6 +241,10 @@ class Host:
         if joining:
             self.unasked_minted += self.index.minted - minted
         self.commit()
+
+    def _is_told_in(self, group: GroupRules) -> bool:
+        """Return whether anybody else may say anything in a group."""
+        return any(may_send(group, other) for other in group.members if other != self.name)
 
     def _is_doubted(self, path: RelPath, look: Look) -> bool:
         """Return whether what is there is nobody's change: a power cut may have left it."""

@@ -80,8 +80,8 @@ class Ledger:
     """By what was merged on what, the result."""
     sources: dict[bytes, set[bytes]] = field(default_factory=dict)
     """By result of a merge, what it was made of."""
-    merged_at: dict[bytes, set[str]] = field(default_factory=dict)
-    """By result of a merge, the members that have shown it."""
+    orphans: dict[bytes, set[str]] = field(default_factory=dict)
+    """By content for which no author speaks, the members that have it: what a merge made, and what its author has lost since."""
     gone: dict[RelPath, Vector] = field(default_factory=dict)
     """By path, the changes that somebody knew everybody to have settled when he forgot what removed it."""
     names: dict[RelPath, set[RelPath]] = field(default_factory=dict)
@@ -144,7 +144,7 @@ class Ledger:
         """A member shows a content: if it is the result of a merge, what that was made of is seen by it from now on."""
         if data in self.sources:
             self.written.setdefault(data, path)
-            self.merged_at.setdefault(data, set()).add(member)
+            self.orphans.setdefault(data, set()).add(member)
             self.replaced |= self.origins(data) - {data}
 
     def origins(self, data: bytes) -> set[bytes]:

@@ -31,7 +31,7 @@ class Shape:
     """How the cluster is configured at one moment.
 
     `private`: `/d/e` is a group of its own, of all but the last member; those who are `turned` are in it if they were not, and out
-    of it if they were.
+    of it if they were. While it is, those who are `parted` are out of the group of everything else.
     """
 
     members: tuple[str, ...]
@@ -40,6 +40,7 @@ class Shape:
     exclude: tuple[str, ...] = ()
     private: bool = False
     turned: tuple[str, ...] = ()
+    parted: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -49,10 +50,12 @@ class Shape:
     @property
     def rules(self) -> tuple[GroupRule, ...]:
         """The groups, as `groups.Rules` asks for them."""
-        rule = GroupRule(self.writers, self.receive_only, ("/",), self.exclude, self.policy)
-        if self.private and len(self.writers) > 1:
-            return GroupRule(self.inside, (), ("/" + PRIVATE.decode(),), self.exclude, self.policy), rule
-        return (rule,)
+        if not self.private or len(self.writers) == 1:
+            return (GroupRule(self.writers, self.receive_only, ("/",), self.exclude, self.policy),)
+        return (
+            GroupRule(self.inside, (), ("/" + PRIVATE.decode(),), self.exclude, self.policy),
+            GroupRule(self.around, self.receive_only, ("/",), self.exclude, self.policy),
+        )
 
     @property
     def writers(self) -> tuple[str, ...]:
@@ -64,6 +67,11 @@ class Shape:
         """Those whom the private group has, if there is one: somebody, in the order of all."""
         usual = self.writers[:-1]
         return tuple(name for name in self.writers if (name in usual) != (name in self.turned)) or usual
+
+    @property
+    def around(self) -> tuple[str, ...]:
+        """Those who have everything else then: somebody, too."""
+        return tuple(name for name in self.writers if name not in self.parted) or self.writers
 
     def compiled(self, member: str) -> Rules:
         """Return the rules as `member` sees them."""
@@ -97,5 +105,15 @@ def turned(shape: Shape, member: str) -> Shape:
     """Return a shape in which one member is in the private group if it was not, and the other way round: nothing else changes."""
     if shape.inside == (member,):
         return shape  # somebody has to be in it
-    names = {*shape.turned} ^ {member}
-    return replace(shape, turned=tuple(name for name in shape.members if name in names))
+    return replace(shape, turned=_toggled(shape, shape.turned, member))
+
+
+def parted(shape: Shape, member: str) -> Shape:
+    """Return a shape in which one member is in the group of all but the private paths if it was not, and the other way round."""
+    if shape.around == (member,) or member in shape.receive_only:
+        return shape
+    return replace(shape, parted=_toggled(shape, shape.parted, member))
+
+
+def _toggled(shape: Shape, names: tuple[str, ...], member: str) -> tuple[str, ...]:
+    return tuple(name for name in shape.members if name in {*names} ^ {member})

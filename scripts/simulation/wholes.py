@@ -116,7 +116,8 @@ class HostWholes:
             host.programs.touched |= paths
             host.ledger.taken |= paths
         self._record(moving, before)
-        host.programs.look_again(target)
+        for path in (target, *(path for path, _ in host.index.rows_below(target))):
+            host.programs.look_again(path)  # everything is compared once stock was taken
         for path in (source, target):
             host.programs.marks.setdefault(parent_of(path), False)
 
