@@ -8,7 +8,7 @@ import msgspec
 from csfs.core.versions import Dot, Vector
 
 Xattrs = tuple[tuple[bytes, bytes], ...]
-"""Extended attributes (name, value), sorted by name; POSIX ACLs are among them as the kernel encodes them."""
+"""Extended attributes (name, value), sorted by name; POSIX ACLs are among them, with the names of whom they are about (`core.acls`)."""
 LeftOut = tuple[tuple[bytes, int], ...]
 """Names of xattrs that an object cannot have here, and the errno that each was refused with."""
 

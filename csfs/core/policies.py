@@ -10,6 +10,7 @@ all of them (R17).
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from csfs.core import acls
 from csfs.core.objects import Content, Kind, Meta
 from csfs.core.privileges import limited, without_privileges
 from csfs.core.records import ContentEntry, E, Half, MetaEntry, write_of
@@ -98,7 +99,8 @@ def is_meta_conflict(entries: Sequence[MetaEntry]) -> bool:
         return False
     living = [entry for entry in entries if entry.kind is not Kind.ABSENT]
     values = {
-        (e.value.mode, e.value.owner or e.value.uid, e.value.group or e.value.gid, e.value.xattrs) for e in living
+        (e.value.mode, e.value.owner or e.value.uid, e.value.group or e.value.gid, acls.meaning(e.value.xattrs))
+        for e in living
     }
     return len({entry.kind for entry in living}) == 1 and len(values) > 1
 

@@ -155,6 +155,10 @@ class Commands:
             "unrepresented": [
                 {"path": shown(path), "reason": "; ".join(refused)}
                 for path, refused in islice(volume.shortcomings.by_path.items(), PROBLEMS_SHOWN_MAX)
+            ]
+            + [
+                {"path": shown(path), "reason": f"ACL: nobody here is {', '.join(strangers)}"}
+                for path, strangers in volume.index.strangers.by_path(PROBLEMS_SHOWN_MAX)
             ],
             "unvalidated": [
                 {"command": validator.command[0], "paths": list(validator.paths)}

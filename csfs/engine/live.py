@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from csfs.core import policies, versions
+from csfs.core import acls, policies, versions
 from csfs.core.objects import NO_LINEAGE, Applied, Content, Kind, Lineage, Meta, Observation
 from csfs.core.policies import Ranks
 from csfs.core.privileges import SHARED_PERMISSIONS, limited
@@ -216,10 +216,10 @@ def meta_of(observation: Observation) -> Meta:
 
 
 def is_same_meta(ours: Meta, theirs: Meta) -> bool:
-    """Return whether two metas mean the same: owner and group by name, by number where one has no name."""
+    """Return whether two metas mean the same: owner and group, and who has rights by ACLs, by name, by number where one has no name."""
     return (
         ours.mode == theirs.mode
-        and ours.xattrs == theirs.xattrs
+        and acls.are_same(ours.xattrs, theirs.xattrs)
         and _is_same_owner(ours.owner, ours.uid, theirs.owner, theirs.uid)
         and _is_same_owner(ours.group, ours.gid, theirs.group, theirs.gid)
     )

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from csfs.core import acls
 from csfs.core.objects import NO_LINEAGE, Applied, Kind, Observation, Stamp
 from csfs.core.paths import ROOT, RelPath
 from csfs.core.privileges import SET_ID
@@ -246,7 +247,7 @@ def _fields_set(plan: Plan, base: Observation, found: Observation) -> dict[str, 
         fields.update(uid=found.uid, owner=found.owner)
     if found.group == wanted.group or found.gid == wanted.gid:
         fields.update(gid=found.gid, group=found.group)
-    if set(found.xattrs) <= {*base.xattrs, *wanted.xattrs}:
+    if acls.may_show(tuple(pair for pair in found.xattrs if pair not in base.xattrs), wanted.xattrs):
         fields["xattrs"] = found.xattrs
     return fields
 

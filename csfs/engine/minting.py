@@ -2,7 +2,7 @@
 
 import msgspec
 
-from csfs.core import versions
+from csfs.core import acls, versions
 from csfs.core.objects import Applied, Content, Kind, Meta, Observation, Xattrs
 from csfs.core.paths import RelPath, parent_of
 from csfs.core.policies import merges, origin_of, parents_with
@@ -47,7 +47,7 @@ class Change(msgspec.Struct, frozen=True):
 
     @staticmethod
     def between(applied: Applied, after: Observation | None, created: bool) -> "Change | None":
-        """Return what differs, None for nothing (a stamp alone is nothing). Owners are compared by number (R4)."""
+        """Return what differs, None for nothing (a stamp alone is nothing). Owners, and ACLs, are compared by number (R4)."""
         before = applied.observation
         if before is None or after is None:
             if before is after:
@@ -62,7 +62,7 @@ class Change(msgspec.Struct, frozen=True):
             before.mode != after.mode
             or before.uid != after.uid
             or before.gid != after.gid
-            or before.xattrs != after.xattrs
+            or not acls.are_same_here(before.xattrs, after.xattrs)
         )
         if not (content or meta or time):
             return None
@@ -379,14 +379,12 @@ def carried_meta(applied: Applied, observation: Observation | None) -> Meta | No
 
 
 def _carried_xattrs(wanted: Xattrs, before: Xattrs, found: Xattrs) -> Xattrs:
-    if before == found:
+    if acls.are_same_here(before, found):
         return wanted
     values, set_before, found_now = dict(wanted), dict(before), dict(found)
     for name in set_before.keys() | found_now.keys():
-        if set_before.get(name) == found_now.get(name):
-            continue
-        if name in found_now:
-            values[name] = found_now[name]
-        else:
+        if name not in found_now:
             values.pop(name, None)
+        elif set_before.get(name) != found_now[name]:
+            values[name] = acls.carried(name, values.get(name), set_before.get(name), found_now[name])
     return tuple(sorted(values.items()))

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from csfs.core import versions
+from csfs.core import acls, versions
 from csfs.core.objects import Applied, Content, Kind, Meta, Observation
 from csfs.core.paths import ROOT, RelPath, ancestors_of, parent_of
 from csfs.core.policies import origin_of
@@ -34,12 +34,12 @@ from csfs.engine.state import State, new_row
 class Plans(State):
     """Plans, and what becomes of them."""
 
-    def plan(self, path: RelPath, without: Collection[bytes] = ()) -> Plan | None:
+    def plan(self, path: RelPath, without: Collection[bytes] = (), *, undressed: bool = False) -> Plan | None:
         """Return what makes the disk show what is live at a path; None if it does, or cannot yet.
 
         A path that cannot be planned yet stays pending: `applied` and `woken` return it when it can. What is on disk already is
         adopted here. `without` are hashes of contents that nobody reachable has: what is live without them is shown until then, and
-        the better version stays wanted (R21).
+        the better version stays wanted (R21). `undressed`: this host may by now show more of its attributes than it could (R4).
         """
         group = self._followed(path)
         if group is None or self.pulling or self.is_in_quarantine:
@@ -55,6 +55,8 @@ class Plans(State):
             return None
         live = self._live(path, row.record, row.applied, group, without=without)
         step = self._step(path, row.applied, live, group)
+        if step is None and undressed and row.applied.observation is not None:
+            step = Step.ATTRIBUTES
         if path in self._ahead.get(path, ()):
             # An edit is to follow a move from here once somebody has looked: what was made since has not seen that move.
             self._set_pending(path, row)
@@ -290,7 +292,9 @@ def _stands_for_meta(observation: Observation, meta: Meta) -> bool:
     """Return whether a host may show this for that meta: it may have no name for an owner, or no place for an attribute (R4)."""
     same_owner = observation.owner == meta.owner or observation.uid == meta.uid
     same_group = observation.group == meta.group or observation.gid == meta.gid
-    return observation.mode == meta.mode and same_owner and same_group and set(observation.xattrs) <= set(meta.xattrs)
+    return (
+        observation.mode == meta.mode and same_owner and same_group and acls.may_show(observation.xattrs, meta.xattrs)
+    )
 
 
 def _is_in_the_way(shown: Observation | None, live: Live) -> bool:

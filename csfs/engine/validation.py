@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final
 
+from csfs.core.acls import NAMED_SIZE_MAX, is_acl
 from csfs.core.merging import MERGED_SIZE_MAX
 from csfs.core.objects import Content, Kind, Meta, Xattrs
 from csfs.core.paths import ROOT, checked
@@ -170,4 +171,5 @@ def _check_xattrs(xattrs: Xattrs) -> None:
         _require(
             0 < len(name) <= XATTR_NAME_SIZE_MAX and b"\0" not in name, "an extended attribute's name out of range"
         )
-        _require(len(value) <= XATTR_VALUE_SIZE_MAX, "an extended attribute out of range")
+        size_max = NAMED_SIZE_MAX if is_acl(name) else XATTR_VALUE_SIZE_MAX
+        _require(len(value) <= size_max, "an extended attribute out of range")

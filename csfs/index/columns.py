@@ -6,22 +6,25 @@ from typing import Final, NamedTuple
 from csfs.core.rows import MADE, Row, linked_inode
 from csfs.core.versions import Scope
 from csfs.index.asked import file_hash, packed_dot
+from csfs.index.strangers import strangers_of
 
 STAMP_SIZE = 32
 """Bytes of a packed stamp."""
 RACY = b"r"
 """Follows a packed stamp that does not prove that nothing was written since (R23)."""
 
-PUT = """INSERT INTO rows (pending, stamp, hash, inode, row, doubtful, awaited, path, position, live, contested, write, scope, digest)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+PUT = """INSERT INTO rows (pending, stamp, hash, inode, row, doubtful, awaited, strangers, path, position, live, contested,
+write, scope, digest)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (path) DO UPDATE SET position = excluded.position, live = excluded.live, pending = excluded.pending,
 contested = excluded.contested, stamp = excluded.stamp, hash = excluded.hash, write = excluded.write, inode = excluded.inode,
 row = excluded.row, scope = excluded.scope, digest = excluded.digest, doubtful = excluded.doubtful,
-awaited = excluded.awaited"""
+awaited = excluded.awaited, strangers = excluded.strangers"""
 """Columns as `shown_columns` returns them, the path, and those of `known_columns`."""
 
 SHOW = (
-    """UPDATE rows SET pending = ?, stamp = ?, hash = ?, inode = ?, row = ?, doubtful = ?, awaited = ? WHERE path = ?"""
+    "UPDATE rows SET pending = ?, stamp = ?, hash = ?, inode = ?, row = ?, doubtful = ?, awaited = ?, strangers = ? "
+    "WHERE path = ?"
 )
 """The same, of a row of which nothing else has changed: SQLite writes anew each index that a column named here is in."""
 
@@ -66,6 +69,7 @@ def shown_columns(row: Row, encoded: bytes, awaited: int) -> tuple[object, ...]:
         encoded,
         bool(row.doubt and row.doubt & MADE),  # an enumeration's `&` takes as long as all else here
         awaited,
+        strangers_of(row),
     )
 
 

@@ -12,6 +12,7 @@ from csfs.index.facts import Facts
 from csfs.index.ledger import Ledger
 from csfs.index.rows import Rows
 from csfs.index.shown import Shown
+from csfs.index.strangers import Strangers
 from csfs.index.suspects import SuspectPaths
 from csfs.index.tables import Tables
 
@@ -32,6 +33,7 @@ class Index:
         self.tables = Tables(self._database)
         self.bases = Bases(self._database)
         self.suspects = SuspectPaths(self._database, self.rows)
+        self.strangers = Strangers(self._database)
         with self.opening(), self.transaction():
             if self._facts.value("index_id") is None:
                 self.ledger.set_pulling(not founding)

@@ -1,6 +1,6 @@
 """The index file's tables; this module alone explains columns and sentinels."""
 
-VERSION = 11
+VERSION = 12
 
 UPGRADES: dict[int, str] = {
     6: "ALTER TABLE rows ADD COLUMN awaited INTEGER NOT NULL DEFAULT 0; DROP INDEX rows_pending",
@@ -8,6 +8,7 @@ UPGRADES: dict[int, str] = {
     8: "ALTER TABLE kept ADD COLUMN stored INTEGER NOT NULL DEFAULT 0",
     9: "DELETE FROM facts WHERE key = 'moving'",  # a rename that a kill cut short is found by comparing
     10: "DROP INDEX rows_living_on; DROP TABLE intents",  # so are commits
+    11: "ALTER TABLE rows ADD COLUMN strangers TEXT",
 }
 """By format, what makes the next one of it. What is older is refused: large contents had other hashes, or rows did
 not say which object is where, nor which names belong to one inode."""
@@ -32,13 +33,15 @@ CREATE TABLE IF NOT EXISTS rows (
     scope    BLOB NOT NULL DEFAULT x'', -- row.scope
     digest   BLOB,             -- what the path adds to the set hash of its scope; NULL: nothing is live
     doubtful INTEGER NOT NULL DEFAULT 0, -- 1: something is to be minted anew
-    awaited  INTEGER NOT NULL DEFAULT 0  -- bytes of the content that is to be shown and is not; 0 if nothing is pending
+    awaited  INTEGER NOT NULL DEFAULT 0, -- bytes of the content that is to be shown and is not; 0 if nothing is pending
+    strangers TEXT             -- whom ACLs leave out here, where nobody is called so: `user bob`, NUL between; NULL: nobody
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS rows_by_position ON rows (position) WHERE position > 0;
 CREATE INDEX IF NOT EXISTS rows_pending ON rows (path, awaited) WHERE pending;
 CREATE INDEX IF NOT EXISTS rows_contested ON rows (path) WHERE contested;
 CREATE INDEX IF NOT EXISTS rows_living_on ON rows (path) WHERE stamp IS NOT NULL AND NOT live AND NOT pending;
 CREATE INDEX IF NOT EXISTS rows_removed ON rows (path) WHERE NOT live;
+CREATE INDEX IF NOT EXISTS rows_strangers ON rows (strangers, path) WHERE strangers IS NOT NULL;
 CREATE INDEX IF NOT EXISTS rows_doubtful ON rows (path) WHERE doubtful;
 CREATE INDEX IF NOT EXISTS rows_by_hash ON rows (hash) WHERE hash IS NOT NULL;
 CREATE INDEX IF NOT EXISTS rows_by_write ON rows (write) WHERE write IS NOT NULL;

@@ -6,6 +6,7 @@ from csfs.core.objects import LeftOut, Observation, Stamp
 from csfs.core.rows import Plan
 from csfs.core.treatment import FLAGS, flags_in
 from csfs.replicate.works import Work
+from csfs.store.naming import with_names
 from csfs.store.treating import Treated
 from csfs.wire.control import Attributes
 
@@ -16,6 +17,9 @@ def with_attributes(plan: Plan, set_: Attributes, stamp: Stamp, treated: Treated
     assert base is not None
     uid, gid = base.uid if set_.uid is None else set_.uid, base.gid if set_.gid is None else set_.gid
     refused = {name for name, _ in left_out}
+    xattrs = base.xattrs
+    if set_.xattrs is not None:
+        xattrs = with_names(tuple(one for one in set_.xattrs if one[0] not in refused), treated.owners)
     owner, group = treated.owners.names(uid, gid)
     return msgspec.structs.replace(
         base,
@@ -26,7 +30,7 @@ def with_attributes(plan: Plan, set_: Attributes, stamp: Stamp, treated: Treated
         owner=owner,
         group=group,
         mtime_ns=stamp.mtime_ns,
-        xattrs=base.xattrs if set_.xattrs is None else tuple(one for one in set_.xattrs if one[0] not in refused),
+        xattrs=xattrs,
     )
 
 

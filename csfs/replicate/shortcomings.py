@@ -13,9 +13,12 @@ class Shortcomings:
 
     def __init__(self) -> None:
         self.by_path: dict[RelPath, tuple[str, ...]] = {}
+        self.undressed: set[RelPath] = set()
+        """Paths of which this host may by now show more of what it was to show (`replicate.strangers`)."""
 
     def installed(self, path: RelPath, problems: Sequence[str]) -> None:
         """An object was installed; `problems` are what was refused, a few words each, and none as a rule."""
+        self.undressed.discard(path)
         if not problems:
             self.by_path.pop(path, None)
         elif path in self.by_path or len(self.by_path) < PATHS_MAX:
@@ -23,4 +26,5 @@ class Shortcomings:
 
     def gone(self, path: RelPath) -> None:
         """Nothing is there any more."""
+        self.undressed.discard(path)
         self.by_path.pop(path, None)

@@ -11,6 +11,7 @@ import itertools
 
 import msgspec
 
+from csfs.core import acls
 from csfs.core.digests import Range
 from csfs.core.objects import Applied, Kind, Observation
 from csfs.core.paths import RelPath
@@ -93,6 +94,6 @@ def _digest(path: RelPath, applied: Applied, found: Observation, *, exact: bool)
         mtime_ns,
         meta.mode,
         owners,
-        meta.xattrs,
+        acls.meaning(meta.xattrs),
     )
     return hashlib.blake2b(msgspec.msgpack.encode(value), digest_size=HASH_SIZE).digest()

@@ -61,7 +61,7 @@ class Sources:
 
     def plan(self, path: RelPath) -> Plan | None:
         """Return the plan for a path: what is next best where nobody who could be asked last has the content of what is best (R21)."""
-        plan = self._volume.engine.plan(path)
+        plan = self._volume.engine.plan(path, undressed=path in self._volume.shortcomings.undressed)
         needed = plan.needed if plan is not None else None
         if plan is None or needed is None or needed.hash not in self._misses or self.supply(plan) is not None:
             return plan

@@ -29,6 +29,7 @@ from csfs.replicate.progress import Progress
 from csfs.replicate.resting import Resting
 from csfs.replicate.sorting import Sorting
 from csfs.replicate.sources import Sources
+from csfs.replicate.strangers import Strangers
 from csfs.replicate.sweeping import Sweeping, cleaned
 from csfs.replicate.underneath import Underneath
 from csfs.replicate.validating import Validation
@@ -71,11 +72,9 @@ class VolumeWorker:
         self.forgetting = Forgetting(volume)
         self.counting = Counting(volume)
         self.sights_limit = trio.Semaphore(SIGHTS_AT_ONCE_MAX)
-        self.failure = -float("inf"), ""
-        """When a worker failed last, by trio's clock, and how."""
+        self.failure = -float("inf"), ""  # when a worker failed last, by trio's clock, and how
         self._discarded: list[bytes] = []
-        self._trimmed = -1, 0.0
-        """How many versions had been kept when surplus was last asked for, and when that was."""
+        self._trimmed = -1, 0.0  # how many versions had been kept when surplus was last asked for, and when that was
         self._mount = b""
         self._compared = volume.index.ledger.compared
         # Written back by `close`: who is killed has forgotten what was still to be looked at.
@@ -113,6 +112,7 @@ class VolumeWorker:
                 self._keep_index,
                 Resting(volume).run,
                 Sorting(volume).run,
+                Strangers(volume).run,
                 self.progress.run,
                 self.forgetting.run,
                 self.counting.run,

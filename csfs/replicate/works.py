@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from csfs.core import acls
 from csfs.core.objects import Content, Kind, Observation
 from csfs.core.paths import RelPath, parent_of, shown
 from csfs.core.rows import Plan, Step
@@ -12,6 +13,7 @@ from csfs.engine.links import is_same_inode
 from csfs.errors import CsfsError
 from csfs.replicate.looking import RACY_NS
 from csfs.replicate.volume import Root
+from csfs.store.naming import with_numbers
 from csfs.store.overwriting import displaced_size
 from csfs.store.patching import FromPatches
 from csfs.store.stage import FromBytes, Source, Staged
@@ -149,7 +151,10 @@ def is_dressed(plan: Plan, base: Observation, treated: Treated) -> bool:
     if meta is None:
         return False
     ids = treated.owners.ids(meta.owner, meta.uid, meta.group, meta.gid)
-    return ids == (base.uid, base.gid) and (meta.mode, treated.carried.of(meta.xattrs)) == (base.mode, base.xattrs)
+    if ids != (base.uid, base.gid) or meta.mode != base.mode:
+        return False
+    wanted, _ = with_numbers(treated.carried.of(meta.xattrs), treated.owners)
+    return wanted == acls.without_names(base.xattrs)
 
 
 def attributes_of(plan: Plan, treated: Treated) -> Attributes:
@@ -160,7 +165,8 @@ def attributes_of(plan: Plan, treated: Treated) -> Attributes:
         return Attributes(mtime_ns=plan.mtime_ns)
     uid, gid = treated.owners.ids(meta.owner, meta.uid, meta.group, meta.gid)
     chowned = (uid, gid) != (base.uid, base.gid)
-    wanted, shown = treated.carried.of(meta.xattrs), treated.carried.of(base.xattrs)
+    wanted, _ = with_numbers(treated.carried.of(meta.xattrs), treated.owners)
+    shown = acls.without_names(treated.carried.of(base.xattrs))
     names = {name for name, _ in wanted} if wanted != shown else ()
     # Commits may have changed the time of a directory since, or, by another name, of what has several.
     is_timed = base.kind is not Kind.DIRECTORY and base.links < 2 and base.mtime_ns == plan.mtime_ns

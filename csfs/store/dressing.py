@@ -11,6 +11,7 @@ from csfs.core.records import Meta
 from csfs.core.treatment import EVERYTHING, FLAGS, flags_in
 from csfs.store import syscalls
 from csfs.store.attributes import UNABLE, Target, is_unable, read_xattrs, xattrs_in_order
+from csfs.store.naming import told_xattrs, with_numbers
 from csfs.store.treating import Treated
 
 _LABEL = b"security.selinux"
@@ -46,7 +47,8 @@ def dress(
         mode &= ~(stat.S_ISUID | stat.S_ISGID)  # the bits would lend our rights, not the owner's
     if kind is not Kind.SYMLINK:
         _tried(problems, f"mode {mode:o}", lambda: os.chmod(target, mode))
-    for name, value in xattrs_in_order((*own, *treated.carried.of(meta.xattrs))):
+    xattrs, _ = with_numbers(treated.carried.of(meta.xattrs), treated.owners)
+    for name, value in xattrs_in_order((*own, *xattrs)):
         if name != FLAGS:
             _set_xattr(problems, target, name, value)
     if mtime_ns is not None:
@@ -97,4 +99,4 @@ class Dressing(NamedTuple):
             # To make a file immutable the kernel writes back what is not on the disk yet: the mount would wait for that.
             os.fdatasync(target)
         problems = dress(target, kind, self.meta, self.mtime_ns, self.treated, self.own)
-        return problems, read_xattrs(target, self.treated.carried) if self.meta.xattrs else ()
+        return problems, told_xattrs(target, self.treated) if self.meta.xattrs else ()

@@ -16,8 +16,9 @@ from csfs.core.patches import PIECES_MAX
 from csfs.core.tables import BlockTable
 from csfs.errors import LongReadError, UnstableError
 from csfs.store import blocks
-from csfs.store.attributes import kind_of, link_path, read_xattrs, stamp_of
+from csfs.store.attributes import kind_of, link_path, stamp_of
 from csfs.store.hashing import BLOCK_SIZE, block_hash
+from csfs.store.naming import told_xattrs
 from csfs.store.owners import Owners
 from csfs.store.treating import Treated
 
@@ -105,7 +106,7 @@ def look_at(handle: int, treated: Treated, before: Before, limits: Limits) -> Lo
         return _look_at_other(handle, treated, began_ns)
     if before.still_holds(status):
         assert before.previous is not None
-        xattrs = read_xattrs(link_path(handle), treated.carried)
+        xattrs = told_xattrs(link_path(handle), treated)
         found = Look(observed(status, treated.owners, xattrs, root=before.previous.hash), began_ns, is_read=False)
     else:
         try:
@@ -121,7 +122,7 @@ def _look_at_content(
     size = status.st_size
     extents = before.extents_of(status)
     with reading(handle) as descriptor:
-        xattrs = read_xattrs(descriptor, treated.carried)
+        xattrs = told_xattrs(descriptor, treated)
         old_size = before.previous.size if before.previous is not None else 0
         written = _written(descriptor, size, old_size, extents, limits)
         base = before.previous.hash if before.previous is not None and written is not None else b""
@@ -162,7 +163,7 @@ def _written(
 
 def _look_at_other(handle: int, treated: Treated, began_ns: int) -> Look:
     """Look at what has no content. A directory's times move with its entries, so one look at the end has to do."""
-    xattrs = read_xattrs(link_path(handle), treated.carried)
+    xattrs = told_xattrs(link_path(handle), treated)
     status = os.fstat(handle)
     target = os.readlink(b"", dir_fd=handle) if stat.S_ISLNK(status.st_mode) else b""
     return Look(observed(status, treated.owners, xattrs, target=target), began_ns)

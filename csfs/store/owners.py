@@ -110,6 +110,7 @@ class Owners:
 
     def __init__(self, accounts: Accounts | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._accounts = accounts or HostAccounts()
+        self._is_by_number = isinstance(accounts, NoAccounts)
         self._fixed: tuple[str, str] | None = None
         self._clock = clock
         self._lock = threading.Lock()
@@ -136,13 +137,35 @@ class Owners:
     def names(self, uid: int, gid: int) -> tuple[str, str]:
         """Return the names of a user and a group, empty where the host knows none."""
         memory = self._current()
-        owner = memory.owner_names.get(uid)
-        if owner is None:
-            owner = memory.owner_names[uid] = self._accounts.user_name(uid) or ""
-        group = memory.group_names.get(gid)
-        if group is None:
-            group = memory.group_names[gid] = self._accounts.group_name(gid) or ""
-        return owner, group
+        return self._user_name(memory, uid), self._group_name(memory, gid)
+
+    def user_name(self, uid: int) -> str:
+        """Return the name of a user, empty where the host knows none."""
+        return self._user_name(self._current(), uid)
+
+    def group_name(self, gid: int) -> str:
+        """Return the name of a group, empty where the host knows none."""
+        return self._group_name(self._current(), gid)
+
+    def _user_name(self, memory: _Memory, uid: int) -> str:
+        name = memory.owner_names.get(uid)
+        if name is None:
+            name = memory.owner_names[uid] = self._accounts.user_name(uid) or ""
+        return name
+
+    def _group_name(self, memory: _Memory, gid: int) -> str:
+        name = memory.group_names.get(gid)
+        if name is None:
+            name = memory.group_names[gid] = self._accounts.group_name(gid) or ""
+        return name
+
+    def user_number(self, name: str, number: int | None) -> int | None:
+        """Return the local id of a user who has rights, None if nobody here is called so; the number given where all go by numbers."""
+        return number if self._is_by_number else self._user_id(self._current(), name)
+
+    def group_number(self, name: str, number: int | None) -> int | None:
+        """Return the local id of a group that has rights, as `user_number` does."""
+        return number if self._is_by_number else self._group_id(self._current(), name)
 
     def ids(self, owner: str, uid: int, group: str, gid: int) -> tuple[int, int]:
         """Return the local ids of an owner and a group by name; the numbers given stand in for unknown or empty names."""

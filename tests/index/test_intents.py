@@ -86,7 +86,8 @@ def make_old(directory: Path) -> None:
     with sqlite3.connect(directory / "index.db") as old:
         old.executescript(
             "DROP TABLE intents; CREATE TABLE intents (path BLOB PRIMARY KEY, plan BLOB NOT NULL) WITHOUT ROWID;"
-            "INSERT INTO intents VALUES (x'61', x'80'); PRAGMA user_version = 10"
+            "INSERT INTO intents VALUES (x'61', x'80');"
+            "DROP INDEX rows_strangers; ALTER TABLE rows DROP COLUMN strangers; PRAGMA user_version = 10"
         )
     old.close()
 
