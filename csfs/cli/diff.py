@@ -14,7 +14,7 @@ from csfs.errors import ExitCode
 TEXT_SIZE_MAX = 16 * 1024 * 1024
 """A larger file is compared by its hash alone."""
 LIVE = "live"
-_COMPARED = ("kind", "size", "hash", "target", "mode", "owner", "group")
+_COMPARED = ("kind", "size", "hash", "target", "mode", "owner", "group", "acl")
 
 
 @click.command("diff")
@@ -41,7 +41,7 @@ def command(home: Home, path: str, old: str, new: str, machine: bool) -> int:
 
 
 def _lines(home: Home, place: bytes, before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
-    for field in ("kind", "target", "mode", "owner", "group"):
+    for field in ("kind", "target", "mode", "owner", "group", "acl"):
         if before[field] != after[field] and "absent" not in (before["kind"], after["kind"]):
             yield f"{field}: {before[field] or 'none'} -> {after[field] or 'none'}"
     if before["hash"] == after["hash"]:

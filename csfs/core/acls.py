@@ -26,7 +26,8 @@ _VERSION: Final = b"\x02\0\0\0"
 _NAMED: Final = b"acl\x01"
 _entry: Final = struct.Struct("<HHI")
 _named_entry: Final = struct.Struct("<HHIH")
-_OWNING_GROUP, _MASK, _OTHER = 0x04, 0x10, 0x20
+_OWNER, _OWNING_GROUP, _MASK, _OTHER = 0x01, 0x04, 0x10, 0x20
+_WORDS: Final = KINDS | {_OWNER: "user", _OWNING_GROUP: "group", _MASK: "mask", _OTHER: "other"}
 
 
 class Entry(NamedTuple):
@@ -176,6 +177,22 @@ def unshown(found: Xattrs, wanted: Xattrs) -> list[Entry]:
 def strangers(entries: Iterable[Entry]) -> tuple[str, ...]:
     """Return words for whom these named entries are about, in order, each once: `user bob`."""
     return tuple(sorted({f"{KINDS[entry.tag]} {entry.name}" for entry in entries}))
+
+
+def described(xattrs: Xattrs) -> str:
+    """Return the lists among `xattrs` as setfacl takes them: by name where there is one; empty if there is none."""
+    words = list[str]()
+    for name, value in xattrs:
+        prefix = "" if name == ACCESS_ACL else "default:"
+        entries = entries_of(value) if is_acl(name) else None
+        words += [prefix + _described(entry) for entry in entries or ()]
+    return ",".join(words)
+
+
+def _described(entry: Entry) -> str:
+    who = (entry.name or str(entry.number)) if entry.tag in KINDS else ""
+    bits = "".join(letter if entry.permissions & bit else "-" for letter, bit in (("r", 4), ("w", 2), ("x", 1)))
+    return f"{_WORDS.get(entry.tag, entry.tag)}:{who}:{bits}"
 
 
 def carried(name: bytes, wanted: bytes | None, before: bytes | None, found: bytes) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import trio
 
+from csfs.core import acls
 from csfs.core.objects import Applied, Content, Kind, Meta
 from csfs.core.paths import ROOT, RelPath, is_below, shown
 from csfs.core.records import ContentEntry, MetaEntry
@@ -181,6 +182,7 @@ def _described(content: Content, meta: Meta | None) -> dict[str, Any]:
         "mode": f"{meta.mode:04o}" if meta is not None else "",
         "owner": (meta.owner or str(meta.uid)) if meta is not None else "",
         "group": (meta.group or str(meta.gid)) if meta is not None else "",
+        "acl": acls.described(meta.xattrs) if meta is not None else "",
     }
 
 

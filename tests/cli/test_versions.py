@@ -23,6 +23,7 @@ SIDE: dict[str, Any] = {
     "mode": "0644",
     "owner": "root",
     "group": "root",
+    "acl": "",
     "mtime_ns": 10**18,
     "member": "alpha",
     "version": "live",

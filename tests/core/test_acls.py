@@ -146,3 +146,16 @@ def test_a_list_too_long_with_names_is_told_without_them() -> None:
     told = packed(entries)
     assert told.startswith(b"\x02\0\0\0")
     assert len(told) == 4 + 8 * 2_000
+
+
+def test_lists_are_described_as_setfacl_takes_them() -> None:
+    xattrs = (
+        (ACCESS_ACL, acl(user("bob", 1), Entry(GROUP, 5, 7))),
+        (b"system.posix_acl_default", acl()),
+        (b"user.a", b"1"),
+    )
+    assert acls.described(xattrs) == (
+        "user::rw-,user:bob:rw-,group::r--,group:7:r-x,mask::rw-,other::---,"
+        "default:user::rw-,default:group::r--,default:mask::rw-,default:other::---"
+    )
+    assert acls.described(()) == ""
