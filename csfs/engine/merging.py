@@ -105,14 +105,16 @@ class Merging(State):
         value = Content(Kind.FILE, size, content_hash, mtime_ns)
         seen = {entry.dot: entry for entry in (*half.entries, *due.versions)}.values()
         same = next((entry for entry in due.versions if entry.value.hash == content_hash), None)
+        # What has all of one version is its object: edits of that may be under another name yet, and are to follow it here (R15).
+        birth = (same or due.versions[0]).birth
         entry = ContentEntry(
             dot,
             hlc,
             value,
             _snapshot(due.versions),
-            due.versions[0].birth,
+            birth,
             _parents(due.versions),
-            merged_moves(list(seen), due.versions[0].birth),
+            merged_moves(list(seen), birth),
             write=write,
             origin=policies.origin_of(same) if same is not None else None,
             overruled=_last(entry.overruled for entry in seen),

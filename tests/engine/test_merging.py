@@ -316,31 +316,6 @@ def test_what_a_merge_was_made_of_that_nobody_has_shown_is_kept_where_a_person_d
     assert (plan.content, plan.keep) == (shown, True)
 
 
-def test_a_merge_that_lost_where_it_followed_a_move_is_kept_under_the_old_name_though_the_object_came_back() -> None:
-    members = Members("alpha", "beta")
-    alpha, beta = members.sides
-    members.writes(alpha, edited(1))
-    members.writes(beta, edited(9))
-    alpha.hears(beta)
-    merged = members.merge(alpha)
-    moved, other = found(edited(9, 10), mtime_ns=1_000), RelPath(b"g")
-    beta.sees(other, moved, moved_from=F)
-    beta.sees(F, None, moved_to=other)
-    beta.hears(alpha)
-    members.show(beta)
-    shown = beta.row(F).applied.observation
-    assert shown is not None
-    assert shown.hash == hash_of(merged)
-    alpha.hears(beta)
-    alpha.shows(other, moved)
-    alpha.sees(F, moved, moved_from=other)
-    alpha.sees(other, None, moved_to=F)
-    beta.hears(alpha)
-    plan = beta.plans(F)
-    assert plan is not None
-    assert (plan.content.hash, plan.keep) == (moved.hash, True)
-
-
 def test_a_merge_that_comes_back_after_a_removal_was_forgotten_has_the_same_meta_everywhere() -> None:
     members = Members("alpha", "beta")
     alpha, beta = members.sides
