@@ -357,7 +357,9 @@ def check_owners(cluster: Cluster) -> None:
             is_meant = node.unsure or (
                 _may_mean(owner, node.owner, names.get(node.uid)) and _may_mean(group, node.group, names.get(node.gid))
             )
-            kept = flags if node.flags_meant is None else node.flags_meant
+            # Where a disk has none, it goes with the owner what they were.
+            is_said = node.flags_meant is not None and (host.tree.has_flags or not node.unsure)
+            kept = node.flags_meant if is_said else flags
             assert flags == kept, f"{path!r} has flags {flags!r} at {host.name}, not {kept!r}"
             assert is_meant, f"{path!r} belongs to {owner}, {group} at {host.name}, not to {node.owner}, {node.group}"
 
