@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import csfs
 from csfs import errors
 from csfs.cli import systemd
 from csfs.config.home import Home
@@ -54,6 +55,11 @@ def ask(
             ) from None
         except ConnectionError as error:
             raise NotRunningError(f"the daemon closed the connection; see {systemd.log_of_daemon(home)}") from error
+    if message.version != csfs.__version__:
+        raise errors.ConfigError(
+            f"the daemon is csfs {message.version}, this command {csfs.__version__}; restart it: systemctl restart csfs-daemon, "
+            "or csfs daemon --stop; mounts go on meanwhile"
+        )
     if message.exit_code:
         raise _BY_EXIT_CODE.get(message.exit_code, CsfsError)(message.error)
     return message.value
@@ -77,9 +83,10 @@ def _connected(home: Home) -> socket.socket:
         raise NotPermittedError(f"{home.control_socket}: root alone may ask the daemon") from None
     except (FileNotFoundError, ConnectionRefusedError):
         connection.close()
-        raise NotRunningError(
-            f"no daemon answers at {home.control_socket}; start it with: systemctl start csfs-daemon, or csfs daemon"
-        ) from None
+        cure = "start it with: systemctl start csfs-daemon, or csfs daemon"
+        if not home.settings_file.exists():
+            cure = "this host is no member yet: make a cluster with csfs init, or enter one with csfs join"
+        raise NotRunningError(f"no daemon answers at {home.control_socket}; {cure}") from None
     except BaseException:
         connection.close()
         raise

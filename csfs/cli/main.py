@@ -1,4 +1,4 @@
-"""The entry point: finds the command, and is the one place where errors become lines and exit codes."""
+"""Finds the command, and is the one place where errors become lines and exit codes. What is run begins in `csfs.entry`."""
 
 import importlib
 import io

@@ -34,6 +34,8 @@ def command(home: Home, path: str | None, peers: tuple[str, ...], timeout_s: flo
     finally:
         if show is not None:
             click.echo("\r\033[K", nl=False, err=True)
+    if value["unmounted"]:
+        click.echo(f"csfs: not mounted, and not waited for: {', '.join(value['unmounted'])}", err=True)
     if value["away"]:
         click.echo(f"csfs: not connected, and not waited for: {', '.join(value['away'])}", err=True)
 

@@ -172,9 +172,10 @@ def _volume(name: str, table: Table, members: tuple[str, ...], complaints: Compl
 def _brake(table: Table) -> BrakeSettings | None:
     usual = settings.DEFAULT_BRAKE
     if not table.is_table("brake"):
-        text = table.string("brake", "")
+        wanted = f'"{settings.OFF}", or brake.share = {usual.share} (percent of the volume)'
+        text = table.string("brake", "", wanted)
         if text not in ("", settings.OFF):
-            table.complain("brake", f'must be "{settings.OFF}", or brake.share = {usual.share} (percent of the volume)')
+            table.complain("brake", f"must be {wanted}")
         return None if text == settings.OFF else usual
     own = table.table("brake")
     share, paths = own.integer("share", usual.share, 1), own.integer("paths", usual.paths, 1)

@@ -43,9 +43,9 @@ class Table:
     def path_of(self, key: str) -> str:
         return ".".join(part for part in (self.key_path, written(key) if key else "") if part)
 
-    def string(self, key: str, default: str | None = None) -> str:
-        """Return a string; without a default it must be there."""
-        value = self._value(key, str, "a string", default)
+    def string(self, key: str, default: str | None = None, wanted: str = "a string") -> str:
+        """Return a string; without a default it must be there. `wanted` is what a complaint calls it."""
+        value = self._value(key, str, wanted, default)
         if value is None:
             return ""
         return value

@@ -15,7 +15,8 @@ from csfs.daemon.cluster import SKEW_S_MAX, Cluster
 from csfs.daemon.happened import Happened
 from csfs.daemon.membership import Membership
 from csfs.daemon.mounts import MountedVolume
-from csfs.daemon.places import Places
+from csfs.daemon.places import Places, quoted
+from csfs.daemon.probing import is_mounted
 from csfs.daemon.refusing import failed
 from csfs.daemon.resolving import Resolving
 from csfs.daemon.restoring import Restoring
@@ -207,8 +208,11 @@ class Commands:
     # ------------------------------------------------------------------------------------------------------------ wait
 
     async def _wait(self, arguments: dict[str, Any], tell: Callable[[Any], None]) -> dict[str, list[str]]:
-        """Wait for the connected, or the named, members; return who else is to have some of it, and is away."""
-        chosen = self._chosen(arguments.get("path"))
+        """Wait for the connected, or the named, members; return who else is to have some of it, and is away.
+
+        Nobody can write to a volume that is not mounted, and what it lacks does not come: it is not waited for.
+        """
+        chosen, unmounted = await self._serving(arguments.get("path"))
         peers = [str(peer) for peer in arguments.get("peers") or ()]
         for peer in peers:
             if peer not in self._cluster.peers:
@@ -226,7 +230,27 @@ class Commands:
             raise WaitTimeoutError(f"not everything was applied within {timeout_s} s: {behind_now}")
         volumes = [mounted.worker.volume for mounted in chosen]
         away = [p for p in self._cluster.peers if any(v.scopes(p) and p not in v.exchanges for v in volumes)]
-        return {"away": sorted(away) if not peers else []}
+        return {"away": sorted(away) if not peers else [], "unmounted": unmounted}
+
+    async def _serving(self, path: str | bytes | None) -> tuple[list[MountedVolume], list[str]]:
+        """Return the volumes that a command is about and that serve, or are about to; and the names of the others.
+
+        Raises:
+            NotRunningError: the one that was asked for does not, or none does.
+        """
+        serving, plain = [], {}
+        for mounted in self._chosen(path):
+            name = mounted.worker.volume.name
+            place = self._path_of(name)
+            is_there = mounted.mounted or mounted.is_coming_back
+            if is_there or (place and await trio.to_thread.run_sync(is_mounted, os.fsencode(place))):
+                serving.append(mounted)
+            elif place:
+                plain[name] = os.fsencode(place)
+        if plain and (path or not serving):
+            place = next(iter(plain.values()))
+            raise NotRunningError(f"{shown(place)} is not mounted; csfs mount {quoted(place)}")
+        return serving, sorted(plain)
 
     async def _tell_progress(self, chosen: list[MountedVolume], tell: Callable[[Any], None]) -> None:
         """Tell every second how far these volumes are, in the shape of the status."""
@@ -254,6 +278,8 @@ class Commands:
             count, found = await place.mounted.worker.underneath.compare(place.path)
         except (OSError, trio.ClosedResourceError) as error:
             raise NotRunningError(f"{place.shown()} was unmounted meanwhile: {error}") from error
+        if not count and not found:
+            place.refuse_unknown()
         return {"volume": volume.name, "paths": count, "changes": [_found(finding) for finding in found]}
 
     # ----------------------------------------------------------------------------------------------------------- others

@@ -55,6 +55,17 @@ class Place:
         if self.volume.stopped:
             raise ConfigError(f"{shown(self.top)}: {self.volume.stopped}")
 
+    def refuse_unknown(self) -> None:
+        """Make sure that it was no slip of the pen if nothing was found here.
+
+        Raises:
+            ConfigError: it may have been.
+        """
+        if self.path and self.volume.engine.may_settle(self.path) is None:
+            raise ConfigError(f"{self.shown()} is not kept the same; csfs config show --json has the patterns")
+        if self.path and self.volume.index.rows.row(self.path) is None:
+            raise ConfigError(f"nothing is known of {self.shown()}; is it written as `ls` has it?")
+
     async def catch_up(self) -> None:
         """Return once what programs have written before is in the index, or they write on and on."""
         worker, volume = self.mounted.worker, self.volume

@@ -45,6 +45,8 @@ class Verification:
                 compared.append(await self._peer(place, name, repair, tell))
             except trio.ClosedResourceError as error:
                 raise NotRunningError(f"{place.shown()} was unmounted meanwhile: {error}") from error
+        if not any(one["paths"] or one["differences"] for one in compared):
+            place.refuse_unknown()
         if place.path == ROOT and peer is None and not any(one["differences"] for one in compared):
             volume.memory.verified()
         return {"volume": volume.name, "peers": compared}

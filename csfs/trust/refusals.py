@@ -1,5 +1,7 @@
 """Why a handshake failed, in words that name a cure: OpenSSL's own name the place in its source."""
 
+import os
+import socket
 import ssl
 
 _EXPIRED = "compare the clocks of both hosts; one that has is to be removed (`csfs member remove`) and invited anew"
@@ -40,6 +42,8 @@ def reason_of(error: BaseException) -> str:
         if isinstance(cause, ssl.SSLError):
             return _REASONS.get(cause.reason or "", f"TLS failed ({cause.reason or cause})")
         if isinstance(cause, OSError):
-            return (cause.strerror or str(cause)).lower()
+            # Who made the error may have put an address into its text, which whoever reads this has before it.
+            is_plain = cause.errno and not isinstance(cause, socket.gaierror)
+            return (os.strerror(cause.errno) if is_plain else cause.strerror or str(cause)).lower()
         cause = cause.__cause__ or cause.__context__
     return str(error) or "the connection was closed"

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+import csfs
 from csfs.core.changes import Change
 from csfs.core.objects import LeftOut, Stamp, Xattrs
 from csfs.core.paths import RelPath
@@ -297,11 +298,12 @@ class Request(Tagged, frozen=True):
 
 
 class Reply(Tagged, frozen=True):
-    """The last answer to a request. `exit_code` 0: `value` is the result; else `error` is the one line to show."""
+    """The last answer to a request, by a daemon of `version`. `exit_code` 0: `value` is the result; else `error` is to be shown."""
 
     exit_code: int
     value: Any = None
     error: str = ""
+    version: str = csfs.__version__
 
 
 class Progress(Tagged, frozen=True):

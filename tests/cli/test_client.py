@@ -144,13 +144,22 @@ def test_a_refusal_is_the_error_of_its_exit_code(host: Host, code: int, kind: ty
 
 
 def test_no_daemon_is_said_with_the_cure(host: Host) -> None:
-    with pytest.raises(NotRunningError, match="start it with"):
+    with pytest.raises(NotRunningError, match="no member yet"):
         client.ask(host.home, "status")
+    host.home.made().settings_file.touch()
     with daemon(host, lambda _: []):
         pass
     with pytest.raises(NotRunningError, match="start it with"):  # the socket of a daemon that died
         client.ask(host.home, "status")
     assert client.told(host.home, "reload") is False
+
+
+def test_a_daemon_of_another_version_is_to_be_restarted(host: Host) -> None:
+    with daemon(host, lambda _: [Reply(0, {}, version="0.0.9")]):
+        ended = host.run("status")
+    assert (ended.code, ended.out) == (3, "")
+    assert "the daemon is csfs 0.0.9" in ended.err
+    assert "csfs daemon --stop" in ended.err
 
 
 def test_a_daemon_that_hangs_up_is_not_running(host: Host) -> None:
@@ -240,10 +249,13 @@ def test_what_is_empty_is_said(host: Host) -> None:
 
 def test_wait_passes_on_what_it_was_asked(host: Host) -> None:
     away = [["beta", "gamma"], []]
-    with daemon(host, lambda _: [Reply(0, {"away": away.pop()})]) as requests:
+    with daemon(host, lambda _: [Reply(0, {"away": away.pop(), "unmounted": ["etc"]})]) as requests:
         host.ok("wait", "/etc", "--peer", "beta", "--peer", "gamma", "--timeout", "2.5")
         ended = host.run("wait")
-    assert (ended.code, ended.err) == (0, "csfs: not connected, and not waited for: beta, gamma\n")
+    assert (ended.code, ended.err) == (
+        0,
+        "csfs: not mounted, and not waited for: etc\ncsfs: not connected, and not waited for: beta, gamma\n",
+    )
     assert requests[0].arguments == {"path": b"/etc", "peers": ["beta", "gamma"], "timeout": 2.5}
     assert requests[1].arguments == {"path": None, "peers": [], "timeout": None}
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import click
@@ -94,6 +95,21 @@ def test_an_interrupt_that_comes_out_of_a_nursery_is_one_line(
     monkeypatch.setattr(main.cli, "invoke", interrupted)
     assert main.run(["status"]) == 130
     assert capfd.readouterr().err == "csfs: interrupted\n"
+
+
+def test_an_interrupt_at_the_very_first_is_one_line() -> None:
+    # As Ctrl-C while click is being imported.
+    program = (
+        "import sys; from csfs import entry\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'click': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted()); entry.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "csfs: interrupted\n")
+    project = Path(main.__file__).parents[2] / "pyproject.toml"
+    assert tomllib.loads(project.read_text())["project"]["scripts"]["csfs"] == "csfs.entry:main"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])

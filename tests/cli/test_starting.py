@@ -50,7 +50,9 @@ def test_a_volume_that_was_removed_is_not_in_the_status_any_more(member: Host, t
     member.ok("volume", "remove", "v")
     status = json.loads(member.ok("status", "--json"))
     assert [volume["name"] for volume in status["volumes"]] == ["w"]
-    assert member.ok("wait") == ""
+    ended = member.run("wait")
+    assert (ended.code, ended.out) == (6, "")
+    assert f"csfs mount {tmp_path / 'w'}" in ended.err
 
 
 def test_a_daemon_that_cannot_start_says_why(host: Host) -> None:

@@ -3,10 +3,19 @@
 import shutil
 from pathlib import Path
 
-from scripts.support.members import VOLUME, replicating, two_members, until
+from csfs.errors import ExitCode
+from scripts.support.members import VOLUME, Member, replicating, two_members, until
 from tests.cluster.conftest import expect_calm_logs
 
 EXCLUDING = f'\n[[volumes.{VOLUME}.groups]]\nexclude = ["*.bak"]\n'
+
+
+def expect_refusal(member: Member, name: str, word: str) -> None:
+    """What nobody follows is not said to be equal everywhere."""
+    for command in ("verify", "compare"):
+        done = member.csfs(command, str(member.tree / name), check=False)
+        assert (done.returncode, done.stdout) == (ExitCode.REFUSED, ""), done.stdout
+        assert word in done.stderr
 
 
 def test_a_directory_with_something_excluded_in_it_stays_removed_and_goes_where_that_goes(tmp_path: Path) -> None:
@@ -16,6 +25,7 @@ def test_a_directory_with_something_excluded_in_it_stays_removed_and_goes_where_
             (alpha.tree / name).write_text(name)
         alpha.wait()
         assert (beta.tree / "d/e/left.bak").read_text() == "d/e/left.bak"
+        expect_refusal(alpha, "typo", "nothing is known")
         with alpha.home.settings_file.open("a") as settings:
             settings.write(EXCLUDING)
         alpha.csfs("config", "reload")
@@ -23,6 +33,7 @@ def test_a_directory_with_something_excluded_in_it_stays_removed_and_goes_where_
         replicating(alpha, beta)
         (alpha.tree / "d/f").write_text("written under the new rules")
         until(lambda: (beta.tree / "d/f").read_text() == "written under the new rules", "both follow them")
+        expect_refusal(alpha, "d/e/left.bak", "not kept the same")
 
         shutil.rmtree(alpha.tree / "d")
         until(lambda: not (beta.tree / "d/f").exists(), "what beta follows is gone")
