@@ -24,7 +24,7 @@ def command(home: Home, what: str | None, reject: bool, dry_run: bool, machine: 
     one go, and what a power cut may have damaged here. Without an argument: list what waits. Exit code 1: something waits, or
     could not be done."""
     if what is None and (reject or dry_run):
-        raise click.UsageError("which VOLUME or PATH?")
+        raise click.UsageError("say which VOLUME or PATH")
     path = None if what is None else _place(home, what)
     value = client.ask(home, "approve", {"path": path, "reject": reject, "dry_run": dry_run}, timeout_s=None)
     if machine:

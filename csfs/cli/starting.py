@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from csfs.cli import client, systemd
 from csfs.config.home import Home
-from csfs.errors import CsfsError, NotRunningError, WaitTimeoutError
+from csfs.errors import CsfsError, NotPermittedError, NotRunningError, WaitTimeoutError
 
 START_S_MAX = 30.0
 ASK_AGAIN_S = 0.05
@@ -88,11 +88,15 @@ def stop_daemon(home: Home) -> None:
 
     Raises:
         NotRunningError: there is none.
+        NotPermittedError: it is root's.
         WaitTimeoutError: it does not end.
     """
     if not _is_locked(home):
         raise NotRunningError(f"no daemon runs ({home.daemon_pid})")
-    end_daemon(home)
+    try:
+        end_daemon(home)
+    except PermissionError:
+        raise NotPermittedError("only root can end the daemon; run csfs as root") from None
     if _is_locked(home):
         raise WaitTimeoutError(f"the daemon does not end within {START_S_MAX:g} s; see {systemd.log_of_daemon(home)}")
 

@@ -86,7 +86,11 @@ def _volumes(volumes: list[dict[str, Any]]) -> list[RenderableType]:
     table = output.table("volume", "path", "state", "#paths", "#to apply", "#to read", "#conflicts", "#problems")
     problems: list[RenderableType] = []
     for volume in volumes:
-        state = f"{volume['state']}: {volume['reason']}" if volume["reason"] else volume["state"]
+        if volume["reason"]:
+            is_grave = volume["state"] in ("quarantine", "stopped")
+            problems.append(
+                Text(f"{volume['name']}: {volume['state']}: {volume['reason']}", "bold red" if is_grave else "")
+            )
         numbers = (
             volume["paths"],
             volume["pending"],
@@ -94,7 +98,7 @@ def _volumes(volumes: list[dict[str, Any]]) -> list[RenderableType]:
             volume["conflicts"],
             volume["problem_count"],
         )
-        table.add_row(volume["name"], Text(volume["path"]), Text(state), *(str(number) for number in numbers))
+        table.add_row(volume["name"], Text(volume["path"]), Text(volume["state"]), *(str(number) for number in numbers))
         problems += [Text(f"{volume['name']}: ALARM: {alarm}", "bold red") for alarm in volume["alarms"]]
         for problem in volume["problems"][:PROBLEMS_SHOWN_MAX]:
             problems.append(Text(f"{volume['name']}: {problem['path']}: {problem['reason']}"))

@@ -238,18 +238,19 @@ class Commands:
         Raises:
             NotRunningError: the one that was asked for does not, or none does.
         """
-        serving, plain = [], {}
+        serving: list[MountedVolume] = []
+        plain: dict[str, bytes] = {}
         for mounted in self._chosen(path):
             name = mounted.worker.volume.name
-            place = self._path_of(name)
+            place = os.fsencode(self._path_of(name))
             is_there = mounted.mounted or mounted.is_coming_back
-            if is_there or (place and await trio.to_thread.run_sync(is_mounted, os.fsencode(place))):
+            if is_there or (place and await trio.to_thread.run_sync(is_mounted, place)):
                 serving.append(mounted)
             elif place:
-                plain[name] = os.fsencode(place)
+                plain[name] = place
         if plain and (path or not serving):
-            place = next(iter(plain.values()))
-            raise NotRunningError(f"{shown(place)} is not mounted; csfs mount {quoted(place)}")
+            first = next(iter(plain.values()))
+            raise NotRunningError(f"{shown(first)} is not mounted; csfs mount {quoted(first)}")
         return serving, sorted(plain)
 
     async def _tell_progress(self, chosen: list[MountedVolume], tell: Callable[[Any], None]) -> None:

@@ -8,6 +8,7 @@ import trio
 from csfs.daemon import probing
 from csfs.daemon.after_power_cut import gathered_evidence
 from csfs.daemon.connection import ControlConnection
+from csfs.daemon.refusing import said_of
 from csfs.daemon.securing import Securing
 from csfs.errors import CorruptDatabaseError, CsfsError
 from csfs.journal.journal import JournalReader
@@ -118,6 +119,8 @@ class MountedVolume:
                     await self._take_over(hello, connection)
                 case Unmounted():
                     await self._let_go(hello.mount_pid)
+                    if self._clone < 0:
+                        self.worker.volume.stopped = ""  # the next mount may be of another directory
                     await connection.send(LetGo(message.volume))
                 case _:
                     log.warning("%s: a mount's parent said %s", self.worker.volume.name, type(message).__name__)
@@ -134,7 +137,7 @@ class MountedVolume:
             except (OSError, CsfsError) as error:
                 os.close(root)
                 os.close(clone)
-                self.worker.volume.stopped = f"the directory underneath cannot be used: {error}"
+                self.worker.volume.stopped = f"the directory underneath cannot be used: {said_of(error)}"
                 log.error("%s: %s", hello.volume, self.worker.volume.stopped)
                 return
             await self._watch(hello)  # before anything is compared: what happens from then on is told

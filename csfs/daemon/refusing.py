@@ -1,7 +1,9 @@
 """What is answered instead of what was asked for."""
 
 import logging
+import os
 
+from csfs.core.paths import shown
 from csfs.errors import CsfsError, ExitCode, NotPermittedError
 from csfs.wire.control import Reply, Request
 
@@ -25,7 +27,13 @@ def failed(command: str, error: Exception) -> Reply:
         case CsfsError():
             return Reply(found.exit_code, error=str(found))
         case OSError():
-            place = f"{found.filename}: " if found.filename else ""
-            return Reply(ExitCode.REFUSED, error=f"{place}{found.strerror or found}")
+            return Reply(ExitCode.REFUSED, error=said_of(found))
     log.error("unexpected error answering csfs %s", command, exc_info=error)
     return Reply(ExitCode.BUG, error=f"{type(found).__name__}: {found}; the daemon's log has the traceback")
+
+
+def said_of(error: Exception) -> str:
+    """Return an error in the words of a person: of the system's, which file, and what is wrong with it."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{shown(os.fsencode(error.filename))}: {error.strerror}" if error.filename else error.strerror

@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 
-from csfs.errors import ConfigError, CsfsError, FoundError, NotRunningError
+from csfs.errors import ConfigError, CsfsError, FoundError, NotPermittedError, NotRunningError
 from csfs.mount import busy, checks, memory, mountinfo, notify, syscalls
 from csfs.mount.options import NO_OPTIONS, MountOptions
 from csfs.mount.rules import LoadRules
@@ -276,6 +276,7 @@ def stop(settings: MountSettings, volume_name: str, *, lazy: bool = False) -> No
 
     Raises:
         NotRunningError: it is not mounted.
+        NotPermittedError: only root can.
         FoundError: programs hold it, and `lazy` was not asked for; names them.
         CsfsError: the processes do not end.
     """
@@ -287,6 +288,8 @@ def stop(settings: MountSettings, volume_name: str, *, lazy: bool = False) -> No
     waited = [_pidfd(pid) for pid in (parent, child)]
     try:
         syscalls.umount(os.fsencode(settings.path), syscalls.MNT_DETACH if lazy else 0)
+    except PermissionError:
+        raise NotPermittedError("only root can unmount a volume; run csfs as root") from None
     except OSError as error:
         raise FoundError(_busy_text(settings.path, mount, error)) from None
     if waited[0] < 0 and waited[1] >= 0:

@@ -43,7 +43,8 @@ def reason_of(error: BaseException) -> str:
             return _REASONS.get(cause.reason or "", f"TLS failed ({cause.reason or cause})")
         if isinstance(cause, OSError):
             # Who made the error may have put an address into its text, which whoever reads this has before it.
-            is_plain = cause.errno and not isinstance(cause, socket.gaierror)
-            return (os.strerror(cause.errno) if is_plain else cause.strerror or str(cause)).lower()
+            if cause.errno and not isinstance(cause, socket.gaierror):
+                return os.strerror(cause.errno).lower()
+            return (cause.strerror or str(cause)).lower()
         cause = cause.__cause__ or cause.__context__
     return str(error) or "the connection was closed"

@@ -178,6 +178,33 @@ def test_a_directory_that_is_not_there_is_not_made(alone: Member) -> None:
     aside.rename(alone.tree)
 
 
+def test_a_read_only_file_system_is_named_as_long_as_it_is_there(alone: Member) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", alone.tree], check=True)
+    try:
+        done = alone.csfs("mount", str(alone.tree))
+        said = "the directory underneath cannot be used: .csfs: Read-only file system"
+        assert done.stderr == f"csfs: nothing is sent to other members: {said}\n"
+        shown = alone.csfs("status", check=False)
+        assert (shown.returncode, f"{VOLUME}: stopped: {said}\n" in shown.stdout) == (ExitCode.FOUND, True), (
+            shown.stdout
+        )
+        alone.csfs("umount", str(alone.tree))
+    finally:
+        subprocess.run(["umount", alone.tree], check=True)
+    assert alone.volume()["state"] == "not mounted"
+    assert alone.csfs("mount", str(alone.tree)).stderr == ""
+    until(lambda: alone.volume()["state"] == "replicating", "it is all right now")
+
+
+def test_who_is_not_root_is_told_so(alone: Member) -> None:
+    alone.mount()
+    nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    for line in (["umount", str(alone.tree)], ["daemon", "--stop"], ["mount", str(alone.tree)]):
+        expect_refusal([*nobody, *alone.command(*line)], ExitCode.NOT_PERMITTED, "run csfs as root")
+    assert alone.is_mounted
+    assert alone.volume()["mounted"]
+
+
 def test_a_directory_of_no_volume_is_refused(alone: Member, tmp_path: Path) -> None:
     expect_refused(alone, ExitCode.REFUSED, ["mount", str(tmp_path)], "no volume's directory", "csfs volume add")
     expect_refused(alone, ExitCode.REFUSED, ["umount", str(tmp_path)], "no volume's directory")

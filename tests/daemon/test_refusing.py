@@ -16,6 +16,8 @@ from csfs.errors import ConfigError, ExitCode, NotRunningError
             "unmounted",
         ),
         (OSError(28, "No space left on device", "/x"), ExitCode.REFUSED, "/x: No space left on device"),
+        (OSError(30, "Read-only file system", b".csfs"), ExitCode.REFUSED, ".csfs: Read-only file system"),
+        (OSError(5, "Input/output error"), ExitCode.REFUSED, "Input/output error"),
         (OSError("odd"), ExitCode.REFUSED, "odd"),
     ],
 )
