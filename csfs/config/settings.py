@@ -301,9 +301,12 @@ def without_member(settings: Settings, name: str, serials: Iterable[int] = ()) -
     settings.member(name)
     members = tuple(member for member in settings.members if member.name != name)
     volumes = tuple(_volume_without(volume, name) for volume in settings.volumes)
+    names = tuple(member.name for member in members)
     for volume in volumes:
         for group in volume.groups:
-            complaint = lacking(group, tuple(member.name for member in members))
+            complaint = lacking(group, names)
+            if not set(group.members or names) - set(group.receive_only):
+                complaint = "nobody is left who may write in a group"
             if complaint:
                 raise ConfigError(f"volume {volume.name}: without {name}, {complaint}; change that first")
     revoked = tuple(sorted({*settings.revoked, *(f"{serial:x}" for serial in serials)}))
@@ -336,7 +339,12 @@ def _volume_without(volume: VolumeSettings, name: str) -> VolumeSettings:
         for group in volume.groups
     )
     paths = tuple((member, path) for member, path in volume.paths if member != name)
-    return dataclasses.replace(volume, groups=groups, paths=paths)
+    if not paths:
+        raise ConfigError(
+            f"volume {volume.name}: {name} alone has a directory for it; csfs volume remove {volume.name} first"
+        )
+    owners = tuple((member, choice) for member, choice in volume.owners if member != name)
+    return dataclasses.replace(volume, groups=groups, paths=paths, owners=owners)
 
 
 def _changed(

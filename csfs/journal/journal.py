@@ -79,15 +79,13 @@ class Journal:
             schema.create(self._connection, random(16))
             self._open()
         except CORRUPT as error:
-            raise CorruptDatabaseError(
-                f"journal {path} cannot be read ({error}); move it away to start a new one"
-            ) from error
+            raise CorruptDatabaseError(f"journal {path} cannot be read ({error})") from error
 
     def _open(self) -> None:
         connection = self._connection
         journal_id = schema.fact(connection, "id")
         if not isinstance(journal_id, bytes) or schema.fact(connection, "format") != schema.FORMAT:
-            raise CorruptDatabaseError(f"journal {self.path} is of another format; move it away to start a new one")
+            raise CorruptDatabaseError(f"journal {self.path} is of another format")
         self.id = journal_id
         self._last: int = connection.execute("SELECT coalesce(max(sequence), 0) FROM changes").get
         self._first: int | None = connection.execute("SELECT min(sequence) FROM changes").get
@@ -333,7 +331,7 @@ def open_or_replace(path: str, clock: Callable[[], int], boot: bytes = b"") -> J
         return journal
     except CorruptDatabaseError as error:
         aside = f"{path}.damaged-{clock()}"
-        log.error("%s; it is now %s", error, aside)
+        log.error("%s; it is now %s, a new one is begun, and the volume compared", error, aside)
         for suffix in ("", "-wal", "-shm"):
             if os.path.exists(path + suffix):
                 os.rename(path + suffix, aside + suffix)

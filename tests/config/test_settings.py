@@ -5,6 +5,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from csfs.config import addresses, files, home, profiles, reader, render, settings
 from csfs.config.addresses import Address
@@ -13,6 +15,7 @@ from csfs.config.settings import GroupSettings, HostSettings, MemberSettings, Se
 from csfs.core.groups import Pattern
 from csfs.core.paths import RelPath
 from csfs.errors import ConfigError
+from tests.config.strategies import all_settings
 
 WWW = VolumeSettings("www", (("default", "/var/www"),))
 ONE = Settings("web", (MemberSettings("alpha", (Address("a", 1),)),))
@@ -229,6 +232,25 @@ def test_a_member_that_is_removed_takes_its_certificates_along() -> None:
     assert reader.parse(render.rendered(after)) == after
     again = settings.without_member(settings.with_member(after, "b"), "b", [0xCD])
     assert again.revoked == ("7", "ab", "cd"), "the old ones are not trusted again with a new member of the name"
+
+
+@given(all_settings(), st.data())
+def test_what_is_left_without_a_member_can_be_read(before: Settings, data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(before.member_names))
+    try:
+        after = settings.without_member(before, name)
+    except ConfigError:
+        after = before  # it cannot be spared
+    if after.members:
+        assert reader.parse(render.rendered(after)) == after
+
+
+def test_who_alone_has_a_directory_of_a_volume_or_alone_may_write_is_not_removed() -> None:
+    for lines in ('[volumes.v]\npath.b = "/b"', '[volumes.v]\npath = "/v"\n[[volumes.v.groups]]\nreceive_only = ["a"]'):
+        before = reader.parse(f'cluster = "web"\n[members.a]\n[members.b]\n{lines}')
+        with pytest.raises(ConfigError, match="volume v: "):
+            settings.without_member(before, "b")
+        assert settings.without_member(before, "a").member_names == ("b",)
 
 
 @pytest.mark.parametrize("text", ["0a", "AB", "xyz", "", "a" * 41])
