@@ -168,7 +168,10 @@ def _parent(settings: MountSettings, options: MountOptions, load_rules: LoadRule
         _remove_pid_file(settings, lock)
         return reason
     if ready >= 0:
-        os.write(ready, b"\0")
+        try:
+            os.write(ready, b"\0")
+        except BrokenPipeError:
+            supervisor.stop()  # who asked for it was interrupted, and believes that nothing is mounted
         os.close(ready)
     notify.say("READY=1")
     try:

@@ -151,6 +151,11 @@ class Supervisor:
             if self._has_died():
                 self._mount_again()
 
+    def stop(self) -> None:
+        """Have `run` unmount the volume, and return."""
+        self._stopping = True
+        os.write(self._wake_write, b"\0")
+
     def _asked_to_stop(self, number: int, frame: object) -> None:
         self._stopping = True
 

@@ -1,6 +1,7 @@
 """What is wrong is said in one line that names the culprit and the cure, with its exit code, and nothing half-made is left behind."""
 
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -222,6 +223,17 @@ def test_a_second_mount_changes_nothing(alone: Member) -> None:
     (alone.tree / "file").write_text("x")
     alone.umount()
     assert (alone.tree / "file").read_text() == "x"
+
+
+def test_an_interrupted_mount_leaves_nothing(alone: Member) -> None:
+    with subprocess.Popen(alone.command("mount", str(alone.tree)), stderr=subprocess.PIPE, text=True) as process:
+        until(alone.home.mount_pid(VOLUME).exists, "it is under way")
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert (process.stderr.read(), process.wait()) == ("csfs: interrupted\n", 130)
+    until(lambda: processes(alone) == [], "all of it has ended")
+    expect_nothing_left(alone)
+    assert "Traceback" not in alone.logs()
 
 
 def test_a_wrong_option_is_refused_before_anything_is_mounted(alone: Member) -> None:
