@@ -67,4 +67,4 @@ def _link(member: dict[str, Any]) -> str:
     if member["connected"]:
         since = f" for {output.seconds(max(0.0, time.time() - member['since']))}" if member["since"] else ""
         return f"connected{since}"
-    return f"not connected: {member['error']}" if member["error"] else "not connected"
+    return output.absence(member, time.time())

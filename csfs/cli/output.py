@@ -44,6 +44,13 @@ def seconds(value: float) -> str:
     return f"{value / 3600:.0f} h"
 
 
+def absence(peer: dict[str, Any], now_s: float) -> str:
+    """Return since when a peer is away, as far as the daemon was there, and why."""
+    since = f" for {seconds(max(0.0, now_s - peer['since']))}" if peer["since"] is not None else ""
+    reason = peer["error"].removeprefix(f"{peer['name']}: ")
+    return f"not connected{since}{': ' if reason else ''}{reason}"
+
+
 def size(value: int) -> str:
     """Return a number of bytes for people."""
     amount = float(value)

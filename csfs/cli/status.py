@@ -161,4 +161,4 @@ def _link(peer: dict[str, Any], now_s: float) -> str:
         since = f" for {output.seconds(max(0.0, now_s - peer['since']))}" if peer["since"] is not None else ""
         rate = f", contents at {output.size(peer['send_rate'])}/s" if peer["send_rate"] else ""
         return f"{peer['address']}{since}{rate}"
-    return f"not connected: {peer['error']}" if peer["error"] else "not connected"
+    return output.absence(peer, now_s)

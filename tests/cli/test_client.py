@@ -75,8 +75,8 @@ STATUS: dict[str, Any] = {
             "name": "gamma",
             "connected": False,
             "address": "",
-            "since": None,
-            "error": "no route",
+            "since": 0.0,
+            "error": "gamma: no route",
             "alarms": ["its clock is 5 s ahead"],
             "backlog": {},
             "progress": {},
@@ -205,11 +205,12 @@ def test_status_shows_volumes_peers_and_problems(host: Host) -> None:
         "etc 3",
         "1.2 s",
         "2.0 KiB",
-        "not connected: no route",
+        " h: no route",
     ):
         assert part in ended.out
     assert '"member": "alpha"' in as_json.out
     (away,) = [line for line in ended.out.splitlines() if line.startswith("gamma ")]
+    assert away.split()[1:4] == ["not", "connected", "for"]
     assert away.split("no route")[1].split()[:2] == ["?", "?"], "lag and backlog of one who is away"
 
 
