@@ -62,9 +62,12 @@ def start(
     reader, writer = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
     sys.stderr.flush()
+    # What Python does around a fork would swallow an interrupt that comes just then.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     if os.fork() == 0:
         os.close(reader)
         _run_detached(settings, options, load_rules, lock, writer)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     os.close(writer)
     os.close(lock)
     with os.fdopen(reader, "rb") as file:
@@ -120,6 +123,9 @@ def _run_detached(settings: MountSettings, options: MountOptions, load_rules: Lo
     code = 70
     try:
         os.setsid()
+        # One from the terminal is for the caller, whose end we notice.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         os.chdir("/")
         _redirect(settings.log_file)
         reason = _parent(settings, options, load_rules, lock, ready)
