@@ -20,7 +20,7 @@ def told_xattrs(target: Target, treated: Treated) -> Xattrs:
 
 def with_names(xattrs: Xattrs, owners: Owners) -> Xattrs:
     """Return xattrs of this host with the names of whoever has one, which takes nothing where there are no ACLs."""
-    if not any(acls.is_acl(name) for name, _ in xattrs):
+    if not (xattrs and any(acls.is_acl(name) for name, _ in xattrs)):
         return xattrs
 
     def name_of(tag: int, number: int) -> str:
@@ -31,7 +31,7 @@ def with_names(xattrs: Xattrs, owners: Owners) -> Xattrs:
 
 def with_numbers(xattrs: Xattrs, owners: Owners) -> tuple[Xattrs, tuple[str, ...]]:
     """Return xattrs as this host's file systems take them, and whom they leave out because nobody here is called so."""
-    if not any(acls.is_acl(name) for name, _ in xattrs):
+    if not (xattrs and any(acls.is_acl(name) for name, _ in xattrs)):
         return xattrs, ()
 
     def number_of(entry: Entry) -> int | None:

@@ -11,6 +11,7 @@ from csfs.core.treatment import flags_in
 from csfs.core.versions import covers
 from csfs.engine.forgetting import dots_of
 from csfs.engine.ports import Row
+from scripts.simulation import rights
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.followed import check_followed, check_follows
 from scripts.simulation.host import Host
@@ -87,7 +88,8 @@ def shown(host: Host) -> dict[RelPath, tuple[object, ...]]:
         mtime_ns = row.applied.mtime_ns if row.applied.mtime_ns is not None else node.mtime_ns
         flags = flags_in(wanted.xattrs) if wanted is not None else node.flags
         assert host.tree.has_flags or not node.flags, f"{host.name} shows flags at {path!r}, which it has not"
-        found[path] = (node.kind, node.data, node.mode, flags, owner, group, mtime_ns)
+        lists = wanted.xattrs if wanted is not None else rights.observed(node.acl, names)
+        found[path] = (node.kind, node.data, node.mode, rights.rights_in(lists), flags, owner, group, mtime_ns)
     return found
 
 
@@ -348,9 +350,9 @@ def check_limited(cluster: Cluster) -> None:
 
 
 def check_owners(cluster: Cluster) -> None:
-    """Everything belongs to whom somebody gave it, and has its flags, whatever the host that it went through has for a name."""
+    """Owners, rights by ACLs, and flags are as they were given, whatever the host that they went through has for a name."""
     for host in cluster.members:
-        for path, (*_, flags, owner, group, _) in shown(host).items():
+        for path, (*_, given, flags, owner, group, _) in shown(host).items():
             node, followed = host.tree.nodes[path], host.rules.group_of(path)
             if followed is None or host.name not in followed.members or path in host.index.pending():
                 continue
@@ -362,6 +364,10 @@ def check_owners(cluster: Cluster) -> None:
             is_said = node.flags_meant is not None and (host.tree.has_flags or not node.unsure)
             kept = node.flags_meant if is_said else flags
             assert flags == kept, f"{path!r} has flags {flags!r} at {host.name}, not {kept!r}"
+            meant = node.rights_meant
+            assert meant is None or node.unsure or given == meant, f"{path!r} gives {host.name} {given}, not {meant}"
+            strangers = rights.rights_in(rights.observed(node.acl, names)).keys() - {*rights.NAMED}
+            assert not strangers, f"{path!r} gives rights to {strangers} at {host.name}"
             assert is_meant, f"{path!r} belongs to {owner}, {group} at {host.name}, not to {node.owner}, {node.group}"
 
 

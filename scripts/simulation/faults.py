@@ -11,7 +11,8 @@ from unittest.mock import patch
 
 import msgspec
 
-from csfs.core import groups, merging, policies, versions
+from csfs.core import acls, groups, merging, policies, versions
+from csfs.core.acls import Entry
 from csfs.core.groups import GroupRule
 from csfs.core.objects import Applied, Kind, Meta, Observation, Xattrs
 from csfs.core.paths import RelPath, parent_of
@@ -99,12 +100,21 @@ def _xattrs_found(wanted: Xattrs, before: Xattrs, found: Xattrs) -> Xattrs:
     return found
 
 
+def _by_number(encoded: bytes, number_of: Callable[[Entry], int | None]) -> tuple[bytes, list[Entry]]:
+    def number_or_his(entry: Entry) -> int:
+        number = number_of(entry)
+        return entry.number if number is None else number
+
+    return _numbered(encoded, number_or_his)
+
+
 def _raw_entry(half: Half[MetaEntry], *arguments: Any) -> Any:
     meta, dot = _live_meta(half, *arguments)
     entry = next((entry for entry in half.entries if entry.dot == dot), None)
     return (entry.value if entry is not None else meta), dot
 
 
+_numbered = acls.numbered
 _live_meta = policies.live_meta
 _moved_here = minting.Minting._moved_here
 
@@ -252,6 +262,12 @@ FAULTS: dict[str, Fault] = {
     "sent-before-durable": Fault("a dot leaves before it is durable", Host, "digest", _sent_before_durable),
     "raw-observation": Fault("what a host cannot show is forgotten", minting, "carried_meta", _from_raw_record),
     "flags-dropped": Fault("what a file system does not have is taken away", minting, "_carried_xattrs", _xattrs_found),
+    "rights-dropped": Fault(
+        "whom a host does not know loses his rights", acls, "carried", lambda name, wanted, before, found: found
+    ),
+    "rights-by-number": Fault(
+        "whoever has the number of somebody unknown gets his rights", acls, "numbered", _by_number
+    ),
     "raw-record": Fault("what is live is the entry as it stands", policies, "live_meta", _raw_entry),
     "not-carried-along": Fault(
         "what a host cannot show is forgotten by a rename",
@@ -322,6 +338,8 @@ SEEDS = {
     "sent-before-durable": 271,
     "raw-observation": 16,
     "flags-dropped": 121,
+    "rights-by-number": 1,
+    "rights-dropped": 13,
     "raw-record": 2,
     "not-carried-along": 16,
     "half-set-is-a-change": 429,

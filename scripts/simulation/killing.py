@@ -34,9 +34,11 @@ def die_applying(host: Host, dice: Dice, now_ns: int) -> bool:
         owners_only = Meta(node.mode, meta.uid, meta.gid, meta.owner, meta.group)
         mode_only = Meta(meta.mode, node.uid, node.gid)
         set_so_far, flags = dice.choice((owners_only, mode_only, meta)), (node.flags, node.flags_meant)
+        lists = node.acl, node.rights_meant
         host.tree.set_attributes(node, set_so_far, None)
         if set_so_far is not meta:
             node.flags, node.flags_meant = flags  # they come last
+            node.acl, node.rights_meant = lists
     return True
 
 

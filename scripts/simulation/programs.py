@@ -282,23 +282,29 @@ class Programs:
         self.mark(target)
 
     def change_mode(self, path: RelPath) -> None:
-        """chmod and chattr."""
+        """chmod, chattr and setfacl."""
         node = self.tree.nodes.get(path)
         if node is None or node.kind is Kind.SYMLINK:
             return
         node.mode = self.dice.choice(MODES)
         if self.tree.has_flags and node.kind in (Kind.FILE, Kind.DIRECTORY):
             node.flags = node.flags_meant = self.dice.choice(FLAGS)
+        self._grant(node)
         self._gave(path, node)
         self.tree.changed(node)
         self.row(ChangeKind.META, path)
         self.look(path)
 
+    def _grant(self, node: Node) -> None:
+        self.tree.grant(node, USERS[3] if self.tree.ticks % 2 else USERS[1], 4)
+
     def change_owner(self, path: RelPath) -> None:
         """chown."""
         node = self.tree.nodes.get(path)
         if node is not None:
-            self.tree.give(node, self.dice.choice(USERS), self.dice.choice(USERS))
+            user, group = self.dice.choice(USERS), self.dice.choice(USERS)
+            self.tree.give(node, user, group)
+            self.tree.grant(node, group, 6 if user == group else 4)
             if node.kind is Kind.FILE:
                 node.mode &= ~0o6000
             self.tree.changed(node)
@@ -318,7 +324,7 @@ class Programs:
             self.sync(path)
 
     def touch(self, path: RelPath) -> None:
-        """Set a time, sometimes an old one."""
+        """Set a time, sometimes an old one, and an ACL."""
         node = self.tree.nodes.get(path)
         if node is not None:
             shown = shown_by(node)
@@ -326,6 +332,7 @@ class Programs:
             self.ledger.hands.add((self.name, path))
             if self.is_old(path):
                 self.ledger.stayed(path, node.data)
+            self._grant(node)
             self.tree.changed(node)
             self.row(ChangeKind.META, path)
             self.look(path)
@@ -431,7 +438,7 @@ class Programs:
 
     def _comes_by_itself(self, node: Node) -> None:
         """What comes from where this member follows nothing is what this disk shows: owners by number, and no flags that it has not."""
-        node.unsure, node.flags_meant = True, None
+        node.unsure, node.flags_meant, node.rights_meant = True, None, None
 
     def _names_changed(self, *paths: RelPath) -> None:
         for path in paths:

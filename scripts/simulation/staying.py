@@ -18,4 +18,8 @@ def check_outside(cluster: Cluster) -> None:
 
 def _shown(node: Node | None) -> tuple[object, ...] | None:
     """Return what nobody but a member's own programs may change of an object; a directory's time moves with what is in it."""
-    return None if node is None else (node.inode, node.kind, node.data, node.mode, node.uid, node.gid, node.flags)
+    return (
+        None
+        if node is None
+        else (node.inode, node.kind, node.data, node.mode, node.uid, node.gid, node.flags, node.acl)
+    )

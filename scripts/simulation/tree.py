@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from csfs.core.objects import Content, Kind, Meta, Observation, Stamp
 from csfs.core.paths import ROOT, RelPath, is_below, parent_of
 from csfs.core.treatment import FLAGS, flags_in
+from scripts.simulation import rights
 
 
 def hash_of(data: bytes) -> bytes:
@@ -47,6 +48,10 @@ class Node:
     flags: bytes = b""
     flags_meant: bytes | None = None
     """What it was given, also where the disk has no flags; None: nobody has said."""
+    acl: bytes = b""
+    """As the disk has it, with numbers; empty for none."""
+    rights_meant: rights.Rights | None = None
+    """Who was given rights, also where the host does not know him; None: nobody has said."""
     owner: Owner = field(default_factory=lambda: ROOT_USER)
     group: Owner = field(default_factory=lambda: ROOT_USER)
     """Whose it is meant to be, whatever this host can show."""
@@ -154,7 +159,7 @@ class FakeTree:
             size=len(node.data) if is_file else 0,
             hash=hash_of(node.data) if is_file else b"",
             target=node.data if node.kind is Kind.SYMLINK else b"",
-            xattrs=((FLAGS, node.flags),) if node.flags else (),
+            xattrs=(*(((FLAGS, node.flags),) if node.flags else ()), *rights.observed(node.acl, self.names)),
             links=len(self.names_of(node)),
         )
 
@@ -169,6 +174,19 @@ class FakeTree:
         if gid != node.gid:
             node.gid, node.group = gid, Owner(self.names.get(gid, ""), gid)
 
+    def grant(self, node: Node, number: int, permissions: int) -> None:
+        """Have a user of this host, who is named in lists, get rights, or lose those that he has."""
+        name = self.names.get(number, "")
+        if name not in rights.NAMED or node.kind not in (Kind.FILE, Kind.DIRECTORY):
+            return
+        before = node.rights_meant
+        if before is None:
+            before = rights.rights_in(rights.observed(node.acl, self.names))
+        node.acl = rights.changed(node.acl, number, permissions)
+        now = rights.rights_in(rights.observed(node.acl, self.names))
+        others = {who: may for who, may in before.items() if who != name}
+        node.rights_meant = others | {who: may for who, may in now.items() if who == name}
+
     def built(self, content: Content, meta: Meta, mtime_ns: int | None, data: bytes) -> Node:
         """Return a new object with these attributes."""
         node = self.new_node(content.kind, content.target or data)
@@ -180,6 +198,7 @@ class FakeTree:
         node.mode = meta.mode
         node.flags_meant = flags_in(meta.xattrs)
         node.flags = node.flags_meant if self.has_flags else b""
+        node.acl, node.rights_meant = rights.shown_for(meta.xattrs, self.names), rights.rights_in(meta.xattrs)
         node.uid = self.number_of(meta.owner, meta.uid)
         node.gid = self.number_of(meta.group, meta.gid)
         node.owner, node.group = Owner(meta.owner, meta.uid), Owner(meta.group, meta.gid)

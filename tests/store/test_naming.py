@@ -11,7 +11,7 @@ from csfs.core.acls import Entry, entries_of
 from csfs.core.objects import Kind, Meta, Observation
 from csfs.core.paths import RelPath
 from csfs.store.dressing import dress
-from csfs.store.naming import known, with_numbers
+from csfs.store.naming import known, with_names, with_numbers
 from csfs.store.owners import FixedAccounts, Owners
 from csfs.store.treating import Treated
 from csfs.store.tree import Tree
@@ -134,3 +134,16 @@ def test_two_names_of_one_number_get_what_both_were_given(
     given(tmp_path / "here", "u:1001:rx", "u:1002:rw")
     dressed(acls_of(HERE), tmp_path / "there", Owners(FixedAccounts({"alice": 5, "bob": 5}, {})))
     assert "user:5:r--" in listed(tmp_path / "there")
+
+
+def test_what_has_no_list_is_as_it_was_and_asks_for_nobody() -> None:
+    class Nobody(FixedAccounts):
+        def user_name(self, uid: int) -> str | None:
+            raise AssertionError("asked")
+
+        user_id = user_name  # type: ignore[assignment]
+
+    owners = Owners(Nobody({}, {}))
+    for xattrs in ((), ((b"user.a", b"1"),)):
+        assert with_names(xattrs, owners) is xattrs
+        assert with_numbers(xattrs, owners) == (xattrs, ())
