@@ -67,6 +67,8 @@ def test_it_is_finished_and_looked_at(asked: Asked, tmp_path: Path, monkeypatch:
 
 def test_what_somebody_writes_meanwhile_stays(asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, overwriting = tmp_path / "file", asked.handlers.gate.overwriting
+    # There is no kernel here that could be told, which is done in a thread.
+    monkeypatch.setattr(type(asked.handlers.gate.refresher), "overwritten", lambda self, inode: None)
     with monkeypatch.context() as patched:
         stamp = take_half(asked, tmp_path, patched)
         overwriting.finish_torn()
