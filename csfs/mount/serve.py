@@ -12,7 +12,7 @@ import trio
 
 from csfs.core.versions import Scope
 from csfs.journal.journal import Journal, open_or_replace
-from csfs.mount import checks, logs, loop, memory, mountinfo, submounts, syscalls
+from csfs.mount import checks, logs, loop, memory, mountinfo, pulse, submounts, syscalls
 from csfs.mount.capture import Capture
 from csfs.mount.extension import Extension
 from csfs.mount.gate import Gate
@@ -23,7 +23,6 @@ from csfs.mount.lifting import Lifting
 from csfs.mount.link import Link
 from csfs.mount.operations.passthrough import Handlers, PassThrough
 from csfs.mount.options import for_libfuse
-from csfs.mount.pulse import BEAT_S
 from csfs.mount.read_only import ReadOnly
 from csfs.mount.recent import Recent
 from csfs.mount.rules import CurrentRules, LoadRules
@@ -95,14 +94,14 @@ class Mount:
             self.capture.listen(self.waiting.note)
         self.intake.follow(waits)
 
-    async def run(self, pulse: int) -> None:
+    async def run(self, beats: int) -> None:
         """Serve until the file system is unmounted, or SIGTERM."""
         async with trio.open_nursery() as nursery:
             finishing = self.gate.overwriting.run
             for task in (self.link.run, self.capture.noting.run, self.waiting.run, self._tell_lasting, finishing):
                 nursery.start_soon(_kept_running, task)
             nursery.start_soon(self._signals)
-            nursery.start_soon(_beating, pulse)
+            nursery.start_soon(_beating, beats)
             await pyfuse3.main(max_tasks=TASKS_MAX)
             nursery.cancel_scope.cancel()
 
@@ -128,12 +127,11 @@ class Mount:
         self.journal.close()
 
 
-async def _beating(pulse: int) -> None:
-    """Show that the loop turns, for ever; nobody listens once the parent is gone."""
+async def _beating(descriptor: int) -> None:
+    """Show that the loop turns, for ever."""
     while True:
-        with contextlib.suppress(BlockingIOError, BrokenPipeError):
-            os.write(pulse, b".")
-        await trio.sleep(BEAT_S)
+        pulse.beat(descriptor, time.monotonic())
+        await trio.sleep(pulse.BEAT_S)
 
 
 async def _kept_running(task: Callable[[], object]) -> None:
@@ -147,10 +145,10 @@ async def _kept_running(task: Callable[[], object]) -> None:
 
 
 def serve(
-    settings: MountSettings, options: frozenset[str], root: int, load_rules: LoadRules, ready: int, pulse: int
+    settings: MountSettings, options: frozenset[str], root: int, load_rules: LoadRules, ready: int, beats: int
 ) -> None:
     """Mount and serve; returns when unmounted. Writes a byte to the descriptor `ready` and closes it once it serves, and
-    one to `pulse` as long as its loop turns.
+    beats on the descriptor `beats` as long as its loop turns.
 
     Raises:
         RuntimeError: the kernel refused to mount; libfuse has said why on standard error.
@@ -175,7 +173,7 @@ def serve(
         memory.stay()
         listener = logs.begin()
         try:
-            trio.run(mount.run, pulse)
+            trio.run(mount.run, beats)
         finally:
             listener.stop()
     finally:

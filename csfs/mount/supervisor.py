@@ -173,8 +173,6 @@ class Supervisor:
             poller.register(self._pidfd, select.POLLIN)
         if self._handover.descriptor is not None:
             poller.register(self._handover.descriptor, select.POLLIN)
-        if self._pulse.descriptor >= 0:
-            poller.register(self._pulse.descriptor, select.POLLIN)
         given = [timeout for timeout in timeouts if timeout is not None]
         events = poller.poll(min(given) * 1000 if given else None)
         for descriptor, _ in events:
@@ -182,8 +180,6 @@ class Supervisor:
                 os.read(self._wake_read, 4096)
             elif descriptor == self._handover.descriptor:
                 self._handover.readable()
-            elif descriptor == self._pulse.descriptor:
-                self._pulse.readable(time.monotonic())
             elif descriptor == self._mountinfo.fileno():
                 self._mountinfo.seek(0)
                 self._mountinfo.read()

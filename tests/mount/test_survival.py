@@ -58,8 +58,8 @@ for one in Handlers.__mro__:
 """
 """Makes everything that handlers do fail, while a file exists."""
 IMPATIENT = """
-from csfs.mount import pulse, serve
-pulse.SILENT_S_MAX, pulse.GRACE_S, serve.BEAT_S = 1.0, 0.2, 0.1
+from csfs.mount import pulse
+pulse.SILENT_S_MAX, pulse.GRACE_S, pulse.BEAT_S = 1.0, 0.2, 0.1
 """
 SELFISH = """
 import os, pwd, socket
