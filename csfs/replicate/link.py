@@ -89,6 +89,8 @@ class Link:
         self._senders = trio.lowlevel.ParkingLot()
         self._spoke_at = self._heard_at = trio.current_time()
         self._listening = False
+        self._watching = trio.CancelScope()
+        """Whose deadline is when there is something to say, or to be done about a silence."""
 
     async def send(self, message: PeerMessage) -> None:
         """Queue `message`; waits only while too much is queued already, and is a checkpoint only then.
@@ -219,8 +221,16 @@ class Link:
                 self._raise_failure()
             self.bytes_received += len(data)
             self._reader.receive(bytes(data))
+            self._answer_heartbeat()
         finally:
             self._listening = False
+
+    def _answer_heartbeat(self) -> None:
+        """Show that we are there, too, if it will soon be time for that: two wakes then are one, and the peer goes first again."""
+        now = trio.current_time()
+        if now - self._spoke_at > self._pace.heartbeat_s / 2:
+            self.probe()
+            self._watching.deadline = now + 1.5 * self._pace.heartbeat_s
 
     async def _write_queued(self) -> None:
         try:
@@ -259,7 +269,8 @@ class Link:
                 self.probe()
                 speak_at = now + self._pace.heartbeat_s
             silent_at = self._heard_at + self._pace.silence_s_max if self._listening else speak_at
-            await trio.sleep_until(min(speak_at, silent_at))
+            with trio.CancelScope(deadline=min(speak_at, silent_at)) as self._watching:
+                await trio.sleep_forever()
 
     def _complain(self, error: RemoteProtocolError) -> None:
         """End the link because of what the peer said, and let it know."""

@@ -104,6 +104,25 @@ async def test_an_idle_link_stays_up_by_heartbeats(nursery, autojump_clock):
     assert ash.bytes_received < 2_000
 
 
+async def test_a_heartbeat_is_answered_at_once_so_that_both_share_a_wake(nursery, autojump_clock):
+    ash, elm = await greeted(nursery)
+    began = trio.current_time()
+    heard: dict[str, list[int]] = {"ash": [], "elm": []}
+
+    async def note_heartbeats(link: Link) -> None:
+        while True:
+            if isinstance(await link.receive(), Heartbeat):
+                heard[link.peer].append(round(trio.current_time() - began))
+
+    nursery.start_soon(note_heartbeats, ash)
+    nursery.start_soon(note_heartbeats, elm)
+    await trio.sleep(1)
+    await elm.send(Stored("etc", 1, {}))  # from here on its turn is a second after the other's
+    await trio.sleep(30)
+    assert heard["ash"] == [5, 10, 15, 20, 25, 30]
+    assert heard["elm"] == heard["ash"]
+
+
 async def receive_forever(link: Link) -> None:
     while True:
         await link.receive()
