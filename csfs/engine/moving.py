@@ -93,6 +93,10 @@ class Moving(State):
         if len(self._left) > LEFT_MAX:
             del self._left[next(iter(self._left))]
 
+    def forget_left(self) -> None:
+        """Nothing is left to look at: what was shown before something else was will not turn up any more."""
+        self._left.clear()
+
     def _moved_away(
         self, path: RelPath, applied: Applied, circumstances: Circumstances, group: GroupRules
     ) -> Move | None:

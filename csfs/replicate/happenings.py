@@ -1,10 +1,16 @@
-"""What changed lately, for `csfs log`: by programs here, and by what peers sent. In memory, as long as the daemon runs."""
+"""What changed lately, for `csfs log`: by programs here, and by what peers sent. In memory, as long as the daemon runs.
+
+All but the latest is packed into a few large blocks. As small objects it would take several times as much, and lie scattered over all
+memory that was needed for the work: none of that could be given back.
+"""
 
 import itertools
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
+
+import msgspec
 
 from csfs.core.changes import Change
 from csfs.core.objects import Kind, Observation
@@ -15,7 +21,8 @@ from csfs.engine.live import content_of, holds, is_same_meta, meta_of
 from csfs.replicate.signals import Signal
 
 COUNT_MAX = 10_000
-"""Happenings of one volume that are remembered, and paths whose writers are."""
+"""Happenings of one volume that are remembered, or up to a block more; paths whose writers are."""
+BLOCK_COUNT = 500
 
 _numbers = itertools.count(1)
 """Of all volumes, so that what happened in several has an order."""
@@ -42,12 +49,18 @@ class Happening(NamedTuple):
     writer: Writer
 
 
+_unpacked = msgspec.msgpack.Decoder(list[Happening]).decode
+
+
 class Happenings:
     """What happened in one volume."""
 
     def __init__(self, member: str) -> None:
         self._member = member
-        self._recent: deque[Happening] = deque(maxlen=COUNT_MAX)
+        self._latest: list[Happening] = []
+        self._earlier: deque[tuple[int, int, bytes]] = deque()
+        """Blocks, each with the number of the last in it, and how many it has."""
+        self._packed_count = 0
         self._writers: dict[RelPath, Writer] = {}
         self.more = Signal()
 
@@ -58,6 +71,19 @@ class Happenings:
         for path in (change.path, change.target):
             if path is not None:
                 self._writers[path] = Writer(change.uid, change.program)
+
+    def looked_at_all(self) -> None:
+        """All that was told is looked at: who is still named has changed nothing that is not known by now."""
+        self._writers.clear()
+
+    def pack(self) -> None:
+        """Pack what is remembered as objects, and forget the oldest block that is one too many."""
+        if self._latest:
+            self._earlier.append((self._latest[-1].number, len(self._latest), msgspec.msgpack.encode(self._latest)))
+            self._packed_count += len(self._latest)
+            self._latest.clear()
+        while self._earlier and self._packed_count - self._earlier[0][1] >= COUNT_MAX:
+            self._packed_count -= self._earlier.popleft()[1]
 
     def made_here(self, path: RelPath, before: Observation | None, after: Observation | None) -> None:
         """A look has found that a program of this host changed something."""
@@ -81,16 +107,26 @@ class Happenings:
     ) -> None:
         what = _what(before, after)
         if what:
-            self._recent.append(Happening(next(_numbers), time.time_ns(), path, what, member, writer))
+            self._latest.append(Happening(next(_numbers), time.time_ns(), path, what, member, writer))
+            if len(self._latest) >= BLOCK_COUNT:
+                self.pack()
             self.more.notify()
 
     def since(self, number: int, below: RelPath) -> Iterator[Happening]:
         """Yield what happened after that one at and below a path, the latest first."""
-        for happening in reversed(self._recent):
+        for happening in self._latest_first(number):
             if happening.number <= number:
                 return
             if happening.path == below or is_below(happening.path, below):
                 yield happening
+
+    def _latest_first(self, number: int) -> Iterator[Happening]:
+        """Yield all after that one, the latest first, and perhaps some before it."""
+        yield from reversed(self._latest)
+        for last, _, block in reversed(self._earlier):
+            if last <= number:
+                return
+            yield from reversed(_unpacked(block))
 
 
 def _what(before: Observation | None, after: Observation | None) -> str:

@@ -1,5 +1,7 @@
 """Gives memory back once a volume has come to rest: what was held at hand for work that is done is read again if it is wanted."""
 
+from collections.abc import Callable
+
 import trio
 
 from csfs.replicate.volume import Volume
@@ -13,10 +15,11 @@ WORTH_ROWS = 2_000
 
 
 class Resting:
-    """Rests for one volume."""
+    """Rests for one volume. `has_looked` says whether all that was told is looked at."""
 
-    def __init__(self, volume: Volume) -> None:
+    def __init__(self, volume: Volume, has_looked: Callable[[], bool]) -> None:
         self._volume = volume
+        self._has_looked = has_looked
 
     async def run(self) -> None:
         """Rest after each piece of work, for ever."""
@@ -58,4 +61,8 @@ class Resting:
             volume.contents.clear()
         volume.index.shrink()
         volume.rules.forget_answers()
+        volume.happenings.pack()
+        if self._has_looked():
+            volume.happenings.looked_at_all()
+            volume.engine.forget_left()
         await trio.to_thread.run_sync(heap.give_back)

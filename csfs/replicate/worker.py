@@ -110,7 +110,7 @@ class VolumeWorker:
                 self._compare,
                 self._maintain,
                 self._keep_index,
-                Resting(volume).run,
+                Resting(volume, lambda: self.observer.idle).run,
                 Sorting(volume).run,
                 Strangers(volume).run,
                 self.progress.run,

@@ -77,6 +77,7 @@ def test_who_did_it_is_said_once_and_at_both_names_of_a_rename() -> None:
 
 def test_only_what_is_below_and_later_is_told_and_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(happenings, "COUNT_MAX", 3)
+    monkeypatch.setattr(happenings, "BLOCK_COUNT", 1)
     first, second = Happenings("alpha"), Happenings("alpha")
     for number in range(5):
         (first, second)[number % 2].made_here(RelPath(b"d/%d" % number), None, SHOWN)
@@ -87,3 +88,27 @@ def test_only_what_is_below_and_later_is_told_and_the_oldest_is_forgotten(monkey
     for number in range(5):
         second.made_here(RelPath(b"%d" % number), None, SHOWN)
     assert [one.path for one in second.since(0, ROOT)] == [b"4", b"3", b"2"]
+
+
+def test_what_is_packed_is_told_as_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(happenings, "BLOCK_COUNT", 4)
+    log = Happenings("alpha")
+    for number in range(22):
+        path = RelPath(b"d\xff/%d" % number)
+        log.told(Change(sequence=number, kind=ChangeKind.CONTENT, path=path, uid=number, program="vi"))
+        log.made_here(path, None, SHOWN)
+    everything = list(log.since(0, ROOT))
+    assert [one.path for one in everything] == [b"d\xff/%d" % number for number in range(21, -1, -1)]
+    assert [one.writer for one in everything] == [Writer(number, "vi") for number in range(21, -1, -1)]
+    assert {(one.what, one.member, type(one)) for one in everything} == {("made", "alpha", happenings.Happening)}
+    for count, one in enumerate(everything):
+        assert list(log.since(one.number, ROOT)) == everything[:count]
+    assert list(log.since(0, RelPath(b"d\xff/7"))) == [everything[14]]
+
+
+def test_whoever_was_told_of_has_made_nothing_that_is_found_long_after() -> None:
+    log = Happenings("alpha")
+    log.told(Change(sequence=1, kind=ChangeKind.CONTENT, path=F, uid=7, program="vi"))
+    log.looked_at_all()
+    log.made_here(F, None, SHOWN)
+    assert [one.writer for one in log.since(0, ROOT)] == [NOBODY]
