@@ -4,6 +4,8 @@ import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 
+import apsw
+
 from csfs.core.versions import Incarnation
 from csfs.index.bases import Bases
 from csfs.index.braked import BrakedPaths
@@ -83,6 +85,12 @@ class Index:
     def change_count(self) -> int:
         """How many rows of any table were written since the index was opened."""
         return self._database.connection.total_changes()
+
+    @property
+    def cached_size(self) -> int:
+        """How many bytes are at hand, about, that `shrink` lets go of."""
+        pages_size, _ = self._database.connection.status(apsw.SQLITE_DBSTATUS_CACHE_USED)
+        return self.rows.cached_size + pages_size
 
     def shrink(self) -> None:
         """Hold as little memory as possible; not in a transaction."""

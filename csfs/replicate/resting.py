@@ -53,7 +53,7 @@ class Resting:
     def _held(self) -> int:
         """Return how many bytes are at hand, about, that may go."""
         volume = self._volume
-        return volume.index.rows.cached_size + (volume.contents.size if self._may_forget() else 0)
+        return volume.index.cached_size + (volume.contents.size if self._may_forget() else 0)
 
     async def _rest(self) -> None:
         volume = self._volume
