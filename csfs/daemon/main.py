@@ -288,6 +288,7 @@ def run(home: Home) -> None:
         logging.raiseExceptions = False  # a log on a full disk loses lines, and nothing else comes of it
         level = daemon._cluster.host.log_level.upper()
         logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        heap.give_back()  # what was needed to begin
         # What was made at the start stays: collections later need not look at it, nor run after every few messages.
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)

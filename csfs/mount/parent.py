@@ -4,6 +4,7 @@ The caller forks the parent, the parent forks the mount process; each tells the 
 """
 
 import fcntl
+import gc
 import logging
 import os
 import select
@@ -209,6 +210,7 @@ def _launch(
 ) -> tuple[int, str]:
     """Fork the mount process and wait until it serves; return its pid and "", or 0 and why it does not."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
+    gc.freeze()  # what both have from now on is theirs together: a collection would write to it, and give each its own
     pid = os.fork()
     if pid == 0:
         os.close(reader)

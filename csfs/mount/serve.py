@@ -169,6 +169,7 @@ def serve(
     mount.follow_rules()
     pyfuse3.init(mount.operations, settings.path, options_of(settings.volume, options))
     _leave_namespace(settings.path)
+    heap.give_back()  # before it is locked: what was needed to begin
     try:
         memory.stay()
         listener = logs.begin()
