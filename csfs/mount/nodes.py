@@ -14,8 +14,8 @@ import msgspec
 
 from csfs.mount.pages import Pages
 
-AWAKE_MAX = 32_768
-"""Nodes that are objects, some 15 MiB of them: the trees of most hosts are never packed. What is held or pinned stays beyond that."""
+AWAKE_MAX = 8_192
+"""Nodes that are objects, some 5 MiB of them: more than most programs come back to. What is held or pinned stays beyond that."""
 
 _DIRECTORY, _HIDDEN, _KEPT, _NO_CAPABILITY, _SEEN, _LONG = 1, 2, 4, 8, 16, 128
 _SHORT = struct.Struct("<BBI4s")
