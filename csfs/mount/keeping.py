@@ -22,7 +22,7 @@ from csfs.core.groups import Rules
 from csfs.core.objects import Stamp
 from csfs.core.paths import RelPath, shown
 from csfs.mount.capture import Capture, OpenFile
-from csfs.mount.inodes import Inodes, Node
+from csfs.mount.inodes import Inodes, Name, Node
 from csfs.mount.writers import Writer
 from csfs.store import syscalls
 from csfs.store.attributes import link_path, read_xattrs, stamp_of
@@ -66,13 +66,19 @@ class Keeping:
             file.is_kept = file.writing > 0
             self._copy(file.node, writer, writing=file.writing > 0)
 
-    def cutting(self, node: Node, writer: Writer) -> None:
-        """A file is about to become shorter, through a handle or by name."""
+    def destroying(self, node: Node, writer: Writer) -> None:
+        """A part of a file is about to go, by whatever name or handle, or all of it."""
         file = self._capture.files.get(node.inode)
         if file is not None and file.node is node:
             self.overwriting(file, writer)
         else:
             self._copy(node, writer, writing=False)
+
+    def leaving(self, source: Name, target: Name, node: Node, writer: Writer) -> None:
+        """A file is about to be renamed: what is moved to where nothing is kept is kept before, for it may go there. Editors do so."""
+        before, after = self._inodes.path_at(source), self._inodes.path_at(target)
+        if before is not None and self._is_wanted(before) and (after is None or not self._is_wanted(after)):
+            self.destroying(node, writer)
 
     def _copy(self, node: Node, writer: Writer, *, writing: bool) -> None:
         path = self._path_of(node)

@@ -1,166 +1,41 @@
 """What programs overwrite or remove is kept before they do, in groups that want it, and a row says so before the file's own."""
 
-import ctypes
-import mmap
 import os
-import shutil
-import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from csfs.core.changes import Change, ChangeKind
 from csfs.mount.keeping import COPIED_SIZE_MAX, KEPT_SIZE_MAX
-from csfs.store.syscalls import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, RENAME_EXCHANGE, renameat2
-from scripts.benchmarks.measuring import fresh_filesystem
-from tests.disks import disk
+from csfs.store.syscalls import RENAME_EXCHANGE, renameat2
+from tests.mount.destroying import (
+    LARGE,
+    MTIME_NS,
+    OLD,
+    Keeping,
+    copied_over,
+    cut_by_handle,
+    cut_by_name,
+    edited_by_sed,
+    emptied_for_reading,
+    mapped,
+    overwritten,
+    punched,
+    removed,
+    replaced,
+    rewritten,
+    zeroed,
+)
 from tests.mount.fake_daemon import FakeDaemon
-from tests.mount.mounting import Mounted, wait_ended, wait_mounts
+from tests.mount.mounting import Mounted
 
 pytestmark = pytest.mark.mount
-OLD = b"what was closed last\n" * 300
-MTIME_NS = 1_600_000_000_123_456_789
-ZERO_RANGE = 0x10
-LARGE = COPIED_SIZE_MAX + 4096
-
-_fallocate = ctypes.CDLL(None, use_errno=True).fallocate
-_fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long)
-
-
-class Keeping:
-    """A mounted volume with a directory of which everything that programs destroy is kept, and what a daemon hears of it."""
-
-    def __init__(self, volume: Mounted, daemon: FakeDaemon) -> None:
-        self.volume, self.daemon = volume, daemon
-        self.path = volume.path / "keeping"
-        self.path.mkdir()
-        daemon.flushed()
-
-    def made(self, name: str = "file", content: bytes = OLD) -> Path:
-        """Return a file that nobody has open."""
-        file = self.path / name
-        file.write_bytes(content)
-        file.chmod(0o640)
-        os.chown(file, 12, 34)
-        os.setxattr(file, "user.note", b"mine")
-        os.utime(file, ns=(1, MTIME_NS))
-        assert self.kept() == []
-        return file
-
-    def kept(self) -> list[tuple[Change, bytes]]:
-        """Return the rows since the last call that say what was kept, each with what is in the store, which holds nothing else.
-
-        The row of what destroyed it comes right after it.
-        """
-        rows = self.daemon.flushed()
-        told = [row for row in rows if row.kind is ChangeKind.KEPT]
-        assert sorted(os.listdir(self.store)) == sorted(os.fsdecode(row.kept) for row in told)
-        found = [(row, (self.store / os.fsdecode(row.kept)).read_bytes()) for row in told]
-        for row, content in found:
-            after = rows[rows.index(row) + 1]
-            assert after.path.startswith(b"keeping/")
-            assert row.stamp is not None
-            assert row.stamp.size == len(content)
-            (self.store / os.fsdecode(row.kept)).unlink()
-        return found
-
-    @property
-    def store(self) -> Path:
-        """The kept versions, underneath."""
-        return Path(f"/proc/self/fd/{self.volume.underneath}/.csfs/kept")
 
 
 @pytest.fixture
 def keeping(served: tuple[Mounted, FakeDaemon]) -> Keeping:
     return Keeping(*served)
-
-
-@pytest.fixture(scope="module")
-def xfs() -> Iterator[Path]:
-    """A file system that can have files share blocks."""
-    if shutil.which("mkfs.xfs") is None:
-        pytest.skip("no mkfs.xfs here")
-    with fresh_filesystem(512, kind="xfs") as place:
-        yield place
-
-
-@pytest.fixture
-def sharing(xfs: Path, tmp_path: Path) -> Iterator[Keeping]:
-    """The same, where blocks can be shared."""
-    base = xfs / tmp_path.name
-    base.mkdir()
-    volume = Mounted(base)
-    daemon = FakeDaemon(volume.settings.control_socket)
-    try:
-        volume.start()
-        daemon.wait_connected()
-        daemon.prepare()
-        yield Keeping(volume, daemon)
-        volume.stop(lazy=True)
-        assert "unexpected error" not in volume.log
-    finally:
-        daemon.close()
-        volume.clear_away()
-
-
-def rewritten(file: Path) -> None:
-    file.write_bytes(b"new")
-
-
-def overwritten(file: Path) -> None:
-    with file.open("r+b", buffering=0) as opened:
-        opened.write(b"W")
-        opened.seek(100)
-        opened.write(b"W")
-
-
-def cut_by_name(file: Path) -> None:
-    os.truncate(file, 10)
-
-
-def cut_by_handle(file: Path) -> None:
-    with file.open("r+b") as opened:
-        opened.truncate(10)
-
-
-def emptied_for_reading(file: Path) -> None:
-    os.close(os.open(file, os.O_RDONLY | os.O_TRUNC))
-
-
-def edited_by_sed(file: Path) -> None:
-    subprocess.run(["sed", "-i", "s/closed/changed/", file], check=True)
-
-
-def replaced(file: Path) -> None:
-    (file.parent / "new").write_bytes(b"new")
-    os.rename(file.parent / "new", file)
-
-
-def removed(file: Path) -> None:
-    file.unlink()
-
-
-def punched(file: Path, mode: int = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE) -> None:
-    with file.open("r+b") as opened:
-        assert _fallocate(opened.fileno(), mode, 0, 4096) == 0
-
-
-def zeroed(file: Path) -> None:
-    punched(file, ZERO_RANGE)
-
-
-def copied_over(file: Path) -> None:
-    source = file.parent / "source"
-    source.write_bytes(b"source")
-    with source.open("rb") as reading, file.open("r+b") as writing:
-        assert os.copy_file_range(reading.fileno(), writing.fileno(), 6, 0, 0) == 6
-
-
-def mapped(file: Path) -> None:
-    with file.open("r+b") as opened, mmap.mmap(opened.fileno(), 0) as memory:
-        memory[:3] = b"new"
 
 
 WAYS = [
@@ -223,6 +98,31 @@ def test_what_destroys_nothing_has_nothing_kept(keeping: Keeping) -> None:
     directory = os.open(keeping.path, os.O_RDONLY)
     renameat2(directory, b"other", directory, b"empty", RENAME_EXCHANGE)
     os.close(directory)
+    assert keeping.kept() == []
+
+
+def test_what_an_editor_moves_out_of_its_way_is_kept(keeping: Keeping) -> None:
+    file, backup = keeping.made(), keeping.path / "file~"
+    file.rename(backup)
+    file.write_bytes(b"edited")
+    assert keeping.kept() == [], "what has another name there is there"
+    file.unlink()
+    keeping.kept()
+    for outside in ("unsynced~", "elsewhere~"):
+        file, backup = keeping.made(), keeping.volume.path / outside
+        file.rename(backup)
+        file.write_bytes(b"edited")
+        backup.unlink()
+        ((row, content),) = keeping.kept()
+        assert (row.path, content) == (b"keeping/file", OLD)
+        file.rename(backup)
+        backup.rename(file)
+        assert [content for _, content in keeping.kept()] == [b"edited"]
+        file.unlink()
+        keeping.kept()
+    with (keeping.path / "new").open("wb") as opened:
+        opened.write(b"not closed yet")
+        (keeping.path / "new").rename(keeping.volume.path / "unsynced")
     assert keeping.kept() == []
 
 
@@ -295,82 +195,3 @@ def test_what_would_be_too_much_to_copy_is_not_kept(keeping: Keeping) -> None:
     file.unlink()
     assert keeping.kept() == []
     assert "not kept" not in keeping.volume.log
-
-
-@pytest.mark.slow
-def test_where_blocks_can_be_shared_a_large_file_is_kept_too(sharing: Keeping) -> None:
-    content = os.urandom(8 * LARGE)
-    for destroy in (overwritten, rewritten, cut_by_name, removed):
-        file = sharing.made(content=content)
-        destroy(file)
-        assert [kept for _, kept in sharing.kept()] == [content]
-        file.unlink(missing_ok=True)
-        sharing.daemon.flushed()
-        for left in sharing.store.iterdir():
-            left.unlink()
-
-
-def test_a_full_disk_fails_no_program_and_is_said_once(volume: Mounted, daemon: FakeDaemon) -> None:
-    with disk(volume.base / "image", volume.path) as small:
-        volume.start()
-        daemon.wait_connected()
-        os.mkdir(volume.path / "keeping")
-        names = [volume.path / "keeping" / str(number) for number in range(5)]
-        for name in names:
-            name.write_bytes(OLD)
-        daemon.prepare()
-        small.fill()
-        daemon.flushed()
-        for name in names[:3]:
-            overwritten(name)
-            assert name.read_bytes() == b"W" + OLD[1:100] + b"W" + OLD[101:]
-        names[3].unlink()
-        assert [row for row in daemon.flushed() if row.kind is ChangeKind.KEPT] == []
-        assert os.listdir(f"/proc/self/fd/{daemon.root}/.csfs/kept") == []
-        assert volume.log.count("is not kept") == 1
-        small.make_room()
-        overwritten(names[4])
-        assert len([row for row in daemon.flushed() if row.kind is ChangeKind.KEPT]) == 1
-        volume.stop(lazy=True)
-    assert "unexpected error" not in volume.log
-
-
-def test_where_no_daemon_ever_was_programs_go_on(mounted: Mounted) -> None:
-    (mounted.path / "keeping").mkdir()
-    file = mounted.path / "keeping" / "file"
-    for _ in range(2):
-        file.write_bytes(OLD)
-    file.unlink()
-    assert not os.path.lexists(f"/proc/self/fd/{mounted.underneath}/.csfs")
-
-
-def test_a_mount_that_is_killed_before_it_tells_of_a_copy_leaves_it_and_the_file(
-    volume: Mounted, daemon: FakeDaemon
-) -> None:
-    switch = volume.base / "switch"
-    volume.prelude = f"""
-import os
-from csfs.mount.capture import Capture
-def kept(*arguments, **keywords):
-    if os.path.exists({str(switch)!r}):
-        os.kill(os.getpid(), {int(signal.SIGKILL)})
-Capture.kept = kept
-"""
-    volume.start()
-    daemon.wait_connected()
-    daemon.prepare()
-    (volume.path / "keeping").mkdir()
-    file = volume.path / "keeping/file"
-    file.write_bytes(OLD)
-    switch.touch()
-    child = volume.pids()[1]
-    with pytest.raises(OSError, match="Errno"):
-        file.write_bytes(b"new")
-    wait_ended(child)
-    wait_mounts(lambda: volume.pids()[1] != child and volume.is_mounted)
-    switch.unlink()
-    assert file.read_bytes() == OLD
-    store = f"/proc/self/fd/{volume.underneath}/.csfs/kept"
-    (name,) = os.listdir(store)
-    assert Path(store, name).read_bytes() == OLD
-    volume.stop(lazy=True)

@@ -15,6 +15,7 @@ from csfs.core.groups import GroupRule, Rules
 from csfs.core.paths import RelPath, parent_of
 from csfs.core.synchrony import Mode, Synchrony
 from csfs.mount import protocol as p
+from csfs.mount.capture import NOBODY
 from csfs.mount.gate import Gate
 from csfs.mount.inodes import ROOT_INODE
 from csfs.mount.read_only import ReadOnly
@@ -85,6 +86,15 @@ class Served:
 @pytest.fixture
 def served(asked: Asked, tmp_path_factory: pytest.TempPathFactory) -> Served:
     return Served(asked, tmp_path_factory.mktemp("replies") / "replies")
+
+
+async def test_that_something_was_kept_is_waited_for_by_nobody(served: Served, tmp_path: Path) -> None:
+    stamp, path = stamp_of(tmp_path.stat()), RelPath(b"f")
+    served.waiting.begin()
+    served.asked.capture.kept(path, b"1.1", stamp, NOBODY, writing=True)
+    assert served.waiting.parked(UNIQUE, b"reply", of_content=False) == b"reply"
+    served.asked.capture.doubted(path)
+    assert served.waiting.parked(UNIQUE, b"reply", of_content=False) is None
 
 
 async def test_a_call_is_answered_once_the_daemon_says_so(served: Served, tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ import msgspec
 import pytest
 import trio
 
+from csfs.core.changes import Change, ChangeKind
 from csfs.core.objects import Applied, Kind
 from csfs.core.paths import ROOT, RelPath
 from csfs.daemon.versions import of_kept
 from csfs.errors import UnstableError
 from csfs.index.ledger import Cause, KeptVersion
 from csfs.replicate.worker import VolumeWorker
+from csfs.store.attributes import stamp_of
 from csfs.store.hashing import BLOCK_SIZE, hash_bytes
 from tests.replicate.test_fetcher import made_volume, plan
 
@@ -86,6 +88,19 @@ async def test_what_no_version_stands_for_is_kept_unless_it_is_elsewhere(worker:
     assert [(one.name, one.size, one.hash, one.loser) for one in found] == [
         (b"3.only", 12, hash_bytes(b"nowhere else")[0], True)
     ]
+
+
+async def test_what_a_row_tells_of_is_going_to_be_a_version(worker: VolumeWorker, tmp_path: Path) -> None:
+    volume, store = worker.volume, tmp_path / "tree" / ".csfs" / "kept"
+    assert volume.root is not None
+    (store / "1.told").write_bytes(b"destroyed while no daemon was there")
+    await worker.sweeping.look_at_kept(volume.root.stage)
+    stamp = stamp_of((store / "1.told").stat())
+    change = Change(sequence=1, kind=ChangeKind.KEPT, path=RelPath(b"f"), kept=b"1.told", stamp=stamp)
+    worker.observer.take([change])
+    await worker.sweeping.settle_kept()
+    assert (store / "1.told").exists()
+    assert volume.index.ledger.kept() == []
 
 
 async def test_a_link_and_a_pipe_that_no_version_stands_for_are_kept(worker: VolumeWorker, tmp_path: Path) -> None:

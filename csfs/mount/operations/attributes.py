@@ -107,7 +107,7 @@ class Attributes(Base):
 
     def _truncate(self, node: Node, path: str, old: int, size: int, fh: int | None, writer: Writer) -> None:
         if self.keeping is not None and size < old:
-            self.keeping.cutting(node, writer)
+            self.keeping.destroying(node, writer)
         descriptor = None if fh is None else self.writable_descriptor(fh)
         if descriptor is None:
             os.truncate(path, size)

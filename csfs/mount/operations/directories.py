@@ -273,6 +273,8 @@ class Directories(Base):
         moved = self.inodes.known(status, source)
         if self.read_only is not None and stat.S_ISDIR(status.st_mode):
             self.read_only.check_move((source.inode, old), (target.inode, new))
+        if self.keeping is not None and moved is not None and stat.S_ISREG(status.st_mode):
+            self.keeping.leaving((source.inode, old), (target.inode, new), moved, self.writer(ctx))
         try:
             # most often nothing is there: then there is nothing to be looked at before it goes
             store_syscalls.renameat2(from_directory, old, to_directory, new, store_syscalls.RENAME_NOREPLACE)
