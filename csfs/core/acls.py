@@ -241,15 +241,16 @@ def _may_be(name: bytes, found: bytes, wanted: bytes) -> bool:
     ours, theirs = (entries_of(found), entries_of(wanted)) if is_acl(name) else (None, None)
     if ours is None or theirs is None:
         return found == wanted
-    wish, shown = _Wanted(theirs), set[tuple[int, str | int]]()
+    wish, numbers = _Wanted(theirs), {entry.here for entry in ours}
+    nameless = {entry.here: entry for entry in theirs if not entry.name}
     for entry in ours:
         meant = wish.meant(entry)
-        if meant is None or entry.permissions & ~meant.permissions:
+        if meant is None or entry.permissions & ~(meant.permissions & nameless.get(entry.here, meant).permissions):
             return False
         if entry.permissions != meant.permissions and entry.tag not in (USER, GROUP):
             return False
-        shown.add(meant.who)
-    return all(entry.name or entry.who in shown for entry in theirs)
+    # Who has no name is there by his number, be it that of somebody with a name as well.
+    return all(entry.name or entry.here in numbers for entry in theirs)
 
 
 def _is_still(before: Entry, now: Entry | None) -> bool:

@@ -1,6 +1,6 @@
 """Access control lists: told with names, set with numbers, and carried where somebody is not known."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from csfs.core import acls
@@ -43,6 +43,7 @@ def test_a_host_shows_what_it_has_told_itself(
 
 
 @given(granted, accounts, accounts)
+@example({(USER, 0): 0, (USER, 1): 0}, {(USER, "a"): 0}, {(USER, "a"): 1})  # a number that is somebody else's there
 def test_nobody_gets_a_right_that_was_not_given_to_his_name(
     grants: dict[tuple[int, int], int], here: dict[tuple[int, str], int], there: dict[tuple[int, str], int]
 ) -> None:
@@ -65,6 +66,13 @@ def test_nobody_gets_a_right_that_was_not_given_to_his_name(
     ) < len(there)
     keys = [(entry.tag, entry.number) for entry in found]
     assert keys == sorted(set(keys)), "the kernel wants them by number, each once"
+
+
+def test_who_has_the_number_of_somebody_without_a_name_may_do_what_both_may() -> None:
+    told = acl(Entry(USER, 6, 0, "a"), Entry(USER, 4, 1))
+    for permissions, may_be in ((4, True), (6, False)):
+        shown = acl(Entry(USER, permissions, 1, "a"))
+        assert acls.may_show(((ACCESS_ACL, shown),), ((ACCESS_ACL, told),)) is may_be
 
 
 @given(granted, accounts)
