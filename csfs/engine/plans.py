@@ -26,12 +26,13 @@ from csfs.engine.live import (
     meta_of,
     stands_for_time,
 )
+from csfs.engine.moving import Moving
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import GroupRules
-from csfs.engine.state import State, new_row
+from csfs.engine.state import new_row
 
 
-class Plans(State):
+class Plans(Moving):
     """Plans, and what becomes of them."""
 
     def plan(self, path: RelPath, without: Collection[bytes] = (), *, undressed: bool = False) -> Plan | None:
@@ -105,6 +106,9 @@ class Plans(State):
             lineage=plan.lineage,
             racy=racy or (plan.step is Step.ATTRIBUTES and row.applied.racy),
         )
+        if racy and observation is None:
+            # Nobody recorded that it went: it may be that somebody has moved it, and be found where he did.
+            self._leave(path, row.applied)
         if plan.link is not None and observation is not None:
             applied = self._as_linked(plan, row.applied, applied)
         self._show_names(plan, applied)

@@ -1,6 +1,7 @@
 """What a host cannot show goes along with what is renamed there (R4)."""
 
 from csfs.core.paths import RelPath
+from csfs.engine.plans import is_carried_out
 from tests.engine.members import directory, found, sides
 
 
@@ -47,6 +48,23 @@ def test_an_owner_that_this_host_cannot_show_moves_along_to_where_the_one_before
     assert beta.row(b"d").record.meta.entries[0].value.owner == "eve"
     assert not beta.sees(b"d", after, moved_from=RelPath(b"e")), "it is known"
     assert beta.plans(b"d") is None
+
+
+def test_an_owner_that_this_host_cannot_show_moves_along_though_a_kill_was_to_take_the_file_away() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"old", found(b"one", uid=1001, owner="bob"))
+    beta.hears(alpha)
+    shown = found(b"one", uid=1001, owner="carol", inode=5)
+    beta.shows(b"old", shown)
+    alpha.sees(b"old", None)
+    beta.hears(alpha)
+    plan = beta.plans(b"old")
+    assert plan is not None
+    # Beta was killed before the plan was carried out, and somebody has renamed the file since.
+    assert is_carried_out(plan, None)
+    beta.engine.applied(plan, None, racy=True)
+    beta.sees(b"new", shown, moved_from=RelPath(b"old"))
+    assert beta.row(b"new").record.meta.entries[0].value.owner == "bob"
 
 
 def test_who_replaces_a_nameless_owner_s_file_with_a_named_one_s_of_the_same_number_says_so() -> None:
