@@ -13,12 +13,13 @@ from dataclasses import replace
 import trio
 
 from csfs.core.changes import Change, ChangeKind
-from csfs.core.objects import Kind, Observation
-from csfs.core.paths import ROOT, RelPath, concern, depth_of, is_below, parent_of, shown
+from csfs.core.objects import Observation
+from csfs.core.paths import ROOT, RelPath, concern, is_below, parent_of, shown
 from csfs.errors import CsfsError
 from csfs.replicate import doubts
 from csfs.replicate.aside import Aside
 from csfs.replicate.directories import Directories
+from csfs.replicate.emptied import Emptied
 from csfs.replicate.gathering import Gathering
 from csfs.replicate.keeping import note_local
 from csfs.replicate.looking import (
@@ -38,7 +39,7 @@ from csfs.replicate.names import Found, Touched, names_by_path, note_across, ove
 from csfs.replicate.reading import Reading
 from csfs.replicate.remembering import hashes_read, remember_content
 from csfs.replicate.signals import Signal, wait_any
-from csfs.replicate.spreading import has_to_wait, look_below, spread
+from csfs.replicate.spreading import is_in_doubt, spread
 from csfs.replicate.volume import Volume
 from csfs.store.tree import Look
 
@@ -65,7 +66,7 @@ class Observer:
         """How often in a row a path could not be read."""
         self._spreading: list[tuple[RelPath, RelPath, int]] = []
         """Directories that were moved, and the row that said so."""
-        self._emptied: set[RelPath] = set()
+        self._emptied = Emptied(volume, self)
         """Directories that are gone, or something else, while what was in them waits to be looked at."""
         self.aside = Aside(volume, self.look)
         self._wanted, self._gathering, self._reading = Signal(), Gathering(), Reading(volume)
@@ -281,40 +282,24 @@ class Observer:
         busy = self._volume.in_flight | self._reading.waiting(self._looks)
         # Of a great many, those that wait longest: to sort all of them would cost more than the looking.
         ready = itertools.islice((item for item in self._looks.items() if item[0] not in busy), SORTED_MAX)
-        order = sorted(ready, key=self._turn)
-        batch = [item for item in order if not has_to_wait(self._volume, busy, item[0], self._emptied)][:LOOKS_MAX]
+        order = sorted(ready, key=lambda item: self._emptied.turn(*item))
+        batch = [item for item in order if not self._emptied.has_to_wait(busy, item[0])][:LOOKS_MAX]
         for path, _ in batch:
             del self._looks[path]
         return batch
 
-    def _turn(self, item: tuple[RelPath, Reason]) -> tuple[int, int]:
-        path, reason = item
-        return (2, -depth_of(path)) if path in self._emptied else (int(reason.moved_to is not None), depth_of(path))
-
-    def _is_left_for_last(self, path: RelPath, reason: Reason, result: Look | OSError | CsfsError | None) -> bool:
-        """Have what was in a directory that is gone looked at first; return whether there is any.
-
-        While something below it is taken for live, the directory would be, too: it would be made again.
-        """
-        self._emptied.discard(path)
-        is_there = isinstance(result, Look) and result.observation.kind is Kind.DIRECTORY
-        before = shown_at(self._volume, path)
-        if is_there or isinstance(result, Exception) or before is None or before.kind is not Kind.DIRECTORY:
-            return False
-        below = look_below(self._volume, self, path, reason)
-        if below:
-            self._emptied.add(path)
-        return bool(below)
-
     def _current(self, found: Sequence[Found], before: Sequence[Observation | None], touched: Touched) -> list[Found]:
         """Return what was found but for what was overtaken, and directories that have to wait: those are looked at again."""
         current, stale = list[Found](), overtaken(self._volume, found, before, touched)
+        going, in_doubt = set[RelPath](), is_in_doubt(self._volume)
         for item in found:
             path, reason, result = item
-            if path in stale or self._is_left_for_last(path, reason, result):
+            if path in stale or self._emptied.is_left_for_last(path, reason, result, going):
                 self.look(path, reason)
             elif not self._moved_on.holds(path, reason, result):
                 current.append(item)
+                if result is None and not in_doubt:
+                    going.add(path)
         return current
 
     def _finish(self, found: Sequence[Found]) -> None:

@@ -2,7 +2,7 @@
 
 import stat
 import time
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 import trio
@@ -10,7 +10,6 @@ import trio
 from csfs.core.objects import Observation, inode_of
 from csfs.core.paths import RelPath, is_below
 from csfs.core.rows import Row
-from csfs.core.treatment import flags_in
 from csfs.errors import CsfsError
 from csfs.replicate.keeping import note_local
 from csfs.replicate.looking import Reason, stamps_below
@@ -95,33 +94,14 @@ def _moved_on(looks: Looks, path: RelPath, source: RelPath, target: RelPath) -> 
     return Reason(moved_to=RelPath(target + there[len(source) :]) if is_below(there, source) else there)
 
 
-def look_below(volume: Volume, looks: Looks, path: RelPath, reason: Reason) -> bool:
-    """Have all looked at that was shown below a directory which is gone, for that reason; return whether there is any.
-
-    Of what is not followed any more nobody says anything: as far as anybody knows, it is there for ever.
-    """
-    below = [child for child in volume.index.rows.shown_paths(path) if volume.is_followed(child)]
-    for child in below:
-        told, moved_to = looks.wanted(child), None
-        if reason.moved_to is not None and (told is None or told.moved_to is None):
-            moved_to = RelPath(reason.moved_to + child[len(path) :])
-        looks.look(child, Reason(moved_to=moved_to))
-    return bool(below)
-
-
-def has_to_wait(volume: Volume, busy: Collection[RelPath], path: RelPath, emptied: Container[RelPath]) -> bool:
-    """Return whether something at a path is `busy`, or in a directory that has flags, which are lifted for that, or below what is
-    looked at first: it is `emptied`."""
-    if path in busy or (path in emptied and any(is_below(one, path) for one in busy)):
-        return True
-    row = volume.index.rows.row(path) if path in volume.disturbed else None
-    return row is not None and row.applied.observation is not None and bool(flags_in(row.applied.observation.xattrs))
+def is_in_doubt(volume: Volume) -> bool:
+    """Return whether a power cut may have taken what is missing."""
+    return volume.evidence is not None or bool(volume.index.suspects.left())
 
 
 def is_whole(volume: Volume) -> bool:
     """Return whether the index shows what the disk does, but for what rows have told: no rows are missing, nothing is in doubt."""
-    in_doubt = volume.evidence is not None or volume.index.suspects.left()
-    return not (in_doubt or volume.comparing or volume.uncompared or volume.index.ledger.pulling)
+    return not (is_in_doubt(volume) or volume.comparing or volume.uncompared or volume.index.ledger.pulling)
 
 
 def moved_inode(root: Root, source: RelPath, target: RelPath) -> int:
