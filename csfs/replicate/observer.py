@@ -68,10 +68,9 @@ class Observer:
         """Directories that were moved, and the row that said so."""
         self._emptied = Emptied(volume, self)
         """Directories that are gone, or something else, while what was in them waits to be looked at."""
-        self.aside = Aside(volume, self.look)
+        self.aside, self._moved_on = Aside(volume, self.look), MovedOn(volume, self.look)
         self._wanted, self._gathering, self._reading = Signal(), Gathering(), Reading(volume)
         self._journal, self._last, self._taking, self.digested = b"", 0, 0, 0
-        self._moved_on = MovedOn(volume, self.look)
         self.compare_wanted: set[RelPath] = set()
 
     # ------------------------------------------------------------------------------------------------- what to look at
@@ -234,15 +233,16 @@ class Observer:
             await self._wanted.wait_until(self._has_work)
             await volume.ready.wait_until(lambda: volume.root is not None and not (volume.stopped or volume.stock_due))
             await trio.lowlevel.checkpoint()  # a round may wait for nothing: all else has its turn between two of them
-            if volume.index.ledger.pulling and not volume.comparing:
-                # What is here has nothing to say before the others were heard (R14): the comparison then finds it.
-                for left in (self._looks, self._since, self._spreading):
-                    left.clear()
-                self._finish([])
-                continue
-            if len(self._looks) < LOOKS_MAX and not volume.rules.wait:
-                await self._gathering.wait()
             try:
+                if volume.index.ledger.pulling and not volume.comparing:
+                    # What is here has nothing to say before the others were heard (R14): the comparison then finds it.
+                    await self.aside.look()
+                    for left in (self._looks, self._since, self._spreading):
+                        left.clear()
+                    self._finish([])
+                    continue
+                if len(self._looks) < LOOKS_MAX and not volume.rules.wait:
+                    await self._gathering.wait()
                 await self._round()
             except trio.ClosedResourceError:
                 continue  # unmounted in the middle; the looks wait for the next mount

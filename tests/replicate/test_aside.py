@@ -230,3 +230,22 @@ async def test_versions_that_were_destroyed_here_are_under_retention_like_all(ho
         await host.deliver()
     surplus = host.volume.index.ledger.surplus(count_max=10, bytes_max=10**9, before_ns=0, rows_max=100)
     assert sorted(surplus) == [b"k00", b"k01"]
+
+
+async def test_what_was_kept_waits_quietly_while_the_others_have_to_be_heard_first(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await seen(host)
+    host.volume.index.ledger.set_pulling(True)
+    rounds: list[object] = []
+    finish = host.observer._finish
+    monkeypatch.setattr(host.observer, "_finish", lambda found: rounds.append(found) or finish(found))
+    host.write(b"two", kept="a")
+    rows, host.told = host.told, []
+    host.observer.take(rows)
+    await trio.sleep(0.3)
+    assert len(rounds) < 10
+    host.volume.index.ledger.set_pulling(False)
+    host.tell(CONTENT)
+    await host.deliver()
+    assert host.versions() == [("a", b"one", Cause.REPLACED)]
