@@ -2,14 +2,13 @@
 
 import os
 
+from csfs.mount import mountinfo
 from csfs.store.boot import boot_id
 
 
 def is_mounted(path: bytes) -> bool:
     """Return whether a csfs file system is mounted on `path`; for a thread."""
-    escaped = path.replace(b"\\", b"\\134").replace(b" ", b"\\040").replace(b"\t", b"\\011").replace(b"\n", b"\\012")
-    with open("/proc/self/mountinfo", "rb") as file:
-        return any(line.split()[4] == escaped and b" - fuse.csfs " in line for line in file)
+    return any(mount.path == os.fsdecode(path) and mount.type == mountinfo.TYPE for mount in mountinfo.current())
 
 
 def ask(clone: int) -> None:
