@@ -63,6 +63,7 @@ class Daemon:
         self._links: dict[str, Link] = {}
         self._nursery: trio.Nursery | None = None
         self._reload_wanted = trio.Event()
+        self._is_retrying = False
 
     async def run(self) -> None:
         """Run until stopped.
@@ -142,13 +143,20 @@ class Daemon:
         elif waiting - self._volumes.waiting:
             await self._network.restart_links("a volume that stood still, or could not follow, can be worked on")
         if unwritable:
-            assert self._nursery is not None
-            self._nursery.start_soon(self._reload_later)
+            self._reload_later()
             raise unwritable[0]
         return self._cluster.notices(before, self._first)
 
-    async def _reload_later(self) -> None:
+    def _reload_later(self) -> None:
+        """Try again in a while, once however many attempts have failed by then."""
+        if not self._is_retrying:
+            assert self._nursery is not None
+            self._is_retrying = True
+            self._nursery.start_soon(self._reload_again)
+
+    async def _reload_again(self) -> None:
         await trio.sleep(RETRY_S)
+        self._is_retrying = False
         self._settings_changed()
 
     # ---------------------------------------------------------------------------------------------------------- network
