@@ -62,7 +62,7 @@ class Keeping:
 
     def overwriting(self, file: OpenFile, writer: Writer) -> None:
         """Bytes of an open file are about to be overwritten, or cut off."""
-        if not file.is_kept:
+        if not (file.is_kept and file.writing):  # while others go on reading, it is of those who have closed the file
             file.is_kept = file.writing > 0
             self._copy(file.node, writer, writing=file.writing > 0)
 

@@ -154,6 +154,16 @@ def test_a_file_is_kept_once_until_nobody_has_it_open_for_writing(keeping: Keepi
     assert [content for _, content in keeping.kept()] == [b"53a", b"53"]
 
 
+def test_who_only_reads_does_not_keep_a_later_change_from_being_kept(keeping: Keeping) -> None:
+    file = keeping.made()
+    with file.open("rb"):
+        overwritten(file)
+        written = file.read_bytes()
+        os.truncate(file, 3)
+        emptied_for_reading(file)
+    assert [content for _, content in keeping.kept()] == [OLD, written, written[:3]]
+
+
 def test_what_is_removed_is_kept_whatever_its_size_and_never_written_to(keeping: Keeping) -> None:
     content = os.urandom(LARGE)
     file = keeping.made(content=content)
