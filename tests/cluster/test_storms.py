@@ -7,8 +7,8 @@ import pytest
 from scripts.support.members import Member, until
 from tests.cluster.storms import Storm, expect_equal, storm
 
-HEARTBEATS_SIZE_MAX = 120
-"""Of the few heartbeats that fit between the first and the last look; one has some 25 bytes."""
+HEARTBEATS_SIZE_MAX = 220
+"""Of the few heartbeats that fit between the first and the last look, 28 bytes each, and of a last word on how a member stands, 95."""
 ACKNOWLEDGEMENTS_SIZE_MAX = 20_000
 
 
