@@ -3,6 +3,7 @@
 The caller forks the parent, the parent forks the mount process; each tells the one above it through a pipe how it went.
 """
 
+import contextlib
 import fcntl
 import gc
 import logging
@@ -12,13 +13,14 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 
 from csfs.errors import ConfigError, CsfsError, FoundError, NotPermittedError, NotRunningError
 from csfs.mount import busy, checks, memory, mountinfo, notify, syscalls
 from csfs.mount.options import NO_OPTIONS, MountOptions
 from csfs.mount.rules import LoadRules
 from csfs.mount.settings import MountSettings
-from csfs.mount.supervisor import GaveUpError, Supervisor
+from csfs.mount.supervisor import ENDING, GaveUpError, Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -56,29 +58,54 @@ def start(
     checks.check(settings, options)
     for name in (settings.journal, settings.pid_file, settings.log_file):
         os.makedirs(os.path.dirname(name), mode=0o700, exist_ok=True)
-    lock = _locked(settings)
-    if foreground:
-        _report_of(_parent(settings, options, load_rules, lock, ready=-1))
-        return
-    reader, writer = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
     sys.stderr.flush()
-    # What Python does around a fork would swallow an interrupt that comes just then.
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    if os.fork() == 0:
-        os.close(reader)
-        _run_detached(settings, options, load_rules, lock, writer)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-    os.close(writer)
-    os.close(lock)
-    with os.fdopen(reader, "rb") as file:
-        answer = file.read()
-    _report_of(answer[1:].decode("utf-8", "replace") if answer[:1] != b"\0" else "")
-
-
-def _report_of(reason: str) -> None:
+    with _signals_held():
+        lock = _locked(settings)
+        reason = (
+            _parent(settings, options, load_rules, lock, ready=-1)
+            if foreground
+            else _started(settings, options, load_rules, lock)
+        )
     if reason:
         raise ConfigError(reason)
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let signals that ask us to end wait until we can do as they say and leave nothing behind.
+
+    What Python does around a fork would swallow an interrupt that comes just then.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+
+
+def _started(settings: MountSettings, options: MountOptions, load_rules: LoadRules, lock: int) -> str:
+    """Start the parent in the background; return when it serves, or why it does not."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        _run_detached(settings, options, load_rules, lock, writer)
+    os.close(writer)
+    os.close(lock)
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+        with os.fdopen(reader, "rb") as file:
+            answer = file.read()
+    except BaseException:
+        # It may serve by now, or say at any moment that it does, into a pipe that is still open.
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
+        raise
+    if answer[:1] == b"\0":
+        return ""
+    unsaid = f"volume {settings.volume}: the process that keeps it mounted ended at once; see {settings.log_file}"
+    return answer[1:].decode("utf-8", "replace") or unsaid
 
 
 def _resolved(settings: MountSettings) -> MountSettings:
@@ -102,7 +129,9 @@ def _locked(settings: MountSettings) -> int:
         top = mountinfo.top_at(mountinfo.current(), settings.path)
         if (top is not None and top.type == mountinfo.TYPE) or time.monotonic() > deadline:
             raise ConfigError(f"volume {settings.volume} is mounted already, or about to be ({settings.pid_file})")
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)  # there is nothing yet to leave behind
         time.sleep(LOCK_POLL_S)
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     return descriptor
 
 
@@ -124,9 +153,7 @@ def _run_detached(settings: MountSettings, options: MountOptions, load_rules: Lo
     code = 70
     try:
         os.setsid()
-        # One from the terminal is for the caller, whose end we notice.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one that came from the terminal is for the caller
         os.chdir("/")
         _redirect(settings.log_file)
         reason = _parent(settings, options, load_rules, lock, ready)
@@ -169,6 +196,8 @@ def _parent(settings: MountSettings, options: MountOptions, load_rules: LoadRule
         return pid, reason
 
     supervisor = Supervisor(settings, launch, options.flags)
+    supervisor.heed_signals()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     reason = supervisor.start()
     if reason:
         supervisor.close()
@@ -178,7 +207,7 @@ def _parent(settings: MountSettings, options: MountOptions, load_rules: LoadRule
         try:
             os.write(ready, b"\0")
         except BrokenPipeError:
-            supervisor.stop()  # who asked for it was interrupted, and believes that nothing is mounted
+            supervisor.stop()  # who asked for it was killed, and nobody was told that anything is mounted
         os.close(ready)
     notify.say("READY=1")
     try:
@@ -242,7 +271,7 @@ def _be_mount(
     """Be the mount process. Never returns."""
     code = 70
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ENDING:
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         os.setpgid(0, 0)  # what a terminal sends to the parent in the foreground is for the parent

@@ -29,6 +29,8 @@ STABLE_S = 10.0
 DEATHS_MAX = 8
 """After so many deaths, each within `STABLE_S` of its start, the directory is left plain."""
 RESTART_DELAY_S_MAX = 5.0
+ENDING = (signal.SIGTERM, signal.SIGINT)
+"""Signals that ask for the end of a mount."""
 
 Launch = Callable[[int, int], tuple[int, str]]
 """Takes descriptors of the root underneath, and of where the process beats; forks a mount process and waits until it serves. Gives
@@ -130,17 +132,21 @@ class Supervisor:
 
     # ------------------------------------------------------------------------------------------------------------ loop
 
+    def heed_signals(self) -> None:
+        """Have `run` unmount the volume when a signal asks for that; one that comes before it serves counts once it does."""
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        for number in ENDING:
+            signal.signal(number, self._asked_to_stop)
+
     def run(self) -> None:
         """Keep the volume mounted until the host unmounts it or a signal asks for that.
 
         Raises:
             GaveUpError: the mount process dies again and again.
         """
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._asked_to_stop)
         while True:
-            self._wait(None)
+            if not self._stopping:
+                self._wait(None)
             if self._stopping:
                 self._stopping = False
                 self._unmount()
@@ -273,6 +279,7 @@ class Supervisor:
         """Let go of the directory underneath."""
         self._handover.close()
         self._pulse.close()
+        self._mountinfo.close()
         if self._root >= 0:
             os.close(self._root)
             self._root = -1
