@@ -76,7 +76,8 @@ class MountedVolume:
         self._connection: ControlConnection | None = None
         self._latest: ControlConnection | None = None
         """That of the mount process that began last, which may not be as far as to have rows taken in."""
-        self._flushes: dict[int, trio.Event] = {}
+        self._flushes: dict[int, tuple[ControlConnection, trio.Event]] = {}
+        """By token, which mount process is to answer."""
         self._flushed: dict[int, int] = {}
         self._next_flush = 1
         self._handing_over = trio.Lock()
@@ -208,11 +209,12 @@ class MountedVolume:
         clean = hello.clean and hello.first <= digested + 1 and digested <= hello.last
         self.worker.mount_began(mount=probing.life_of(hello.pid), clean=clean)
         if hello.cut and volume.index.ledger.whole not in (b"", boot_id()):
-            volume.evidence = await gathered_evidence(volume.name, self._journal_file, digested, hello.last)
+            evidence = await gathered_evidence(volume.name, self._journal_file, digested, hello.last)
+            if self._latest is not connection:
+                return  # another mount process has begun meanwhile, and what its journal proves may have been used by now
+            volume.evidence = evidence
         elif not clean:
             digested = hello.last
-        if self._latest is not connection:
-            return  # another mount process has begun meanwhile
         digested = min(digested, hello.last)
         self.worker.observer.start_journal(hello.journal, digested)
         # Not before: nothing is compared that is to be judged by evidence.
@@ -231,8 +233,9 @@ class MountedVolume:
                 self._hello = self._connection = None
                 self.journal_trouble = ""
                 await self._drop_gate()
-            for event in self._flushes.values():
-                event.set()
+            for asked, event in self._flushes.values():
+                if asked is connection:
+                    event.set()
 
     async def _drop_gate(self) -> None:
         """Commit nothing any more, once the commit under way has ended."""
@@ -272,7 +275,7 @@ class MountedVolume:
                 case Flushed(token=token, sequence=sequence):
                     self._flushed[token] = sequence
                     if token in self._flushes:
-                        self._flushes[token].set()
+                        self._flushes[token][1].set()
                 case _:
                     log.warning("%s: the mount said %s", self.worker.volume.name, type(message).__name__)
 
@@ -322,7 +325,8 @@ class MountedVolume:
             # close(2) does not wait until the mount has heard of it; requests are answered in order.
             await trio.to_thread.run_sync(probing.ask, self._clone)
         token, self._next_flush = self._next_flush, self._next_flush + 1
-        event = self._flushes[token] = trio.Event()
+        event = trio.Event()
+        self._flushes[token] = connection, event
         try:
             await connection.send(Flush(token))
             await event.wait()

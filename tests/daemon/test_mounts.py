@@ -13,6 +13,7 @@ from csfs.core.paths import RelPath
 from csfs.daemon.waiting import wait_applied
 from csfs.journal.journal import SKIP, Journal, JournalReader
 from csfs.store.hashing import BLOCK_SIZE
+from csfs.wire.control import ControlMessage
 from tests.daemon.handing import Held, held
 
 pytestmark = pytest.mark.slow
@@ -96,6 +97,68 @@ async def test_nothing_is_compared_after_a_power_cut_before_the_journal_was_hear
         await one.until(lambda: one.mounted.mounted)
         assert one.volume.evidence is not None
         await one.compared()
+
+
+async def test_what_an_earlier_mount_would_have_proved_is_not_held_against_what_is_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, has_begun, may_go_on = JournalReader.rows, threading.Event(), threading.Event()
+
+    def slowly_at_first(reader: JournalReader, after: int, last: int, limit: int) -> list[Change]:
+        if not has_begun.is_set():
+            has_begun.set()
+            assert may_go_on.wait(10)
+        return read(reader, after, last, limit)
+
+    monkeypatch.setattr(JournalReader, "rows", slowly_at_first)
+    async with held(tmp_path, [("f", b"whole")]) as one:
+        with one.volume.index.transaction():
+            one.volume.index.ledger.set_whole(b"the boot before")
+        journal = Journal(one.journal, lambda: 1)
+        journal.append(Change(sequence=0, kind=ChangeKind.CONTENT, path=RelPath(b"f")))
+        journal.close()
+        await one.began(FIRST, 1, cut=True)
+        assert await trio.to_thread.run_sync(has_begun.wait, 10)
+        second = await one.began(SECOND, 1, cut=True)
+        await second.welcomed.wait()
+        await one.handed_over(SECOND)
+        await one.compared()
+        assert one.volume.evidence is None
+        may_go_on.set()
+        await trio.sleep(0.1)
+        assert one.volume.evidence is None
+
+
+async def test_the_late_end_of_a_mount_answers_nothing_that_the_next_was_asked(tmp_path: Path) -> None:
+    async with held(tmp_path, [("f", b"f")]) as one, trio.open_nursery() as nursery:
+        await one.handed_over(FIRST)
+        first = await one.began(FIRST, 0)
+        await one.compared()
+        second = await one.began(SECOND, SKIP)
+        await second.welcomed.wait()
+        await one.handed_over(SECOND)
+        await one.until(lambda: one.mounted._clone_pid == SECOND)
+        await one.compared()
+        say, may_answer, answered, answers = second.say, trio.Event(), trio.Event(), list[int | None]()
+
+        async def say_late(message: ControlMessage, *descriptors: int) -> None:
+            await may_answer.wait()
+            await say(message, *descriptors)
+
+        async def ask() -> None:
+            answers.append(await one.mounted.flush())
+            answered.set()
+
+        second.say = say_late  # type: ignore[method-assign]
+        nursery.start_soon(ask)
+        await trio.sleep(0.05)
+        await first.end()
+        await trio.sleep(0.05)
+        assert answers == []
+        may_answer.set()
+        with trio.fail_after(10):
+            await answered.wait()
+        assert answers == [SKIP]
 
 
 async def test_who_lets_go_of_a_mount_that_is_gone_does_not_let_go_of_the_next(
