@@ -93,9 +93,10 @@ class MountedVolume:
 
     async def serve_parent(self, hello: ParentHello, connection: ControlConnection) -> None:
         """Hold what a mount's parent hands over, as long as it says; its death changes nothing."""
-        await self._take_over(hello, connection)
         self._parents += 1
+        self.worker.volume.progress.notify()
         try:
+            await self._take_over(hello, connection)
             await self._listen_to_parent(hello, connection)
         finally:
             self._parents -= 1
@@ -140,6 +141,7 @@ class MountedVolume:
                 os.close(clone)
                 self.worker.volume.stopped = f"the directory underneath cannot be used: {said_of(error)}"
                 log.error("%s: %s", hello.volume, self.worker.volume.stopped)
+                self.worker.volume.progress.notify()
                 return
             await self._watch(hello)  # before anything is compared: what happens from then on is told
             self._clone, self._clone_pid, self.path = clone, hello.mount_pid, hello.path

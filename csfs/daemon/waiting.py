@@ -2,16 +2,23 @@
 
 from collections.abc import Callable, Sequence
 
+import trio
+
 from csfs.daemon.mounts import MountedVolume
 from csfs.replicate.volume import Exchange, Volume
 
 IsMeeting = Callable[[str], bool]
 """Says of a peer whether there is a link to it on which the two have yet to tell each other what they have."""
 
+HANDED_OVER_S_MAX = 3.0
+"""How long after the daemon's start a mount's parent may take to find it: it tries every two seconds."""
+
 
 async def wait_applied(mounted: MountedVolume, members: Sequence[str], named: bool, is_meeting: IsMeeting) -> None:
     """Return when `members`, or those of them that are connected unless they were `named`, have applied all that was written before."""
     volume, worker = mounted.worker.volume, mounted.worker
+    with trio.move_on_after(HANDED_OVER_S_MAX):
+        await volume.progress.wait_until(lambda: mounted.mounted or mounted.is_coming_back or bool(volume.stopped))
     sequence = await mounted.flush()
     # What was written while nothing was mounted, or told by nobody any more, is found by comparing: once all of the mount is here.
     await volume.progress.wait_until(lambda: not mounted.is_coming_back)

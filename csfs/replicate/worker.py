@@ -154,10 +154,12 @@ class VolumeWorker:
             unknown = [name for name in blocks if not volume.index.ledger.is_kept(name)]
             await trio.to_thread.run_sync(stage.kept.delete_all, unknown)
             await self.sweeping.look_at_kept(stage)
+        leftovers = await trio.to_thread.run_sync(stage.leftovers)
+        # From here on nothing fails: who called would close a descriptor that is in use.
         volume.root = Root(descriptor, tree, stage, identity=volume.index.ledger.volume_identity or b"")
         if not volume.stopped:
             volume.apply_soon(volume.index.rows.pending())
-        self.sources.adopt(await trio.to_thread.run_sync(stage.leftovers))
+        self.sources.adopt(leftovers)
         volume.ready.notify()
         volume.progress.notify()
         volume.comparison.notify()

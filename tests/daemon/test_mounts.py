@@ -1,5 +1,6 @@
 """A mount process that dies, and the next one, as the daemon sees them: in which order whatever comes."""
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -13,6 +14,7 @@ from csfs.core.paths import RelPath
 from csfs.daemon.waiting import wait_applied
 from csfs.journal.journal import SKIP, Journal, JournalReader
 from csfs.store.hashing import BLOCK_SIZE
+from csfs.store.stage import Stage
 from csfs.wire.control import ControlMessage
 from tests.daemon.handing import Held, held
 
@@ -70,6 +72,38 @@ async def test_who_waits_while_the_next_mount_is_not_all_there_waits_for_what_no
         with trio.fail_after(10):
             await waited.wait()
         assert is_known == [True]
+
+
+async def test_who_waits_when_the_daemon_has_just_begun_waits_for_the_mount_that_is_there(tmp_path: Path) -> None:
+    async with held(tmp_path, [("f", b"written while no daemon ran")]) as one, trio.open_nursery() as nursery:
+        is_known, waited = list[bool](), trio.Event()
+
+        async def wait() -> None:
+            await wait_applied(one.mounted, [], False, lambda peer: False)
+            is_known.append(one.volume.index.rows.row(RelPath(b"f")) is not None)
+            waited.set()
+
+        nursery.start_soon(wait)
+        await trio.sleep(0.2)
+        await one.handed_over(FIRST)
+        await trio.sleep(0.2)
+        await one.began(FIRST, 0)
+        with trio.fail_after(10):
+            await waited.wait()
+        assert is_known == [True]
+
+
+async def test_a_directory_that_cannot_be_taken_over_is_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(stage: Stage) -> list[object]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Stage, "leftovers", failing)
+    async with held(tmp_path, [("f", b"f")]) as one:
+        await one.handed_over(FIRST)
+        await one.until(lambda: bool(one.volume.stopped))
+        assert one.volume.root is None, "its descriptor is closed, and may be another file's by now"
 
 
 async def test_nothing_is_compared_after_a_power_cut_before_the_journal_was_heard(

@@ -4,9 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import trio
 import trio.testing
 
+from csfs.daemon import waiting
 from csfs.daemon.mounts import MountedVolume
 from csfs.daemon.waiting import wait_applied
 from csfs.replicate.exchange import PeerSession
@@ -18,7 +20,10 @@ from tests.replicate.test_exchange import VOLUME, Greeting, Pipe, Side
 MOUNT = 4_000_011
 
 
-async def test_a_peer_that_is_linked_and_has_not_said_what_it_has_is_waited_for(tmp_path: Path) -> None:
+async def test_a_peer_that_is_linked_and_has_not_said_what_it_has_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "HANDED_OVER_S_MAX", 0.0)  # nothing is mounted here
     alpha, beta = Side(tmp_path, "alpha", "alpha", "beta"), Side(tmp_path, "beta", "alpha", "beta")
     mounted = MountedVolume(alpha.worker, str(tmp_path / "journal.db"), Watcher())
     there, here = trio.open_memory_channel[PeerMessage](100), trio.open_memory_channel[PeerMessage](100)
