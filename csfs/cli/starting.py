@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from csfs.cli import client, systemd
 from csfs.config.home import Home
@@ -15,6 +15,7 @@ from csfs.errors import CsfsError, NotPermittedError, NotRunningError, WaitTimeo
 
 START_S_MAX = 30.0
 ASK_AGAIN_S = 0.05
+INTERRUPT = (signal.SIGINT,)
 LOG_TAIL_SIZE = 64 * 1024
 ROOM_MIN = 64 * 1024
 """With less on the disk not even a log can be counted on."""
@@ -43,11 +44,22 @@ def _started(home: Home) -> bool:
         _started_by_systemd(home)
         return False
     logged = home.daemon_log.stat().st_size if home.daemon_log.exists() else 0
-    process = os.pidfd_open(_detached(home))
+    process = -1
     try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPT)  # until it is known whom we have started
+        process = os.pidfd_open(_detached(home))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPT)
         _wait_answer(home, process, logged)
+    except KeyboardInterrupt:
+        if process >= 0:  # nobody is going to ask it anything
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(process, signal.SIGTERM)
+            select.select([process], [], [], START_S_MAX)
+        raise
     finally:
-        os.close(process)
+        if process >= 0:
+            os.close(process)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPT)
     return True
 
 
@@ -166,7 +178,7 @@ def _detached(home: Home) -> int:
             os.setsid()
             os.chdir("/")
             actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in ((nothing, 0), (log, 1), (log, 2))]
-            started = os.posix_spawn(arguments[0], arguments, os.environ, file_actions=actions)
+            started = os.posix_spawn(arguments[0], arguments, os.environ, file_actions=actions, setsigmask=())
             os.write(writing, str(started).encode())
         finally:
             os._exit(0)

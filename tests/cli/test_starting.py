@@ -1,8 +1,10 @@
 """Commands that need a daemon start one, and tell why it does not start."""
 
+import contextlib
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import pytest
 from csfs.cli import starting
 from csfs.config import files
 from csfs.errors import NotRunningError
+from scripts.support.members import until
 from tests.cli.conftest import Host
 
 pytestmark = pytest.mark.cluster
@@ -72,6 +75,28 @@ def test_commands_that_start_it_at_the_same_time_share_one_daemon(member: Host) 
     tokens = {process.communicate(timeout=30)[0] for process in running}
     assert len(tokens) == 3
     assert [process.returncode for process in running] == [0, 0, 0]
+
+
+def test_who_is_interrupted_while_the_daemon_starts_leaves_none(member: Host) -> None:
+    command = [sys.executable, "-m", "csfs.cli.main", *member.home.arguments, "invite", "beta"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        until(lambda: member.home.daemon_log.exists(), "the daemon is being started")
+        until(lambda: _started_daemons(member) != [], "it has begun")
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30) == ("", "csfs: interrupted\n")
+    assert process.returncode == 130
+    assert _started_daemons(member) == []
+
+
+def _started_daemons(member: Host) -> list[str]:
+    """Return the process ids of all daemons of a home."""
+    wanted = b"\0".join(os.fsencode(word) for word in (*member.home.arguments, "daemon", ""))
+    found = []
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if line.read_bytes().endswith(wanted):
+                found.append(line.parent.name)
+    return found
 
 
 def test_a_broken_configuration_is_what_the_daemon_complains_of(member: Host) -> None:
