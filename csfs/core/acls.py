@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from csfs.core.objects import Xattrs
+from csfs.core.paths import shown
 
 ACCESS_ACL: Final = b"system.posix_acl_access"
 ACL_PREFIX: Final = b"system.posix_acl_"
@@ -190,7 +191,7 @@ def described(xattrs: Xattrs) -> str:
 
 
 def _described(entry: Entry) -> str:
-    who = (entry.name or str(entry.number)) if entry.tag in KINDS else ""
+    who = (shown(entry.name.encode()) or str(entry.number)) if entry.tag in KINDS else ""
     bits = "".join(letter if entry.permissions & bit else "-" for letter, bit in (("r", 4), ("w", 2), ("x", 1)))
     return f"{_WORDS.get(entry.tag, entry.tag)}:{who}:{bits}"
 
@@ -214,6 +215,10 @@ def carried(name: bytes, wanted: bytes | None, before: bytes | None, found: byte
     for here in there.keys() - {entry.here for entry in strange}:
         entry = still.get(here) or there[here]
         told[entry.who] = entry
+    for entry in wish.entries:
+        # A number without a name may be here that of somebody who has one, and is shown for both.
+        if entry.tag in KINDS and not entry.name and still.get(entry.here) is not None:
+            told.setdefault(entry.who, entry)
     return packed(told.values())
 
 
@@ -237,17 +242,26 @@ class _Wanted:
 
 
 def _may_be(name: bytes, found: bytes, wanted: bytes) -> bool:
-    """Return whether a host may show the one value for the other."""
+    """Return whether a host may show the one value for the other.
+
+    Somebody may have less than he was given only where he has one number with another who is not shown, and who was given less.
+    """
     ours, theirs = (entries_of(found), entries_of(wanted)) if is_acl(name) else (None, None)
     if ours is None or theirs is None:
         return found == wanted
     wish, numbers = _Wanted(theirs), {entry.here for entry in ours}
+    shown = {meant.who for entry in ours if (meant := wish.meant(entry)) is not None}
     nameless = {entry.here: entry for entry in theirs if not entry.name}
+    joined = {(entry.tag, entry.permissions) for entry in theirs if entry.tag in KINDS and entry.who not in shown}
     for entry in ours:
         meant = wish.meant(entry)
         if meant is None or entry.permissions & ~(meant.permissions & nameless.get(entry.here, meant).permissions):
             return False
-        if entry.permissions != meant.permissions and entry.tag not in (USER, GROUP):
+        least = meant.permissions
+        for tag, permissions in joined:
+            if tag == entry.tag and not entry.permissions & ~permissions:
+                least &= permissions
+        if entry.permissions != least and entry.permissions != meant.permissions:
             return False
     # Who has no name is there by his number, be it that of somebody with a name as well.
     return all(entry.name or entry.here in numbers for entry in theirs)

@@ -158,7 +158,7 @@ class Commands:
                 for path, refused in islice(volume.shortcomings.by_path.items(), PROBLEMS_SHOWN_MAX)
             ]
             + [
-                {"path": shown(path), "reason": f"ACL: nobody here is {', '.join(strangers)}"}
+                {"path": shown(path), "reason": f"ACL: nobody here is {shown(', '.join(strangers).encode())}"}
                 for path, strangers in volume.index.strangers.by_path(PROBLEMS_SHOWN_MAX)
             ],
             "unvalidated": [

@@ -180,8 +180,8 @@ def _described(content: Content, meta: Meta | None) -> dict[str, Any]:
         "hash": content.hash.hex(),
         "target": shown(content.target),
         "mode": f"{meta.mode:04o}" if meta is not None else "",
-        "owner": (meta.owner or str(meta.uid)) if meta is not None else "",
-        "group": (meta.group or str(meta.gid)) if meta is not None else "",
+        "owner": (shown(meta.owner.encode()) or str(meta.uid)) if meta is not None else "",
+        "group": (shown(meta.group.encode()) or str(meta.gid)) if meta is not None else "",
         "acl": acls.described(meta.xattrs) if meta is not None else "",
     }
 

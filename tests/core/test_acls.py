@@ -75,6 +75,15 @@ def test_who_has_the_number_of_somebody_without_a_name_may_do_what_both_may() ->
         assert acls.may_show(((ACCESS_ACL, shown),), ((ACCESS_ACL, told),)) is may_be
 
 
+def test_who_has_less_than_he_was_given_was_made_so_by_somebody_unless_he_has_one_number_with_another() -> None:
+    less = ((ACCESS_ACL, acl(user("bob", 1, 4))),)
+    assert not acls.may_show(less, ((ACCESS_ACL, acl(user("bob", 1, 6))),))
+    assert acls.may_show(less, ((ACCESS_ACL, acl(user("bob", 1, 6), user("robert", 2, 5))),))
+    both = acl(user("bob", 1, 6), user("carol", 2, 4))
+    found = acl(user("bob", 1, 4), user("carol", 2, 4))
+    assert not acls.may_show(((ACCESS_ACL, found),), ((ACCESS_ACL, both),)), "carol has a number of her own"
+
+
 @given(granted, accounts)
 def test_what_means_the_same_is_the_same_whatever_the_numbers(
     grants: dict[tuple[int, int], int], table: dict[tuple[int, str], int]
@@ -149,6 +158,13 @@ def test_a_number_without_a_name_does_not_stand_for_somebody_who_has_one_elsewhe
     assert carried(wanted, before, acl(Entry(USER, 4, 1005))) == acl(user("bob", 1005), Entry(USER, 4, 1005))
 
 
+def test_a_number_without_a_name_keeps_what_was_said_of_it_where_it_is_somebody_s() -> None:
+    wanted = acl(user("bob", 1005), Entry(USER, 0, 1006))
+    before, mask = acl(user("bob", 1006, 0)), Entry(0x10, 4, NOBODY)
+    found = packed((*BASE[:2], mask, BASE[3], user("bob", 1006, 0)))
+    assert carried(wanted, before, found) == packed((*BASE[:2], mask, BASE[3], *(entries_of(wanted) or ())[1:3]))
+
+
 def test_a_list_too_long_with_names_is_told_without_them() -> None:
     entries = [Entry(USER, 4, number, "n" * 250) for number in range(2_000)]
     told = packed(entries)
@@ -167,3 +183,7 @@ def test_lists_are_described_as_setfacl_takes_them() -> None:
         "default:user::rw-,default:group::r--,default:mask::rw-,default:other::---"
     )
     assert acls.described(()) == ""
+
+
+def test_a_name_gives_no_orders_to_a_terminal() -> None:
+    assert "user:\\x1b[2J\\x0a:rw-" in acls.described(((ACCESS_ACL, acl(user("\x1b[2J\n", 1))),))
