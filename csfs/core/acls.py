@@ -108,6 +108,20 @@ def limited(encoded: bytes, allowed: int) -> bytes:
     return packed(entry._replace(permissions=entry.permissions & limits.get(entry.tag, 7)) for entry in entries)
 
 
+def with_mode(xattrs: Xattrs, mode: int) -> Xattrs:
+    """Return `xattrs` as chmod leaves them, which sets owner, mask (or group, where none is) and others of the access ACL."""
+    return tuple((name, _with_mode(value, mode) if name == ACCESS_ACL else value) for name, value in xattrs)
+
+
+def _with_mode(encoded: bytes, mode: int) -> bytes:
+    entries = entries_of(encoded)
+    if entries is None:
+        return encoded
+    of_group = _MASK if any(entry.tag == _MASK for entry in entries) else _OWNING_GROUP
+    bits: Mapping[int, int] = {_OWNER: mode >> 6 & 7, of_group: mode >> 3 & 7, _OTHER: mode & 7}
+    return packed(entry._replace(permissions=bits.get(entry.tag, entry.permissions)) for entry in entries)
+
+
 def named(encoded: bytes, name_of: Callable[[int, int], str]) -> bytes:
     """Return a list from a disk with the names that its users and groups have there; `name_of` a tag and a number is empty for none."""
     entries = entries_of(encoded) or []

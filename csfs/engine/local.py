@@ -247,7 +247,9 @@ def _fields_set(plan: Plan, base: Observation, found: Observation) -> dict[str, 
         fields.update(uid=found.uid, owner=found.owner)
     if found.group == wanted.group or found.gid == wanted.gid:
         fields.update(gid=found.gid, group=found.group)
-    if acls.may_show(tuple(pair for pair in found.xattrs if pair not in base.xattrs), wanted.xattrs):
+    # A mode moves the mask of the list that is still there.
+    before = {*base.xattrs, *(acls.with_mode(base.xattrs, found.mode) if "mode" in fields else ())}
+    if acls.may_show(tuple(pair for pair in found.xattrs if pair not in before), wanted.xattrs):
         fields["xattrs"] = found.xattrs
     return fields
 

@@ -33,7 +33,7 @@ def shared(**fields: object) -> tuple[Side, Side]:
     alpha, beta = sides("alpha", "beta")
     alpha.sees(F, found(b"one", xattrs=BOTH, **fields))
     beta.hears(alpha)
-    beta.shows(F, found(b"one", xattrs=CAROL))
+    beta.shows(F, found(b"one", xattrs=CAROL, **fields))
     assert beta.plans(F) is None
     return alpha, beta
 
@@ -157,3 +157,28 @@ def test_a_file_that_is_renamed_there_keeps_whom_it_leaves_out() -> None:
     alpha.hears(beta)
     (entry,) = alpha.row(b"g").record.meta.entries
     assert entry.value.xattrs == BOTH
+
+
+def test_a_mask_that_a_mode_set_before_a_kill_has_moved_is_nobody_s_change() -> None:
+    alpha, beta = shared(mode=0o664)
+    alpha.sees(F, found(b"one", mode=0o644, xattrs=acl(user("bob", 1005), mask=4)))
+    beta.hears(alpha)
+    plan = beta.plans(F)
+    assert plan is not None
+    assert plan.step is Step.ATTRIBUTES
+    half_set = found(b"one", mode=0o644, xattrs=acl(user("carol", 1005), mask=4))
+    assert beta.engine.interrupted(plan, half_set)
+    assert not beta.sees(F, half_set), "carol is to lose her right"
+    assert attributes(beta).meta == plan.meta
+
+
+def test_a_mask_that_somebody_moved_after_a_kill_is_his_change() -> None:
+    alpha, beta = shared(mode=0o664)
+    alpha.sees(F, found(b"one", mode=0o664, xattrs=acl(user("bob", 1005))))
+    beta.hears(alpha)
+    plan = beta.plans(F)
+    assert plan is not None
+    assert plan.step is Step.ATTRIBUTES
+    changed = found(b"one", mode=0o604, xattrs=acl(user("carol", 1005), mask=0))
+    beta.engine.interrupted(plan, changed)
+    assert beta.sees(F, changed)
