@@ -271,14 +271,19 @@ def _may_be(name: bytes, found: bytes, wanted: bytes) -> bool:
         meant = wish.meant(entry)
         if meant is None or entry.permissions & ~(meant.permissions & nameless.get(entry.here, meant).permissions):
             return False
-        least = meant.permissions
-        for tag, permissions in joined:
-            if tag == entry.tag and not entry.permissions & ~permissions:
-                least &= permissions
-        if entry.permissions != least and entry.permissions != meant.permissions:
+        if entry.permissions != meant.permissions and entry.permissions != _least(entry, meant, joined):
             return False
     # Who has no name is there by his number, be it that of somebody with a name as well.
     return all(entry.name or entry.here in numbers for entry in theirs)
+
+
+def _least(entry: Entry, meant: Entry, joined: Iterable[tuple[int, int]]) -> int:
+    """Return what somebody may do at least who may do this, and has one number with others (tags, permissions)."""
+    least = meant.permissions
+    for tag, permissions in joined:
+        if tag == entry.tag and not entry.permissions & ~permissions:
+            least &= permissions
+    return least
 
 
 def _is_still(before: Entry, now: Entry | None) -> bool:

@@ -4,6 +4,7 @@ from csfs.core.objects import Meta
 from csfs.core.paths import RelPath
 from csfs.engine.ports import Plan, Step
 from csfs.replicate.linking import Leaders
+from scripts.simulation import rights
 from scripts.simulation.dice import Dice
 from scripts.simulation.host import Host
 from scripts.simulation.links import Batch, Link
@@ -39,6 +40,8 @@ def die_applying(host: Host, dice: Dice, now_ns: int) -> bool:
         if set_so_far is not meta:
             node.flags, node.flags_meant = flags  # they come last
             node.acl, node.rights_meant = lists
+        if set_so_far is mode_only:
+            node.acl = rights.under(node.acl, node.mode)
     return True
 
 

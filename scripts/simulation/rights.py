@@ -38,3 +38,8 @@ def changed(acl: bytes, number: int, permissions: int) -> bytes:
     entries = acls.entries_of(acl) or _BASE
     left = [entry for entry in entries if entry.here != (USER, number)]
     return acls.packed(left if len(left) < len(entries) else (*left, Entry(USER, permissions, number)))
+
+
+def under(acl: bytes, mode: int) -> bytes:
+    """Return a list as chmod leaves it."""
+    return dict(acls.with_mode(((ACCESS_ACL, acl),), mode))[ACCESS_ACL]
