@@ -164,6 +164,24 @@ def without_names(xattrs: Xattrs) -> Xattrs:
     return _each(xattrs, lambda entry: entry._replace(name=""))
 
 
+def names_kept(before: Xattrs, found: Xattrs) -> Xattrs:
+    """Return the xattrs that a disk shows with the names from `before` for the numbers in each list that have none now."""
+    if before == found:
+        return found
+    known = {
+        (name, e.here): e.name for name, value in before if is_acl(name) for e in entries_of(value) or () if e.name
+    }
+    if not known:
+        return found
+
+    def kept(name: bytes, value: bytes) -> bytes:
+        return _changed(
+            value, lambda entry: entry if entry.name else entry._replace(name=known.get((name, entry.here), ""))
+        )
+
+    return tuple((name, kept(name, value) if is_acl(name) else value) for name, value in found)
+
+
 def are_same(ours: Xattrs, theirs: Xattrs) -> bool:
     """Return whether two hosts' extended attributes say the same."""
     return ours == theirs or (_names(ours) == _names(theirs) and meaning(ours) == meaning(theirs))

@@ -215,6 +215,21 @@ def meta_of(observation: Observation) -> Meta:
     )
 
 
+def names_kept(before: Observation | None, found: Observation) -> Observation:
+    """Return what was found with the names that numbers had before and have not now: a directory service may be away.
+
+    To a host on which another one has the number, it would be his.
+    """
+    if before is None or before.kind is not found.kind:
+        return found
+    owner = found.owner or (before.owner if before.uid == found.uid else "")
+    group = found.group or (before.group if before.gid == found.gid else "")
+    xattrs = acls.names_kept(before.xattrs, found.xattrs)
+    if (owner, group, xattrs) == (found.owner, found.group, found.xattrs):
+        return found
+    return msgspec.structs.replace(found, owner=owner, group=group, xattrs=xattrs)
+
+
 def is_same_meta(ours: Meta, theirs: Meta) -> bool:
     """Return whether two metas mean the same: owner and group, and who has rights by ACLs, by name, by number where one has no name."""
     return (

@@ -12,7 +12,7 @@ from csfs.core.privileges import SET_ID
 from csfs.core.records import ContentEntry, DirectoryTime, write_of
 from csfs.core.rows import Doubt
 from csfs.engine.links import is_shown_elsewhere, shown_entry
-from csfs.engine.live import applied_as, content_of, holds, stands_for, stands_for_time, stands_in
+from csfs.engine.live import applied_as, content_of, holds, names_kept, stands_for, stands_for_time, stands_in
 from csfs.engine.minting import Change, Circumstances, Minting, carried_content, carried_meta
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import GroupRules
@@ -198,6 +198,8 @@ class Local(Minting):
 
     def _refresh(self, path: RelPath, row: Row, observation: Observation | None, racy: bool) -> None:
         """Nothing differs but, perhaps, the stamp or the names that this host has for owners."""
+        if observation is not None:
+            observation = names_kept(row.applied.observation, observation)
         if observation != row.applied.observation or racy != row.applied.racy:
             applied = msgspec.structs.replace(row.applied, observation=observation, racy=racy)
             self._store_applied(path, row, applied, pending=row.pending)

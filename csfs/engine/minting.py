@@ -27,6 +27,7 @@ from csfs.engine.live import (
     live_of,
     meta_entry,
     meta_of,
+    names_kept,
     stands_for,
 )
 from csfs.engine.moving import Circumstances as Circumstances
@@ -364,7 +365,7 @@ def carried_meta(applied: Applied, observation: Observation | None) -> Meta | No
     """Return what was found, with each field that is still as we set it as it was wanted (R4)."""
     if observation is None:
         return None
-    found, wanted, before = meta_of(observation), applied.meta, applied.observation
+    found, wanted, before = meta_of(names_kept(applied.observation, observation)), applied.meta, applied.observation
     if wanted is None or before is None or before.kind is not observation.kind:
         return found
     same_owner, same_group = before.uid == found.uid, before.gid == found.gid

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
+from csfs.core import acls
 from csfs.core.objects import Kind, Observation
 from csfs.core.paths import RelPath, is_below, parent_of, shown
 from csfs.replicate.signals import Signal
@@ -146,5 +147,6 @@ def _what(before: Observation | None, after: Observation | None) -> str:
         return "replaced"
     if (before.hash, before.target, before.device) != (after.hash, after.target, after.device):
         return "written"
-    fields = [(o.mode, o.uid, o.gid, o.xattrs, 0 if o.kind is Kind.DIRECTORY else o.mtime_ns) for o in (before, after)]
-    return "attributes" if fields[0] != fields[1] else ""
+    fields = [(o.mode, o.uid, o.gid, 0 if o.kind is Kind.DIRECTORY else o.mtime_ns) for o in (before, after)]
+    is_same = fields[0] == fields[1] and acls.are_same_here(before.xattrs, after.xattrs)
+    return "" if is_same else "attributes"

@@ -1,6 +1,7 @@
 """Rights by ACLs at a member that does not know everybody who is named."""
 
 import msgspec
+import pytest
 
 from csfs.core.acls import ACCESS_ACL, USER, Entry, packed
 from csfs.core.objects import Observation
@@ -182,3 +183,21 @@ def test_a_mask_that_somebody_moved_after_a_kill_is_his_change() -> None:
     changed = found(b"one", mode=0o604, xattrs=acl(user("carol", 1005), mask=0))
     beta.engine.interrupted(plan, changed)
     assert beta.sees(F, changed)
+
+
+@pytest.mark.parametrize("is_moved", [False, True])
+@pytest.mark.parametrize("is_looked_at", [False, True])
+def test_whom_a_host_has_no_name_for_at_the_moment_keeps_the_one_that_he_had(
+    is_looked_at: bool, is_moved: bool
+) -> None:
+    (alpha,) = sides("alpha")
+    alpha.sees(F, found(b"one", uid=1005, owner="bob", xattrs=acl(user("bob", 1005), user("carol", 1006))))
+    nameless = (Entry(USER, 6, 1005), Entry(USER, 6, 1006))
+    if is_looked_at:
+        assert not alpha.sees(F, found(b"one", uid=1005, owner="", xattrs=acl(*nameless)))
+    path = b"g" if is_moved else F
+    changed = found(b"one", uid=1005, owner="", mode=0o604, xattrs=acl(*nameless, mask=0))
+    alpha.sees(path, changed, moved_from=PATH if is_moved else None)
+    (entry,) = alpha.row(path).record.meta.entries
+    assert entry.value.owner == "bob"
+    assert entry.value.xattrs == acl(user("bob", 1005), user("carol", 1006), mask=0)
