@@ -225,6 +225,7 @@ class Programs:
 
     def _create(self, path: RelPath, node: Node) -> None:
         self.ledger.name(path, self.name)
+        node.is_made_here = True
         self.tree.give(node, self.dice.choice(USERS), 0)
         there = self.tree.nodes.get(path)
         self.ledger.gives(path, shown_by(there) if there is not None else None, shown_by(node))

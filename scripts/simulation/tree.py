@@ -52,6 +52,8 @@ class Node:
     """As the disk has it, with numbers; empty for none."""
     rights_meant: rights.Rights | None = None
     """Who was given rights, also where the host does not know him; None: nobody has said."""
+    is_made_here: bool = False
+    """A program has made it, perhaps to look like what was there: whom the host could not show for that keeps his rights (R4)."""
     owner: Owner = field(default_factory=lambda: ROOT_USER)
     group: Owner = field(default_factory=lambda: ROOT_USER)
     """Whose it is meant to be, whatever this host can show."""
@@ -199,6 +201,7 @@ class FakeTree:
         node.flags_meant = flags_in(meta.xattrs)
         node.flags = node.flags_meant if self.has_flags else b""
         node.acl, node.rights_meant = rights.shown_for(meta.xattrs, self.names), rights.rights_in(meta.xattrs)
+        node.is_made_here = False
         node.uid = self.number_of(meta.owner, meta.uid)
         node.gid = self.number_of(meta.group, meta.gid)
         node.owner, node.group = Owner(meta.owner, meta.uid), Owner(meta.group, meta.gid)
