@@ -1,5 +1,6 @@
 """A volume that cannot follow the configuration is tried again, in all as often as one is."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ path = "/nowhere"
 async def test_however_often_it_has_failed_one_attempt_follows(
     tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)  # which is put back: a reload sets the level of the whole process
     home = homes.chosen(str(tmp_path))
     assert run(["--home", str(tmp_path), "init", "--member", "alpha", "--listen", "127.0.0.1:1"]) == 0
     with home.settings_file.open("a") as settings:
