@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from csfs.mount import mountinfo
 from csfs.mount.settings import MountSettings
 from csfs.mount.supervisor import Supervisor
+from scripts.support.members import until
 from tests.mount.mounting import Mounted
 
 # What is left is looked at when the interrupt has arrived, and the process, with its end of every pipe, is still there.
@@ -70,10 +70,7 @@ def test_one_in_the_foreground_that_is_to_end_before_it_serves_leaves_nothing(vo
 
 def test_a_parent_that_is_to_end_before_it_serves_unmounts(volume: Mounted) -> None:
     run(volume, TOLD_TO_END.format(2))
-    deadline = time.monotonic() + 30
-    while volume.is_mounted or Path(volume.settings.pid_file).exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: not (volume.is_mounted or Path(volume.settings.pid_file).exists()), "nothing is left")
 
 
 def test_a_parent_that_was_killed_at_once_has_not_mounted(volume: Mounted) -> None:
