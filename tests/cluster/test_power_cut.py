@@ -136,7 +136,8 @@ def test_what_a_power_cut_damaged_is_put_right_and_what_was_synced_is_sent(machi
         assert (machine.tree / "kept").read_text() == "kept, synced and heard of by nobody\n"
         beta.start_daemon()
         settled(machine)
-        beta.wait()
+        for member in (alpha, beta):
+            member.wait()
         texts = {name: (machine.tree / name).read_text() for name in sorted(os.listdir(machine.tree)) if name[0] != "."}
         assert texts == {name: (beta.tree / name).read_text() for name in sorted(os.listdir(beta.tree))}
         assert texts == {
