@@ -150,8 +150,11 @@ class Observer:
             self._looks[target] = replace(self._looks[target], moved_from=None)
         self.look(target, Reason(is_written, extents, moved_from=None if first == target else first))
         for path in {source, first} - {target}:
-            # What was shown here may have gone elsewhere before this came.
-            is_gone = path != first and self._looks.get(path, NO_REASON).moved_to is not None
+            # What was shown here has gone elsewhere before this came, or this took its place.
+            told = self._looks.get(path, NO_REASON)
+            is_gone = path != first and (told.moved_to is not None or shown_at(self._volume, path) is not None)
+            if is_gone and told.moved_from == first:
+                self._looks[path] = replace(told, moved_from=None)  # which is not what comes here next
             self.look(path, ATTRIBUTES if is_gone else Reason(False, (), moved_to=target))
         self._spreading.append((source, target, self._taking))
         self._directories.mark(parent_of(source), local=True)

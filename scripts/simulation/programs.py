@@ -46,6 +46,8 @@ class Programs:
     is_old: Callable[[RelPath], bool] = lambda path: False
     is_unrecorded: Callable[[RelPath], bool] = lambda path: False
     """Whether a kill kept from being recorded how what is at a path came there: whoever moves it moves another file."""
+    is_shown: Callable[[RelPath], bool] = lambda path: False
+    """Whether something was at a path when anybody looked there last."""
     is_recorded: Callable[[RelPath, int], bool] = lambda path, inode: True
     """Whether the index has this object at a path. What was saved there since is another file to who exchanges it."""
     is_awaited: Callable[[RelPath], bool] = lambda path: True
@@ -433,8 +435,11 @@ class Programs:
             self.looks[target] = replace(self.looks[target], moved_from=None)
         self.look(target, Look(moved_from=None if first == target else first))
         for one in sorted({path, first} - {target}):
-            # What was shown here may have gone elsewhere before this came.
-            is_gone = one != first and self.looks.get(one, Look()).moved_to is not None
+            # What was shown here has gone elsewhere before this came, or this took its place.
+            told = self.looks.get(one, Look())
+            is_gone = one != first and (told.moved_to is not None or self.is_shown(one))
+            if is_gone and told.moved_from == first:
+                self.looks[one] = replace(told, moved_from=None)  # which is not what comes here next
             self.look(one, None if is_gone else Look(moved_to=target))
 
     def _comes_by_itself(self, node: Node) -> None:

@@ -197,6 +197,33 @@ async def test_what_is_put_on_a_name_from_which_something_was_moved_does_not_go_
     assert _moves(volume, other) == [Move(births[1], RelPath(b"i"))]
 
 
+@pytest.mark.parametrize("is_made_anew", [False, True])
+async def test_what_was_replaced_does_not_go_where_what_took_its_place_went_on_to(
+    volume: Volume, tmp_path: Path, nursery: trio.Nursery, is_made_anew: bool
+) -> None:
+    observer, tree, other, last = observer_of(volume), tmp_path / "tree", RelPath(b"g"), RelPath(b"h")
+    (tree / "g").write_bytes(b"other")
+    observer.look(FILE)
+    observer.look(other)
+    nursery.start_soon(observer.run)
+    await settled(observer, volume)
+    replaced, moved = _births(volume, FILE), _births(volume, other)
+    os.rename(tree / "g", tree / "f")
+    os.rename(tree / "f", tree / "h")
+    renames = [
+        Change(sequence=1, kind=ChangeKind.RENAME, path=other, target=FILE),
+        Change(sequence=2, kind=ChangeKind.RENAME, path=FILE, target=last),
+    ]
+    if is_made_anew:
+        (tree / "f").write_bytes(b"made anew")
+        renames.append(Change(sequence=3, kind=ChangeKind.CREATE, path=FILE))
+    observer.take(renames)
+    await settled(observer, volume)
+    assert _births(volume, last) == moved
+    assert (_moves(volume, FILE), _moves(volume, other)) == ([], [Move(moved[0], last)])
+    assert _births(volume, FILE) == replaced
+
+
 async def test_what_was_moved_within_a_directory_and_out_of_it_just_before_that_was_moved_is_the_same_object(
     volume: Volume, tmp_path: Path, nursery: trio.Nursery
 ) -> None:
