@@ -133,7 +133,8 @@ class Minting(Moving):
         is_waiting = row.pending and circumstances.adopting
         moved_here = self._moved_here(observation, circumstances)
         moved_away = self._moved_away(path, applied, circumstances, group)
-        if change.content and (moved_here is not None or moved_away is not None):
+        is_other = moved_here is not None or moved_away is not None
+        if change.content and (is_other or self._rewritten_here(circumstances, observation) is not None):
             change = msgspec.structs.replace(change, object=True)
         twin = circumstances.twin
         represented = twin[0].applied if twin is not None else moved_here or circumstances.kin or applied
@@ -224,7 +225,7 @@ class Minting(Moving):
             same_bytes = moved.lineage.origin is not None and holds(moved.observation, content)
             birth, origin, parents = moved.lineage.birth or dot, moved.lineage.origin or origin, moved.lineage.parents
         elif sight.change.object:
-            came = self._rewritten_here(sight.circumstances, before, content)
+            came = self._rewritten_here(sight.circumstances, sight.observation)
             birth, origin, parents = came or (dot, origin, parents)
         write, hlc, twin = None, sight.hlc, sight.circumstances.twin
         source = self._source(sight.circumstances, moved)

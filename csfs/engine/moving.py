@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from csfs.core import versions
-from csfs.core.objects import NO_LINEAGE, Applied, Content, Kind, Observation
+from csfs.core.objects import NO_LINEAGE, Applied, Kind, Observation
 from csfs.core.paths import RelPath
 from csfs.core.records import ContentEntry, Move
 from csfs.core.versions import Dot, Incarnation, Vector
@@ -71,14 +71,14 @@ class Moving(State):
         return next((a for name in names for a in self._shown_at(name) if is_of_inode(a, observation)), None)
 
     def _rewritten_here(
-        self, circumstances: Circumstances, before: Observation | None, content: Content
+        self, circumstances: Circumstances, observation: Observation | None
     ) -> tuple[Dot, Dot | None, tuple[Dot, ...]] | None:
-        """Return the file that was moved to where nothing was, and was then saved as another inode before anybody looked.
+        """Return the file that was moved here, whatever was here before, and was then saved as another inode before anybody looked.
 
         With it the dot of the bytes that it had, and those of what these were made from: what is found was made from them.
         """
         source = circumstances.moved_from
-        if source is None or before is not None or content.kind is not Kind.FILE:
+        if source is None or observation is None or observation.kind is not Kind.FILE:
             return None
         if circumstances.moved_to is not None:
             return None  # what came here went on, and this is something else

@@ -51,6 +51,18 @@ def edits(side: Side, path: RelPath, data: bytes = b"edited", inode: int = 1) ->
     side.engine.follow((path,), NOW_NS, side.is_unseen)
 
 
+def test_an_edit_follows_to_where_the_file_took_the_place_of_another_one_and_was_saved_before_anybody_looked() -> None:
+    alpha, beta = together("alpha", "beta")
+    alpha.sees(B, found(b"replaced", inode=2))
+    alpha.sees(B, found(b"saved", inode=3), moved_from=A)
+    alpha.sees(A, None, moved_to=B)
+    edits(beta, A)
+    beta.hears(alpha)
+    beta.engine.follow((A, B), NOW_NS, beta.is_unseen)
+    assert is_at(beta, A, None)
+    assert {hash_of(b"saved"), hash_of(b"edited")} == {e.value.hash for e in beta.row(B).record.content.entries}
+
+
 def test_an_edit_that_was_made_after_all_was_known_and_nothing_applied_follows_at_once() -> None:
     alpha, beta = together("alpha", "beta")
     renames(alpha, A, B)

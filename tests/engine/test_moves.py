@@ -102,6 +102,17 @@ def test_a_file_that_is_moved_and_saved_before_anybody_looked_is_the_same_object
     assert (birth(alpha, B), content(alpha, B).carried, content(alpha, B).parents) == (one, False, (one,))
 
 
+def test_a_file_that_is_moved_over_another_one_and_saved_before_anybody_looked_is_the_same_object_and_an_edit() -> None:
+    (alpha,) = sides("alpha")
+    alpha.sees(A, found(b"replaced", inode=1))
+    alpha.sees(B, found(b"one", inode=2))
+    one = birth(alpha, B)
+    alpha.sees(A, found(b"two", inode=3), moved_from=B)
+    alpha.sees(B, None, moved_to=A)
+    assert (birth(alpha, A), content(alpha, A).carried, content(alpha, A).parents) == (one, False, (one,))
+    assert content(alpha, B).moves == (Move(one, A),)
+
+
 def test_what_a_rename_replaces_went_nowhere() -> None:
     (alpha,) = sides("alpha")
     alpha.sees(A, found(b"one", inode=1))
