@@ -308,7 +308,8 @@ def check_nothing_deleted(cluster: Cluster, gone: set[RelPath]) -> None:
     """Where somebody made something, and nobody took anything away since, something is, unless it waits for a content that is `gone`.
 
     What was made after everybody was set back is kept, but not live, where the other host of a member that was cloned was not set
-    back, and has heard of the same dots with another meaning.
+    back, and has heard of the same dots with another meaning. What somebody lost, knowing all that it was made of, looks to who was
+    set back as if it had been removed, and forgotten: he takes it away, and if nobody else had it, it is gone.
     """
     were_all_set_back = cluster.parked and len(cluster.restored) == len(cluster.hosts)
     if cluster.changed_rules or were_all_set_back or cluster.plan.acts() & {Act.JOIN}:
@@ -320,6 +321,9 @@ def check_nothing_deleted(cluster: Cluster, gone: set[RelPath]) -> None:
                 continue
             if len(group.members) == 1 and host.number in cluster.parked:
                 continue  # nobody tells the copies of a member what is its own alone: each has what was made there
+            rows = [one.index.row(path) for one in cluster.members]
+            if path in cluster.rotten and cluster.restored and not any(row is not None and row.live for row in rows):
+                continue
             above = [host.tree.nodes.get(one) for one in ancestors_of(path)]
             beaten = any(node is None or node.kind is not Kind.DIRECTORY for node in above)
             assert path in host.tree.nodes or beaten, f"{path!r} is gone from {host.name}, and nobody removed it"
