@@ -100,10 +100,15 @@ def live_of(
 
 
 def _is_of_another(meta: MetaEntry | None, entry: ContentEntry | None) -> bool:
-    """Return whether a meta was given to another file, which took the place of this one: nobody opened this one to more (R5)."""
+    """Return whether a meta was given to another file, which took the place of this one: nobody opened this one to more (R5).
+
+    One without a birth was decided on for the bytes that it names.
+    """
     if meta is None or entry is None or entry.value.kind is Kind.DIRECTORY:
         return False
-    return meta.birth is not None and entry.birth is not None and meta.birth != entry.birth
+    if meta.birth is None:
+        return meta.hash != entry.value.hash
+    return entry.birth is not None and meta.birth != entry.birth
 
 
 def is_limited(record: Record, applied: Applied, after: Observation, meta: Meta) -> bool:

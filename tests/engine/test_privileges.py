@@ -4,7 +4,10 @@ import pytest
 
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
-from tests.engine.members import found, sides
+from csfs.engine.live import content_of, meta_of
+from tests.engine.members import NOW_NS, found, sides
+
+F = RelPath(b"f")
 
 
 def test_a_content_change_that_leaves_setuid_says_so_for_the_new_bytes() -> None:
@@ -65,3 +68,40 @@ def test_a_setuid_given_to_other_bytes_is_not_shown() -> None:
     assert plan is not None
     assert plan.meta is not None
     assert plan.meta.mode == 0o755
+
+
+def test_a_decision_for_other_bytes_opens_nothing_that_was_written_closed() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"one"))
+    beta.sees(b"f", found(b"two", mtime_ns=2, mode=0o600))
+    alpha.hears(beta)
+    alpha.engine.settle(F, content_of(found(b"one")), meta_of(found(b"one")), NOW_NS)  # what is shown stays
+    beta.sees(b"f", found(b"secret", mtime_ns=3, mode=0o600))
+    alpha.hears(beta)
+    beta.hears(alpha)
+    for side in (alpha, beta):
+        live = side.engine.live(F)
+        assert live is not None
+        assert (live.content, live.meta and live.meta.mode) == (content_of(found(b"secret", mtime_ns=3)), 0o600)
+    assert beta.plans(b"f") is None
+    beta.sees(b"f", found(b"secret", mtime_ns=3, mode=0o644))
+    alpha.hears(beta)
+    live = alpha.engine.live(F)
+    assert live is not None
+    assert live.meta is not None
+    assert live.meta.mode == 0o644
+
+
+def test_a_decision_counts_for_the_bytes_that_it_was_made_for() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one", mode=0o600))
+    beta.hears(alpha)
+    beta.engine.settle(F, None, meta_of(found(b"one", mode=0o644)), NOW_NS)
+    alpha.hears(beta)
+    for side in (alpha, beta):
+        live = side.engine.live(F)
+        assert live is not None
+        assert live.meta is not None
+        assert live.meta.mode == 0o644
