@@ -100,15 +100,16 @@ def live_of(
 
 
 def _is_of_another(meta: MetaEntry | None, entry: ContentEntry | None) -> bool:
-    """Return whether a meta was given to another file, which took the place of this one: nobody opened this one to more (R5).
-
-    One without a birth was decided on for the bytes that it names.
-    """
+    """Return whether a meta was given to another file, which took the place of this one: nobody opened this one to more (R5)."""
     if meta is None or entry is None or entry.value.kind is Kind.DIRECTORY:
         return False
-    if meta.birth is None:
-        return meta.hash != entry.value.hash
-    return entry.birth is not None and meta.birth != entry.birth
+    is_of_another = meta.birth is not None and entry.birth is not None and meta.birth != entry.birth
+    return is_of_another or is_for_other_bytes(meta, entry.value)
+
+
+def is_for_other_bytes(meta: MetaEntry, content: Content) -> bool:
+    """Return whether a meta, without a birth, was decided on for other bytes than these: it opens them to nobody (R5)."""
+    return meta.birth is None and content.kind is not Kind.DIRECTORY and meta.hash != content.hash
 
 
 def is_limited(record: Record, applied: Applied, after: Observation, meta: Meta) -> bool:

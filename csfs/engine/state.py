@@ -31,6 +31,7 @@ from csfs.engine.live import (
     applied_as,
     context_of,
     difference,
+    is_for_other_bytes,
     is_live,
     is_plain_directory,
     lineage_of,
@@ -175,13 +176,11 @@ class State:
         ours = next((one.dot for one in half.entries if shown is not None and write_of(one) == write_of(shown)), None)
         snapshot, ranks = shared_snapshot(live.entry, others), self._all_ranks(group)
         meta, dot = policies.live_meta(half, live.content, snapshot, group.policy, ranks, ours)
+        decided = next((one for one in half.entries if one.dot == dot), None)
+        if snapshot is not None and decided is not None and is_for_other_bytes(decided, live.content):
+            limits = [*limits, snapshot]
         meta = limited(meta, limits) if meta is not None and limits else meta
-        same = [
-            e.dot
-            for e in record.meta.entries
-            for one in half.entries
-            if one.dot == dot and write_of(e) == write_of(one)
-        ]
+        same = [e.dot for e in record.meta.entries if decided is not None and write_of(e) == write_of(decided)]
         return msgspec.structs.replace(live, meta=meta or PRIVATE_META, meta_dot=same[0] if same else None)
 
     def _write_at(self, path: RelPath, record: Record, applied: Applied, group: GroupRules | None) -> Dot | None:

@@ -6,6 +6,7 @@ from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from csfs.engine.live import content_of, meta_of
 from tests.engine.members import NOW_NS, found, sides
+from tests.engine.test_links import linked, sees_together
 
 F = RelPath(b"f")
 
@@ -105,3 +106,25 @@ def test_a_decision_counts_for_the_bytes_that_it_was_made_for() -> None:
         assert live is not None
         assert live.meta is not None
         assert live.meta.mode == 0o644
+
+
+def test_a_decision_for_other_bytes_opens_nothing_under_any_of_their_names() -> None:
+    alpha, beta = sides("alpha", "beta")
+    names = b"a", b"b"
+    sees_together(alpha, linked(b"one"), *names)
+    beta.hears(alpha)
+    beta.shows(b"a", found(b"one", inode=7))
+    beta.shows(b"b", linked(b"one", inode=7))
+    sees_together(beta, linked(b"two", mtime_ns=2, mode=0o600, inode=7), *names)
+    alpha.hears(beta)
+    before = linked(b"one")
+    alpha.engine.settle(RelPath(b"a"), content_of(before), meta_of(before), NOW_NS)
+    sees_together(beta, linked(b"secret", mtime_ns=3, mode=0o600, inode=7), *names)
+    alpha.hears(beta)
+    beta.hears(alpha)
+    for side in (alpha, beta):
+        for name in names:
+            live = side.engine.live(RelPath(name))
+            assert live is not None
+            assert (live.content.hash, live.meta and live.meta.mode) == (found(b"secret").hash, 0o600)
+    assert [beta.plans(name) for name in names] == [None, None]
