@@ -64,6 +64,7 @@ class Daemon:
         self._nursery: trio.Nursery | None = None
         self._reload_wanted = trio.Event()
         self._is_retrying = False
+        self._reloading = trio.Lock()
 
     async def run(self) -> None:
         """Run until stopped.
@@ -127,6 +128,10 @@ class Daemon:
             ConfigError: it cannot be used; all stays as it was.
             UnwritableError: one volume cannot be worked on as it says, for want of room; that is tried again, and all others do.
         """
+        async with self._reloading:  # a command and a signal may come together
+            return await self._reload_alone()
+
+    async def _reload_alone(self) -> list[str]:
         before = self._cluster.settings
         self._cluster.reload()
         settings = self._cluster.settings

@@ -84,8 +84,11 @@ class Volumes:
                 raise
             return
         groups = worker.volume.rules.groups
-        self.mounts[name].is_behind = True
-        worker.follow(self._cluster.settings.rules(name, self._cluster.member))
+        try:
+            worker.follow(self._cluster.settings.rules(name, self._cluster.member))
+        except UnwritableError:
+            self.mounts[name].is_behind = True
+            raise
         self.mounts[name].is_behind = False
         if worker.volume.rules.groups != groups:
             await self.mounts[name].tell_changed()
