@@ -65,9 +65,8 @@ class Aside:
         path = change.path
         if change.kind is ChangeKind.DISPLACED:
             self._displaced[change.kept] = path, change.sequence
-        elif (
-            change.stamp is not None and change.kept not in self._rows
-        ):  # a mount that connects again tells its rows again
+        elif change.stamp is not None and change.kept not in self._rows:
+            # A mount that connects again tells its rows again.
             copy = _Copy(change.kept, path, change.time_ns, change.stamp, trio.current_time())
             self._rows[copy.name] = change.sequence
             self._copies.setdefault(path, []).append(copy)

@@ -71,6 +71,7 @@ def test_one_in_the_foreground_that_is_to_end_before_it_serves_leaves_nothing(vo
 def test_a_parent_that_is_to_end_before_it_serves_unmounts(volume: Mounted) -> None:
     run(volume, TOLD_TO_END.format(2))
     until(lambda: not (volume.is_mounted or Path(volume.settings.pid_file).exists()), "nothing is left")
+    assert "Traceback" not in volume.log
 
 
 def test_a_parent_that_was_killed_at_once_has_not_mounted(volume: Mounted) -> None:

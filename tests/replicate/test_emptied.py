@@ -46,6 +46,16 @@ def shown(volume: Volume, path: RelPath) -> bool:
     return row is not None and row.applied.observation is not None
 
 
+def chain_in(volume: Volume, tree: Path, nursery: trio.Nursery) -> tuple[Observer, list[RelPath]]:
+    """Make directories in one another; return who looks at them from now on, and their paths, the topmost first."""
+    volume.nursery = nursery
+    observer = Observer(volume, Directories(volume))
+    nursery.start_soon(observer.run)
+    chain = [RelPath(b"/".join([b"d"] * depth)) for depth in range(1, DEPTH + 1)]
+    os.makedirs(tree / os.fsdecode(chain[-1]))
+    return observer, chain
+
+
 async def looked_at(observer: Observer, volume: Volume, paths: Sequence[RelPath]) -> None:
     for path in paths:
         observer.look(path)
@@ -58,11 +68,7 @@ async def test_a_deep_tree_that_is_removed_takes_few_rounds(
     tmp_path: Path, nursery: trio.Nursery, rounds: Rounds, backwards: bool
 ) -> None:
     volume = made_volume(tmp_path)
-    volume.nursery = nursery
-    observer = Observer(volume, Directories(volume))
-    nursery.start_soon(observer.run)
-    chain = [RelPath(b"/".join([b"d"] * depth)) for depth in range(1, DEPTH + 1)]
-    os.makedirs(tmp_path / "tree" / os.fsdecode(chain[-1]))
+    observer, chain = chain_in(volume, tmp_path / "tree", nursery)
     (tmp_path / "tree" / os.fsdecode(chain[DEPTH // 2]) / "f").write_bytes(b"in the middle")
     paths = [*chain, RelPath(chain[DEPTH // 2] + b"/f")]
     await looked_at(observer, volume, paths)
@@ -80,11 +86,7 @@ async def test_what_is_made_in_it_meanwhile_is_there_with_all_directories_above(
     tmp_path: Path, nursery: trio.Nursery, rounds: Rounds
 ) -> None:
     volume = made_volume(tmp_path)
-    volume.nursery = nursery
-    observer = Observer(volume, Directories(volume))
-    nursery.start_soon(observer.run)
-    chain = [RelPath(b"/".join([b"d"] * depth)) for depth in range(1, DEPTH + 1)]
-    os.makedirs(tmp_path / "tree" / os.fsdecode(chain[-1]))
+    observer, chain = chain_in(volume, tmp_path / "tree", nursery)
     await looked_at(observer, volume, chain)
     shutil.rmtree(tmp_path / "tree" / "d")
     for path in chain[:10]:
