@@ -6,8 +6,10 @@ from csfs.wire.messages import Update
 
 PORTION_SIZE_MAX = 2 * 1024 * 1024
 ANCESTOR_SIZE, DOT_SIZE = 50, 20
+COUNTER_SIZE = 18
+"""What a vector takes for each incarnation."""
 UPDATE_SIZE = 200
-"""What the fixed parts of an entry and the vectors of a few members take."""
+"""What the fixed parts of an entry take."""
 
 
 def portions(updates: Sequence[Update]) -> list[tuple[Update, ...]]:
@@ -26,10 +28,16 @@ def portions(updates: Sequence[Update]) -> list[tuple[Update, ...]]:
 
 def _weight(update: Update) -> int:
     """Return about how many bytes an update takes at most."""
-    metas = [entry.value for entry in update.meta.entries] if update.meta is not None else []
-    weight = UPDATE_SIZE + len(update.path)
+    weight, metas = UPDATE_SIZE + len(update.path), []
+    if update.meta is not None:
+        metas = [entry.value for entry in update.meta.entries]
+        weight += COUNTER_SIZE * len(update.meta.seen)
+        weight += DOT_SIZE * sum(len(entry.parents) for entry in update.meta.entries)
+    if update.content is not None:
+        weight += COUNTER_SIZE * len(update.content.seen)
     for entry in update.content.entries if update.content is not None else ():
-        weight += UPDATE_SIZE + len(entry.value.target) + sum(len(move.target) for move in entry.moves)
+        weight += UPDATE_SIZE + len(entry.value.target) + sum(DOT_SIZE + len(move.target) for move in entry.moves)
+        weight += DOT_SIZE * len(entry.parents)
         weight += ANCESTOR_SIZE * len(entry.ancestors) + DOT_SIZE * (len(entry.overruled) + len(entry.merged))
         if entry.snapshot is not None:
             metas.append(entry.snapshot)
