@@ -16,6 +16,7 @@ ASSERTING = re.compile(r"(assert|check|expect|raises|wait|until|linked|fail|veri
 
 sources = sorted(TOP.glob("csfs/**/*.py"))
 tests = sorted(TOP.glob("tests/**/*.py"))
+scripts = sorted(TOP.glob("scripts/**/*.py"))
 texts = [
     *sources,
     *tests,
@@ -54,7 +55,7 @@ def asserts_something(function: ast.AST) -> bool:
     return False
 
 
-@pytest.mark.parametrize("path", [*sources, *tests], ids=name_of)
+@pytest.mark.parametrize("path", [*sources, *tests, *scripts], ids=name_of)
 def test_a_file_is_short_enough_to_be_read_at_once(path: Path) -> None:
     lines = path.read_text().count("\n")
     assert lines <= FILE_LINES_MAX, (
@@ -62,7 +63,7 @@ def test_a_file_is_short_enough_to_be_read_at_once(path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("path", [*sources, *tests], ids=name_of)
+@pytest.mark.parametrize("path", [*sources, *tests, *scripts], ids=name_of)
 def test_a_function_fits_on_a_screen(path: Path) -> None:
     long = [
         f"{name_of(path)}:{function.lineno} {function.name}: {lines} lines, limit {FUNCTION_LINES_MAX}; "
@@ -107,7 +108,7 @@ def test_every_test_asserts_something(path: Path) -> None:
 
 
 def test_scripts_can_be_run() -> None:
-    scripts = [path for path in (TOP / "scripts").iterdir() if path.is_file() and path.read_text().startswith("#!")]
-    assert scripts
-    for script in scripts:
+    runnable = [path for path in (TOP / "scripts").iterdir() if path.is_file() and path.read_text().startswith("#!")]
+    assert runnable
+    for script in runnable:
         assert script.stat().st_mode & 0o111, f"{name_of(script)}: chmod +x"

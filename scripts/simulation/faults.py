@@ -42,7 +42,7 @@ from csfs.engine.memory import MemoryIndex
 from csfs.engine.ports import Outgoing, Plan, Received, Row, Step
 from csfs.engine.volume import VolumeEngine
 from csfs.wire.messages import Update
-from scripts.simulation import host
+from scripts.simulation import digesting
 from scripts.simulation.braking import HostBrake
 from scripts.simulation.host import Host
 from scripts.simulation.links import Batch, Link
@@ -278,7 +278,7 @@ FAULTS: dict[str, Fault] = {
     "half-set-is-a-change": Fault(
         "attributes half set by a kill are a change", VolumeEngine, "interrupted", _nothing(False)
     ),
-    "outcome-forgotten": Fault("a commit cut short is not looked for", host, "is_carried_out", _not_carried_out),
+    "outcome-forgotten": Fault("a commit cut short is not looked for", digesting, "is_carried_out", _not_carried_out),
     "no-join": Fault("one entry is kept, with the merged vector", remote, "halves_joined", _latest),
     "keep-forgotten": Fault("losers are displaced like anything else", plans, "_must_keep", _nothing(False)),
     "overruled-forgotten": Fault("an entry names no losers", minting, "overruled_by_change", _nothing(())),

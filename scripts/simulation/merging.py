@@ -9,13 +9,13 @@ from csfs.engine.merging import Merge
 from scripts.simulation.tree import hash_of
 
 if TYPE_CHECKING:
-    from scripts.simulation.host import Host
+    from scripts.simulation.member import Member
 
 
 class HostMerging:
     """Merges of one member. `bases` are, by path, contents that merges may need or have made, by hash."""
 
-    def __init__(self, host: "Host") -> None:
+    def __init__(self, host: "Member") -> None:
         self._host = host
         self.bases: dict[RelPath, dict[bytes, bytes]] = {}
         self.contradictions: set[Merge] = set()

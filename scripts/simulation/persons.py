@@ -6,7 +6,7 @@ from csfs.core.objects import Kind
 from csfs.core.paths import RelPath, parent_of
 from csfs.engine.live import content_of, meta_of
 from scripts.simulation.host import Host
-from scripts.simulation.programs import shown_by
+from scripts.simulation.telling import shown_by
 from scripts.simulation.tree import hash_of
 
 

@@ -16,9 +16,9 @@ from csfs.engine.live import meta_of
 from scripts.simulation import disasters
 from scripts.simulation.dice import Dice
 from scripts.simulation.host import Host
-from scripts.simulation.programs import Look
 from scripts.simulation.saved import Saved
 from scripts.simulation.saving import saved
+from scripts.simulation.telling import Look
 from scripts.simulation.tree import Node, Owner
 
 

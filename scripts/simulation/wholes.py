@@ -7,16 +7,16 @@ from csfs.core.objects import Observation, Stamp
 from csfs.core.paths import ROOT, RelPath, is_below, parent_of
 from csfs.core.policies import merges
 from csfs.core.versions import Scope
-from scripts.simulation.programs import Look
+from scripts.simulation.telling import Look
 
 if TYPE_CHECKING:
-    from scripts.simulation.host import Host
+    from scripts.simulation.member import Member
 
 
 class HostWholes:
     """What a member does with moves of directories."""
 
-    def __init__(self, host: "Host") -> None:
+    def __init__(self, host: "Member") -> None:
         self._host = host
         self.moving: tuple[Scope, WholeMove, bool] | None = None
         """What is being renamed here, and whose outcome nobody recorded yet."""
@@ -39,7 +39,7 @@ class HostWholes:
                 self.made += 1
                 for path in told:
                     del looks[path]
-                    host._note_made(path)
+                    host.note_made(path)
                     host.merging.hold(path)
                 host.engine.follow(told, now_ns)
 

@@ -8,10 +8,11 @@ import pytest
 
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
-from scripts.simulation.checks import check_nothing_lost, check_quiet
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.host import Host
+from scripts.simulation.knowing import check_quiet
 from scripts.simulation.plan import SECOND_NS, Plan, Setup
+from scripts.simulation.presence import check_nothing_lost
 from tests.engine.flagged import FLAGGED_CHECKS, make_immutable
 from tests.engine.linked import LINKED_CHECKS, check_whose, files, shows
 from tests.engine.mirrored import MIRRORED_ACTS, MIRRORED_CHECKS

@@ -1,0 +1,143 @@
+"""What sets members of a run back to what they were, or takes from them what they had."""
+
+from collections.abc import Container
+
+from csfs.core.paths import RelPath
+from scripts.simulation import securing
+from scripts.simulation.dice import Dice
+from scripts.simulation.host import Host
+from scripts.simulation.killing import die_applying, die_moving
+from scripts.simulation.links import Link
+from scripts.simulation.network import Network
+from scripts.simulation.plan import Act, Action
+from scripts.simulation.power import Disk
+from scripts.simulation.saved import Saved
+from scripts.simulation.saving import restore, saved
+from scripts.simulation.second_lives import SecondLife
+from scripts.simulation.tree import Node, hash_of
+
+
+class Setbacks(Network):
+    """A cluster of which members are killed, restored, cloned, and lose things."""
+
+    def _crash(self, action: Action, host: Host, dice: Dice) -> None:
+        self._isolate(host)
+        securing.lost(self, host.number, Act.CRASH)
+        host.crash(dice)
+
+    def _die(self, action: Action, host: Host, dice: Dice) -> None:
+        moved = [link for link in self.links.values() if link.target is host and link.source.engine._wholes]
+        dies_moving = any(self._tells_move(link) and die_moving(link, dice, self.now(host)) for link in moved)
+        if dies_moving or die_applying(host, dice, self.now(host)):
+            self._crash(action, host, dice)
+
+    def _tells_move(self, link: Link) -> bool:
+        """Have all arrive that comes before the next move of a directory on this link; return whether there is one."""
+        while link.up and link.awaited is None and link.send(100):
+            while link.awaited is None and self._arrive(link):
+                pass
+        while len(link.flying) > 1:
+            self._arrive(link)
+        return link.up and link.awaited is not None and bool(link.flying)
+
+    def _save(self, action: Action, host: Host, dice: Dice) -> None:
+        self.saves[action.member] = saved(host)
+
+    def _restore(self, action: Action, host: Host, dice: Dice) -> None:
+        backup = self.saves.pop(action.member, None)
+        if backup is None:
+            return
+        lost, shown = {node.data for node in host.tree.nodes.values()} | host.kept, dict(host.tree.nodes)
+        self._isolate(host)
+        self.restored.add(action.member)
+        securing.lost(self, host.number, Act.RESTORE)
+        is_booting = dice.one_in(2)
+        restore(host, backup, booting=is_booting)
+        self._goes_on(host, booting=is_booting)
+        # What was removed before it was made anew is removed again.
+        self.ledger.taken |= {path for path, node in shown.items() if not self._is_left(host, path, node)}
+        self._follow_again(host, backup)
+        self.disks[host.number] = Disk(host)
+        holders = {data: {other.name for other in self.hosts if other.holds(data)} for data in lost}
+        self.ledger.excused |= {data for data, names in holders.items() if not names}
+        self.ledger.received |= {data for data, names in holders.items() if names <= set(self.shape.receive_only)}
+        self.ledger.orphans.update({data: names for data, names in holders.items() if names})
+
+    def _goes_on(self, host: Host, *, booting: bool) -> None:
+        """A member was set back; `booting`: and is another incarnation for that, whose changes nobody takes for the lost ones."""
+        self._ends_second_life(host)
+        life = SecondLife(host)
+        if not booting and life.who_has_heard_more(self.hosts):
+            life.witnesses, life.touched = life.who_has_heard_more(self.hosts), set(host.programs.touched)
+            self.second_lives[host.name] = life
+
+    def _ends_second_life(self, host: Host) -> None:
+        """A member knows that it was set back, or is set back once more: what others have heard of since stays as it was told."""
+        life = self.second_lives.pop(host.name, None)
+        if life is not None and life.who_has_heard_more(self.hosts) - life.witnesses:
+            self.made_twice |= {(path, host.name) for path in life.touched}
+
+    def _is_left(self, host: Host, path: RelPath, before: Node) -> bool:
+        """Return whether what a member showed at a path before it was set back is there, or something at one that never was."""
+        node = host.tree.nodes.get(path)
+        is_same = node is not None and node.inode == before.inode
+        return node is not None and self._is_somewhere(path, set() if is_same else self.restored)
+
+    def _is_somewhere(self, path: RelPath, apart: Container[int] = ()) -> bool:
+        """Return whether a member that may tell the others of it shows something at a path, `apart` from some."""
+        telling = [one for one in self.members if one.name not in self.shape.receive_only and one.number not in apart]
+        return any(path in one.tree.nodes for one in telling)
+
+    def _clone(self, action: Action, host: Host, dice: Dice) -> None:
+        """Another host has a copy of this member, identity and all, and takes its place; or the one before takes it again."""
+        if self.parked and action.member not in self.parked:
+            return
+        self._isolate(host)
+        # What was not taken into account yet, or nobody else had stored, becomes a version at each of the two.
+        self.ledger.doubled |= host.programs.touched | host.programs.unsettled | host.engine.in_doubt_if_set_back()
+        parked, self.parked[action.member] = self.parked.get(action.member), saved(host)
+        if parked is not None:
+            self.restored.add(action.member)
+            securing.lost(self, host.number, Act.CLONE)
+            restore(host, parked, booting=False)
+            self._goes_on(host, booting=False)
+            self._follow_again(host, parked)
+            self.disks[host.number] = Disk(host)
+
+    def _follow_again(self, host: Host, backup: Saved) -> None:
+        if backup.scopes != [group.scope for group in host.rules.groups]:
+            host.adopt(host.rules)
+
+    def _rot(self, action: Action, host: Host, dice: Dice) -> None:
+        """A bad disk, or a bug, takes something that is known and not shown yet: nobody would send it again."""
+        rows = host.index.rows().items()
+        unseen = sorted(path for path, row in rows if row.scope and row.live and row.applied.observation is None)
+        if unseen and not host.intents and not host.pulling:
+            path = dice.choice(unseen)
+            row = host.index.row(path)
+            assert row is not None
+            # Who makes something there before it is back has, by what he knows, seen what was lost.
+            hashes = {entry.value.hash for entry in row.record.content.entries}
+            self.ledger.excused |= {data for data in self.ledger.written if hash_of(data) in hashes}
+            host.index.drop(path)
+            host.index.commit()
+            self.rotten.add(path)
+
+    def _power_cut(self, action: Action, host: Host, dice: Dice) -> None:
+        if host.pulling:
+            return  # what a host damages before it is a member is its own
+        self._isolate(host)
+        self.restored.add(action.member)
+        securing.lost(self, host.number, Act.POWER_CUT)
+        paths = set(host.tree.nodes)
+        lost = self.disks[host.number].cut(dice)
+        if host.scopes != [group.scope for group in host.rules.groups]:
+            host.adopt(host.rules)
+        host.digest(self.now(host))
+        # What is not believed gives way to whatever others know, be it that nothing is there.
+        left = host.tree.nodes.keys() - host.suspects
+        self.ledger.taken |= {path for path in paths if path not in left or not self._is_somewhere(path)}
+        self.disks[host.number].flush()
+        # Who only receives does not answer for what others have lost.
+        writers = [other for other in self.members if other.name not in self.shape.receive_only and not other.pulling]
+        self.ledger.excused |= {data for data in lost if not any(other.holds(data) for other in writers)}
