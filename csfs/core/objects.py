@@ -110,7 +110,7 @@ class Observation(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc
 class Lineage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Which object is shown (`birth`), the entries that first held its bytes and first said its meta, and what these were made from.
 
-    `write` is that of the content (R17).
+    `write` is that of the content (R17). `decided`: the mode is one that was decided on for certain bytes (R5).
     """
 
     birth: Dot | None = None
@@ -119,6 +119,7 @@ class Lineage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     meta_origin: Dot | None = None
     meta_parents: tuple[Dot, ...] = ()
     write: Dot | None = None
+    decided: bool = False
 
 
 NO_LINEAGE = Lineage()

@@ -66,7 +66,8 @@ class MetaEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     `birth` is the object's id. `parents` are the dots of metas that it was made from, `origin` that of the entry that first said
     this, None for this one. `carried`: the object was moved here as it was, so that this is nobody's edit (R15).
-    `write` is shared by names of one inode, as the content's is (R17).
+    `write` is shared by names of one inode, as the content's is (R17). `decided`: its mode is what somebody decided on for the bytes of
+    that hash, and nobody has set it since: it opens no others (R5).
     """
 
     dot: Dot
@@ -79,6 +80,7 @@ class MetaEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     origin: Dot | None = None
     carried: bool = False
     write: Dot | None = None
+    decided: bool = False
 
 
 E = TypeVar("E", ContentEntry, MetaEntry)

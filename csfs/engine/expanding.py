@@ -89,7 +89,16 @@ def _come(move: WholeMove, number: int, path: RelPath, record: Record, hlc: Hlc)
         carried=True,
     )
     said = MetaEntry(
-        meta_at, hlc, meta.value, kind, entry.value.hash, entry.birth, meta.parents, origin_of(meta), carried=True
+        meta_at,
+        hlc,
+        meta.value,
+        kind,
+        entry.value.hash,
+        entry.birth,
+        meta.parents,
+        origin_of(meta),
+        carried=True,
+        decided=meta.decided,
     )
     time = None
     if kind is Kind.DIRECTORY:

@@ -108,8 +108,8 @@ def _is_of_another(meta: MetaEntry | None, entry: ContentEntry | None) -> bool:
 
 
 def is_for_other_bytes(meta: MetaEntry, content: Content) -> bool:
-    """Return whether a meta, without a birth, was decided on for other bytes than these: it opens them to nobody (R5)."""
-    return meta.birth is None and content.kind is not Kind.DIRECTORY and meta.hash != content.hash
+    """Return whether a meta was decided on for other bytes than these: it opens them to nobody (R5)."""
+    return meta.decided and content.kind is not Kind.DIRECTORY and meta.hash != content.hash
 
 
 def is_limited(record: Record, applied: Applied, after: Observation, meta: Meta) -> bool:
@@ -321,10 +321,10 @@ def lineage_of(record: Record, content_dot: Dot | None, meta_dot: Dot | None, be
     elif content_dot != before.content_dot:
         made = NO_LINEAGE
     if meta is not None:
-        said = Lineage(meta_origin=policies.origin_of(meta), meta_parents=meta.parents)
+        said = Lineage(meta_origin=policies.origin_of(meta), meta_parents=meta.parents, decided=meta.decided)
     elif meta_dot != before.meta_dot:
         said = NO_LINEAGE
-    return Lineage(made.birth, made.origin, made.parents, said.meta_origin, said.meta_parents, made.write)
+    return Lineage(made.birth, made.origin, made.parents, said.meta_origin, said.meta_parents, made.write, said.decided)
 
 
 def meta_entry(record: Record, dot: Dot | None) -> MetaEntry | None:

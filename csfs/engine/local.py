@@ -11,9 +11,10 @@ from csfs.core.paths import ROOT, RelPath
 from csfs.core.privileges import SET_ID
 from csfs.core.records import ContentEntry, DirectoryTime, write_of
 from csfs.core.rows import Doubt
+from csfs.engine.carrying import carried_content, carried_meta
 from csfs.engine.links import is_shown_elsewhere, shown_entry
 from csfs.engine.live import applied_as, content_of, holds, names_kept, stands_for, stands_for_time, stands_in
-from csfs.engine.minting import Change, Circumstances, Minting, carried_content, carried_meta
+from csfs.engine.minting import Change, Circumstances, Minting
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import GroupRules
 from csfs.engine.state import new_row

@@ -146,6 +146,7 @@ class Merging(State):
             entry.birth,
             parents if is_same else policies.parents_with(parents, origin),
             origin if is_same else None,
+            decided=before is not None and before.decided,
         )
         seen = self._seen_with(dot, record.meta.seen, record.meta, group.scope)
         return Record(record.content, Half((said,), seen), record.time)

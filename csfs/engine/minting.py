@@ -3,7 +3,7 @@
 import msgspec
 
 from csfs.core import acls, versions
-from csfs.core.objects import Applied, Content, Kind, Meta, Observation, Xattrs
+from csfs.core.objects import Applied, Content, Kind, Meta, Observation
 from csfs.core.paths import RelPath, parent_of
 from csfs.core.policies import merges, origin_of, parents_with
 from csfs.core.privileges import has_privileges
@@ -11,6 +11,7 @@ from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Move
 from csfs.core.rows import Doubt
 from csfs.core.versions import Dot, Hlc, Vector
 from csfs.engine.ancestry import line_of_change, overruled_by_change
+from csfs.engine.carrying import carried_content, carried_meta
 from csfs.engine.links import is_same_inode, shared_clock
 from csfs.engine.live import (
     NO_META,
@@ -27,11 +28,10 @@ from csfs.engine.live import (
     live_of,
     meta_entry,
     meta_of,
-    names_kept,
     stands_for,
 )
 from csfs.engine.moving import Circumstances as Circumstances
-from csfs.engine.moving import Moving, moves_after
+from csfs.engine.moving import Moving, is_replaced, moves_after
 from csfs.engine.ports import Row
 from csfs.engine.rules import GroupRules
 
@@ -74,6 +74,7 @@ class _Sight(msgspec.Struct):
     """One path under change: what was found, and the record and what is applied of it as they come to be.
 
     `moved_here` is what was applied where the object was moved from, `moved_away` where the object that was here before went.
+    `represented` is what is applied where the object was seen last, be it under another name.
     `values` are what new entries would say; `live` is None where nothing known waits to be applied.
     """
 
@@ -83,6 +84,7 @@ class _Sight(msgspec.Struct):
     change: Change
     moved_here: Applied | None
     moved_away: Move | None
+    represented: Applied
     group: GroupRules
     circumstances: Circumstances
     hlc: Hlc
@@ -151,6 +153,7 @@ class Minting(Moving):
             change,
             moved_here,
             moved_away,
+            represented,
             group,
             circumstances,
             self._tick(circumstances.now_ns, row.record),
@@ -288,13 +291,35 @@ class Minting(Moving):
         kind, content_hash = (found.kind, found.hash) if found is not None else (Kind.ABSENT, b"")
         birth = lineage_of(sight.record, sight.content[0], None, before).birth
         shown = moved.observation if moved is not None else None
-        if moved is None or shown is None:
-            parents = parents_with(before.lineage.meta_parents, before.lineage.meta_origin)
-            return MetaEntry(dot, sight.hlc, meta, kind, content_hash, birth, parents)
-        origin, parents = moved.lineage.meta_origin, moved.lineage.meta_parents
-        if origin is not None and is_same_meta(moved.meta or meta_of(shown), meta):
-            return MetaEntry(dot, sight.hlc, meta, kind, content_hash, birth, parents, origin, carried=True)
-        return MetaEntry(dot, sight.hlc, meta, kind, content_hash, birth, parents_with(parents, origin))
+        lineage = before.lineage if moved is None or shown is None else moved.lineage
+        origin, parents = lineage.meta_origin, lineage.meta_parents
+        carried = moved is not None and shown is not None and is_same_meta(moved.meta or meta_of(shown), meta)
+        carried = carried and origin is not None
+        return MetaEntry(
+            dot,
+            sight.hlc,
+            meta,
+            kind,
+            content_hash,
+            birth,
+            parents if carried else parents_with(parents, origin),
+            origin if carried else None,
+            carried,
+            decided=self._is_decided(sight, birth),
+        )
+
+    def _is_decided(self, sight: _Sight, birth: Dot | None) -> bool:
+        """Return whether the mode found is one that was decided on for certain bytes, and that nobody has set since (R5).
+
+        The decision may be known, and not applied: what replaces it unseen says the same.
+        """
+        found, shown, lineage = sight.observation, sight.represented.observation, sight.represented.lineage
+        if found is None or shown is None or found.mode != shown.mode or birth != lineage.birth:
+            return False
+        return lineage.decided or any(
+            entry.decided and is_replaced(entry, sight.meta[1], self._incarnation)
+            for entry in sight.record.meta.entries
+        )
 
     def _time_changed(self, sight: _Sight, mtime_ns: int) -> None:
         register = sight.record.time
@@ -349,44 +374,3 @@ def _known_entry(row: Row, content: Content, live: Live | None) -> ContentEntry 
         return None
     known = [entry for entry in entries if entry.value == content]
     return next((entry for entry in known if entry is live.entry), known[0] if known else None)
-
-
-def carried_content(applied: Applied, observation: Observation | None) -> Content:
-    """Return what was found, with the exact time where the disk shows what it made of it (R4)."""
-    content = content_of(observation)
-    before = applied.observation
-    if observation is None or before is None or applied.mtime_ns is None or content.kind is Kind.DIRECTORY:
-        return content
-    if before.mtime_ns != observation.mtime_ns:
-        return content
-    return msgspec.structs.replace(content, mtime_ns=applied.mtime_ns)
-
-
-def carried_meta(applied: Applied, observation: Observation | None) -> Meta | None:
-    """Return what was found, with each field that is still as we set it as it was wanted (R4)."""
-    if observation is None:
-        return None
-    found, wanted, before = meta_of(names_kept(applied.observation, observation)), applied.meta, applied.observation
-    if wanted is None or before is None or before.kind is not observation.kind:
-        return found
-    same_owner, same_group = before.uid == found.uid, before.gid == found.gid
-    return Meta(
-        wanted.mode if before.mode == found.mode else found.mode,
-        wanted.uid if same_owner else found.uid,
-        wanted.gid if same_group else found.gid,
-        wanted.owner if same_owner else found.owner,
-        wanted.group if same_group else found.group,
-        _carried_xattrs(wanted.xattrs, before.xattrs, found.xattrs),
-    )
-
-
-def _carried_xattrs(wanted: Xattrs, before: Xattrs, found: Xattrs) -> Xattrs:
-    if acls.are_same_here(before, found):
-        return wanted
-    values, set_before, found_now = dict(wanted), dict(before), dict(found)
-    for name in set_before.keys() | found_now.keys():
-        if name not in found_now:
-            values.pop(name, None)
-        elif set_before.get(name) != found_now[name]:
-            values[name] = acls.carried(name, values.get(name), set_before.get(name), found_now[name])
-    return tuple(sorted(values.items()))

@@ -8,7 +8,7 @@ import msgspec
 from csfs.core import versions
 from csfs.core.objects import NO_LINEAGE, Applied, Kind, Observation
 from csfs.core.paths import RelPath
-from csfs.core.records import ContentEntry, Move
+from csfs.core.records import ContentEntry, MetaEntry, Move
 from csfs.core.versions import Dot, Incarnation, Vector
 from csfs.engine.ports import Row
 from csfs.engine.rules import GroupRules
@@ -127,7 +127,7 @@ def moves_after(
     return merged_moves(replaced, birth if came or birth not in unseen else None, moved)
 
 
-def is_replaced(entry: ContentEntry, seen: Vector, incarnation: Incarnation) -> bool:
+def is_replaced(entry: ContentEntry | MetaEntry, seen: Vector, incarnation: Incarnation) -> bool:
     """Return whether a change of this incarnation on that context replaces an entry; no vector leaves out its own earlier ones."""
     return entry.dot.incarnation == incarnation or versions.covers(seen, entry.dot)
 

@@ -139,7 +139,7 @@ class Settling(State):
                 )
         if meta is not None:
             dot = self._mint(group.scope, record)
-            meta_entry = MetaEntry(dot, hlc, meta, value.kind, value.hash, write=shared.meta)
+            meta_entry = MetaEntry(dot, hlc, meta, value.kind, value.hash, write=shared.meta, decided=True)
             shared = shared._replace(meta=shared.meta or dot)
             seen = self._seen_with(dot, record.meta.seen, record.meta, group.scope)
             record = Record(record.content, Half((meta_entry,), seen), record.time)

@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 
 from csfs.errors import CorruptDatabaseError, UnwritableError
-from csfs.index import schema
+from csfs.index import schema, upgrading
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ class Database:
             raise CorruptDatabaseError(
                 f"{self.path}: index of format {version}, this csfs knows {schema.VERSION} and cannot bring it forward; {INDEX_CURE}"
             )
+        upgrading.teach(self.connection)
         with self.connection:  # a stop leaves the old format or the new one, and nothing in between
             for old in range(version or schema.VERSION, schema.VERSION):
                 self.connection.execute(schema.UPGRADES[old])

@@ -1,6 +1,6 @@
 """The index file's tables; this module alone explains columns and sentinels."""
 
-VERSION = 12
+VERSION = 13
 
 UPGRADES: dict[int, str] = {
     6: "ALTER TABLE rows ADD COLUMN awaited INTEGER NOT NULL DEFAULT 0; DROP INDEX rows_pending",
@@ -9,9 +9,12 @@ UPGRADES: dict[int, str] = {
     9: "DELETE FROM facts WHERE key = 'moving'",  # a rename that a kill cut short is found by comparing
     10: "DROP INDEX rows_living_on; DROP TABLE intents",  # so are commits
     11: "ALTER TABLE rows ADD COLUMN strangers TEXT",
+    # Entries of metas say whether they were decided on.
+    12: "UPDATE rows SET digest = digest_of(path, row, digest) WHERE digest IS NOT NULL; DELETE FROM digests; "
+    "INSERT INTO digests SELECT scope, digests_together(digest) FROM rows WHERE digest IS NOT NULL GROUP BY scope",
 }
-"""By format, what makes the next one of it. What is older is refused: large contents had other hashes, or rows did
-not say which object is where, nor which names belong to one inode."""
+"""By format, what makes the next one of it; functions are those of `upgrading`. What is older is refused: large contents had other
+hashes, or rows did not say which object is where, nor which names belong to one inode."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS facts (

@@ -18,7 +18,7 @@ from csfs.wire.moves import Followed as Followed
 from csfs.wire.moves import Moved as Moved
 from csfs.wire.segments import Extents, GetExtents, GetSegments, Segments
 
-PROTOCOL = 1
+PROTOCOL = 2
 FRAME_SIZE_MAX = 4 * 1024 * 1024
 """No frame is larger, before or after compression."""
 UPDATES_MAX = 2_000

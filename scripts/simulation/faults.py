@@ -20,6 +20,7 @@ from csfs.core.records import ContentEntry, E, Half, MetaEntry
 from csfs.core.tokens import Verdict
 from csfs.core.versions import Dot, Scope, Vector
 from csfs.engine import (
+    carrying,
     claims,
     following,
     forgetting,
@@ -261,7 +262,9 @@ FAULTS: dict[str, Fault] = {
     "mark-from-the-start": Fault("each batch carries the mark", VolumeEngine, "outgoing", _mark_from_the_start),
     "sent-before-durable": Fault("a dot leaves before it is durable", Host, "digest", _sent_before_durable),
     "raw-observation": Fault("what a host cannot show is forgotten", minting, "carried_meta", _from_raw_record),
-    "flags-dropped": Fault("what a file system does not have is taken away", minting, "_carried_xattrs", _xattrs_found),
+    "flags-dropped": Fault(
+        "what a file system does not have is taken away", carrying, "_carried_xattrs", _xattrs_found
+    ),
     "rights-dropped": Fault(
         "whom a host does not know loses his rights", acls, "carried", lambda name, wanted, before, found: found
     ),

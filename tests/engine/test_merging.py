@@ -9,6 +9,7 @@ from csfs.core.merging import MERGED_SIZE_MAX
 from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath
 from csfs.engine.ancestry import ANCESTORS_MAX
+from csfs.engine.live import meta_of
 from csfs.engine.merging import Merge, Merging
 from csfs.engine.ports import Step
 from scripts.simulation.tree import hash_of
@@ -373,3 +374,18 @@ def test_a_merge_that_a_removal_overtook_is_not_setuid() -> None:
         assert live is not None
         assert live.meta is not None
         assert live.meta.mode == 0o744, "what alpha gave its own bytes, as far as beta lets others read them"
+
+
+def test_a_merge_that_a_removal_overtook_opens_nothing_more_than_a_decision_did() -> None:
+    members = Members("alpha", "beta")
+    alpha, beta = members.sides
+    members.writes(alpha, edited(1))
+    members.writes(beta, edited(9))
+    beta.engine.settle(F, None, meta_of(found(mode=0o666)), NOW_NS)
+    alpha.hears(beta)
+    members.merge(alpha)
+    alpha.sees(b"f", None)
+    members.merge(alpha)
+    (meta,) = alpha.row(b"f").record.meta.entries
+    assert meta.kind is Kind.FILE
+    assert meta.decided

@@ -1,12 +1,16 @@
 """Privileges belong to bytes (R5): none is inherited by others, and what was closed when it was written stays so."""
 
+from collections.abc import Callable
+
 import pytest
 
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from csfs.engine.live import content_of, meta_of
-from tests.engine.members import NOW_NS, found, sides
+from tests.engine.members import NOW_NS, Side, found, sides
 from tests.engine.test_links import linked, sees_together
+from tests.engine.test_moves import renames
+from tests.engine.test_wholes import SMALL, both, moves
 
 F = RelPath(b"f")
 
@@ -93,6 +97,99 @@ def test_a_decision_for_other_bytes_opens_nothing_that_was_written_closed() -> N
     assert live is not None
     assert live.meta is not None
     assert live.meta.mode == 0o644
+
+
+def turned_down() -> tuple[Side, Side]:
+    """Return a member that has turned down what the other one wrote where nobody else may read it, which has not heard of that."""
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"one", inode=7))
+    beta.sees(b"f", found(b"two", mtime_ns=2, mode=0o600, inode=7))
+    alpha.hears(beta)
+    alpha.engine.settle(F, content_of(found(b"one")), meta_of(found(b"one")), NOW_NS)  # what is shown stays
+    return alpha, beta
+
+
+def gives_away(side: Side) -> RelPath:
+    """Give what is there to another user; return where it is."""
+    side.sees(b"f", found(b"one", uid=7, owner="bob"))
+    return F
+
+
+def gives_away_when_told(side: Side) -> RelPath:
+    """The decision is applied first: it is what is shown already."""
+    assert side.plans(b"f") is None
+    return gives_away(side)
+
+
+def moves_on(side: Side) -> RelPath:
+    side.plans(b"f")
+    renames(side, F, RelPath(b"g"), b"one")
+    return RelPath(b"g")
+
+
+def moves_on_given_away(side: Side) -> RelPath:
+    side.plans(b"f")
+    side.sees(b"g", found(b"one", uid=7, owner="bob"), moved_from=F)
+    side.sees(b"f", None, moved_to=RelPath(b"g"))
+    return RelPath(b"g")
+
+
+def saves_anew(side: Side) -> RelPath:
+    side.plans(b"f")
+    side.sees(b"f", found(b"saved", mtime_ns=2, inode=2, uid=7, owner="bob"))
+    return F
+
+
+def gives_a_second_name(side: Side) -> RelPath:
+    side.plans(b"f")
+    sees_together(side, linked(b"one", uid=7, owner="bob"), b"f", b"g")
+    return F
+
+
+@pytest.mark.parametrize(
+    "change", [gives_away, gives_away_when_told, moves_on, moves_on_given_away, saves_anew, gives_a_second_name]
+)
+def test_a_decision_opens_nothing_whatever_else_is_done_to_the_file(change: Callable[[Side], RelPath]) -> None:
+    alpha, beta = turned_down()
+    path = change(alpha)
+    beta.sees(b"f", found(b"secret", mtime_ns=3, mode=0o600, inode=7))
+    alpha.hears(beta)
+    beta.hears(alpha)
+    alpha.hears(beta)  # what has followed a move
+    for side in (alpha, beta):
+        live = side.engine.live(path)
+        assert live is not None
+        assert (live.content.hash, live.meta and live.meta.mode) == (found(b"secret").hash, 0o600)
+
+
+def test_a_decision_opens_nothing_in_a_directory_that_is_moved_as_a_whole() -> None:
+    alpha, beta = both(SMALL)
+    path = RelPath(b"d/a")
+    meta = meta_of(found(b"one"))
+    beta.sees(path, found(b"two", mtime_ns=2, mode=0o600, inode=7))
+    alpha.hears(beta)
+    alpha.engine.settle(path, content_of(found(b"one")), meta, NOW_NS)
+    assert alpha.plans(path) is None
+    alpha.sees(path, found(b"one", uid=7, owner="bob", inode=2))
+    assert moves(alpha)
+    beta.sees(path, found(b"secret", mtime_ns=3, mode=0o600, inode=7))
+    beta.hears(alpha)
+    live = beta.engine.live(RelPath(b"e/a"))
+    assert live is not None
+    assert (live.content.hash, live.meta and live.meta.mode) == (found(b"secret").hash, 0o600)
+
+
+def test_whoever_sets_a_mode_after_a_decision_opens_what_others_have_written() -> None:
+    alpha, beta = turned_down()
+    gives_away_when_told(alpha)
+    alpha.sees(b"f", found(b"one", uid=7, owner="bob", mode=0o640))
+    beta.sees(b"f", found(b"secret", mtime_ns=3, mode=0o600, inode=7))
+    beta.hears(alpha)
+    live = beta.engine.live(F)
+    assert live is not None
+    assert (live.content.hash, live.meta and live.meta.mode) == (found(b"secret").hash, 0o640)
 
 
 def test_a_decision_counts_for_the_bytes_that_it_was_made_for() -> None:

@@ -72,6 +72,28 @@ def test_the_set_hash_is_that_of_the_rows(done: list[tuple[int, str, Scope]], fl
         index.close()
 
 
+def test_an_index_whose_digests_were_made_in_another_way_is_brought_forward(tmp_path: Path) -> None:
+    index, paths = opened(tmp_path), [RelPath(b"%d" % number) for number in range(4)]
+    with index.transaction():
+        for counter, path in enumerate(paths, 1):
+            index.rows.put(path, live_row(counter, SCOPES[counter % 2]))
+    before = [index.rows.digest(scope) for scope in SCOPES]
+    index.close()
+    with sqlite3.connect(tmp_path / "index.db") as old:
+        old.execute("UPDATE rows SET digest = randomblob(32) WHERE digest IS NOT NULL")
+        old.execute("UPDATE rows SET row = x'c1' WHERE path = ?", (paths[0],))
+        old.execute("UPDATE digests SET digest = randomblob(32)")
+        old.execute("PRAGMA user_version = 12")
+    old.close()
+    index = opened(tmp_path)
+    with index.shown() as counted:
+        assert counted.wrong_rows(RelPath(b"")) == (None, [paths[0]])
+        assert not counted.miscounted()
+    assert index.rows.digest(SCOPES[0]) == before[0]
+    assert index.rows.digest(SCOPES[1]) != before[1]
+    index.close()
+
+
 def test_what_a_peer_said_and_was_given_is_there_after_a_restart_and_not_after_a_failure(tmp_path: Path) -> None:
     index = opened(tmp_path)
     standing, tokens = {SCOPES[0]: Standing({LIFE: 3}, {LIFE: 2})}, Tokens(b"held", b"confirmed", (b"given",), Owed.NOW)

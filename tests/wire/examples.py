@@ -29,14 +29,16 @@ CONTENT = ContentEntry(
 UPDATE = messages.Update(
     b"a/\xff\n",
     Half((CONTENT,), {ONE.incarnation: 1, TWO.incarnation: 2}),
-    Half((MetaEntry(TWO, Hlc(1), META, Kind.FILE, b"h" * 32, ONE, (TWO,), ONE, True),), {TWO.incarnation: 2}),
+    Half(
+        (MetaEntry(TWO, Hlc(1), META, Kind.FILE, b"h" * 32, ONE, (TWO,), ONE, True, TWO, True),), {TWO.incarnation: 2}
+    ),
     DirectoryTime(ONE, Hlc(9), -1),
 )
 SCOPE = Scope(b"12345678")
 
 EXAMPLES: tuple[PeerMessage, ...] = (
     messages.Hello(
-        1,
+        messages.PROTOCOL,
         "0.1",
         "web",
         "ash",
