@@ -37,6 +37,17 @@ def volume(settings: Settings, described: VolumeSettings, member: str) -> dict[s
             {"paths": list(one.paths), "command": list(one.command), "optional": one.optional}
             for one in settings.validators(described.name)
         ],
+        "actions": [
+            {
+                "paths": list(one.paths),
+                "command": list(one.command),
+                "on": one.on,
+                "members": list(one.members),
+                "settle_s": one.settle_s,
+                "timeout_s": one.timeout_s,
+            }
+            for one in described.actions
+        ],
         "groups": [_group(rule) for rule in settings.volume_rules(described.name, member).rules],
     }
 

@@ -49,7 +49,10 @@ def _watch(home: Home, arguments: dict[str, Any], machine: bool) -> None:
 
 def has_trouble(value: dict[str, Any]) -> bool:
     """Return whether something waits for a person."""
-    volumes = any(volume["problems"] or volume["conflicts"] or volume["alarms"] for volume in value["volumes"])
+    volumes = any(
+        volume["problems"] or volume["conflicts"] or volume["alarms"] or volume["failed_actions"]
+        for volume in value["volumes"]
+    )
     stands_still = any(volume["state"] in ("quarantine", "stopped") for volume in value["volumes"])
     return volumes or stands_still or any(peer["alarms"] for peer in value["peers"])
 
@@ -113,10 +116,7 @@ def _volumes(volumes: list[dict[str, Any]]) -> list[RenderableType]:
             )
         for one in volume["unrepresented"][:PROBLEMS_SHOWN_MAX]:
             problems.append(Text(f"{volume['name']}: {one['path']}: this host cannot show all of it: {one['reason']}"))
-        for one in volume.get("unvalidated", ()):
-            problems.append(
-                Text(f"{volume['name']}: {one['command']} is not installed: {', '.join(one['paths'])} is not validated")
-            )
+        problems += [Text(f"{volume['name']}: {line}") for line in _commands(volume)]
         for path, other in volume["linked_across"]:
             problems.append(
                 Text(
@@ -135,6 +135,19 @@ def _volumes(volumes: list[dict[str, Any]]) -> list[RenderableType]:
                 Text(f"{volume['name']}: {volume['problem_count'] - listed} more; --json has the first hundred")
             )
     return [table, *([Text(), *problems] if problems else [])]
+
+
+def _commands(volume: dict[str, Any]) -> list[str]:
+    """Return what is to be said of the configuration's commands."""
+    absent = [
+        f"{one['command']} is not installed: {', '.join(one['paths'])} is not validated"
+        for one in volume["unvalidated"]
+    ]
+    failed = [
+        f"action {' '.join(one['command'])} failed for {output.counted(one['paths'], 'path')}: {one['reason']}"
+        for one in volume["failed_actions"]
+    ]
+    return absent + failed
 
 
 def _peers(peers: list[dict[str, Any]], now_s: float) -> RenderableType:

@@ -2,24 +2,23 @@
 
 import re
 import tomllib
-from collections.abc import Callable
 from itertools import combinations
 from posixpath import normpath
 from typing import Any
 
-from csfs.config import addresses, durations, settings, sizes
+from csfs.config import addresses, settings, sizes
+from csfs.config.commands import action_of, validator_of
 from csfs.config.profiles import PROFILES
 from csfs.config.settings import (
-    FILE_PLACEHOLDER,
     BrakeSettings,
     GroupSettings,
     HostSettings,
     MemberSettings,
     Settings,
-    ValidatorSettings,
     VolumeSettings,
 )
 from csfs.config.tables import Complaints, Table
+from csfs.config.values import duration, one_of, pattern
 from csfs.core import synchrony
 from csfs.core.groups import DEFAULT_POLICY, Pattern, compiled_include
 from csfs.core.policies import MERGE
@@ -159,14 +158,15 @@ def _volume(name: str, table: Table, members: tuple[str, ...], complaints: Compl
     paths = _paths(table, members)
     profile = table.choice("profile", tuple(PROFILES), "")
     watch = table.boolean("watch", True)
-    compare = _duration(table, "compare", settings.DEFAULT_COMPARE, settings.NEVER)
+    compare = duration(table, "compare", settings.DEFAULT_COMPARE, settings.NEVER)
     brake = _brake(table)
     owners = _owners(table, members)
     apply = table.choice("apply", settings.APPLY_MODES, settings.APPLY_MODES[0])
     groups = tuple(_group(group, members) for group in table.tables("groups"))
-    validators = tuple(_validator(validator) for validator in table.tables("validators"))
+    validators = tuple(validator_of(validator) for validator in table.tables("validators"))
+    actions = tuple(action_of(action, members) for action in table.tables("actions"))
     table.finish()
-    return VolumeSettings(name, paths, profile, groups, watch, compare, brake, owners, apply, validators)
+    return VolumeSettings(name, paths, profile, groups, watch, compare, brake, owners, apply, validators, actions)
 
 
 def _brake(table: Table) -> BrakeSettings | None:
@@ -185,33 +185,6 @@ def _brake(table: Table) -> BrakeSettings | None:
         )
     own.finish()
     return BrakeSettings(share, paths)
-
-
-def _validator(table: Table) -> ValidatorSettings:
-    paths = table.parsed("paths", (), _pattern(Pattern.compiled))
-    if not paths:
-        table.complain("paths", 'is missing; write the patterns of the files that it is for, such as ["/sudoers"]')
-    command = table.arguments("command")
-    if command and not any(FILE_PLACEHOLDER in argument for argument in command[1:]):
-        table.complain("command", f'has no "{FILE_PLACEHOLDER}", which stands for the file that is to be checked')
-    if command and "/" in command[0] and not command[0].startswith("/"):
-        table.complain(
-            "command", f'"{command[0]}" must be a bare name, found in the usual directories, or a whole path'
-        )
-    table.finish()
-    return ValidatorSettings(paths, command)
-
-
-def _duration(table: Table, key: str, default: str, besides: str = "") -> str:
-    """Return a duration as it is written; `besides` is what may stand there, too."""
-    text = table.string(key, default)
-    if not besides or text != besides:
-        try:
-            durations.parsed(text)
-        except ValueError as error:
-            table.complain(key, f"{error}, or {besides}" if besides else str(error))
-            return default
-    return text
 
 
 def _paths(table: Table, members: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -276,16 +249,16 @@ def _complain_of_path(table: Table, key: str, path: str) -> None:
 
 
 def _group(table: Table, cluster: tuple[str, ...]) -> GroupSettings:
-    members = table.parsed("members", (), _one_of("member", cluster))
-    receive_only = table.parsed("receive_only", (), _one_of("member", cluster))
-    include = table.parsed("include", ("/",), _pattern(compiled_include))
-    exclude = table.parsed("exclude", (), _pattern(Pattern.compiled))
-    policy = table.parsed("policy", DEFAULT_POLICY, _one_of("policy", settings.POLICIES))
+    members = table.parsed("members", (), one_of("member", cluster))
+    receive_only = table.parsed("receive_only", (), one_of("member", cluster))
+    include = table.parsed("include", ("/",), pattern(compiled_include))
+    exclude = table.parsed("exclude", (), pattern(Pattern.compiled))
+    policy = table.parsed("policy", DEFAULT_POLICY, one_of("policy", settings.POLICIES))
     if MERGE in policy[1:]:
         table.complain("policy", f'"{MERGE}" must come first: it is tried before anything is decided')
     on_local_change = table.choice("on_local_change", settings.LOCAL_CHANGES, settings.LOCAL_CHANGES[0])
     sync = _sync(table)
-    sync_timeout = _duration(table, "sync_timeout", settings.DEFAULT_SYNC_TIMEOUT)
+    sync_timeout = duration(table, "sync_timeout", settings.DEFAULT_SYNC_TIMEOUT)
     on_sync_timeout = table.choice("on_sync_timeout", settings.SYNC_TIMEOUTS, settings.SYNC_TIMEOUTS[0])
     owners, devices = _owners(table, cluster, ""), _devices(table, cluster)
     xattrs = table.parsed("xattrs", USUAL_XATTRS, checked_xattr)
@@ -311,19 +284,6 @@ def _sync(table: Table) -> str:
         table.complain("sync", str(error))
         return settings.DEFAULT_SYNC
     return text
-
-
-def _one_of(what: str, known: tuple[str, ...]) -> Callable[[str], str]:
-    def parse_one(text: str) -> str:
-        if text not in known:
-            raise ValueError(f"no {what} {text}; there are: {', '.join(known)}")
-        return text
-
-    return parse_one
-
-
-def _pattern(compile_one: Callable[[str], Pattern]) -> Callable[[str], str]:
-    return lambda text: compile_one(text).text
 
 
 def _complain_of_nested_paths(

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 
+from csfs.config.commands import ActionSettings
 from csfs.config.settings import (
     APPLY_MODES,
     DEFAULT_BRAKE,
@@ -89,7 +90,19 @@ def _volume(volume: VolumeSettings) -> list[str]:
     for validator in volume.validators:
         lines += ["", f"[[{key}.validators]]", f"paths = {_list(validator.paths)}"]
         lines.append(f"command = {_list(validator.command)}")
+    for action in volume.actions:
+        lines += ["", f"[[{key}.actions]]", *_action(action)]
     return lines
+
+
+def _action(action: ActionSettings) -> list[str]:
+    usual = ActionSettings(action.paths, action.command)
+    lines = [f"paths = {_list(action.paths)}", f"command = {_list(action.command)}"]
+    for key in ("on", "settle", "timeout"):
+        text: str = getattr(action, key)
+        if text != getattr(usual, key):
+            lines.append(f"{key} = {_string(text)}")
+    return lines + ([f"members = {_list(action.members)}"] if action.members else [])
 
 
 def _group(group: GroupSettings) -> list[str]:

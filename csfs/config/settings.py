@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from csfs.config import durations, profiles, sizes
 from csfs.config.addresses import Address
+from csfs.config.commands import ActionSettings, ValidatorSettings
 from csfs.core import synchrony
 from csfs.core.groups import DEFAULT_POLICY, GroupRule, Rules
 from csfs.core.synchrony import Synchrony
@@ -22,8 +23,6 @@ DEFAULT_COMPARE = "1d"
 NEVER = "never"
 APPLY_MODES = ("auto", "atomic", "in-place")
 """How a change of a part of a large file is applied: in place where the file system cannot share blocks, never, wherever possible."""
-FILE_PLACEHOLDER = "{file}"
-"""Stands for the file in a validator's command."""
 DEFAULT_SYNC = "async"
 DEFAULT_SYNC_TIMEOUT = "10s"
 SYNC_TIMEOUTS = ("report", "fail")
@@ -88,18 +87,6 @@ DEFAULT_BRAKE = BrakeSettings()
 
 
 @dataclass(frozen=True, slots=True)
-class ValidatorSettings:
-    """A command that says whether a file at one of `paths` may become live: exit code 0, it may.
-
-    `command` is an argument list, in which `{file}` stands for the file. `optional`: where the command is missing, nobody minds.
-    """
-
-    paths: tuple[str, ...]
-    command: tuple[str, ...]
-    optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class VolumeSettings:
     """A volume as written. `paths` holds (member, path) and (`default`, path), sorted; no `groups` means one for all.
 
@@ -119,6 +106,7 @@ class VolumeSettings:
     owners: tuple[tuple[str, str], ...] = ()
     apply: str = APPLY_MODES[0]
     validators: tuple[ValidatorSettings, ...] = ()
+    actions: tuple[ActionSettings, ...] = ()
 
     def path_of(self, member: str) -> str | None:
         """Return the directory at `member`; None where it has none."""
@@ -344,7 +332,13 @@ def _volume_without(volume: VolumeSettings, name: str) -> VolumeSettings:
             f"volume {volume.name}: {name} alone has a directory for it; csfs volume remove {volume.name} first"
         )
     owners = tuple((member, choice) for member, choice in volume.owners if member != name)
-    return dataclasses.replace(volume, groups=groups, paths=paths, owners=owners)
+    # One that ran nowhere else would run everywhere, were nobody left to be named.
+    actions = tuple(
+        dataclasses.replace(action, members=tuple(member for member in action.members if member != name))
+        for action in volume.actions
+        if action.members != (name,)
+    )
+    return dataclasses.replace(volume, groups=groups, paths=paths, owners=owners, actions=actions)
 
 
 def _changed(

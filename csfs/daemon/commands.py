@@ -165,6 +165,15 @@ class Commands:
                 {"command": validator.command[0], "paths": list(validator.paths)}
                 for validator in mounted.worker.validation.missing()
             ],
+            "failed_actions": [
+                {
+                    "command": list(one.settings.command),
+                    "reason": one.reason,
+                    "time": one.failed_ns / 1e9,
+                    "paths": one.paths,
+                }
+                for one in mounted.worker.actions.failures
+            ],
             "alarms": mounted.alarms,
             "progress": mounted.worker.progress.meter.shown(),
             "journal_backlog": max(0, mounted.worker.observer.last - mounted.worker.observer.digested),

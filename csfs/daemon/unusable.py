@@ -59,7 +59,7 @@ class Unusable:
     def described(self, volume: str, path: str) -> dict[str, Any]:
         """Return the status of a volume, in the shape that all volumes have."""
         nothing = ("paths", "pending", "conflicts", "held", "journal_backlog", "bytes_fetched", "problem_count")
-        none = ("problems", "living_on", "unrepresented", "unvalidated", "linked_across")
+        none = ("problems", "living_on", "unrepresented", "unvalidated", "failed_actions", "linked_across")
         return {
             "name": volume,
             "path": path,

@@ -156,3 +156,4 @@ class Volumes:
             worker.applier.braking.configure(Limits(brake.share / 100, brake.paths) if brake is not None else None)
             validators = self._cluster.settings.validators(volume.name)
             worker.validation.configure(validators, str(self._home.validating(volume.name)))
+            worker.actions.configure(volume.actions, volume.path_of(self._cluster.member) or "")

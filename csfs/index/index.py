@@ -10,6 +10,7 @@ from csfs.core.versions import Incarnation
 from csfs.index.bases import Bases
 from csfs.index.braked import BrakedPaths
 from csfs.index.database import Database
+from csfs.index.due import DuePaths
 from csfs.index.facts import Facts
 from csfs.index.ledger import Ledger
 from csfs.index.rows import Rows
@@ -33,6 +34,7 @@ class Index:
         self.ledger = Ledger(self._database, self._facts)
         self.braked = BrakedPaths(self._database)
         self.tables = Tables(self._database)
+        self.due = DuePaths(self._database)
         self.bases = Bases(self._database)
         self.suspects = SuspectPaths(self._database, self.rows)
         self.strangers = Strangers(self._database)

@@ -1,6 +1,6 @@
 """The index file's tables; this module alone explains columns and sentinels."""
 
-VERSION = 13
+VERSION = 14
 
 UPGRADES: dict[int, str] = {
     6: "ALTER TABLE rows ADD COLUMN awaited INTEGER NOT NULL DEFAULT 0; DROP INDEX rows_pending",
@@ -12,6 +12,7 @@ UPGRADES: dict[int, str] = {
     # Entries of metas say whether they were decided on.
     12: "UPDATE rows SET digest = digest_of(path, row, digest) WHERE digest IS NOT NULL; DELETE FROM digests; "
     "INSERT INTO digests SELECT scope, digests_together(digest) FROM rows WHERE digest IS NOT NULL GROUP BY scope",
+    13: "",  # a table more
 }
 """By format, what makes the next one of it; functions are those of `upgrading`. What is older is refused: large contents had other
 hashes, or rows did not say which object is where, nor which names belong to one inode."""
@@ -148,6 +149,15 @@ CREATE TABLE IF NOT EXISTS braked (
     approved    INTEGER NOT NULL   -- 1: a person has let it through
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS braked_by_member ON braked (member);
+
+CREATE TABLE IF NOT EXISTS due (
+    action BLOB NOT NULL,      -- names a command of the configuration
+    path   BLOB NOT NULL,      -- it is to be run for this
+    number INTEGER NOT NULL,   -- ascending with time; 0: it was, and is not to be run again while the path stays as it is
+    begun  INTEGER NOT NULL,   -- how often it was begun
+    PRIMARY KEY (action, path)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS due_by_number ON due (number) WHERE number > 0;
 
 CREATE TABLE IF NOT EXISTS disturbed (
     path BLOB PRIMARY KEY      -- a directory whose time commits here have changed, or are about to, and nobody has looked since

@@ -171,6 +171,7 @@ class Applier:
             volume.index.ledger.drop_intents([plan.path for plan in plans])
 
     def _carried_out(self, plan: Plan, observation: Observation | None) -> None:
+        self._volume.happenings.came(plan, observation, self._volume.authors)
         self._volume.apply_soon([plan.path, *self._volume.engine.applied(plan, observation, racy=True)])
         disturbed = disturbed_by([plan])
         self._volume.index.ledger.disturb(disturbed)

@@ -7,7 +7,7 @@ memory that was needed for the work: none of that could be given back.
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -63,6 +63,8 @@ class Happenings:
         self._packed_count = 0
         self._writers: dict[RelPath, Writer] = {}
         self.more = Signal()
+        self.noticed: Callable[[RelPath, bool], None] = _nobody
+        """Hears of each change, in the transaction that records it, and whether a program of this host made it."""
 
     def told(self, change: Change) -> None:
         """A mount has told who did something; what it came to is not known before somebody has looked."""
@@ -87,7 +89,7 @@ class Happenings:
 
     def made_here(self, path: RelPath, before: Observation | None, after: Observation | None) -> None:
         """A look has found that a program of this host changed something."""
-        self._add(path, before, after, self._member, self._writers.pop(path, NOBODY))
+        self._add(path, before, after, self._member, self._writers.pop(path, NOBODY), local=True)
 
     def came(self, plan: Plan, after: Observation | None, authors: Mapping[Incarnation, str]) -> None:
         """A plan was carried out: somebody's change, mostly a peer's."""
@@ -103,10 +105,18 @@ class Happenings:
         self._add(path, observation, None, member, NOBODY)
 
     def _add(
-        self, path: RelPath, before: Observation | None, after: Observation | None, member: str, writer: Writer
+        self,
+        path: RelPath,
+        before: Observation | None,
+        after: Observation | None,
+        member: str,
+        writer: Writer,
+        *,
+        local: bool = False,
     ) -> None:
         what = _what(before, after)
         if what:
+            self.noticed(path, local)
             self._latest.append(Happening(next(_numbers), time.time_ns(), path, what, member, writer))
             if len(self._latest) >= BLOCK_COUNT:
                 self.pack()
@@ -127,6 +137,10 @@ class Happenings:
             if last <= number:
                 return
             yield from reversed(_unpacked(block))
+
+
+def _nobody(_path: RelPath, _local: bool) -> None:
+    """Nobody wants to hear of changes."""
 
 
 def _what(before: Observation | None, after: Observation | None) -> str:

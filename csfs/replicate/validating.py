@@ -8,8 +8,6 @@ import logging
 import os
 import re
 import shutil
-import signal
-import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,12 +15,13 @@ from typing import Final
 
 import trio
 
-from csfs.config.settings import FILE_PLACEHOLDER, ValidatorSettings
+from csfs.config.commands import FILE_PLACEHOLDER, ValidatorSettings
 from csfs.core.groups import compiled_any
 from csfs.core.objects import Content, Kind
 from csfs.core.paths import RelPath, name_of, shown
 from csfs.core.rows import Plan
 from csfs.errors import CsfsError
+from csfs.replicate import running
 from csfs.replicate.refusals import Refusal
 from csfs.replicate.sources import is_at_fault
 from csfs.replicate.volume import Root, Volume
@@ -31,15 +30,12 @@ from csfs.store.stage import Source
 log = logging.getLogger(__name__)
 
 TIMEOUT_S: Final = 10.0
-OUTPUT_SIZE_MAX: Final = 4_096
 SAID_MAX: Final = 400
 """Characters of what a validator said that are shown."""
 VALIDATED_SIZE_MAX: Final = 4 << 20
 AT_ONCE_MAX: Final = 4
 VERDICTS_MAX: Final = 10_000
 AGAIN_S: Final = 1.0
-SEARCHED: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-ENVIRONMENT: Final = {"PATH": SEARCHED, "LC_ALL": "C.UTF-8", "HOME": "/"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +46,7 @@ class _Validator:
     @property
     def program(self) -> str | None:
         """Where its command is on this host."""
-        return shutil.which(self.settings.command[0], path=SEARCHED)
+        return running.found(self.settings.command[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +167,7 @@ class Validation:
         try:
             copy = os.path.join(directory, os.fsdecode(name_of(path)))
             arguments = [part.replace(FILE_PLACEHOLDER, copy) for part in validator.settings.command[1:]]
-            code, said = await _ran([program, *arguments])
+            code, said = await running.ran([program, *arguments], TIMEOUT_S)
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(shutil.rmtree, directory, True)
@@ -180,40 +176,6 @@ class Validation:
         words = " ".join(shown(said).replace("\\x0a", " ").replace(copy, shown(path)).replace(directory, "").split())
         ended = f"took longer than {TIMEOUT_S:g} s" if code is None else f"exit {code}"
         return f"{validator.settings.command[0]} refuses it ({ended}): {words}"[:SAID_MAX]
-
-
-async def _ran(command: Sequence[str]) -> tuple[int | None, bytes]:
-    """Run a command to its end; return its exit code, None if it took too long, and the beginning of what it said."""
-    process = await trio.lowlevel.open_process(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd="/",
-        env=ENVIRONMENT,
-        start_new_session=True,
-    )
-    said = bytearray()
-    assert process.stdout is not None
-    try:
-        with trio.move_on_after(TIMEOUT_S) as patience:
-            while chunk := await process.stdout.receive_some(65_536):
-                said += chunk[: OUTPUT_SIZE_MAX - len(said)]
-            await process.wait()
-    finally:
-        # What it has started in turn must not stay either.
-        _kill(process.pid)
-        with trio.CancelScope(shield=True):
-            await process.wait()
-            await process.stdout.aclose()
-    return None if patience.cancelled_caught else process.returncode, bytes(said)
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _copied(scratch: str, name: bytes, data: bytes) -> str:

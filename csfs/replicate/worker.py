@@ -14,6 +14,7 @@ from csfs.core.objects import Applied
 from csfs.core.paths import ROOT
 from csfs.errors import CsfsError, UnwritableError
 from csfs.index.ledger import Cause, KeptVersion
+from csfs.replicate.acting import Actions
 from csfs.replicate.applier import Applier
 from csfs.replicate.compare import compare
 from csfs.replicate.counting import Counting
@@ -67,6 +68,7 @@ class VolumeWorker:
         self.validation = Validation(volume, self.sources.failed)
         self.applier = Applier(volume, self.directories, self.observer, self.sources, self.validation)
         self.merger = Merger(volume, self.sources, self.validation, self.observer.is_unseen)
+        self.actions = Actions(volume)
         self.underneath = Underneath(volume, self.observer)
         self.durability = Durability(volume)
         self.forgetting = Forgetting(volume)
@@ -116,6 +118,8 @@ class VolumeWorker:
                 self.progress.run,
                 self.forgetting.run,
                 self.counting.run,
+                self.actions.run,
+                self.actions.watch_conflicts,
                 self.underneath.take,
                 self.underneath.tell_mount,
                 self.underneath.compare_at_times,

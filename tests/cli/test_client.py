@@ -34,6 +34,8 @@ STATUS: dict[str, Any] = {
             "problem_count": 4321,
             "living_on": [{"path": "d", "moved_to": "e"}, {"path": "gone", "moved_to": ""}],
             "alarms": [],
+            "unvalidated": [{"command": "visudo", "paths": ["/sudoers"]}],
+            "failed_actions": [{"command": ["nginx", "-s", "reload"], "reason": "exit 1", "time": 1.0, "paths": 2}],
             "linked_across": [["/a", "/b"]],
             "underneath": {
                 "watched": False,
@@ -200,6 +202,8 @@ def test_status_shows_volumes_peers_and_problems(host: Host) -> None:
         "vi (4) writes /etc/4, and 2 more",
         "etc: /a and /b are one file here, in different groups",
         "etc: z: this host cannot show all of it: xattr user.large: No space left on device",
+        "etc: visudo is not installed: /sudoers is not validated",
+        "etc: action nginx -s reload failed for 2 paths: exit 1",
         "etc: 7 of 12 paths, 1.0 KiB of 2.0 KiB, 512 B/s, 5.0 s left",
         "contents at 1.0 MiB/s",
         "etc 3",

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from csfs.config import settings
 from csfs.config.addresses import Address
+from csfs.config.commands import OCCASIONS, ActionSettings, ValidatorSettings
 from csfs.config.profiles import PROFILES
 from csfs.config.settings import (
     APPLY_MODES,
@@ -11,7 +12,6 @@ from csfs.config.settings import (
     GroupSettings,
     MemberSettings,
     Settings,
-    ValidatorSettings,
     VolumeSettings,
 )
 from csfs.core.policies import MERGE
@@ -28,6 +28,8 @@ commands = st.sampled_from(
     [("visudo", "-cf", "{file}"), ("/bin/sh", "-c", 'test -s "$1"', "sh", "{file}"), ("x", "a", "a={file}")]
 )
 
+
+acting = st.sampled_from([("systemctl", "reload", "nginx"), ("/bin/sh", "-c", "xargs -0 chown web: --")])
 
 owners = st.sampled_from(["numeric", "www-data", "web:33"])
 
@@ -79,8 +81,14 @@ def volume_settings(draw: st.DrawFn, name: str, members: tuple[str, ...]) -> Vol
         )
     )
     validators = tuple(draw(st.lists(st.builds(ValidatorSettings, unique(excludes, 1), commands), max_size=2)))
+    lasting = st.sampled_from(["1s", "0.5s", "5m"])
+    somewhere = unique(st.sampled_from(members))
+    action = st.builds(
+        ActionSettings, unique(excludes, 1), acting, st.sampled_from(OCCASIONS), somewhere, lasting, lasting
+    )
+    actions = tuple(draw(st.lists(action, max_size=2)))
     watch, apply = draw(st.booleans()), draw(st.sampled_from(APPLY_MODES))
-    return VolumeSettings(name, paths, profile, groups, watch, compare, brake, owners, apply, validators)
+    return VolumeSettings(name, paths, profile, groups, watch, compare, brake, owners, apply, validators, actions)
 
 
 @st.composite

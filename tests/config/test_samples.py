@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from csfs.config import reader
+from csfs.config.commands import ActionSettings
 from csfs.config.settings import GroupSettings, HostSettings
 
 ETC = Path(__file__).parent.parent.parent / "etc"
@@ -26,6 +27,13 @@ def test_the_sample_configuration_is_valid_and_has_every_key_of_a_group() -> Non
 def test_the_sample_has_every_key_of_a_validator() -> None:
     (validator,) = reader.parse((ETC / "csfs.toml").read_text()).volume("etc").validators
     assert all((validator.paths, validator.command))
+
+
+def test_the_sample_has_every_key_of_an_action() -> None:
+    (action,) = reader.parse((ETC / "csfs.toml").read_text()).volume("etc").actions
+    assert action == ActionSettings(("/nginx",), ("systemctl", "reload", "nginx"), members=("alpha", "beta"))
+    text = (ETC / "csfs.toml").read_text().partition(".actions]]")[2]
+    assert all(re.search(rf"^{field.name} = ", text, re.M) for field in dataclasses.fields(ActionSettings))
 
 
 def test_the_sample_of_this_hosts_file_is_valid() -> None:

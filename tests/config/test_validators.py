@@ -5,7 +5,7 @@ import re
 import pytest
 
 from csfs.config import profiles, reader
-from csfs.config.settings import FILE_PLACEHOLDER, ValidatorSettings
+from csfs.config.commands import FILE_PLACEHOLDER, ValidatorSettings
 from csfs.core.groups import compiled_any
 from csfs.errors import ConfigError
 

@@ -9,16 +9,17 @@ import msgspec
 import pytest
 import trio
 
-from csfs.config.settings import ValidatorSettings
+from csfs.config.commands import ValidatorSettings
 from csfs.core.objects import Applied, Content, Kind, Observation, Stamp
 from csfs.core.patches import Patch
 from csfs.core.paths import RelPath
 from csfs.core.versions import Dot, Incarnation
 from csfs.engine.state import new_row
 from csfs.index.index import Index
-from csfs.replicate import validating
+from csfs.replicate import running, validating
+from csfs.replicate.running import OUTPUT_SIZE_MAX
 from csfs.replicate.sources import wanting
-from csfs.replicate.validating import OUTPUT_SIZE_MAX, SAID_MAX, Validation
+from csfs.replicate.validating import SAID_MAX, Validation
 from csfs.replicate.volume import Root, Volume
 from csfs.store.hashing import hash_bytes
 from csfs.store.owners import Owners
@@ -121,7 +122,7 @@ async def test_what_a_validator_says_is_cut_short(volume: Volume, tmp_path: Path
     said = await asking(volume, tmp_path, script("head -c 20000000 /dev/zero | tr '\\0' x; exit 1")).verdict(PATH, GOOD)
     assert len(said) <= SAID_MAX
     assert said.count("x") > 100
-    code, output = await validating._ran(["/bin/sh", "-c", "head -c 100000 /dev/zero"])
+    code, output = await running.ran(["/bin/sh", "-c", "head -c 100000 /dev/zero"], 10)
     assert (code, len(output)) == (0, OUTPUT_SIZE_MAX)
 
 
