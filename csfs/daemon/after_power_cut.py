@@ -14,13 +14,14 @@ log = logging.getLogger(__name__)
 ROWS_READ_MAX = 5_000
 
 
-async def gathered_evidence(volume: str, journal_file: str, after: int, last: int) -> Evidence:
+async def gathered_evidence(volume: str, journal: bytes, journal_file: str, after: int, last: int) -> Evidence:
     """The host went down while the volume was mounted: return what rows after `after` and up to `last` prove.
 
     If the journal cannot be read, nothing is proved.
     """
     log.warning("%s: the host went down while it was mounted: what differs is compared with the journal", volume)
     evidence = Evidence(booted_ns())
+    evidence.count_in(journal)
     try:
         reader = JournalReader(journal_file)
         try:

@@ -211,7 +211,7 @@ class MountedVolume:
         clean = hello.clean and hello.first <= digested + 1 and digested <= hello.last
         self.worker.mount_began(mount=probing.life_of(hello.pid), clean=clean)
         if hello.cut and volume.index.ledger.whole not in (b"", boot_id()):
-            evidence = await gathered_evidence(volume.name, self._journal_file, digested, hello.last)
+            evidence = await gathered_evidence(volume.name, hello.journal, self._journal_file, digested, hello.last)
             if self._latest is not connection:
                 return  # another mount process has begun meanwhile, and what its journal proves may have been used by now
             volume.evidence = evidence

@@ -3,16 +3,18 @@
 The disk may have lost what was written last: files are empty, cut short or as they were, names are missing or back again. That is
 nobody's change. A row says that something was tried. Rows are on the disk in their order, and each follows what it tells of: one
 that names a path shows that somebody meant it; bytes are somebody's if a row says that they were on their disk, and the object still
-looks as it did then. What was changed in this boot is a change like any other.
+looks as it did then. What was renamed has left its old name for another one: if it is not there either, nobody has taken it away
+(`engine/whereabouts`). What was changed in this boot is a change like any other.
 """
 
 from collections.abc import Callable
 
 from csfs.core.changes import Change, ChangeKind, Synced
 from csfs.core.objects import Kind, Observation
-from csfs.core.paths import RelPath, ancestors_of
+from csfs.core.paths import RelPath
 from csfs.core.rows import Row
 from csfs.engine.live import content_of, holds, meta_of
+from csfs.engine.whereabouts import Whereabouts
 
 
 class Evidence:
@@ -22,10 +24,10 @@ class Evidence:
         self.booted_ns = booted_ns
         self._named: set[RelPath] = set()
         """Paths that somebody gave an object or attributes."""
-        self._left: set[RelPath] = set()
-        """Paths that somebody took an object away from."""
+        self._whereabouts = Whereabouts(booted_ns)
         self._synced: dict[int, Synced] = {}
         self._inodes: dict[RelPath, int] = {}
+        self._journal, self._last = b"", 0
         self._taking: dict[ChangeKind, Callable[[Change], None]] = {
             ChangeKind.CONTENT: self._written,
             ChangeKind.SYNCED: self._on_disk,
@@ -37,19 +39,36 @@ class Evidence:
             ChangeKind.LINK: self._linked,
         }
 
+    def count_in(self, journal: bytes) -> None:
+        """Rows are numbered in this journal from here on."""
+        if journal != self._journal:
+            self._journal, self._last = journal, 0
+
     def take(self, change: Change) -> None:
-        """Take in a row."""
+        """Take in a row; one that was taken in is told again when it is to be looked at, and says nothing new."""
+        if 0 < change.sequence <= self._last:
+            return
+        self._last = max(self._last, change.sequence)
+        self._whereabouts.take(change)
         if change.kind in self._taking:
             self._taking[change.kind](change)
 
-    def is_damage(self, path: RelPath, row: Row | None, found: Observation | None, source: Observation | None) -> bool:
+    def is_damage(
+        self,
+        path: RelPath,
+        row: Row | None,
+        found: Observation | None,
+        source: Observation | None,
+        inode_at: Callable[[RelPath], int],
+    ) -> bool:
         """Return whether what was found at a path, if it differs from what was shown, must not be taken for somebody's change.
 
-        `source` is what was shown where a row says that the object came from.
+        `source` is what was shown where a row says that the object came from. `inode_at` returns the inode number of what is at a path
+        now, 0 if nothing is.
         """
         before = row.applied.observation if row is not None else None
         if found is None:
-            return before is not None and not self._is_taken_away(path)
+            return before is not None and not self._whereabouts.is_gone(path, before.stamp.inode, inode_at)
         if found.stamp.ctime_ns >= self.booted_ns:
             return False
         if found.kind is not Kind.FILE or (before is not None and holds(found, content_of(before))):
@@ -63,18 +82,13 @@ class Evidence:
         # fdatasync leaves the time to be written later.
         return proof is None or proof.size != found.size or proof.mtime_ns < found.mtime_ns
 
-    def _is_taken_away(self, path: RelPath) -> bool:
-        return path in self._left or any(directory in self._left for directory in ancestors_of(path))
-
     def _put(self, path: RelPath, inode: int | None) -> None:
         self._named.add(path)
-        self._left.discard(path)
         self._inodes.pop(path, None)
         if inode is not None:
             self._inodes[path] = inode
 
     def _take_away(self, path: RelPath) -> int | None:
-        self._left.add(path)
         return self._inodes.pop(path, None)
 
     def _removed(self, change: Change) -> None:
@@ -97,7 +111,6 @@ class Evidence:
             ours, theirs = self._take_away(change.path), self._take_away(change.target)
             self._put(change.path, theirs)
             self._put(change.target, ours)
-            self._left |= {change.path, change.target}  # of what is below them, some is gone
 
     def _linked(self, change: Change) -> None:
         if change.target is not None:

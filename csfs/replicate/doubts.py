@@ -3,9 +3,12 @@
 import logging
 import time
 
+import msgspec
+
 from csfs.core.changes import Change
 from csfs.core.objects import Observation
 from csfs.core.paths import RelPath, shown
+from csfs.errors import CsfsError
 from csfs.replicate.looking import Reason
 from csfs.replicate.volume import Volume
 
@@ -17,9 +20,9 @@ back after half a minute, busy ones later."""
 
 
 def note(volume: Volume, change: Change) -> None:
-    """Take in a row of this boot: it proves as much as one from before."""
+    """Take in a row, or what a watch has told just now: it proves as much as a row from before the power cut."""
     if volume.evidence is not None:
-        volume.evidence.take(change)
+        volume.evidence.take(change if change.time_ns else msgspec.structs.replace(change, time_ns=time.time_ns()))
 
 
 def holds(volume: Volume, path: RelPath, found: Observation | None, reason: Reason) -> bool:
@@ -28,13 +31,23 @@ def holds(volume: Volume, path: RelPath, found: Observation | None, reason: Reas
     if evidence is None or reason.joining:
         return False
     row, source = index.rows.row(path), index.rows.row(moved_from) if moved_from is not None else None
-    if not evidence.is_damage(path, row, found, source.applied.observation if source is not None else None):
+    shown_there = source.applied.observation if source is not None else None
+    if not evidence.is_damage(path, row, found, shown_there, lambda there: _inode_at(volume, there)):
         return False
     if volume.engine.doubt(path, found):
         index.suspects.put(path, time.time_ns())
         what = "is gone" if found is None else "is not believed"
         log.warning("%s: %s %s: a power cut may have done that", volume.name, shown(path), what)
     return True
+
+
+def _inode_at(volume: Volume, path: RelPath) -> int:
+    """Return the inode number of what is at a path now; 0 for nothing, and for what cannot be looked at."""
+    try:
+        status = volume.root.tree.lstat(path) if volume.root is not None else None
+    except (OSError, CsfsError):
+        return 0
+    return status.st_ino if status is not None else 0
 
 
 def unsure_since_ns(volume: Volume) -> int | None:

@@ -84,6 +84,8 @@ class Observer:
             self.aside.renumber(digested + 1)
         self._journal = journal
         self._last = self.digested = digested
+        if self._volume.evidence is not None:
+            self._volume.evidence.count_in(journal)
 
     def take(self, changes: Sequence[Change]) -> None:
         """Take in rows as the mount tells them, ascending."""

@@ -80,11 +80,17 @@ class Digesting(Member):
         )
         shown = source.applied.observation if source is not None else None
         row = self.index.row(path)
-        if self.evidence is None or look.joining or not self.evidence.is_damage(path, row, found, shown):
+        if self.evidence is None or look.joining:
+            return False
+        if not self.evidence.is_damage(path, row, found, shown, self._inode_at):
             return False
         if self.engine.doubt(path, found):
             self.suspects.add(path)
         return True
+
+    def _inode_at(self, path: RelPath) -> int:
+        node = self.tree.nodes.get(path)
+        return node.inode if node is not None else 0
 
     def _moved_to(self, look: Look, found: Observation | None, known: Row | None) -> RelPath | None:
         """Return where what was shown went; if something else is found, only if it is there."""

@@ -42,6 +42,7 @@ from csfs.engine.live import meta_of
 from csfs.engine.memory import MemoryIndex
 from csfs.engine.ports import Outgoing, Plan, Received, Row, Step
 from csfs.engine.volume import VolumeEngine
+from csfs.engine.whereabouts import Whereabouts
 from csfs.wire.messages import Update
 from scripts.simulation import digesting
 from scripts.simulation.braking import HostBrake
@@ -319,6 +320,7 @@ FAULTS: dict[str, Fault] = {
     "links-forgotten": Fault("each name is a file of its own", Links, "twin", _nothing(None)),
     "meta-by-name": Fault("linked paths decide each for itself", state, "shared_meta", _own_meta),
     "cut-is-an-edit": Fault("what a power cut took is an edit", Evidence, "is_damage", _nothing(False)),
+    "moved-is-gone": Fault("a rename's row proves that its old name is gone", Whereabouts, "_rest_of", _nothing(None)),
     "moved-unread": Fault("who follows a move has not what its maker had", wholes, "digest_of", _nothing(b"")),
     "read-as-put": Fault(
         "rows are read as they were put before the rules changed", MemoryIndex, "_read", lambda index, path, row: row
@@ -369,7 +371,8 @@ SEEDS = {
     "receiver-keeps-all": 243,
     "links-forgotten": 82,
     "meta-by-name": 302,
-    "cut-is-an-edit": 26,
+    "cut-is-an-edit": 166,
+    "moved-is-gone": 166,
     "moved-unread": 126,
     "read-as-put": 56,
     "unfollowed-lives": 178,

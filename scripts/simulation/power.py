@@ -1,7 +1,8 @@
 """What is on a simulated member's disk, and what a power cut leaves of the rest (R24).
 
 On the disk are names and attributes as they were when anything was synced last, and the bytes that files had when they were. Of what
-came after, each thing may have got there or not: all names or none, rows up to one of them, the index or not, bytes file by file.
+came after, each thing may have got there or not: all names or none, rows up to one of them, the index or not, bytes file by file. Of
+what was renamed neither name may be left, on a file system that does not rename in one step.
 """
 
 from collections.abc import Sequence
@@ -11,11 +12,13 @@ from csfs.core.changes import Change, ChangeKind
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath, is_below
 from csfs.core.rows import Row
+from csfs.core.treatment import flags_in
 from csfs.engine.evidence import Evidence
 from csfs.engine.live import meta_of
 from scripts.simulation import disasters
 from scripts.simulation.dice import Dice
 from scripts.simulation.host import Host
+from scripts.simulation.rights import rights_in
 from scripts.simulation.saved import Saved
 from scripts.simulation.saving import saved
 from scripts.simulation.telling import Look
@@ -68,6 +71,8 @@ class Disk:
                 node.data = dice.choice((b"\0" + whole, whole.upper()))  # shorter or longer than it was, or not
                 if node.data != whole and host.follows(path):
                     host.ledger.damaged.add(node.data)
+        if not is_back and dice.one_in(2):
+            self._lose_renamed()
         if dice.one_in(2) and not self._index.pulling:
             disasters.take_index(host, self._index)
             is_back = True
@@ -82,6 +87,15 @@ class Disk:
         self.flush()
         synced = {data for _, data in self._bytes}
         return before - host.kept - {node.data for node in tree.nodes.values()} - synced
+
+    def _lose_renamed(self) -> None:
+        """Take away files that had another name when anything was synced last."""
+        nodes, synced = self._host.tree.nodes, {node.inode for node in self._names.values()}
+        for path in [path for path, node in nodes.items() if node.kind is Kind.FILE and node.inode in synced]:
+            there = self._names.get(path)
+            if there is None or there.inode != nodes[path].inode:
+                self._bytes.discard((nodes[path].inode, nodes[path].data))  # which nobody can come by any more
+                del nodes[path]
 
     def _look_at_moves(self, rows: Sequence[Change]) -> None:
         """Rows say where objects came from: what is known of them there is known of them here."""
@@ -99,12 +113,19 @@ class Disk:
 
 
 def _is_recorded(row: Row | None, node: Node) -> bool:
-    """Return whether the index knows whose this is, as it is shown here: of two owners with one number, it may know the other."""
+    """Return whether the index knows whose this is, as it is shown here: of two owners with one number, it may know the other.
+
+    So it may of flags and rights, where the disk shows none.
+    """
     shown = row.applied.observation if row is not None else None
     if row is None or shown is None or (shown.stamp.inode, shown.uid, shown.gid) != (node.inode, node.uid, node.gid):
         return False
     meant = row.applied.meta or meta_of(shown)
-    return Owner(meant.owner, meant.uid) == node.owner and Owner(meant.group, meant.gid) == node.group
+    is_given = node.flags_meant in (None, flags_in(meant.xattrs)) and node.rights_meant in (
+        None,
+        rights_in(meant.xattrs),
+    )
+    return is_given and Owner(meant.owner, meant.uid) == node.owner and Owner(meant.group, meant.gid) == node.group
 
 
 def _proof(rows: Sequence[Change], booted: int) -> Evidence:

@@ -50,6 +50,18 @@ SCRIPTS = (
         ),
         among=8,
     ),
+    # A member loses its power just after something was renamed there.
+    Script(
+        2,
+        0,
+        (
+            (Act.QUIET, True, ""),
+            (Act.FLUSH, True, ""),
+            *((Act.PROGRAM, True, "rename"),) * 6,
+            (Act.POWER_CUT, True, ""),
+        ),
+        needs=Act.POWER_CUT,
+    ),
     # A member is killed just after it has said something.
     Script(
         23,

@@ -15,11 +15,13 @@ from scripts.simulation.rules import OneGroup
 from tests.engine.members import NOW_NS, Side, directory, follow_rules, found, sides
 
 BOOTED_NS = 1_000
-F, G, D = RelPath(b"f"), RelPath(b"g"), RelPath(b"d")
+F, G, H, D = RelPath(b"f"), RelPath(b"g"), RelPath(b"h"), RelPath(b"d")
 
 
-def change(kind: ChangeKind, path: RelPath, target: RelPath | None = None) -> Change:
-    return Change(sequence=0, kind=kind, path=path, target=target)
+def change(kind: ChangeKind, path: RelPath, target: RelPath | None = None, **fields: int) -> Change:
+    return Change(
+        sequence=fields.get("sequence", 0), kind=kind, path=path, target=target, time_ns=fields.get("time_ns", 0)
+    )
 
 
 def synced(path: RelPath, observation: Observation) -> Change:
@@ -37,11 +39,23 @@ def row(data: bytes | None = b"old") -> Row | None:
     return alpha.row(b"f")
 
 
-def is_damage(after: Observation | None, *changes: Change, before: bytes | None = b"old", path: RelPath = F) -> bool:
+def is_damage(
+    after: Observation | None,
+    *changes: Change,
+    before: bytes | None = b"old",
+    path: RelPath = F,
+    there: dict[bytes, int] | None = None,
+) -> bool:
+    """`there` is what else the disk shows now, as inode numbers by path; that of what was known is 1."""
     evidence = Evidence(BOOTED_NS)
     for one in changes:
         evidence.take(one)
-    return evidence.is_damage(path, row(before), after, None)
+    return evidence.is_damage(path, row(before), after, None, lambda one: (there or {}).get(bytes(one), 0))
+
+
+def nowhere(path: RelPath) -> int:
+    """Nothing is at any path."""
+    return 0
 
 
 NEW = found(b"newer", mtime_ns=7)
@@ -88,24 +102,110 @@ def test_a_file_that_was_renamed_before_it_was_synced_is_not_believed() -> None:
 def test_what_moved_with_known_bytes_is_believed() -> None:
     evidence = Evidence(BOOTED_NS)
     evidence.take(change(ChangeKind.RENAME, G, F))
-    assert not evidence.is_damage(F, None, NEW, NEW)
-    assert evidence.is_damage(F, None, found(b""), NEW)
+    assert not evidence.is_damage(F, None, NEW, NEW, nowhere)
+    assert evidence.is_damage(F, None, found(b""), NEW, nowhere)
 
 
 def test_what_is_gone_is_not_believed_unless_a_row_says_so() -> None:
     assert is_damage(None)
     assert is_damage(None, change(ChangeKind.CONTENT, F))
     assert not is_damage(None, change(ChangeKind.REMOVE, F))
-    assert not is_damage(None, change(ChangeKind.RENAME, F, G))
     assert is_damage(None, change(ChangeKind.REMOVE, F), change(ChangeKind.CREATE, F)), "made again since"
     assert not is_damage(None, before=None)
 
 
-def test_what_was_in_a_directory_that_went_is_gone() -> None:
+def rename(source: RelPath, target: RelPath) -> Change:
+    return change(ChangeKind.RENAME, source, target)
+
+
+def exchange(source: RelPath, target: RelPath) -> Change:
+    return change(ChangeKind.EXCHANGE, source, target)
+
+
+def remove(path: RelPath) -> Change:
+    return change(ChangeKind.REMOVE, path)
+
+
+def create(path: RelPath) -> Change:
+    return change(ChangeKind.CREATE, path)
+
+
+def test_what_was_renamed_is_gone_if_it_is_where_it_went() -> None:
+    assert not is_damage(None, rename(F, G), there={b"g": 1})
+    assert is_damage(None, rename(F, G)), "it is nowhere"
+    assert is_damage(None, rename(F, G), there={b"g": 2}), "something else is there, as before the rename"
+
+
+def test_what_was_renamed_is_gone_if_it_was_taken_away_from_where_it_went() -> None:
+    assert not is_damage(None, rename(F, G), remove(G))
+    assert not is_damage(None, rename(F, G), rename(H, G), there={b"g": 2}), "it was replaced there"
+    assert not is_damage(None, rename(F, G), rename(H, G)), "by what is gone itself"
+    assert not is_damage(None, rename(F, G), change(ChangeKind.LINK, H, G))
+    assert is_damage(None, remove(G), rename(H, G), rename(F, G)), "before it came there"
+
+
+def test_what_was_renamed_on_is_followed() -> None:
+    assert not is_damage(None, rename(F, G), rename(G, H), there={b"h": 1})
+    assert is_damage(None, rename(F, G), rename(G, H), there={b"g": 1, b"h": 2})
+    assert not is_damage(None, rename(F, G), exchange(G, H), there={b"g": 2, b"h": 1})
+    assert is_damage(None, rename(F, G), exchange(G, H), there={b"g": 2})
+    assert is_damage(None, rename(F, G), rename(G, F)), "it was to be back"
+
+
+def test_what_was_exchanged_is_not_gone() -> None:
+    assert is_damage(None, exchange(F, G))
+    assert is_damage(None, exchange(F, G), there={b"g": 1}), "something was to be there"
+    assert not is_damage(None, exchange(F, G), remove(F), there={b"g": 1})
+    assert is_damage(None, exchange(F, G), remove(F)), "what was known is nowhere, and nobody has removed that"
+
+
+def test_of_what_was_put_in_its_place_and_renamed_something_has_to_be_there() -> None:
+    saved = rename(H, F), rename(F, G)
+    assert not is_damage(None, *saved, there={b"g": 7})
+    assert is_damage(None, *saved)
+    assert not is_damage(None, *saved, remove(G))
+    assert is_damage(None, rename(F, G), create(F), remove(F)), "the one before is nowhere"
+    assert not is_damage(None, rename(F, G), create(F), remove(F), there={b"g": 1})
+
+
+def test_what_a_program_of_this_boot_took_away_was_there() -> None:
+    now = {"time_ns": BOOTED_NS}
+    assert not is_damage(None, change(ChangeKind.RENAME, F, G, **now))
+    assert not is_damage(None, rename(F, G), change(ChangeKind.REMOVE, G, **now))
+    assert not is_damage(None, rename(F, G), change(ChangeKind.RENAME, G, H, **now))
+    assert is_damage(None, rename(F, G), change(ChangeKind.CREATE, G, **now), there={b"g": 2}), (
+        "made as nothing was there"
+    )
+
+
+def test_rows_that_are_told_again_say_nothing_new() -> None:
+    first, second = change(ChangeKind.REMOVE, F, sequence=1), change(ChangeKind.CREATE, F, sequence=2)
+    assert is_damage(None, first, second, first)
+    evidence = Evidence(BOOTED_NS)
+    evidence.count_in(b"one")
+    evidence.take(change(ChangeKind.CREATE, F, sequence=2))
+    evidence.count_in(b"one")
+    evidence.take(change(ChangeKind.REMOVE, F, sequence=1))
+    assert evidence.is_damage(F, row(), None, None, nowhere)
+    evidence.count_in(b"another")
+    evidence.take(change(ChangeKind.REMOVE, F, sequence=1))
+    assert not evidence.is_damage(F, row(), None, None, nowhere)
+
+
+def test_what_was_in_a_directory_that_went_is_gone_if_it_is_where_that_went() -> None:
     inside = RelPath(b"d/f")
-    assert not is_damage(None, change(ChangeKind.RENAME, D, G), path=inside)
-    assert not is_damage(None, change(ChangeKind.EXCHANGE, D, G), path=inside)
-    assert is_damage(None, change(ChangeKind.RENAME, G, D), path=inside)
+    assert not is_damage(None, rename(D, G), path=inside, there={b"g/f": 1})
+    assert not is_damage(None, exchange(D, G), path=inside, there={b"g/f": 1})
+    assert not is_damage(None, rename(D, G), remove(RelPath(b"g/f")), path=inside)
+    assert not is_damage(None, rename(D, G), create(D), path=inside, there={b"g/f": 1})
+    assert not is_damage(None, rename(inside, H), rename(D, G), path=inside, there={b"h": 1})
+    assert not is_damage(None, rename(D, G), rename(RelPath(b"g/f"), H), path=inside, there={b"h": 1})
+    assert is_damage(None, rename(D, G), path=inside, there={b"g": 1}), "the directory is there, and this is not in it"
+    assert is_damage(None, remove(RelPath(b"g/f")), rename(D, G), path=inside), "of what was there before"
+    assert is_damage(None, rename(D, G), path=D)
+    assert not is_damage(None, rename(D, G), path=D, there={b"g": 1})
+    assert not is_damage(None, remove(D), create(D), path=inside)
+    assert is_damage(None, rename(G, D), path=inside)
 
 
 def test_attributes_are_believed_if_a_row_names_the_path() -> None:
@@ -120,7 +220,7 @@ def test_a_new_directory_cannot_be_torn_and_one_that_is_back_is_not_believed() -
     alpha.sees(b"d", directory())
     alpha.sees(b"d", None)
     beta.hears(alpha)
-    assert Evidence(BOOTED_NS).is_damage(D, beta.row(b"d"), directory(), None)
+    assert Evidence(BOOTED_NS).is_damage(D, beta.row(b"d"), directory(), None, nowhere)
 
 
 # ------------------------------------------------------------------------------------------------------ what is not believed

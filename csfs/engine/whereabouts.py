@@ -1,0 +1,105 @@
+"""Where rows say that objects went: whether what is missing after a power cut was taken away by somebody (R24).
+
+A row of a rename is on the disk though what it tells of may not be: on a file system that does not rename in one step, or that had not
+written back how the object came there, neither name may be left. So it proves that the old name is gone only if the object is where it
+was renamed to, or a later row says that it was taken away from there, replaced there, or renamed on: then it is followed. A row of a
+directory speaks for all that was below it.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import NamedTuple
+
+from csfs.core.changes import Change, ChangeKind
+from csfs.core.paths import RelPath, ancestors_of
+
+
+class _Event(NamedTuple):
+    """What a row says of one path, in the order of rows: something was put there, or what was there went, to `target` or for good."""
+
+    number: int
+    is_put: bool
+    is_left: bool
+    target: RelPath | None
+    is_of_this_boot: bool
+
+
+class Whereabouts:
+    """What rows say of names, the oldest first. `booted_ns`: when this boot began."""
+
+    def __init__(self, booted_ns: int) -> None:
+        self._booted_ns = booted_ns
+        self._count = 0
+        self._events: dict[RelPath, list[_Event]] = {}
+
+    def take(self, change: Change) -> None:
+        """Take in a row."""
+        path, target = change.path, change.target
+        match change.kind:
+            case ChangeKind.CREATE:
+                self._note(change, path, is_put=True)
+            case ChangeKind.REMOVE:
+                self._note(change, path, is_left=True)
+            case ChangeKind.LINK if target is not None:
+                self._note(change, target, is_put=True)
+            case ChangeKind.RENAME if target is not None:
+                self._note(change, path, is_left=True, target=target)
+                self._note(change, target, is_put=True)
+            case ChangeKind.EXCHANGE if target is not None:
+                self._note(change, path, is_put=True, is_left=True, target=target)
+                self._note(change, target, is_put=True, is_left=True, target=path)
+            case _:
+                return
+        self._count += 1
+
+    def is_gone(self, path: RelPath, inode: int, inode_at: Callable[[RelPath], int]) -> bool:
+        """Return whether somebody has taken away what is missing at a path.
+
+        `inode` is the number of the object that was known there. Of what was put there since, and went, too, nobody knows the number.
+        """
+        own = self._events.get(path, ())
+        if own and own[-1].is_put:
+            return False
+        there = self._rest_of(path, -1)
+        if there == path or (there is not None and inode_at(there) != inode):
+            return False
+        left = (one for one in own if one.target is not None and not one.is_of_this_boot)
+        rests = (self._rest_of(one.target, one.number) for one in left if one.target is not None)
+        return all(rest is None or inode_at(rest) for rest in rests)
+
+    def _note(
+        self,
+        change: Change,
+        path: RelPath,
+        *,
+        is_put: bool = False,
+        is_left: bool = False,
+        target: RelPath | None = None,
+    ) -> None:
+        is_of_this_boot = change.time_ns >= self._booted_ns
+        self._events.setdefault(path, []).append(_Event(self._count, is_put, is_left, target, is_of_this_boot))
+
+    def _rest_of(self, path: RelPath, after: int) -> RelPath | None:
+        """Return where what was at a path after a row is to be found; None: somebody has taken it away or replaced it."""
+        while (following := self._next(path, after)) is not None:
+            directory, event = following
+            if event.is_of_this_boot:
+                # Who takes something away has found it there; who puts something there may have found nothing.
+                return None if event.is_left else path
+            if event.target is None:
+                return None
+            path, after = RelPath(event.target + path[len(directory) :]), event.number
+        return path
+
+    def _next(self, path: RelPath, after: int) -> tuple[RelPath, _Event] | None:
+        """Return what happened next to what is at a path, and to which path that happened: to it, or to a directory above it."""
+        first: tuple[RelPath, _Event] | None = None
+        for one in (path, *ancestors_of(path)):
+            events = self._events.get(one, [])
+            at = bisect_right(events, after, key=lambda event: event.number)
+            # What is put in the place of a directory says nothing of what was in it: others do.
+            while at < len(events) and not events[at].is_left and one != path:
+                at += 1
+            if at < len(events) and (first is None or events[at].number < first[1].number):
+                first = one, events[at]
+        return first
