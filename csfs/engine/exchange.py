@@ -46,9 +46,12 @@ class Exchange(State):
         self._connected[peer] = Connected()
         return self.knowledge()
 
-    def greeted(self, peer: str, incarnation: Incarnation) -> None:
-        """A new connection to a peer, which is this now: nothing is taken for told, and its past refusals are forgotten."""
-        self._connected[peer] = Connected(incarnation)
+    def greeted(self, peer: str, incarnation: Incarnation, *, joins: bool = False) -> None:
+        """A new connection to a peer, which is this now: nothing is taken for told, and its past refusals are forgotten.
+
+        Who `joins` is told of each group, whatever it says that it knows.
+        """
+        self._connected[peer] = Connected(incarnation, joins)
         self._told.pop(peer, None)
 
     def parted(self, peer: str) -> None:
@@ -132,15 +135,16 @@ class Exchange(State):
     def _owed(self, peer: str, scopes: set[Scope], peer_knowledge: Mapping[Scope, Vector]) -> list[Scope]:
         """Return the scopes whose knowledge the peer neither has nor was told on this connection.
 
-        Of one of which nobody knows anything, it is told that: who joins waits for word of each (R14).
+        Of one of which nobody knows anything, it is told that: who joins waits for word of each, even if it has said before that it
+        knows as much (R14).
         """
-        told = self._told.get(peer, {})
+        told, joins = self._told.get(peer, {}), self._connected.get(peer, Connected()).joins
         known = {scope: versions.joined(peer_knowledge.get(scope, {}), told.get(scope, {})) for scope in scopes}
         return [
             scope
             for scope in sorted(scopes)
             if not versions.includes(known[scope], self._index.knowledge(scope))
-            or (scope not in peer_knowledge and scope not in told)
+            or (scope not in told and (joins or scope not in peer_knowledge))
         ]
 
 

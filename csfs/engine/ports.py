@@ -19,10 +19,12 @@ from csfs.wire.messages import Update
 class Connected(msgspec.Struct):
     """A peer's `incarnation`, and in which scopes its marks count for nothing, as something was refused (R10), or are still to come.
 
-    `has_stood`: it has said how it stands; `digests` are the set hashes that it said last.
+    `joins`: it waits for word of each group (R14). `has_stood`: it has said how it stands; `digests` are the set hashes that it
+    said last.
     """
 
     incarnation: Incarnation | None = None
+    joins: bool = False
     has_stood: bool = False
     digests: Mapping[Scope, bytes] = msgspec.field(default_factory=dict)
     tainted: set[Scope] = msgspec.field(default_factory=set)

@@ -163,7 +163,7 @@ class PeerSession:
             if len(volume.authors) > known:
                 with volume.index.transaction():
                     volume.engine.reconsider(volume.index.rows.contested())
-            volume.engine.greeted(self._peer, theirs.incarnation)
+            volume.engine.greeted(self._peer, theirs.incarnation, joins=theirs.pulling)
             # What waited for the object's new name when this member stopped, or for word whose version it is.
             with volume.index.transaction():
                 contested = volume.index.rows.contested()
@@ -367,8 +367,8 @@ class PeerSession:
         exchange.midstream = message.mark is None
         if message.mark is not None:
             self._now_knows(exchange, message.scope, message.mark)
-            if not theirs.pulling and message.scope not in exchange.refused:
-                volume.heard(message.scope)
+            if message.scope not in exchange.refused:
+                volume.heard(message.scope, self._peer, joins=theirs.pulling)
         exchange.arrives(message.position or exchange.received, touched)
         volume.take_in(touched)
         if volume.index.rows.position() != position:

@@ -87,6 +87,8 @@ class PeerStanding:
 
     def give_token(self) -> bytes:
         """Return a fresh token for the peer, durable here; none while the index cannot be written."""
+        # The peer remembers the one that it gets last: an earlier one after this would look as if the peer had been set back.
+        self._token = b""
         index = self._volume.index
         with contextlib.suppress(UnwritableError), index.transaction():
             nonce = secrets.token_bytes(NONCE_SIZE)
@@ -229,7 +231,8 @@ def note_refused(volume: Volume, peer: str, received: Received) -> None:
     """Report what a peer said and was not taken in."""
     for path, reason in received.refused:
         if (ending := volume.sparing.ending()) is not None:
-            log.warning("%s: peer %s: %s refused: %s%s", volume.name, peer, shown(path), reason, ending)
+            where = f"{shown(path)} refused" if path else "refused"
+            log.warning("%s: peer %s: %s: %s%s", volume.name, peer, where, reason, ending)
         if path and len(volume.problems) < REFUSED_MAX:
             volume.set_problem(RelPath(path), f"refused from {peer}: {reason}")
 

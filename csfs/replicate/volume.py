@@ -17,6 +17,7 @@ from csfs.core.moves import WholeMove
 from csfs.core.paths import RelPath
 from csfs.core.versions import Scope, Vector
 from csfs.engine.evidence import Evidence
+from csfs.engine.hearing import Hearing
 from csfs.engine.volume import VolumeEngine
 from csfs.errors import LostRootError
 from csfs.index.index import Index
@@ -177,7 +178,7 @@ class Volume:
         self.evidence: Evidence | None = None
         """What the journal proves, from a power cut until the tree was compared."""
         self.contents, self.travelled, self.patches = Contents(), Hashes(), Patches()
-        self._heard: set[Scope] = set()
+        self._hearing = Hearing()
         self.problems: dict[RelPath, Problem] = {}
         self.kept_out, self.sparing, self.shortcomings = KeptOut(), Sparing(), Shortcomings()
         self.left_out = LeftOut(index, lambda path: self.rules.treatment_of(path), self.set_problem)
@@ -239,7 +240,7 @@ class Volume:
             self.rules = rules
             return False
         self.engine, self.rules = self._new_engine(rules), rules
-        self._heard.clear()
+        self._hearing = Hearing()
         self.apply_soon(self.index.rows.pending())
         self.progress.notify()
         return True
@@ -272,20 +273,15 @@ class Volume:
         if paths:
             self.memory.mended(peer, paths)
 
-    def heard(self, scope: Scope) -> None:
-        """A member that does not pull itself has told all it knows of `scope`."""
-        self._heard.add(scope)
+    def heard(self, scope: Scope, peer: str, *, joins: bool) -> None:
+        """A peer, which perhaps joins itself, has told all it knows of `scope`."""
+        self._hearing.told(scope, peer, joins=joins)
         self.comparison.notify()
 
     @property
     def heard_all(self) -> bool:
         """Whether all scopes of this member of which others have something to say were heard of since it started."""
-        ours = (group for group in self.rules.groups if self.member in group.members)
-        return self._heard >= {
-            group.scope
-            for group in ours
-            if any(group.may_send(member) for member in group.members if member != self.member)
-        }
+        return self._hearing.is_complete(self.rules.groups, self.member)
 
     @property
     def mounted(self) -> bool:

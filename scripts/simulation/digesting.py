@@ -8,7 +8,7 @@ from csfs.engine.links import is_same_inode
 from csfs.engine.live import content_of
 from csfs.engine.plans import is_carried_out
 from csfs.engine.ports import Plan, Row, Step
-from csfs.engine.rules import GroupRules, may_send
+from csfs.engine.rules import may_send
 from scripts.simulation.index import dots_of
 from scripts.simulation.member import Member
 from scripts.simulation.telling import Look
@@ -25,7 +25,7 @@ class Digesting(Member):
         self.programs.unheard = {data: path for data, path in unheard.items() if not self.follows(path)}
         if self.pulling:
             groups = [group for group in self.rules.groups if self.name in group.members]
-            if not groups or not {group.scope for group in groups if self._is_told_in(group)} <= self.heard:
+            if not groups or not self.hearing.is_complete(groups, self.name):
                 self.programs.looks.clear()
                 self.programs.marks.clear()
                 return
@@ -67,10 +67,6 @@ class Digesting(Member):
         if joining:
             self.unasked_minted += self.index.minted - minted
         self.commit()
-
-    def _is_told_in(self, group: GroupRules) -> bool:
-        """Return whether anybody else may say anything in a group."""
-        return any(may_send(group, other) for other in group.members if other != self.name)
 
     def _is_doubted(self, path: RelPath, look: Look) -> bool:
         """Return whether what is there is nobody's change: a power cut may have left it."""

@@ -37,6 +37,7 @@ from csfs.engine import merging as engine_merging
 from csfs.engine.brake import Brake
 from csfs.engine.brake import Verdict as BrakeVerdict
 from csfs.engine.evidence import Evidence
+from csfs.engine.hearing import Hearing
 from csfs.engine.links import Links
 from csfs.engine.live import meta_of
 from csfs.engine.memory import MemoryIndex
@@ -254,6 +255,14 @@ def _nothing(value: Any) -> Callable[..., Any]:
     return lambda *arguments, **options: value
 
 
+_told = Hearing.told
+
+
+def _told_by_others(hearing: Hearing, scope: Scope, peer: str, *, joins: bool) -> None:
+    if not joins:
+        _told(hearing, scope, peer, joins=joins)
+
+
 FAULTS: dict[str, Fault] = {
     "known-for-applied": Fault("a change builds on what was only known", VolumeEngine, "observe", _known_for_applied),
     "one-knowledge": Fault("one knowledge serves all groups", MemoryIndex, "knowledge", _one_knowledge),
@@ -330,6 +339,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "members-unread": Fault("other members are no other revision of a group", groups, "scope_of", _scope_whoever),
     "strangers-follow": Fault("who is not in a group follows its paths", state.State, "_followed", _group_of),
+    "joining-waits": Fault("who joins counts on nobody else who joins", Hearing, "told", _told_by_others),
     "vouched-unheard": Fault("a member vouches for what it has not heard of", claims, "includes", _nothing(True)),
     "vouched-unstored": Fault("a member vouches for contents it has not", claims, "content_claimed", _nothing(None)),
     "gate-open": Fault("commits do not look at what is there", Host, "_is_allowed", _any_gate),
@@ -378,6 +388,7 @@ SEEDS = {
     "unfollowed-lives": 178,
     "members-unread": 113,
     "strangers-follow": 20,
+    "joining-waits": 295,
     "vouched-unheard": 6,
     "vouched-unstored": 97,
 }

@@ -161,8 +161,8 @@ class Link:
             target.cursors[source.name] = (self.index_id, out.position)
         if out.mark is not None:
             back.tell(out.scope, out.mark)
-            if not self.from_pulling and out.scope not in self.refused:
-                target.heard.add(out.scope)
+            if out.scope not in self.refused:
+                target.hearing.told(out.scope, source.name, joins=self.from_pulling)
         target.index.commit()
 
     def _take_in_move(self, batch: Batch, move: WholeMove, now_ns: int) -> None:

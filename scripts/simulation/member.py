@@ -6,6 +6,7 @@ from csfs.core.objects import Observation
 from csfs.core.paths import ROOT, RelPath
 from csfs.core.versions import Incarnation, Scope, covers
 from csfs.engine.evidence import Evidence
+from csfs.engine.hearing import Hearing
 from csfs.engine.ports import Plan
 from csfs.engine.rules import Rules, may_send
 from scripts.simulation.braking import HostBrake
@@ -46,7 +47,7 @@ class Member:
         self.unsorted: RelPath | None = None
         """The first row that may not be written as the rules have it now; None: there is none."""
         self.pulling = pulling
-        self.heard: set[Scope] = set()
+        self.hearing = Hearing()
         self.held: set[RelPath] = set()
         self.intents: dict[RelPath, Plan] = {}
         """Commits whose outcome nobody recorded."""
@@ -136,7 +137,7 @@ class Member:
             self._begin_anew()
         self.index.revise(self.engine.in_scope)
         self.unsorted = ROOT
-        self.heard.clear()
+        self.hearing = Hearing()
         self.index.commit()
 
     def _begin_anew(self) -> None:

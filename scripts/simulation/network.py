@@ -27,7 +27,8 @@ class Network:
         self.ledger = Ledger()
         names = tuple(NAMES[: setup.count])
         present = tuple(name for number, name in enumerate(names) if number not in setup.late)
-        self.shape = Shape(present, tuple(setup.receive_only), setup.policy, private=setup.private)
+        out = (*present, names[-1]) if setup.apart else ()
+        self.shape = Shape(present, tuple(setup.receive_only), setup.policy, private=setup.private, turned=out)
         self.hosts = [self._founder(name, number) for number, name in enumerate(names)]
         for host, skew_ns in zip(self.hosts, setup.skews_ns or (0,) * setup.count, strict=True):
             host.skew_ns = skew_ns
@@ -107,7 +108,7 @@ class Network:
             host.authors.update({dot: name for dot, name in peer.authors.items() if dot not in host.authors})
             host.engine.reconsider(host.index.rows())
             host.engine.follow(host.index.rows(), self.now(host))
-            host.engine.greeted(peer.name, peer.incarnation)
+            host.engine.greeted(peer.name, peer.incarnation, joins=peer.pulling)
             host.index.commit()
         self.links[one.number, other.number].greet()
         self.links[other.number, one.number].greet()

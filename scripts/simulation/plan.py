@@ -69,7 +69,7 @@ class Setup(msgspec.Struct, frozen=True, array_like=True):
     """What a run begins with. `late` members join in its course; `extra` is what becomes of their own files.
 
     `private`: the last member is left out of a directory. `paths` are those that programs work at, none for all. `brake`: members
-    may not take away a great part of the tree in one go.
+    may not take away a great part of the tree in one go. `apart`: the private directory is only for those who join in its course.
     """
 
     count: int
@@ -81,6 +81,7 @@ class Setup(msgspec.Struct, frozen=True, array_like=True):
     private: bool = False
     paths: tuple[int, ...] = ()
     brake: bool = False
+    apart: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True, array_like=True):

@@ -39,11 +39,20 @@ from scripts.simulation.scripted import SCRIPTS, Script
 def made(seed: int, members: int, steps: int) -> Plan:
     """Return the plan of a seed."""
     plan = _by_chance(seed, members, steps)
+    if seed % 2 and plan.setup.late and plan.setup.count > 3:
+        plan = _with_late_ones_apart(plan)
     if seed % WITH_TURNS[0] != WITH_TURNS[1] or plan.setup.receive_only:
         return plan
     paths = tuple(sorted({*plan.setup.paths[:1], *PRIVATE}))
     setup = msgspec.structs.replace(plan.setup, private=True, paths=paths)
     return Plan(seed, setup, tuple(_with_turns(Random(~seed), setup.count, list(plan.actions))))
+
+
+def _with_late_ones_apart(plan: Plan) -> Plan:
+    """Return a plan in which two join at once, and have something in which nobody was before."""
+    late, paths = tuple(range(plan.setup.count))[-2:], tuple(sorted({*plan.setup.paths, *PRIVATE}))
+    setup = msgspec.structs.replace(plan.setup, late=late, private=True, apart=True, paths=paths)
+    return msgspec.structs.replace(plan, setup=setup)
 
 
 def _by_chance(seed: int, members: int, steps: int) -> Plan:

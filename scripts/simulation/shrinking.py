@@ -75,7 +75,7 @@ def _simpler(setup: Setup) -> list[Setup]:
     if setup.receive_only:
         found.append(replaced(setup, receive_only=""))
     if setup.private:
-        found.append(replaced(setup, private=False))
+        found.append(replaced(setup, private=False, apart=False))
     if setup.count > 2:
         fewer = setup.count - 1
         late = tuple(number for number in setup.late if number < fewer)

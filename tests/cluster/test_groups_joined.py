@@ -3,6 +3,9 @@
 from pathlib import Path
 
 from scripts.support.members import VOLUME, Member, free_port, replicating, two_members, until
+from tests.cluster.networks import switched
+
+PORT = 30866
 
 GROUPS = f"""
 [[volumes.{VOLUME}.groups]]
@@ -11,6 +14,13 @@ include = ["/own"]
 
 [[volumes.{VOLUME}.groups]]
 include = ["/empty"]
+
+[[volumes.{VOLUME}.groups]]
+"""
+LATER = f"""
+[[volumes.{VOLUME}.groups]]
+members = ["beta", "gamma"]
+include = ["/later"]
 
 [[volumes.{VOLUME}.groups]]
 """
@@ -65,3 +75,32 @@ def test_what_is_in_a_directory_of_others_comes_once_that_is_there(tmp_path: Pat
         assert not (beta.tree / "d/other").exists()
         (beta.tree / "d/inside/file").write_text("and from both")
         until(lambda: (alpha.tree / "d/inside/file").read_text() == "and from both", "alpha has what beta wrote")
+
+
+def test_members_that_join_at_once_have_a_group_without_the_first(tmp_path: Path) -> None:
+    with switched(3) as net:
+        members = [
+            Member(tmp_path / "m", name, PORT, net.prefixes[number], net.addresses[number])
+            for number, name in enumerate(("alpha", "beta", "gamma"))
+        ]
+        alpha, beta, gamma = members
+        try:
+            alpha.found()
+            beta.join(alpha)
+            gamma.join(alpha)
+            with alpha.home.settings_file.open("a") as settings:
+                settings.write(LATER)
+            alpha.csfs("config", "reload")
+            for member in members:
+                member.mount()
+            for member in members:
+                until(lambda m=member: m.volume()["state"] == "replicating", f"{member.name} replicates")  # type: ignore[misc]
+            (alpha.tree / "file").write_text("for all")
+            (beta.tree / "later").mkdir()
+            (beta.tree / "later/file").write_text("for the later ones")
+            until(lambda: (gamma.tree / "later/file").read_text() == "for the later ones", "gamma has what beta made")
+            until(lambda: (gamma.tree / "file").read_text() == "for all", "gamma has what alpha made")
+            assert not (alpha.tree / "later").exists()
+        finally:
+            for member in members:
+                member.stop()

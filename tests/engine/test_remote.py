@@ -331,3 +331,14 @@ def test_who_joins_is_told_of_a_group_of_which_nobody_knows_anything() -> None:
     assert (told.scope, told.mark, told.done) == (SCOPE, {}, True)
     assert alpha.engine.outgoing(told.position, {}, 100, "beta").mark is None
     assert alpha.engine.outgoing(0, beta.engine.knowledge(), 100, "gamma").mark is None
+
+
+def test_who_joins_is_told_of_each_group_even_if_it_has_said_that_it_knows_as_much() -> None:
+    alpha, beta = sides("alpha", "beta")
+    del beta
+    for said in ({}, {SCOPE: {}}):
+        alpha.engine.greeted("beta", BETA, joins=True)
+        assert alpha.engine.outgoing(0, said, 10, "beta").mark == {}
+        assert alpha.engine.outgoing(0, said, 10, "beta").mark is None, "once on a connection"
+    alpha.engine.greeted("beta", BETA)
+    assert alpha.engine.outgoing(0, {SCOPE: {}}, 10, "beta").mark is None
