@@ -111,6 +111,7 @@ class Lineage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Which object is shown (`birth`), the entries that first held its bytes and first said its meta, and what these were made from.
 
     `write` is that of the content (R17). `decided`: the mode is one that was decided on for certain bytes (R5).
+    `overruled`: what had been decided against when an entry was made that is in doubt now, and so not known any more (R8).
     """
 
     birth: Dot | None = None
@@ -120,6 +121,7 @@ class Lineage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     meta_parents: tuple[Dot, ...] = ()
     write: Dot | None = None
     decided: bool = False
+    overruled: tuple[Dot, ...] = ()
 
 
 NO_LINEAGE = Lineage()

@@ -96,10 +96,12 @@ def overruled_by_change(
     """Return the losers of decided conflicts that a change replaces, with those that led to what it replaces.
 
     What this member has decided and not applied yet is among them: no vector can leave out an earlier dot of its own. So is what was
-    decided against at the `source` of what was moved here: who has not heard of an earlier move may show that under this name.
+    decided against at the `source` of what was moved here: who has not heard of an earlier move may show that under this name. What
+    said so may be in doubt, and not known any more (R8).
     """
     applied = row.applied
     found = dict.fromkeys(overruled_by_change(source, ABSENT, incarnation) if source is not None else ())
+    found.update(dict.fromkeys(applied.lineage.overruled))
     for entry in row.record.content.entries:
         if versions.covers(applied.content_seen, entry.dot):
             found.update(dict.fromkeys(entry.overruled))

@@ -324,7 +324,16 @@ def lineage_of(record: Record, content_dot: Dot | None, meta_dot: Dot | None, be
         said = Lineage(meta_origin=policies.origin_of(meta), meta_parents=meta.parents, decided=meta.decided)
     elif meta_dot != before.meta_dot:
         said = NO_LINEAGE
-    return Lineage(made.birth, made.origin, made.parents, said.meta_origin, said.meta_parents, made.write, said.decided)
+    return Lineage(
+        made.birth,
+        made.origin,
+        made.parents,
+        said.meta_origin,
+        said.meta_parents,
+        made.write,
+        said.decided,
+        made.overruled,
+    )
 
 
 def meta_entry(record: Record, dot: Dot | None) -> MetaEntry | None:

@@ -24,7 +24,7 @@ from csfs.core.rows import MADE, Doubt
 from csfs.core.tokens import Owed, Verdict, checked
 from csfs.core.versions import Dot, Scope, Vector
 from csfs.engine.forgetting import dots_of
-from csfs.engine.live import holds_directory, is_live
+from csfs.engine.live import content_entry, holds_directory, is_live
 from csfs.engine.minting import Change, Circumstances, Minting
 from csfs.engine.ports import Row, Standing
 from csfs.engine.rules import GroupRules
@@ -98,6 +98,8 @@ class Quarantine(Minting):
         }
         if doubt & Doubt.CONTENT:
             changes["content_dot"] = None
+            if (shown := content_entry(row.record, applied.content_dot)) is not None:
+                changes["lineage"] = msgspec.structs.replace(applied.lineage, overruled=shown.overruled)
         if doubt & Doubt.META:
             changes["meta_dot"] = None
         applied = msgspec.structs.replace(applied, **changes)
