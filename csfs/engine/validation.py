@@ -72,9 +72,10 @@ def check_mark(mark: Vector) -> None:
     """
     if len(mark) > INCARNATIONS_MAX:
         raise RefusedError(f"knowledge of more than {INCARNATIONS_MAX} incarnations")
-    for counter in mark.values():
-        if not 0 <= counter <= COUNTER_MAX:
-            raise RefusedError("a counter out of range")
+    if mark and not (min(mark) >= 0 and max(mark) <= COUNTER_MAX):
+        raise RefusedError("an incarnation out of range")
+    if mark and not (min(mark.values()) >= 0 and max(mark.values()) <= COUNTER_MAX):
+        raise RefusedError("a counter out of range")
 
 
 def _require(holds: bool, complaint: str) -> None:

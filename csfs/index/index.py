@@ -18,6 +18,7 @@ from csfs.index.shown import Shown
 from csfs.index.strangers import Strangers
 from csfs.index.suspects import SuspectPaths
 from csfs.index.tables import Tables
+from csfs.index.vectors import Vectors
 
 
 class Index:
@@ -30,8 +31,9 @@ class Index:
     def __init__(self, path: str, *, member: str, boot: bytes, founding: bool = False) -> None:
         self._database = Database(path)
         self._facts = Facts(self._database)
-        self.rows = Rows(self._database, self._facts)
-        self.ledger = Ledger(self._database, self._facts)
+        vectors = Vectors(self._database)
+        self.rows = Rows(self._database, self._facts, vectors)
+        self.ledger = Ledger(self._database, self._facts, vectors)
         self.braked = BrakedPaths(self._database)
         self.tables = Tables(self._database)
         self.due = DuePaths(self._database)

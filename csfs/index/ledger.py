@@ -15,7 +15,9 @@ from csfs.core.tables import BLOCK_SIZE, PAGE_HASHES, ZERO_PAGE_HASH
 from csfs.core.versions import Incarnation, Scope
 from csfs.index.asked import below
 from csfs.index.database import Database
+from csfs.index.encoding import decoded_applied, decoded_plans, encoded_applied, encoded_plans
 from csfs.index.facts import Facts
+from csfs.index.vectors import Vectors
 
 _TAKEN = f"""min(size, coalesce((
     SELECT sum(count) * {BLOCK_SIZE * PAGE_HASHES} FROM tables WHERE tables.hash = kept.hash AND page <> x'{ZERO_PAGE_HASH.hex()}'
@@ -79,14 +81,15 @@ class KeptVersion(NamedTuple):
 class Ledger:
     """Tables beside the rows, in the same file and the same transactions."""
 
-    def __init__(self, database: Database, facts: Facts) -> None:
+    def __init__(self, database: Database, facts: Facts, vectors: Vectors) -> None:
         self._database = database
         self._facts = facts
+        self._vectors = vectors
         self.kept_added = 0
         """How many versions were kept since the start."""
         ((count,),) = database.execute("SELECT count(*) FROM kept")
         self.kept_count = int(count)
-        self._added: list[tuple[object, ...]] = []
+        self._added: list[KeptVersion] = []
         """Kept versions that are not in the table yet."""
         self._intents = self._read_intents()
         database.on_transaction_end(self._flush, self._forget)
@@ -196,12 +199,15 @@ class Ledger:
         """Remember a displaced object."""
         self.kept_added += 1
         self.kept_count += 1
-        applied = msgspec.msgpack.encode(version.applied)
-        self._added.append((*version[:6], applied, version.cause.value, version.member, version.stored))
+        self._added.append(version)
 
     def _flush(self) -> None:
         if self._added:
-            self._database.write_many("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._added)
+            rows: list[tuple[object, ...]] = []
+            for one in self._added:
+                applied = encoded_applied(one.path, one.applied, self._vectors)
+                rows.append((*one[:6], applied, one.cause.value, one.member, one.stored))
+            self._database.write_many("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             self._added.clear()
 
     def _forget(self) -> None:
@@ -229,12 +235,14 @@ class Ledger:
     def _kept(self, condition: str, values: tuple[object, ...]) -> list[KeptVersion]:
         self._flush()
         columns = "name, path, kept_ns, size, hash, loser, applied, cause, member, stored"
-        return [
-            KeptVersion(name, at, kept_ns, size, digest, bool(loser), _decoded(applied), Cause(cause), member, stored)
-            for name, at, kept_ns, size, digest, loser, applied, cause, member, stored in self._database.execute(
-                f"SELECT {columns} FROM kept WHERE {condition}", values
+        found = self._database.execute(f"SELECT {columns} FROM kept WHERE {condition}", values)
+        kept = []
+        for name, at, kept_ns, size, digest, loser, encoded, cause, member, stored in found:
+            applied = decoded_applied(encoded, self._vectors)
+            kept.append(
+                KeptVersion(name, at, kept_ns, size, digest, bool(loser), applied, Cause(cause), member, stored)
             )
-        ]
+        return kept
 
     def kept_with_hash(self, content_hash: bytes) -> list[tuple[bytes, RelPath]]:
         """Return kept files with this content: names in the kept store, and where they were live."""
@@ -305,14 +313,14 @@ class Ledger:
 
     def _write_intents(self) -> None:
         if self._intents:
-            plans = msgspec.msgpack.encode(list(self._intents.values()))
+            plans = encoded_plans(self._intents.values(), self._vectors)
             self._database.write("INSERT OR REPLACE INTO intents VALUES (1, ?)", (plans,))
         else:
             self._database.write("DELETE FROM intents")
 
     def _read_intents(self) -> dict[RelPath, Plan]:
         found = self._database.execute("SELECT plans FROM intents").fetchone()
-        plans = msgspec.msgpack.decode(found[0], type=list[Plan]) if found is not None else []
+        plans = decoded_plans(found[0], self._vectors) if found is not None else []
         return {plan.path: plan for plan in plans}
 
     @property
@@ -347,7 +355,3 @@ _AT_OR_BELOW = "(path = ? OR (path > ? AND path < ?))"
 def _at_or_below(directory: RelPath) -> tuple[bytes, bytes, bytes]:
     lower, upper = below(directory)
     return directory, lower, upper
-
-
-def _decoded(applied: bytes) -> Applied:
-    return msgspec.msgpack.decode(applied, type=Applied)

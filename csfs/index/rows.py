@@ -13,14 +13,17 @@ from csfs.core import digests
 from csfs.core.paths import RelPath
 from csfs.core.rows import Amount, Row, Standing
 from csfs.core.tokens import Tokens
-from csfs.core.versions import Dot, Hlc, Incarnation, Scope, Vector
+from csfs.core.versions import Dot, Hlc, Scope, Vector
 from csfs.index import columns
 from csfs.index.asked import Asked, below
 from csfs.index.columns import says_the_same
 from csfs.index.database import Database
+from csfs.index.encoding import decoded_row, encoded_row
 from csfs.index.facts import Facts
+from csfs.index.knowledge import Knowledge
 from csfs.index.peers import Peers
 from csfs.index.pending import Pending, awaited
+from csfs.index.vectors import Vectors
 
 CACHED_ROWS_MAX = 4_096
 
@@ -32,17 +35,15 @@ _BELOW = "path > ? AND path < ?"
 class Rows:
     """Implements `engine.ports.IndexPort`."""
 
-    def __init__(self, database: Database, facts: Facts) -> None:
-        self._database, self._facts = database, facts
-        self._encode, self._decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Row).decode
+    def __init__(self, database: Database, facts: Facts, vectors: Vectors) -> None:
+        self._database, self._facts, self._vectors = database, facts, vectors
         self._cache: dict[RelPath, Row | None] = {}
         self._revised: Callable[[RelPath, Row], Row] | None = None
         self._dirty: dict[RelPath, Row | None] = {}
         self._same: set[RelPath] = set()
         """Dirty paths of which the table has the record already, but for whether it is counted."""
         self._asked = Asked(database, self._dirty)
-        self._knowledge: dict[Scope, Vector] = {}
-        self._dirty_knowledge: set[Scope] = set()
+        self._knowledge = Knowledge(database)
         self._digests: dict[Scope, int] = {}
         self._dirty_digests: set[Scope] = set()
         self.amounts = Pending(database)
@@ -51,22 +52,11 @@ class Rows:
         database.on_transaction_end(self._flush, self._forget)
 
     def _load(self) -> None:
-        self._knowledge.clear()
-        for scope, incarnation, counter in self._database.execute("SELECT scope, incarnation, counter FROM knowledge"):
-            self._knowledge[scope] = {**self._knowledge.get(scope, {}), Incarnation(incarnation): counter}
         found = self._database.execute("SELECT scope, digest FROM digests")
         self._digests = {scope: digests.unpacked(digest) for scope, digest in found}
 
     def _flush(self) -> None:
         self._flush_rows()
-        for scope in self._dirty_knowledge:
-            # A member that lost its memory knows less than before.
-            self._database.write("DELETE FROM knowledge WHERE scope = ?", (scope,))
-            self._database.write_many(
-                "INSERT INTO knowledge VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET counter = excluded.counter",
-                [(scope, incarnation, counter) for incarnation, counter in self._knowledge[scope].items()],
-            )
-        self._dirty_knowledge.clear()
         changed: list[tuple[object, ...]] = [(s, digests.packed(self._digests[s])) for s in self._dirty_digests]
         self._database.write_many("INSERT OR REPLACE INTO digests VALUES (?, ?)", changed)
         self._dirty_digests.clear()
@@ -81,7 +71,7 @@ class Rows:
             now = awaited(row)
             self.amounts.changes(Amount(before.pending, before.awaited), now)
             if row is not None and path in self._same and before.digest is not None:
-                shown.append((*columns.shown_columns(row, self._encode(row), now.size), path))
+                shown.append((*columns.shown_columns(row, encoded_row(path, row, self._vectors), now.size), path))
                 continue
             if before.digest is not None:
                 self._add_digest(before.scope, -digests.unpacked(before.digest))
@@ -91,7 +81,7 @@ class Rows:
             digest = digests.digest_of(path, row.record)
             self._add_digest(row.scope, digest)
             known = columns.known_columns(row, digests.packed(digest) if digest else None)
-            put.append((*columns.shown_columns(row, self._encode(row), now.size), path, *known))
+            put.append((*columns.shown_columns(row, encoded_row(path, row, self._vectors), now.size), path, *known))
         self._database.write_many("DELETE FROM rows WHERE path = ?", dropped)
         self._database.write_many(columns.SHOW, shown)
         self._database.write_many(columns.PUT, put)
@@ -109,7 +99,6 @@ class Rows:
         self._same.clear()
         self._asked.clear()
         self._cache.clear()
-        self._dirty_knowledge.clear()
         self._dirty_digests.clear()
         self._load()
         self.amounts.load()
@@ -131,7 +120,7 @@ class Rows:
         self._cache.clear()
 
     def _read(self, path: RelPath, encoded: bytes) -> Row:
-        row = self._decode(encoded)
+        row = decoded_row(encoded, self._vectors)
         return row if self._revised is None else self._revised(path, row)
 
     def scopes_from(self, first: RelPath, limit: int) -> list[tuple[RelPath, Scope]]:
@@ -274,12 +263,11 @@ class Rows:
 
     def knowledge(self, scope: Scope) -> Vector:
         """Return what is known of `scope`."""
-        return self._knowledge.get(scope, {})
+        return self._knowledge.of(scope)
 
     def set_knowledge(self, scope: Scope, knowledge: Vector) -> None:
         """Set what is known of `scope`."""
-        self._knowledge[scope] = knowledge
-        self._dirty_knowledge.add(scope)
+        self._knowledge.set(scope, knowledge)
 
     # --------------------------------------------------------------------------------- IndexPort: set hashes and peers
 

@@ -1,6 +1,6 @@
 """The index file's tables; this module alone explains columns and sentinels."""
 
-VERSION = 14
+VERSION = 15
 
 UPGRADES: dict[int, str] = {
     6: "ALTER TABLE rows ADD COLUMN awaited INTEGER NOT NULL DEFAULT 0; DROP INDEX rows_pending",
@@ -13,6 +13,7 @@ UPGRADES: dict[int, str] = {
     12: "UPDATE rows SET digest = digest_of(path, row, digest) WHERE digest IS NOT NULL; DELETE FROM digests; "
     "INSERT INTO digests SELECT scope, digests_together(digest) FROM rows WHERE digest IS NOT NULL GROUP BY scope",
     13: "",  # a table more
+    14: "",  # rows that are put from now on refer to `vectors`
 }
 """By format, what makes the next one of it; functions are those of `upgrading`. What is older is refused: large contents had other
 hashes, or rows did not say which object is where, nor which names belong to one inode."""
@@ -33,7 +34,7 @@ CREATE TABLE IF NOT EXISTS rows (
     hash     BLOB,             -- root hash of the regular file shown; NULL otherwise
     write    BLOB,             -- row.write: incarnation and counter, 2 x int64 big-endian (so that new ones follow each other)
     inode    BLOB,             -- inode number of what is shown if it has several names, int64 big-endian
-    row      BLOB NOT NULL,    -- msgpack of core.rows.Row
+    row      BLOB NOT NULL,    -- core.rows.Row as `encoding` has it: msgpack, large vectors as what differs from one of `vectors`
     scope    BLOB NOT NULL DEFAULT x'', -- row.scope
     digest   BLOB,             -- what the path adds to the set hash of its scope; NULL: nothing is live
     doubtful INTEGER NOT NULL DEFAULT 0, -- 1: something is to be minted anew
@@ -62,6 +63,12 @@ CREATE TRIGGER IF NOT EXISTS row_dropped AFTER DELETE ON rows WHEN old.live
 CREATE TRIGGER IF NOT EXISTS row_changed AFTER UPDATE OF live ON rows WHEN new.live <> old.live
     BEGIN UPDATE totals SET live = live + new.live - old.live; END;
 INSERT INTO totals SELECT 1, (SELECT count(*) FROM rows WHERE live) WHERE NOT EXISTS (SELECT 1 FROM totals);
+
+CREATE TABLE IF NOT EXISTS vectors (
+    number INTEGER PRIMARY KEY, -- never used for another one
+    digest BLOB NOT NULL,      -- of `vector`: whatever refers to one that a bad disk changed is lost
+    vector BLOB NOT NULL       -- msgpack of dict[Incarnation, int]; never changed, never dropped
+);
 
 CREATE TABLE IF NOT EXISTS knowledge (
     scope       BLOB NOT NULL,
@@ -112,7 +119,7 @@ CREATE TABLE IF NOT EXISTS kept (
     size    INTEGER NOT NULL,
     hash    BLOB NOT NULL,     -- root hash; empty if it is not a regular file
     loser   INTEGER NOT NULL,  -- 1: lost a conflict: retention never takes it
-    applied BLOB NOT NULL,     -- msgpack of core.objects.Applied: what was shown
+    applied BLOB NOT NULL,     -- core.objects.Applied as `encoding` has it: what was shown
     cause   TEXT NOT NULL DEFAULT '', -- one of ledger.Cause; empty: not noted
     member  TEXT NOT NULL DEFAULT '', -- whose change displaced it; empty: nobody's, or not noted
     stored  INTEGER NOT NULL DEFAULT 0 -- bytes of the blocks in the kept store, where these alone are there
@@ -136,7 +143,7 @@ CREATE TABLE IF NOT EXISTS held (
 
 CREATE TABLE IF NOT EXISTS intents (
     id    INTEGER PRIMARY KEY CHECK (id = 1), -- no row: no commit is under way, and each one's outcome is recorded
-    plans BLOB NOT NULL        -- msgpack of list[core.rows.Plan]: a row for each plan costs more than all that it says
+    plans BLOB NOT NULL        -- list[core.rows.Plan] as `encoding` has it: a row for each plan costs more than all that it says
 );
 
 CREATE TABLE IF NOT EXISTS braked (

@@ -13,6 +13,8 @@ from csfs.core.digests import Range
 from csfs.core.paths import RelPath
 from csfs.core.rows import Row
 from csfs.core.versions import Scope
+from csfs.index.encoding import decoded_row
+from csfs.index.vectors import WrittenVectors
 
 PORTION_MAX = 8_000
 CHECKED_MAX = 500
@@ -26,6 +28,7 @@ class Shown:
         """`path` is the index's file, which exists."""
         self._connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
         self._connection.set_busy_timeout(5_000)
+        self._vectors = WrittenVectors(self._connection.execute)
 
     def portions(self, above: bytes, before: bytes) -> Iterator[dict[RelPath, bytes]]:
         """Yield what is shown at the paths between two, exclusive: packed stamps, `RACY` after those that are racy."""
@@ -43,7 +46,7 @@ class Shown:
         condition, values = _in_range(scope, asked)
         query = f"SELECT path, row FROM rows WHERE (live OR stamp IS NOT NULL) AND {condition} ORDER BY path"
         for path, encoded in self._connection.execute(query, values):
-            yield path, msgspec.msgpack.decode(encoded, type=Row)
+            yield path, decoded_row(encoded, self._vectors)
 
     def digests(self, scope: Scope, asked: Range) -> Iterator[tuple[RelPath, int]]:
         """Yield the live paths of a scope in a range, ascending, and what each adds to the set hash."""
@@ -76,9 +79,17 @@ class Shown:
         wrong, last, count = list[RelPath](), above, 0
         for path, scope, digest, encoded in self._connection.execute(query, (above, CHECKED_MAX)):
             last, count = path, count + 1
-            if not _is_as_put(path, scope, digest, encoded):
+            if not self._is_as_put(path, scope, digest, encoded):
                 wrong.append(path)
         return (last if count == CHECKED_MAX else None), wrong
+
+    def _is_as_put(self, path: RelPath, scope: Scope, digest: bytes | None, encoded: bytes) -> bool:
+        try:
+            row = decoded_row(encoded, self._vectors)
+        except (msgspec.MsgspecError, ValueError):
+            return False
+        counted = digests.digest_of(path, row.record)
+        return row.scope == scope and (digests.packed(counted) if counted else None) == digest
 
     def held_among(self, paths: Iterable[RelPath]) -> set[RelPath]:
         """Return those of `paths` that are to stay on this member alone."""
@@ -94,12 +105,3 @@ def _in_range(scope: Scope, asked: Range) -> tuple[str, tuple[bytes, ...]]:
     # The root comes first, and is in the range that begins with it.
     condition = "scope = ?1 AND path >= ?2 AND (path > ?2 OR ?2 = x'') AND path <= ?3"
     return condition, (scope, asked.above, asked.last or b"\xff" * 4096)
-
-
-def _is_as_put(path: RelPath, scope: Scope, digest: bytes | None, encoded: bytes) -> bool:
-    try:
-        row = msgspec.msgpack.decode(encoded, type=Row)
-    except (msgspec.MsgspecError, ValueError):
-        return False
-    counted = digests.digest_of(path, row.record)
-    return row.scope == scope and (digests.packed(counted) if counted else None) == digest
