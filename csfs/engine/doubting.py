@@ -1,10 +1,14 @@
 """What a power cut may have left is nobody's change: the disk shows it, and no version stands for it (R24)."""
 
+from collections.abc import Sequence
+
 import msgspec
 
-from csfs.core.objects import Observation
+from csfs.core.objects import Applied, Observation
 from csfs.core.paths import RelPath
+from csfs.core.records import ContentEntry, MetaEntry
 from csfs.core.rows import Doubt
+from csfs.core.versions import Vector, covers
 from csfs.engine.local import Local
 from csfs.engine.minting import Change
 from csfs.engine.state import new_row
@@ -34,3 +38,22 @@ class Doubting(Local):
         self._notice(path, row, observation, change, group)
         after = self._index.row(path)
         return after is not None and after.pending
+
+    def lose(self, path: RelPath) -> None:
+        """What was shown at a path is gone, and nobody has removed it: what somebody has put there since has not seen it."""
+        row = self._index.row(path)
+        if row is None or self._followed(path) is None:
+            return
+        content, meta = row.record.content, row.record.meta
+        seen = _without(row.applied.content_seen, content.entries), _without(row.applied.meta_seen, meta.entries)
+        applied = Applied(observation=None, content_seen=seen[0], meta_seen=seen[1])
+        self._store_applied(path, row, applied, pending=True)
+
+
+def _without(seen: Vector, entries: Sequence[ContentEntry | MetaEntry]) -> Vector:
+    """Return a context that has seen none of these entries; what they replaced is replaced."""
+    left = dict(seen)
+    for entry in entries:
+        if covers(left, entry.dot):
+            left[entry.dot.incarnation] = entry.dot.counter - 1
+    return {incarnation: counter for incarnation, counter in left.items() if counter}

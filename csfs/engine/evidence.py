@@ -82,6 +82,15 @@ class Evidence:
         # fdatasync leaves the time to be written later.
         return proof is None or proof.size != found.size or proof.mtime_ns < found.mtime_ns
 
+    def is_lost(
+        self, path: RelPath, row: Row | None, found: Observation | None, inode_at: Callable[[RelPath], int]
+    ) -> bool:
+        """Return whether what was shown at a path was renamed and is nowhere, and somebody has put something else in its place."""
+        before = row.applied.observation if row is not None else None
+        if before is None or found is None or found.stamp.inode == before.stamp.inode:
+            return False
+        return self._whereabouts.is_lost(path, before.stamp.inode, inode_at)
+
     def _put(self, path: RelPath, inode: int | None) -> None:
         self._named.add(path)
         self._inodes.pop(path, None)

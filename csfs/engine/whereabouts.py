@@ -60,12 +60,16 @@ class Whereabouts:
         own = self._events.get(path, ())
         if own and own[-1].is_put:
             return False
-        there = self._rest_of(path, -1)
-        if there == path or (there is not None and inode_at(there) != inode):
+        if self._rest_of(path, -1) == path or self.is_lost(path, inode, inode_at):
             return False
         left = (one for one in own if one.target is not None and not one.is_of_this_boot)
         rests = (self._rest_of(one.target, one.number) for one in left if one.target is not None)
         return all(rest is None or inode_at(rest) for rest in rests)
+
+    def is_lost(self, path: RelPath, inode: int, inode_at: Callable[[RelPath], int]) -> bool:
+        """Return whether the object with that number, which was known at a path, was renamed, and is not where it went."""
+        there = self._rest_of(path, -1)
+        return there not in (None, path) and inode_at(there) != inode
 
     def _note(
         self,

@@ -26,13 +26,22 @@ def note(volume: Volume, change: Change) -> None:
 
 
 def holds(volume: Volume, path: RelPath, found: Observation | None, reason: Reason) -> bool:
-    """Return whether what was found is nobody's change; it is noted then, and is mended once what is known is to be had."""
+    """Return whether what was found is nobody's change; it is noted then, and is mended once what is known is to be had.
+
+    What somebody has put in the place of what is lost is a change that stands beside it.
+    """
     evidence, index, moved_from = volume.evidence, volume.index, reason.moved_from
     if evidence is None or reason.joining:
         return False
     row, source = index.rows.row(path), index.rows.row(moved_from) if moved_from is not None else None
     shown_there = source.applied.observation if source is not None else None
-    if not evidence.is_damage(path, row, found, shown_there, lambda there: _inode_at(volume, there)):
+
+    def inode_at(there: RelPath) -> int:
+        return _inode_at(volume, there)
+
+    if not evidence.is_damage(path, row, found, shown_there, inode_at):
+        if evidence.is_lost(path, row, found, inode_at):
+            volume.engine.lose(path)
         return False
     if volume.engine.doubt(path, found):
         index.suspects.put(path, time.time_ns())

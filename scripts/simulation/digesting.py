@@ -38,9 +38,9 @@ class Digesting(Member):
         for path, look in sorted(looks.items(), key=self._turn):
             joining = joining or look.joining or path in self.held
             found = self.tree.observed(path)
-            known = self.index.row(path)
             if self._is_doubted(path, look):
                 continue
+            known = self.index.row(path)
             changed = self.engine.observe(
                 path,
                 found,
@@ -79,6 +79,8 @@ class Digesting(Member):
         if self.evidence is None or look.joining:
             return False
         if not self.evidence.is_damage(path, row, found, shown, self._inode_at):
+            if self.evidence.is_lost(path, row, found, self._inode_at):
+                self.engine.lose(path)
             return False
         if self.engine.doubt(path, found):
             self.suspects.add(path)

@@ -208,6 +208,30 @@ def test_what_was_in_a_directory_that_went_is_gone_if_it_is_where_that_went() ->
     assert is_damage(None, rename(G, D), path=inside)
 
 
+@pytest.mark.parametrize("now", [found(b"came", inode=2), directory(inode=2)])
+def test_what_took_the_place_of_what_is_lost_stands_beside_it(now: Observation) -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one", mtime_ns=5, mode=0o600))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"one", mtime_ns=5, mode=0o600))
+    evidence = Evidence(BOOTED_NS)
+    for one in (rename(F, G), rename(H, F)):
+        evidence.take(one)
+    assert not evidence.is_damage(F, beta.row(b"f"), directory(inode=2), None, nowhere)
+    assert evidence.is_lost(F, beta.row(b"f"), now, nowhere)
+    assert not evidence.is_lost(F, beta.row(b"f"), now, lambda path: int(path == G)), "it is where it went"
+    assert not evidence.is_lost(F, beta.row(b"f"), found(b"one"), nowhere), "it has not gone"
+    beta.engine.lose(F)
+    assert beta.sees(b"f", now)
+    alpha.hears(beta)
+    for side in (alpha, beta):
+        assert len(side.row(b"f").record.content.entries) == len(side.row(b"f").record.meta.entries) == 2
+    plan = beta.plans(b"f")
+    assert plan is not None, "it is younger, or better than an empty directory"
+    assert (plan.room_for or plan.content).size == 3
+    assert plan.meta is None or plan.meta.mode == 0o600
+
+
 def test_attributes_are_believed_if_a_row_names_the_path() -> None:
     other = found(b"old", mode=0o600)
     assert is_damage(other)
