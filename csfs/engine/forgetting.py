@@ -22,8 +22,8 @@ from csfs.engine.state import State
 from csfs.engine.validation import check_mark
 
 NO_DIGESTS: Final[Mapping[Scope, bytes]] = {}
-UNSETTLED_MAX: Final = 200
-"""While more is left to do, a member does not say how far it is settled."""
+UNSETTLED_MAX: Final = 1_000
+"""While more is left to do, a member does not find out how far it is settled: it says what it last knew."""
 
 
 class Forgetting(State):
@@ -57,18 +57,23 @@ class Forgetting(State):
             self._index.set_standings(peer, said)
 
     def _settled(self, scopes: Iterable[Scope]) -> dict[Scope, Vector]:
-        """Return, by scope, the changes that the disk shows, or never has to; nothing while that cannot be told."""
+        """Return, by scope, the changes that the disk shows, or never has to; nothing while that cannot be told.
+
+        What was settled once stays so: who always has much to do, or a peer that does, would else never let anything be forgotten.
+        """
         if self.pulling or self.is_in_quarantine:
+            self._settled_once = {}
             return {}
         unsettled = self._index.unsettled(UNSETTLED_MAX)
         if len(unsettled) == UNSETTLED_MAX:
-            return {}
+            return {scope: self._settled_once[scope] for scope in scopes if scope in self._settled_once}
         lowered = {scope: dict(self._index.knowledge(scope)) for scope in scopes}
         for _, row in unsettled:
             vector = lowered.get(row.scope, {})
             for dot in dots_of(row.record):
                 if vector.get(dot.incarnation, 0) >= dot.counter:
                     vector[dot.incarnation] = dot.counter - 1
+        self._settled_once.update(lowered)
         return dict(lowered)
 
     def settled_everywhere(self) -> dict[Scope, Vector]:

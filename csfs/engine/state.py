@@ -87,6 +87,7 @@ class State:
         groups = [group for group in rules.groups if member in group.members]
         self._peers = frozenset(peer for group in groups for peer in group.members if peer != member)
         """The other members of our groups."""
+        self._settled_once: dict[Scope, Vector] = {}
         self._connected: dict[str, Connected] = {}
         """By peer, what there is to remember of it on this connection."""
 

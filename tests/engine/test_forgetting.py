@@ -6,6 +6,7 @@ from csfs.core.paths import ROOT, RelPath
 from csfs.core.records import DirectoryTime
 from csfs.core.rows import Standing
 from csfs.core.versions import Dot, Hlc, Incarnation
+from csfs.engine import forgetting
 from csfs.engine.validation import RefusedError
 from csfs.wire.messages import Update
 from tests.engine.members import SCOPE, Side, directory, found, sides
@@ -84,6 +85,22 @@ def test_what_is_stored_and_not_applied_is_not_settled() -> None:
     beta.shows(b"f", None)
     tell_all(members)
     assert (forgets(alpha), forgets(beta)) == (1, 1)
+
+
+def test_who_has_too_much_to_do_goes_by_what_was_settled_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    alpha, beta = members = removed_everywhere("alpha", "beta")
+    monkeypatch.setattr(forgetting, "UNSETTLED_MAX", 2)
+    alpha.sees(b"g", found(b"two", inode=2))
+    beta.hears(alpha)
+    settled = beta.engine.standings()[SCOPE].settled
+    alpha.sees(b"g", None)
+    alpha.sees(b"h", found(b"three", inode=3))
+    beta.hears(alpha)
+    assert beta.engine.standings()[SCOPE].settled == settled, "two paths are more than it goes through"
+    tell_all(members)
+    assert [forgets(one) for one in members] == [1, 1]
+    assert alpha.index.row(PATH) is beta.index.row(PATH) is None
+    assert alpha.index.row(RelPath(b"g")) is not None, "beta has not shown that it is gone"
 
 
 def test_a_directory_that_lives_on_by_a_child_is_not_settled_there() -> None:
