@@ -54,22 +54,26 @@ class PacketWriter:
         self._compressor = zstandard.ZstdCompressor(level=LEVEL).compressobj()
         self._sampler = zstandard.ZstdCompressor(level=LEVEL)
 
-    def packet(self, channel: Channel, data: bytes) -> bytes:
-        """Return `data`, of at most `PAYLOAD_SIZE_MAX` bytes, as a packet. Packets must be sent in the order they are made."""
+    def packet(self, channel: Channel, data: bytes, *, is_content: bool = True) -> bytes:
+        """Return `data`, of at most `PAYLOAD_SIZE_MAX` bytes, as a packet. Packets must be sent in the order they are made.
+
+        What `is_content` may be anything, that has been compressed already perhaps. All else is said over and over, and compresses for
+        that alone: the vectors of a group that has had a thousand incarnations look like noise by themselves.
+        """
         assert 0 < len(data) <= PAYLOAD_SIZE_MAX, f"{len(data)} bytes"
         header = _BULK if channel is Channel.BULK else 0
-        if self._is_worth_compressing(data):
+        if len(data) >= COMPRESSED_SIZE_MIN and not (is_content and self._seems_to_be_noise(data)):
             header |= _COMPRESSED
             data = self._compressor.compress(data) + self._compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
         return (header | len(data)).to_bytes(HEADER_SIZE, "big") + data
 
-    def _is_worth_compressing(self, data: bytes) -> bool:
-        """Return whether `data` seems to compress; a large payload is judged by a sample from its middle."""
+    def _seems_to_be_noise(self, data: bytes) -> bool:
+        """Return whether `data` seems not to compress; a large payload is judged by a sample from its middle, no other is."""
         if len(data) < SAMPLED_SIZE_MIN:
-            return len(data) >= COMPRESSED_SIZE_MIN
+            return False
         middle = len(data) // 2
         sample = data[middle : middle + SAMPLE_SIZE]
-        return len(self._sampler.compress(sample)) < SAMPLE_RATIO * len(sample)
+        return len(self._sampler.compress(sample)) >= SAMPLE_RATIO * len(sample)
 
 
 class PacketReader:

@@ -24,6 +24,8 @@ class _Frames:
 
     def __init__(self) -> None:
         self.size = 0
+        self.is_content = True
+        """Whether what was taken last is contents."""
         self._frames: deque[bytes] = deque()
         self._begun = b""
         self._taken = 0  # bytes of the frame that is begun
@@ -59,17 +61,19 @@ class _Parted(_Frames):
 
     def __init__(self) -> None:
         super().__init__()
-        self._apart: deque[bool] = deque()
+        self._apart: deque[tuple[bool, bool]] = deque()
+        """Of each part, whether it is taken apart, and whether it is contents."""
 
     def put_parted(self, frame: bytes, contents_size: int) -> None:
         """Add a frame that ends in about so many bytes of contents."""
         is_apart = contents_size >= SAMPLED_SIZE_MIN  # less is compressed without a question
-        for part in (frame[:-contents_size], frame[-contents_size:]) if is_apart else (frame,):
+        parts = (frame[:-contents_size], frame[-contents_size:]) if is_apart else (frame,)
+        for number, part in enumerate(parts):
             self.put(part)
-            self._apart.append(is_apart)
+            self._apart.append((is_apart, number > 0))
 
     def _next(self) -> bytes:
-        self._is_apart = self._apart.popleft()
+        self._is_apart, self.is_content = self._apart.popleft()
         return super()._next()
 
 
@@ -125,7 +129,8 @@ class MessageWriter:
         packets = b""
         for channel, waiting in self._waiting.items():
             if waiting.size and (bulk or channel is Channel.PROMPT):
-                packets += self._packets.packet(channel, waiting.take(PAYLOAD_SIZE_MAX))
+                data = waiting.take(PAYLOAD_SIZE_MAX)
+                packets += self._packets.packet(channel, data, is_content=waiting.is_content)
         return packets
 
 

@@ -6,6 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from csfs.core.objects import Kind, Meta
+from csfs.core.records import Half, MetaEntry
+from csfs.core.versions import Dot, Hlc, Incarnation
 from csfs.errors import RemoteProtocolError
 from csfs.wire.codec import FrameCodec
 from csfs.wire.messages import FRAME_SIZE_MAX, UPDATES_MAX, Blocks, Join, PeerMessage, Records, Update
@@ -69,6 +72,28 @@ def test_small_contents_go_before_large_ones_which_get_half_of_the_way():
     large = [at for at, number in enumerate(received) if number < 4]
     assert all(later - earlier <= 10 for earlier, later in itertools.pairwise(large)), "none waits for ever"
     assert sorted(received) == [0, 1, 2, 3, *range(100, 140)]
+
+
+@pytest.mark.parametrize("incarnations", [3, 100, 1_000, 4_000])
+def test_what_a_group_knows_costs_a_few_bytes_when_it_is_said_again(incarnations):
+    dice, writer = random.Random(1), MessageWriter("elm")
+    known = {Incarnation(dice.getrandbits(62)): dice.randrange(1, 100_000) for _ in range(incarnations)}
+    life, sizes = next(iter(known)), []
+    for number in range(20):
+        known = known | {life: 200_000 + number}
+        entry = MetaEntry(Dot(life, known[life]), Hlc(10**18 + number), Meta(0o640, 0, 0, "root", "root"), Kind.FILE)
+        writer.put(Records("etc", SCOPE, number, (Update(b"file-%d" % number, None, Half((entry,), known)),), known))
+        sizes.append(sum(map(len, iter(writer.next_write, b""))))
+    assert max(sizes[1:]) < 120
+
+
+def test_contents_that_do_not_compress_travel_as_they_are_and_what_is_said_with_them_does_not():
+    noise, updates = random.Random(1).randbytes(30_000), tuple(Update(b"the same path" * 100) for _ in range(100))
+    writer = MessageWriter("elm")
+    writer.put(Records("etc", SCOPE, 1, updates, None, (), b"", (noise,)))
+    data = b"".join(iter(writer.next_write, b""))
+    assert noise in data
+    assert len(data) < len(noise) + 2_000
 
 
 @settings(max_examples=300)
