@@ -26,6 +26,10 @@ from csfs.index.pending import Pending, awaited
 from csfs.index.vectors import Vectors
 
 CACHED_ROWS_MAX = 4_096
+CACHED_LIVES_MAX = 512_000
+"""Of rows with long vectors fewer are at hand: so many incarnations in one vector of each together."""
+ROW_SIZE, LIFE_SIZE = 4_096, 72
+"""What a row takes in memory, about, and each incarnation in it: the halves have a vector each."""
 
 Columns = tuple[object, ...]
 
@@ -133,7 +137,7 @@ class Rows:
         missing = [path for path in wanted if path not in self._cache]
         if len(missing) < 2:
             return
-        if len(self._cache) + len(missing) > CACHED_ROWS_MAX:
+        if len(self._cache) + len(missing) > self._cached_max:
             # Else the first of them would be gone before the last is here.
             self._flush_rows()
             self._cache.clear()
@@ -145,7 +149,11 @@ class Rows:
     @property
     def cached_size(self) -> int:
         """How many bytes the rows take that are at hand, about."""
-        return len(self._cache) * 4_096
+        return len(self._cache) * (ROW_SIZE + LIFE_SIZE * self._vectors.longest)
+
+    @property
+    def _cached_max(self) -> int:
+        return min(CACHED_ROWS_MAX, CACHED_LIVES_MAX // (self._vectors.longest + 1))
 
     def forget_cached(self) -> None:
         """Have no row at hand; not in a transaction."""
@@ -160,7 +168,7 @@ class Rows:
         self._asked.ask_below(paths)
 
     def _remember(self, path: RelPath, row: Row | None) -> None:
-        if len(self._cache) >= CACHED_ROWS_MAX and path not in self._cache:
+        if len(self._cache) >= self._cached_max and path not in self._cache:
             # Dirty rows must stay readable: they leave the cache only once they are in the table.
             self._flush_rows()
             self._cache.clear()

@@ -96,6 +96,8 @@ class Vectors(WrittenVectors):
         self._order: list[int] = []
         """Bases, those first that were of use last."""
         self._last_number = 0
+        self.longest = 0
+        """How many incarnations the base has that has the most."""
         self._load()
         database.on_transaction_end(_nothing, self._forget)
 
@@ -108,6 +110,7 @@ class Vectors(WrittenVectors):
                 self._base(number)
             except LostVectorError:
                 self._order.remove(number)
+        self.longest = max(map(len, self._bases.values()), default=0)
 
     def _forget(self) -> None:
         self._bases.clear()
@@ -159,6 +162,7 @@ class Vectors(WrittenVectors):
         encoded = msgspec.msgpack.encode(vector)
         self._database.write("INSERT INTO vectors VALUES (?, ?, ?)", (self._last_number, _digest_of(encoded), encoded))
         self._bases[self._last_number] = vector
+        self.longest = max(self.longest, len(vector))
         self._order.insert(0, self._last_number)
         return self._last_number
 

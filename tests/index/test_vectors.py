@@ -4,6 +4,7 @@ import contextlib
 import random
 import sqlite3
 import tempfile
+import tracemalloc
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -288,6 +289,21 @@ def test_kept_versions_and_what_is_about_to_be_committed_cost_no_more_either(tmp
     size = written_size(index, "kept", "applied")
     assert size < 100 * 150 + 1_000 * 14 + 2 * 1_000 * 14, "the first one, and the vector"
     assert written_size(index, "intents", "plans") < size + 100 * 100
+    index.close()
+
+
+@pytest.mark.parametrize("incarnations", [100, 1_000, 4_000])
+def test_rows_at_hand_take_no_more_memory_for_their_vectors(tmp_path: Path, incarnations: int) -> None:
+    index, known = opened(tmp_path), dict.fromkeys(lives(incarnations), 1)
+    new_files(index, known, 50, SCOPES[0], batch=25)
+    tracemalloc.start()
+    try:
+        new_files(index, known, 6_000 if incarnations == 100 else 1_000)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 64 << 20
+    assert index.rows.cached_size < 80 << 20
     index.close()
 
 
