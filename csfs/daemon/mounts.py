@@ -14,7 +14,7 @@ from csfs.errors import CorruptDatabaseError, CsfsError
 from csfs.journal.journal import JournalReader
 from csfs.mount import bypass
 from csfs.mount.bypass import Passing
-from csfs.replicate import braking, doubts
+from csfs.replicate import ageing, braking, doubts
 from csfs.replicate.commit_thread import CommitThread
 from csfs.replicate.gate import Gate
 from csfs.replicate.underneath import SETTLE_S
@@ -383,7 +383,7 @@ class MountedVolume:
             f"programs on {path} do not wait for other members: {UNKNOWN_LAYOUT}" if cannot_wait else "",
         )
         braked = [braking.alarm(one) for one in self.worker.volume.index.braked.summary()]
-        told = (*alarms, doubts.alarm(self.worker.volume))
+        told = (*alarms, doubts.alarm(self.worker.volume), *ageing.alarms(self.worker.volume))
         return [*(alarm for alarm in told if alarm), *braked, *self.worker.volume.memory.alarms]
 
     @property

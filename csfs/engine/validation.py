@@ -13,7 +13,8 @@ from csfs.core.versions import Dot, Vector, covers
 from csfs.wire.messages import Update
 
 ENTRIES_MAX: Final = 64
-INCARNATIONS_MAX: Final = 4_096
+INCARNATIONS_MAX: Final = 16_384
+"""Of 50 members that are booted once a week, that takes six years; `replicate.ageing` says what to do after a quarter of it."""
 OVERRULED_MAX: Final = 64
 MOVES_MAX: Final = 64
 PARENTS_MAX: Final = 64
@@ -71,7 +72,9 @@ def check_mark(mark: Vector) -> None:
         RefusedError: it cannot be what a member says.
     """
     if len(mark) > INCARNATIONS_MAX:
-        raise RefusedError(f"knowledge of more than {INCARNATIONS_MAX} incarnations")
+        raise RefusedError(
+            f"it has seen more than {INCARNATIONS_MAX} lives of members; change any rule of its group, which then begins anew"
+        )
     if mark and not (min(mark) >= 0 and max(mark) <= COUNTER_MAX):
         raise RefusedError("an incarnation out of range")
     if mark and not (min(mark.values()) >= 0 and max(mark.values()) <= COUNTER_MAX):

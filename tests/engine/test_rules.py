@@ -39,6 +39,27 @@ def test_a_path_that_changes_groups_is_told_again_whole_before_it_is_written_ane
     assert out.mark == {ALPHA: 2}
 
 
+def test_what_is_made_under_other_rules_carries_no_lives_that_ended_before() -> None:
+    alpha, beta = members = sides("alpha", "beta")
+    ended = {Incarnation(life): 1 for life in range(100, 5_000)}
+    for side in members:
+        side.index.set_knowledge(SCOPE, ended)
+    alpha.sees(b"before", found(b"one"))
+    beta.hears(alpha)
+    assert len(beta.row(b"before").record.content.seen) == 4_901
+    for side in members:
+        under_other_rules(side)
+        side.heard.clear()
+    for one, other in ((beta, alpha), (alpha, beta)) * 2:
+        assert not one.hears(other).refused
+    for side in members:
+        side.sees(b"after %s" % side.name.encode(), found(b"two"))
+    for one, other in ((beta, alpha), (alpha, beta)):
+        assert not one.hears(other).refused
+        seen = one.row(b"after %s" % other.name.encode()).record.content.seen
+        assert seen.keys() <= {ALPHA, BETA}
+
+
 def test_rows_are_written_as_the_rules_have_them_a_few_at_a_time() -> None:
     alpha, _ = sides("alpha", "beta")
     for name in (b"", b"a", b"b", b"c"):
