@@ -1,4 +1,4 @@
-"""Rows, what was shown, and plans, as bytes in the index: msgpack of what they are, but for large vectors (`vectors`)."""
+"""Rows and plans as bytes in the index: msgpack of what they are, but for large vectors (`vectors`)."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,6 @@ from csfs.index.vectors import BASE, SMALL_MAX, Vectors, WrittenVectors
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_row = msgspec.msgpack.Decoder(Row).decode
-_decode_applied = msgspec.msgpack.Decoder(Applied).decode
 _decode_plans = msgspec.msgpack.Decoder(list[Plan]).decode
 
 
@@ -49,18 +48,6 @@ def decoded_row(encoded: bytes, vectors: WrittenVectors) -> Row:
             force_setattr(half, "seen", vectors.whole(half.seen))
     _make_whole(row.applied, vectors)
     return row
-
-
-def encoded_applied(path: RelPath, applied: Applied, vectors: Vectors) -> bytes:
-    """Return what a path showed, to be read by `decoded_applied`."""
-    return _encode(_written_applied(path, applied, vectors))
-
-
-def decoded_applied(encoded: bytes, vectors: WrittenVectors) -> Applied:
-    """Return what was shown."""
-    applied = _decode_applied(encoded)
-    _make_whole(applied, vectors)
-    return applied
 
 
 def encoded_plans(plans: Iterable[Plan], vectors: Vectors) -> bytes:

@@ -12,10 +12,10 @@ from csfs.core.objects import Applied
 from csfs.core.paths import RelPath
 from csfs.core.rows import Plan
 from csfs.core.tables import BLOCK_SIZE, PAGE_HASHES, ZERO_PAGE_HASH
-from csfs.core.versions import Incarnation, Scope
+from csfs.core.versions import EMPTY, Incarnation, Scope
 from csfs.index.asked import below
 from csfs.index.database import Database
-from csfs.index.encoding import decoded_applied, decoded_plans, encoded_applied, encoded_plans
+from csfs.index.encoding import decoded_plans, encoded_plans
 from csfs.index.facts import Facts
 from csfs.index.vectors import Vectors
 
@@ -23,6 +23,8 @@ _TAKEN = f"""min(size, coalesce((
     SELECT sum(count) * {BLOCK_SIZE * PAGE_HASHES} FROM tables WHERE tables.hash = kept.hash AND page <> x'{ZERO_PAGE_HASH.hex()}'
 ), size)) + stored"""
 """What a kept version takes on the disk at most: its large holes take nothing."""
+
+_decode_applied = msgspec.msgpack.Decoder(Applied).decode
 
 
 class Cause(enum.StrEnum):
@@ -205,8 +207,8 @@ class Ledger:
         if self._added:
             rows: list[tuple[object, ...]] = []
             for one in self._added:
-                applied = encoded_applied(one.path, one.applied, self._vectors)
-                rows.append((*one[:6], applied, one.cause.value, one.member, one.stored))
+                applied = msgspec.structs.replace(one.applied, content_seen=EMPTY, meta_seen=EMPTY)
+                rows.append((*one[:6], msgspec.msgpack.encode(applied), one.cause.value, one.member, one.stored))
             self._database.write_many("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             self._added.clear()
 
@@ -238,7 +240,7 @@ class Ledger:
         found = self._database.execute(f"SELECT {columns} FROM kept WHERE {condition}", values)
         kept = []
         for name, at, kept_ns, size, digest, loser, encoded, cause, member, stored in found:
-            applied = decoded_applied(encoded, self._vectors)
+            applied = _decode_applied(encoded)
             kept.append(
                 KeptVersion(name, at, kept_ns, size, digest, bool(loser), applied, Cause(cause), member, stored)
             )

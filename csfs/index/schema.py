@@ -119,7 +119,7 @@ CREATE TABLE IF NOT EXISTS kept (
     size    INTEGER NOT NULL,
     hash    BLOB NOT NULL,     -- root hash; empty if it is not a regular file
     loser   INTEGER NOT NULL,  -- 1: lost a conflict: retention never takes it
-    applied BLOB NOT NULL,     -- core.objects.Applied as `encoding` has it: what was shown
+    applied BLOB NOT NULL,     -- msgpack of core.objects.Applied: what was shown, without vectors
     cause   TEXT NOT NULL DEFAULT '', -- one of ledger.Cause; empty: not noted
     member  TEXT NOT NULL DEFAULT '', -- whose change displaced it; empty: nobody's, or not noted
     stored  INTEGER NOT NULL DEFAULT 0 -- bytes of the blocks in the kept store, where these alone are there
