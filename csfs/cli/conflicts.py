@@ -40,7 +40,7 @@ def shown(found: list[dict[str, Any]]) -> RenderableType:
                 Text(version["member"] or "?"),
                 output.moment(version["mtime_ns"]),
                 version["kind"],
-                output.size(version["size"]) if version["kind"] == "file" else "",
+                output.size(version["size"]) if version["kind"] == "file" and about == "content" else "",
                 version["mode"],
                 Text(f"{version['owner']}:{version['group']}" if version["owner"] else ""),
                 Text(version["hash"][:HASH_SHOWN] or version["target"]),

@@ -36,6 +36,7 @@ class Decision:
     meta: Meta | None
     known: tuple[Dot, ...]
     author: Dot | None = None
+    meta_author: Dot | None = None
     error: str = ""
 
 

@@ -113,6 +113,7 @@ def _decision(place: Place, path: RelPath, contested: set[str], arguments: dict[
     content = decision.content or live.content
     if len(row.record.meta.entries) > 1 or content.kind is not live.content.kind:
         decision.meta = _meta(live, meta_entry, content, content_entry)
+        decision.meta_author = meta_entry.dot if meta_entry is not None else live.meta_dot
     return decision
 
 
@@ -136,8 +137,9 @@ def _authors(place: Place, row: Row) -> list[str]:
 
 
 def _told(place: Place, decision: Decision) -> dict[str, Any]:
-    author = place.volume.authors.get(decision.author.incarnation, "") if decision.author is not None else ""
     content = decision.content
+    dot = decision.author if content is not None else decision.meta_author
+    author = place.volume.authors.get(dot.incarnation, "") if dot is not None else ""
     return {
         "kept": author,
         "kind": content.kind.name.lower() if content is not None else "",

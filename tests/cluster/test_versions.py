@@ -258,6 +258,7 @@ def test_what_changed_meanwhile_is_not_overruled_and_attributes_are_settled_too(
         {"alpha": "0600", "beta": "0664"},
     )
     (done,) = resolved(alpha, str(alpha.tree / "modes"), "--keep", "beta")
+    assert (done["kept"], done["mode"]) == ("beta", "0664")
     expect_settled(alpha, beta, "modes", "same\n")
     assert {member.tree.joinpath("modes").stat().st_mode & 0o7777 for member in pair} == {0o664}
     assert done["undo"].startswith(f"csfs restore {alpha.tree}/modes@")
