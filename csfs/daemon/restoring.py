@@ -88,7 +88,7 @@ async def _reverted(place: Place, version: KeptVersion, then_ns: int) -> tuple[D
             raise ConfigError(NOT_KEPT)
         await _check_intact(place, version)
     except CsfsError as error:
-        decision.error = str(error)
+        decision.error = str(error).removeprefix(f"{place.shown(version.path)}: ")
     return decision, what
 
 

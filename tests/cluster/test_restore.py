@@ -251,6 +251,7 @@ def test_who_may_not_or_cannot_decide_says_so(pair: Pair) -> None:
     alpha, beta = pair
     write(beta.tree / "mayhap/file", "first\n")
     beta.wait()
+    then_s = time.time()
     write(alpha.tree / "mayhap/file", "second\n")
     alpha.wait()
     path = beta.tree / "mayhap/file"
@@ -261,6 +262,9 @@ def test_who_may_not_or_cannot_decide_says_so(pair: Pair) -> None:
     alpha.csfs("config", "reload")
     until(lambda: ran(beta, "restore", version, "--dry-run").returncode == ExitCode.NOT_PERMITTED, "beta may not")
     assert "only receives it" in ran(beta, "restore", version).stderr
+    whole = ran(beta, "restore", str(beta.tree / "mayhap"), "--to-time", f"@{then_s:.6f}", "--dry-run")
+    refused = f"{path}: this member only receives it; run this on one that may change it"
+    assert (whole.returncode, refused in whole.stdout.splitlines()) == (ExitCode.FOUND, True)
     assert path.read_text() == "second\n"
     alpha.home.settings_file.write_text(before)
     alpha.csfs("config", "reload")
