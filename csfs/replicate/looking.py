@@ -40,7 +40,7 @@ class Reason:
     `content` True: its bytes may have changed whatever its stamp says; False: they have not, if inode, size and mtime are
     the same; None: they have not, if the whole stamp is the same. `extents` cover all that was written since the last look;
     None: nobody says. `compared`: nobody says that something changed, a comparison asks.
-    `linked_from` was given this name.
+    `linked_from` was given this name, or one from which it was moved here since.
     """
 
     content: bool | None = None

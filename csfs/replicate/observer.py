@@ -144,13 +144,14 @@ class Observer:
         written = self._moved_on.taken(source, written)
         first = written.moved_from if written is not None and written.moved_from is not None else source
         is_written = written is not None and written.content is True
-        extents = written.extents if written is not None else ()
+        extents, linked_from = (written.extents, written.linked_from) if written is not None else ((), None)
         if source in self._tries or first in self._tries:
             is_written, extents = True, None
         if target in self._looks:
             # Where something else came from that was there in between says nothing of what is there now.
-            self._looks[target] = replace(self._looks[target], moved_from=None)
-        self.look(target, Reason(is_written, extents, moved_from=None if first == target else first))
+            self._looks[target] = replace(self._looks[target], moved_from=None, linked_from=None)
+        moved_from = None if first == target else first
+        self.look(target, Reason(is_written, extents, moved_from=moved_from, linked_from=linked_from))
         for path in {source, first} - {target}:
             # What was shown here has gone elsewhere before this came, or this took its place.
             told = self._looks.get(path, NO_REASON)

@@ -61,7 +61,8 @@ async def spread(volume: Volume, looks: Looks, source: RelPath, target: RelPath)
         there_before = RelPath(source + path[len(target) :])
         told, first = looks.wanted(there_before), _first_name(volume, looks, there_before, stamp)
         # What was written to it before the move is read, whatever its stamp says (R23).
-        looks.look(path, Reason(True if told is not None and told.content else None, moved_from=first))
+        content, linked_from = (told.content, told.linked_from) if told is not None else (None, None)
+        looks.look(path, Reason(True if content else None, moved_from=first, linked_from=linked_from))
         if first is not None:
             came[first] = path
     for path in list(volume.index.rows.shown_paths(source)):

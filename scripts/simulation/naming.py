@@ -113,7 +113,8 @@ class Naming(Telling):
     def _moved(
         self, path: RelPath, target: RelPath, node: Node, earlier: Look | None, *, exchanged: bool = False
     ) -> None:
-        first = earlier.moved_from if earlier is not None and earlier.moved_from is not None else path
+        earlier = earlier or Look()
+        first = earlier.moved_from or path
         self.tree.nodes[target] = node
         self.ledger.hands.add((self.name, target))
         if self.speaks(path) and self.speaks(target):
@@ -129,8 +130,8 @@ class Naming(Telling):
         self.ledger.last.get(path, set()).discard(shown_by(node))
         self.ledger.gives(target, None, shown_by(node))
         if target in self.looks:
-            self.looks[target] = replace(self.looks[target], moved_from=None)
-        self.look(target, Look(moved_from=None if first == target else first))
+            self.looks[target] = replace(self.looks[target], moved_from=None, linked_from=None)
+        self.look(target, Look(moved_from=None if first == target else first, linked_from=earlier.linked_from))
         for one in sorted({path, first} - {target}):
             # What was shown here has gone elsewhere before this came, or this took its place.
             told = self.looks.get(one, Look())

@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.paths import RelPath
+from csfs.engine.live import meta_of
 from csfs.store.hashing import block_hash
 from tests.replicate.test_linking import Member, expect_equal, settle, two
 from tests.replicate.test_reading import hash_known
@@ -82,3 +84,42 @@ async def test_what_was_written_just_before_its_directory_was_moved_is_read_what
         await settle(alpha, beta)
         assert hash_known(alpha, "d/new/x") == block_hash(b"new")
         expect_equal(alpha, beta)
+
+
+def _show_as_of_another(member: Member, path: str, owner: str) -> None:
+    """Have what is shown at a path stand for a file of somebody who is not known here."""
+    rows, at = member.volume.index.rows, RelPath(path.encode())
+    row = rows.row(at)
+    assert row is not None
+    assert row.applied.observation is not None
+    meta = msgspec.structs.replace(meta_of(row.applied.observation), owner=owner)
+    with member.volume.index.transaction():
+        rows.put(at, msgspec.structs.replace(row, applied=msgspec.structs.replace(row.applied, meta=meta)))
+
+
+def _owners(member: Member, path: str) -> list[str]:
+    row = member.volume.index.rows.row(RelPath(path.encode()))
+    assert row is not None
+    return [entry.value.owner for entry in row.record.meta.entries]
+
+
+@pytest.mark.parametrize("moved", ["link", "its directory"])
+async def test_a_new_name_that_is_moved_before_anybody_looked_belongs_to_whom_the_file_does(
+    tmp_path: Path, moved: str
+) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        await _sown(alpha, beta)
+        _show_as_of_another(alpha, "d/old/x", "cid")
+        source, target, new = ("e/new", "a", "a") if moved == "link" else ("e", "a", "a/new")
+        (alpha.tree / "e").mkdir()
+        os.link(alpha.tree / "d/old/x", alpha.tree / "e/new")
+        os.rename(alpha.tree / source, alpha.tree / target)
+        os.rename(alpha.tree / "d/old/x", alpha.tree / "d/old/f")
+        created = Change(sequence=0, kind=ChangeKind.CREATE, path=RelPath(b"e"))
+        linked = Change(sequence=0, kind=ChangeKind.LINK, path=RelPath(b"d/old/x"), target=RelPath(b"e/new"))
+        alpha.worker.observer.take_unjournalled(
+            [created, linked, _renamed(source, target), _renamed("d/old/x", "d/old/f")]
+        )
+        await settle(alpha, beta)
+        expect_equal(alpha, beta)
+        assert (_owners(alpha, new), _owners(alpha, "d/old/f")) == (["cid"], ["cid"])
