@@ -141,3 +141,12 @@ class Setbacks(Network):
         # Who only receives does not answer for what others have lost.
         writers = [other for other in self.members if other.name not in self.shape.receive_only and not other.pulling]
         self.ledger.excused |= {data for data in lost if not any(other.holds(data) for other in writers)}
+        self.ledger.excused |= {data for data in lost if self._was_taken_out(host, data)}
+
+    def _was_taken_out(self, host: Host, data: bytes) -> bool:
+        """Return whether a content was moved to where the others do not listen to this member, or will not: for them it was removed."""
+        rows = host.index.rows().items()
+        paths = [p for p, row in rows if any(e.value.hash == hash_of(data) for e in row.record.content.entries)]
+        groups = [self.shape.compiled(host.name).group_of(path) for path in paths]
+        is_heard = any(group is not None and host.name in group.members for group in groups)
+        return data in host.programs.taken_out or (bool(paths) and not is_heard)
