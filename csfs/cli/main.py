@@ -41,6 +41,7 @@ COMMANDS = {
     "compare": "csfs.cli.compare",
     "verify": "csfs.cli.verify",
     "config": "csfs.cli.config",
+    "relay": "csfs.cli.relay",
 }
 DEBUG = "CSFS_DEBUG"
 COMPLETE = "_CSFS_COMPLETE"

@@ -44,6 +44,11 @@ class Home:
         return self.run / "control.sock"
 
     @property
+    def peer_socket(self) -> Path:
+        """Return where `csfs relay` reaches the daemon, for peers that come by ssh."""
+        return self.run / "peers.sock"
+
+    @property
     def daemon_pid(self) -> Path:
         return self.run / "daemon.pid"
 

@@ -80,7 +80,7 @@ def parse_host(text: str, file: str = "member.toml") -> HostSettings:
     complaints = Complaints(file)
     top = Table(_toml(text, file), "", complaints)
     member = _name(top, "member")
-    listen = top.parsed("listen", ("*",), addresses.parsed)
+    listen = _listen(top)
     send_rates = _send_rates(top)
     log = top.table("log")
     level = log.choice("level", settings.LOG_LEVELS, "info")
@@ -139,6 +139,12 @@ def _complain_of_name(name: str, table: Table, complaints: Complaints) -> None:
         checked_name(name)
     except ValueError as error:
         complaints.add(table.key_path, str(error))
+
+
+def _listen(top: Table) -> tuple[addresses.Address, ...]:
+    if top.is_string("listen", settings.OFF):
+        return ()
+    return top.parsed("listen", ("*",), addresses.to_listen_on)
 
 
 def _member(name: str, table: Table, complaints: Complaints) -> MemberSettings:

@@ -45,7 +45,7 @@ def rendered_host(host: HostSettings) -> str:
     lines = [
         HOST_HEADER,
         f"member = {_string(host.member)}",
-        f"listen = {_list(str(address) for address in host.listen)}",
+        f"listen = {_list(str(address) for address in host.listen) if host.listen else _string(OFF)}",
         *_send_rates(host),
         "",
         "[log]",

@@ -130,6 +130,13 @@ class Table:
     def is_table(self, key: str) -> bool:
         return isinstance(self._data.get(key), dict)
 
+    def is_string(self, key: str, text: str) -> bool:
+        """Return whether just this text is there, which is then known."""
+        if self._data.get(key) != text:
+            return False
+        self._asked.append(key)
+        return True
+
     def names(self) -> list[str]:
         return list(self._data)
 

@@ -10,6 +10,7 @@ import signal
 import socket
 import stat
 import sys
+from pathlib import Path
 
 import trio
 
@@ -50,6 +51,7 @@ class Daemon:
         self._unusable = Unusable()
         self._watcher = Watcher()
         self._volumes = Volumes(home, self._cluster, self._watcher, self._unusable, self._greet_anew)
+        self._relayed = _listener_at(home.peer_socket)
         self._network = PeerNetwork(
             self._cluster.credentials,
             self._cluster.host.listen,
@@ -58,6 +60,7 @@ class Daemon:
             report=self._report,
             inviter=self._cluster.inviter,
             revoked=self._cluster.revoked,
+            relayed=self._relayed,
         )
         self._commands = Commands(self._cluster, self._volumes.mounts, self._unusable, self._network, self._reload)
         self._links: dict[str, Link] = {}
@@ -72,7 +75,7 @@ class Daemon:
         Raises:
             CsfsError: it cannot start; nothing is left running.
         """
-        listener = _control_listener(self._home)
+        listener = _listener_at(self._home.control_socket)
         if not self._cluster.credentials.is_valid_now:
             log.warning("this host's clock is wrong, or its certificate too old: no peer takes it until that is mended")
         try:
@@ -87,8 +90,9 @@ class Daemon:
                 nursery.cancel_scope.cancel()
         finally:
             listener.socket.close()
-            with contextlib.suppress(FileNotFoundError):
-                self._home.control_socket.unlink()
+            self._relayed.socket.close()
+            for path in (self._home.control_socket, self._home.peer_socket):
+                path.unlink(missing_ok=True)
             self._volumes.close()
 
     async def _wait_signal(self) -> None:
@@ -240,9 +244,8 @@ class Daemon:
                 raise RemoteProtocolError(f"{connection.source}: began with {type(first).__name__}")
 
 
-def _control_listener(home: Home) -> trio.SocketListener:
-    """Return the listening control socket; the caller holds the daemon's lock, so what is there is left over."""
-    path = home.control_socket
+def _listener_at(path: Path) -> trio.SocketListener:
+    """Return a socket that root alone can reach; the caller holds the daemon's lock, so what is there is left over."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise ConfigError(f"{path} is not a socket; move it away")

@@ -10,6 +10,7 @@ import trio
 
 from csfs.config.addresses import Address
 from csfs.errors import UnreachableError
+from csfs.replicate import ssh as ssh_stream
 from csfs.replicate.link import BROKEN
 from csfs.trust.refusals import reason_of
 
@@ -22,15 +23,17 @@ cable that was out is whole again, both members would wait for seconds."""
 _TCP_RTO_MAX_MS = 44
 """tcp(7), since Linux 6.15; Python does not know it."""
 
-SecureStream = trio.SSLStream[trio.SocketStream]
+SecureStream = trio.SSLStream[trio.abc.Stream]
 
 
-async def connected(address: Address) -> trio.SocketStream:
-    """Return a connection to `address`, whichever of its IPv6 and IPv4 addresses answers first.
+async def connected(address: Address) -> trio.abc.Stream:
+    """Return a connection to `address`, whichever of its IPv6 and IPv4 addresses answers first, or by ssh.
 
     Raises:
         UnreachableError: none does.
     """
+    if address.by_ssh:
+        return await ssh_stream.connected(address)
     try:
         return await trio.open_tcp_stream(address.host, address.port, happy_eyeballs_delay=STAGGER_S)
     except OSError as error:
@@ -47,13 +50,13 @@ def _reason(error: OSError) -> str:
     return reason_of(cause if isinstance(cause, OSError) else error)
 
 
-async def connected_first(addresses: Sequence[Address]) -> tuple[Address, trio.SocketStream]:
+async def connected_first(addresses: Sequence[Address]) -> tuple[Address, trio.abc.Stream]:
     """Return a connection to whichever of `addresses` answers first; each starts a little after the one before.
 
     Raises:
         UnreachableError: none does; it says why for each.
     """
-    winner: list[tuple[Address, trio.SocketStream]] = []
+    winner: list[tuple[Address, trio.abc.Stream]] = []
     failures: dict[Address, str] = {}
 
     async def attempt(address: Address, failed: trio.Event) -> None:
@@ -94,14 +97,15 @@ class _Wrapping:
         return self._context.wrap_bio(incoming, outgoing, server_side=server_side, server_hostname=server_hostname)
 
 
-async def secured(stream: trio.SocketStream, context: ssl.SSLContext, *, dialled: bool) -> SecureStream:
+async def secured(stream: trio.abc.Stream, context: ssl.SSLContext, *, dialled: bool) -> SecureStream:
     """Return `stream` with TLS done on it; closes it when that fails. `dialled`: the other side dialled us.
 
     Raises:
         UnreachableError: the other side does not speak TLS 1.3, or is not of the cluster that `context` trusts.
     """
-    with contextlib.suppress(OSError):  # an older kernel has its own idea
-        stream.setsockopt(socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, RESEND_MS_MAX)
+    if isinstance(stream, trio.SocketStream):
+        with contextlib.suppress(OSError):  # an older kernel has its own idea, and so has ssh
+            stream.setsockopt(socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, RESEND_MS_MAX)
     wrapping = _Wrapping(context)
     secure = trio.SSLStream(stream, cast(ssl.SSLContext, wrapping), server_side=dialled, https_compatible=True)
     try:
@@ -116,7 +120,7 @@ async def secured(stream: trio.SocketStream, context: ssl.SSLContext, *, dialled
     return secure
 
 
-async def _alert(stream: trio.SocketStream, alert: bytes) -> None:
+async def _alert(stream: trio.abc.Stream, alert: bytes) -> None:
     """Send what TLS has to say about a failed handshake, which `SSLStream` keeps to itself: the other side logs it as its reason."""
     if alert:
         try:

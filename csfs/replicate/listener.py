@@ -26,6 +26,8 @@ JOIN_SIZE_MAX = 64 * 1024
 """What a host without a certificate may send in one message."""
 COMPLAINT_INTERVAL_S = 60.0
 COMPLAINTS_MAX = 256
+BY_SSH = "ssh"
+"""Where somebody comes from who is connected by `csfs relay`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +144,11 @@ class Listener:
         except OSError:
             await trio.aclose_forcefully(socket)  # it left before we came to look
             return
-        remote = str(Address(name[0], name[1]))
+        host, remote = (name[0], str(Address(name[0], name[1]))) if name else (BY_SSH, BY_SSH)
         try:
             await self._let_in(socket, remote)
         except CsfsError as error:
-            self._complain(name[0], remote, str(error))
+            self._complain(host, remote, str(error))
         except Exception:  # a bug: it costs this connection, not the daemon
             log.exception("unexpected error answering %s", remote)
         finally:

@@ -167,6 +167,11 @@ def test_this_hosts_file_reads_back_the_same() -> None:
     for rates in ((("default", "10M"),), (("beta", "64K"), ("default", "off")), (("b.c", "1.5G"),)):
         limited = HostSettings("alpha", send_rates=rates)
         assert reader.parse_host(render.rendered_host(limited)) == limited
+    silent = HostSettings("alpha", ())
+    assert reader.parse_host('member = "alpha"\nlisten = "off"') == silent
+    assert reader.parse_host(render.rendered_host(silent)) == silent
+    with pytest.raises(ConfigError, match="needs no address to be listened on"):
+        reader.parse_host('member = "alpha"\nlisten = "ssh://root@beta"')
     assert reader.parse_host('member = "alpha"\nsend_rate = "off"') == HostSettings("alpha")
     assert reader.parse_host('member = "alpha"') == HostSettings("alpha", (Address("*"),), "info")
 

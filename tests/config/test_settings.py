@@ -149,6 +149,9 @@ def test_a_home_too_deep_for_a_socket_is_refused() -> None:
         ("[::1]", Address("::1", 30866)),
         ("2001:db8::1", Address("2001:db8::1", 30866)),
         ("*:7", Address("*", 7)),
+        ("ssh://beta", Address("beta", 0, True)),
+        ("ssh://root@beta:22", Address("beta", 22, True, "root")),
+        ("ssh://csfs@[2001:db8::1]:2222", Address("2001:db8::1", 2222, True, "csfs")),
     ],
 )
 def test_an_address_reads_and_writes(text: str, address: Address) -> None:
@@ -157,7 +160,29 @@ def test_an_address_reads_and_writes(text: str, address: Address) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ":7", "a:", "a:0", "a:65536", "a:x", "[::1", "[::1]7", "a b:1", "u@h:1", "a:\u0663"]
+    "text",
+    [
+        "",
+        ":7",
+        "a:",
+        "a:0",
+        "a:65536",
+        "a:x",
+        "[::1",
+        "[::1]7",
+        "a b:1",
+        "u@h:1",
+        "a:\u0663",
+        "ssh://",
+        "ssh://@h",
+        "ssh://-oProxyCommand=x",
+        "ssh://-l@h",
+        "ssh://h:0",
+        "ssh://h:x",
+        "ssh://h/path",
+        "ssh://*",
+        "ssh://h:",
+    ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"address|port"):
