@@ -7,7 +7,7 @@ import msgspec
 
 from csfs.core.objects import NO_LINEAGE, Applied, Kind, Lineage, Observation, Stamp
 from csfs.core.paths import RelPath
-from csfs.core.records import Content, Meta, Record
+from csfs.core.records import Content, ContentEntry, Meta, Record
 from csfs.core.versions import Dot, Scope, Vector
 
 
@@ -31,13 +31,20 @@ MADE = Doubt.CONTENT | Doubt.META | Doubt.TIME
 """What is minted anew."""
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Arrived(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A version under which an edit has followed a move here, and the best of what it replaced, None for nothing (R15)."""
+
+    dot: Dot
+    replaced: ContentEntry | None
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """All that the index holds of one path.
 
     `scope` is the group revision that the path belongs to (empty: no group, the record is kept but not followed). `live`: the
     winner is something other than absent. `pending`: what is known is not yet what is shown. `write` is the winner's, by the path's
     own record, if it is something that can have several names. A half's position is the index position at which it last
-    changed, 0 for never.
+    changed, 0 for never. `arrived`: an edit of this member's, until it is shown here.
     """
 
     record: Record
@@ -50,6 +57,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     meta_position: int = 0
     time_position: int = 0
     doubt: Doubt = Doubt.NONE
+    arrived: Arrived | None = None
 
 
 class Standing(msgspec.Struct, frozen=True, array_like=True):

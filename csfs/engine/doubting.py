@@ -9,9 +9,9 @@ from csfs.core.paths import RelPath
 from csfs.core.records import ContentEntry, MetaEntry
 from csfs.core.rows import Doubt
 from csfs.core.versions import Vector, covers
+from csfs.engine.live import new_row
 from csfs.engine.local import Local
 from csfs.engine.minting import Change
-from csfs.engine.state import new_row
 
 
 class Doubting(Local):

@@ -15,8 +15,9 @@ import msgspec
 
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
-from csfs.core.policies import NONE, origin_of
+from csfs.core.policies import NONE, content_winner, origin_of
 from csfs.core.records import ContentEntry, E, Half, MetaEntry, Move, Record, halves_joined
+from csfs.core.rows import Arrived
 from csfs.core.versions import Dot
 from csfs.engine.live import ABSENT, NO_META
 from csfs.engine.moving import merged_moves
@@ -206,26 +207,36 @@ class Following(State):
         if edit.content is not None:
             replaced = replaced_dots(edit.content, record.content, edit.object) | leaving
             dot = self._mint(group.scope, record)
-            gone, half = _split(record.content, replaced)
+            gone, half = taken_out(record.content, replaced)
             entry = msgspec.structs.replace(
                 edit.content,
                 dot=dot,
                 hlc=hlc,
                 moves=merged_moves(gone, edit.object),
                 origin=origin_of(edit.content),
-                overruled=_overruled([*gone, edit.content]),
+                overruled=overruled_in([*gone, edit.content]),
             )
-            record = Record(_with(half, entry), record.meta, record.time)
+            record = Record(added(half, entry), record.meta, record.time)
+            row = msgspec.structs.replace(row, arrived=Arrived(dot, self._best_replaced(row, gone, leaving, group)))
             if NONE in group.policy and source.applied.content_dot == edit.content.dot:
                 # Each member goes on showing what it shows: here that is the edit, under whatever name.
                 applied = msgspec.structs.replace(applied, content_dot=dot)
         if edit.meta is not None:
             replaced = replaced_dots(edit.meta, record.meta, edit.object) | leaving
             dot = self._mint(group.scope, record)
-            _, metas = _split(record.meta, replaced)
+            _, metas = taken_out(record.meta, replaced)
             meta = msgspec.structs.replace(edit.meta, dot=dot, hlc=hlc, origin=origin_of(edit.meta))
-            record = Record(record.content, _with(metas, meta), record.time)
+            record = Record(record.content, added(metas, meta), record.time)
         self._store(edit.target, row, record, applied, group, True)
+
+    def _best_replaced(
+        self, row: Row, gone: list[ContentEntry], leaving: set[Dot], group: GroupRules
+    ) -> ContentEntry | None:
+        """Return what would be at the new name if nothing had come there; an earlier edit that is not shown either is nothing."""
+        if row.arrived is not None and row.arrived.dot in {entry.dot for entry in gone} - leaving:
+            return row.arrived.replaced
+        stood = [entry for entry in gone if kind_of(entry) is not Kind.ABSENT and entry.dot not in leaving]
+        return content_winner(stood, group.policy, self._all_ranks(group))
 
     def _depart(self, edit: Edit, arrived: set[RelPath], now_ns: int) -> None:
         """Make the versions at the old name that take the edit away, unless another one took its place."""
@@ -235,18 +246,18 @@ class Following(State):
         record, hlc, meta = row.record, self._tick(now_ns, row.record), edit.meta
         is_directory = meta is not None and meta.kind is Kind.DIRECTORY
         if edit.path not in arrived and (edit.content is not None or is_directory):
-            gone, half = _split(record.content, {edit.content.dot} if edit.content is not None else set())
+            gone, half = taken_out(record.content, {edit.content.dot} if edit.content is not None else set())
             dot = self._mint(group.scope, record)
             # A directory that lives on has its meta from here.
             snapshot = meta.value if meta is not None else edit.content.snapshot if edit.content is not None else None
             moves = merged_moves(gone, None, Move(edit.object, edit.target))
-            entry = ContentEntry(dot, hlc, ABSENT, snapshot, edit.object, moves=moves, overruled=_overruled(gone))
-            record = Record(_with(half, entry), record.meta, record.time)
+            entry = ContentEntry(dot, hlc, ABSENT, snapshot, edit.object, moves=moves, overruled=overruled_in(gone))
+            record = Record(added(half, entry), record.meta, record.time)
         if meta is not None and any(entry.dot == meta.dot for entry in record.meta.entries):
-            _, metas = _split(record.meta, {meta.dot})
+            _, metas = taken_out(record.meta, {meta.dot})
             dot = self._mint(group.scope, record)
             none = MetaEntry(dot, hlc, NO_META, Kind.ABSENT, birth=edit.object)
-            record = Record(record.content, _with(metas, none), record.time)
+            record = Record(record.content, added(metas, none), record.time)
         if record is not row.record:
             self._store(edit.path, row, record, row.applied, group, True)
 
@@ -274,7 +285,7 @@ def replaced_dots(ours: ContentEntry | MetaEntry, half: Half[ContentEntry] | Hal
     return {entry.dot for entry in half.entries if is_of(entry, birth) and origin_of(entry) in sources}
 
 
-def _split(half: Half[E], replaced: set[Dot]) -> tuple[list[E], Half[E]]:
+def taken_out(half: Half[E], replaced: set[Dot]) -> tuple[list[E], Half[E]]:
     """Return what goes from a half (these entries, and all that say that nothing is there), and what stands beside a new entry.
 
     The half returned has seen all that goes.
@@ -284,7 +295,7 @@ def _split(half: Half[E], replaced: set[Dot]) -> tuple[list[E], Half[E]]:
     return gone, Half(standing, half.seen)
 
 
-def _with(half: Half[E], entry: E) -> Half[E]:
+def added(half: Half[E], entry: E) -> Half[E]:
     """Return a half with one more entry, which nothing in it has seen."""
     alone = Half((entry,), {entry.dot.incarnation: entry.dot.counter})
     return halves_joined(half, alone)
@@ -317,5 +328,6 @@ def _is_bytes(entry: ContentEntry) -> bool:
     return entry.value.kind is not Kind.DIRECTORY
 
 
-def _overruled(entries: Iterable[ContentEntry]) -> tuple[Dot, ...]:
+def overruled_in(entries: Iterable[ContentEntry]) -> tuple[Dot, ...]:
+    """Return what was decided against when one of these was made."""
     return tuple(dict.fromkeys(dot for entry in entries for dot in entry.overruled))[-OVERRULED_MAX:]

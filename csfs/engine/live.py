@@ -9,9 +9,11 @@ from csfs.core import acls, policies, versions
 from csfs.core.objects import NO_LINEAGE, Applied, Content, Kind, Lineage, Meta, Observation
 from csfs.core.policies import Ranks
 from csfs.core.privileges import SHARED_PERMISSIONS, limited
-from csfs.core.records import ContentEntry, Half, MetaEntry, Record, write_of
+from csfs.core.records import NOTHING_KNOWN, ContentEntry, Half, MetaEntry, Record, write_of
+from csfs.core.rows import Arrived
 from csfs.core.versions import Dot, Vector
-from csfs.engine.ports import Step
+from csfs.engine.ports import Row, Step
+from csfs.engine.rules import GroupRules
 
 ABSENT: Final = Content(Kind.ABSENT)
 DIRECTORY: Final = Content(Kind.DIRECTORY)
@@ -344,3 +346,16 @@ def meta_entry(record: Record, dot: Dot | None) -> MetaEntry | None:
 def content_entry(record: Record, dot: Dot | None) -> ContentEntry | None:
     """Return the entry with this dot if nothing superseded it."""
     return next((entry for entry in record.content.entries if entry.dot == dot), None)
+
+
+def unshown(arrived: Arrived | None, record: Record, applied: Applied) -> Arrived | None:
+    """Return what there is to remember of an edit that followed a move here: nothing once it is shown, or superseded (R15)."""
+    entry = content_entry(record, arrived.dot) if arrived is not None else None
+    if entry is None or (applied.observation is not None and holds(applied.observation, entry.value)):
+        return None
+    return arrived
+
+
+def new_row(group: GroupRules) -> Row:
+    """Return the row of a path of which nothing is known."""
+    return Row(record=NOTHING_KNOWN, applied=NOTHING_APPLIED, scope=group.scope, live=False, pending=False)

@@ -13,16 +13,16 @@ from csfs.core.records import ContentEntry, DirectoryTime, write_of
 from csfs.core.rows import Doubt
 from csfs.engine.carrying import carried_content, carried_meta
 from csfs.engine.links import is_shown_elsewhere, shown_entry
-from csfs.engine.live import applied_as, content_of, holds, names_kept, stands_for, stands_for_time, stands_in
+from csfs.engine.live import applied_as, content_of, holds, names_kept, new_row, stands_for, stands_for_time, stands_in
 from csfs.engine.minting import Change, Circumstances, Minting
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import GroupRules
-from csfs.engine.state import new_row
+from csfs.engine.taking_back import TakingBack
 
 PERMISSIONS: Final = 0o777
 
 
-class Local(Minting):
+class Local(TakingBack, Minting):
     """Observations: what was found at a path."""
 
     def observe(
@@ -80,6 +80,8 @@ class Local(Minting):
                 self._refresh(path, row, observation, racy)
                 return False
         is_changed = self._change(path, row, observation, change, group, circumstances)
+        if change.content:
+            self._take_back(path, row, now_ns)
         self._adopt_shown(path, row, group)
         return is_changed
 

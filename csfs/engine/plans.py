@@ -24,12 +24,12 @@ from csfs.engine.live import (
     is_same_meta,
     lineage_of,
     meta_of,
+    new_row,
     stands_for_time,
 )
 from csfs.engine.moving import Moving
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import GroupRules
-from csfs.engine.state import new_row
 
 
 class Plans(Moving):

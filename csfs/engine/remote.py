@@ -7,10 +7,10 @@ from csfs.core import versions
 from csfs.core.paths import ROOT, RelPath, checked
 from csfs.core.records import E, Half, Record, halves_joined, times_joined
 from csfs.core.versions import Dot, Hlc, Scope, Vector
-from csfs.engine.live import is_live
+from csfs.engine.live import is_live, new_row
 from csfs.engine.ports import Connected, Received
 from csfs.engine.rules import GroupRules, may_send
-from csfs.engine.state import State, new_row
+from csfs.engine.state import State
 from csfs.engine.validation import AheadError, RefusedError, check_mark, check_update
 from csfs.wire.messages import Update
 

@@ -27,13 +27,14 @@ from csfs.engine.live import (
     holds_directory,
     lineage_of,
     live_of,
+    new_row,
     removed_meta,
     shown_mtime_ns,
 )
 from csfs.engine.moving import merged_moves
 from csfs.engine.ports import Row
 from csfs.engine.rules import GroupRules
-from csfs.engine.state import State, new_row
+from csfs.engine.state import State
 
 
 class Settling(State):

@@ -10,7 +10,7 @@ from csfs.core.objects import Applied, Kind
 from csfs.core.paths import ROOT, RelPath, ancestors_of
 from csfs.core.policies import Ranks
 from csfs.core.privileges import limited
-from csfs.core.records import NOTHING_KNOWN, ContentEntry, E, Half, Record, write_of
+from csfs.core.records import ContentEntry, E, Half, Record, write_of
 from csfs.core.tokens import Owed
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope, Vector
 from csfs.engine.links import (
@@ -25,7 +25,6 @@ from csfs.engine.links import (
     winner_of,
 )
 from csfs.engine.live import (
-    NOTHING_APPLIED,
     PRIVATE_META,
     Live,
     applied_as,
@@ -37,6 +36,8 @@ from csfs.engine.live import (
     lineage_of,
     live_of,
     meta_entry,
+    new_row,
+    unshown,
 )
 from csfs.engine.ports import Connected, IndexPort, Row, Step
 from csfs.engine.rules import GroupRules, Rules, may_send
@@ -248,6 +249,7 @@ class State:
                 meta_position=meta,
                 time_position=time,
                 doubt=row.doubt,
+                arrived=unshown(row.arrived, record, applied),
                 write=self._write_at(path, record, applied, group),
             ),
         )
@@ -279,7 +281,10 @@ class State:
         write = row.write
         if len(row.record.content.entries) > 1:
             write = self._write_at(path, row.record, applied, self._followed(path))
-        self._index.put(path, msgspec.structs.replace(row, applied=applied, pending=pending, write=write))
+        arrived = unshown(row.arrived, row.record, applied)
+        self._index.put(
+            path, msgspec.structs.replace(row, applied=applied, pending=pending, write=write, arrived=arrived)
+        )
         self._wake_waiting(path, row.applied, applied)
 
     def _adopt(self, path: RelPath, row: Row, group: GroupRules) -> None:
@@ -393,8 +398,3 @@ class State:
             for other, row in self._links.strangers(path, group.scope, live.write, applied)
             if row.scope == group.scope
         )
-
-
-def new_row(group: GroupRules) -> Row:
-    """Return the row of a path of which nothing is known."""
-    return Row(record=NOTHING_KNOWN, applied=NOTHING_APPLIED, scope=group.scope, live=False, pending=False)

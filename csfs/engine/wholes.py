@@ -16,12 +16,11 @@ from csfs.core.policies import merges
 from csfs.core.versions import Dot, Hlc, Scope
 from csfs.engine.exchange import Exchange, Whole
 from csfs.engine.expanding import expanded, gives_way, is_gone, is_plain, shown_no_more, shown_there
-from csfs.engine.live import is_live
+from csfs.engine.live import is_live, new_row
 from csfs.engine.minting import Minting
 from csfs.engine.ports import Connected, Row
 from csfs.engine.remote import SKEW_NS_MAX, joined_with
 from csfs.engine.rules import GroupRules, may_send
-from csfs.engine.state import new_row
 from csfs.engine.validation import CLOCK_MAX, COUNTER_MAX, RefusedError, check_mark
 
 TOLD_MAX: Final = 16

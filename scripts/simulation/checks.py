@@ -46,14 +46,14 @@ def check(cluster: Cluster) -> None:
 
 
 def contents_gone(cluster: Cluster) -> set[RelPath]:
-    """Return the paths that wait for a content that went down with a disk, what they showed stays live (R21), or that a user took away.
+    """Return the paths that wait for a content that went down with a disk: what they showed stays live (R21).
 
-    A user does that under the old name of what is to follow a move, before it is shown at the new one (docs/replication.md).
+    Or for one that a person decided on for all names of a file, and a program took away where it was shown (docs/replication.md).
     """
-    is_harmed = bool(cluster.plan.acts() & {Act.RESTORE, Act.CLONE, Act.LEAVE, Act.RULES, Act.POWER_CUT})
+    acts, taken = cluster.plan.acts(), {hash_of(data) for data in cluster.ledger.replaced}
+    is_harmed = bool(acts & {Act.RESTORE, Act.CLONE, Act.LEAVE, Act.RULES, Act.POWER_CUT})
     members = cluster.members
     at_hand = {hash_of(data) for host in members for data in (*host.kept, *(n.data for n in host.tree.nodes.values()))}
-    taken = {hash_of(data) for data in cluster.ledger.replaced}
     gone = set()
     for host in members:
         for path in host.index.pending():
@@ -61,7 +61,7 @@ def contents_gone(cluster: Cluster) -> set[RelPath]:
             assert row is not None
             wanted = {entry.value.hash for entry in row.record.content.entries if entry.value.kind is Kind.FILE}
             missing = wanted - at_hand
-            if missing and (is_harmed or missing <= taken):
+            if missing and (is_harmed or (Act.REJECT in acts and missing <= taken)):
                 gone.add(path)
             if any(not (host.follows(one) or host.tree.is_directory(one)) for one in ancestors_of(path)):
                 gone.add(path)  # somebody has to make the directory here that it is in

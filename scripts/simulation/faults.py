@@ -31,6 +31,7 @@ from csfs.engine import (
     quarantine,
     remote,
     state,
+    taking_back,
     wholes,
 )
 from csfs.engine import merging as engine_merging
@@ -334,6 +335,7 @@ FAULTS: dict[str, Fault] = {
     "read-as-put": Fault(
         "rows are read as they were put before the rules changed", MemoryIndex, "_read", lambda index, path, row: row
     ),
+    "not-taken-back": Fault("a removed edit is waited for", taking_back.TakingBack, "_take_back", _nothing(None)),
     "unfollowed-lives": Fault(
         "a directory lives by what is not followed any more", MemoryIndex, "has_live_below", _live_though_unfollowed
     ),
@@ -385,6 +387,7 @@ SEEDS = {
     "moved-is-gone": 166,
     "moved-unread": 126,
     "read-as-put": 56,
+    "not-taken-back": 225,
     "unfollowed-lives": 178,
     "members-unread": 113,
     "strangers-follow": 20,

@@ -9,7 +9,7 @@ from csfs.core.versions import Scope, Vector
 from csfs.engine.ports import Outgoing
 from scripts.simulation.host import Host
 from scripts.simulation.standing import Report, give_token, hold_token, take_report
-from scripts.simulation.tree import hash_of
+from scripts.simulation.tree import hash_of, is_large
 
 REPEATED_MAX = 12
 
@@ -114,12 +114,12 @@ class Link:
         self.knowledge[scope] = versions.joined(self.knowledge.get(scope, {}), mark)
 
     def _inline(self, out: Outgoing) -> dict[bytes, bytes]:
-        """Return what the source shows of the contents that the updates speak of."""
+        """Return what the source shows of the contents that the updates speak of, but for large ones: those are asked for."""
         wanted = {
             entry.value.hash for update in out.updates if update.content is not None for entry in update.content.entries
         }
         shown = (node.data for node in self.source.tree.nodes.values() if node.kind is Kind.FILE)
-        return {digest: data for data in shown if (digest := hash_of(data)) in wanted}
+        return {digest: data for data in shown if not is_large(data) and (digest := hash_of(data)) in wanted}
 
     def deliver(self, back: "Link", now_ns: int, connected: dict[str, bool]) -> bool:
         """Have the oldest batch arrive, and be stored in one transaction; return whether there was one."""

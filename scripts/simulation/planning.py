@@ -106,6 +106,8 @@ def _by_chance(seed: int, members: int, steps: int) -> Plan:
         is_due = seed % script.one_in == script.rest and (script.needs is None or script.needs in weights)
         if is_due and len(actions) // script.among > len(script.acts):
             actions = _with_script(Random(~seed), count, actions, script)
+            if script.together:
+                setup = msgspec.structs.replace(setup, paths=NEAR[0])
     if seed % WITH_SECURED[0] == WITH_SECURED[1]:
         actions = _with_secured(Random(~seed), count, actions, {*DISASTERS} & {*weights, Act.RESTORE, Act.CRASH})
     return Plan(seed, setup, tuple(actions))
@@ -164,11 +166,15 @@ def _with_script(random: Random, count: int, actions: list[Action], script: Scri
     """Return what happens with a script among it."""
     within = len(actions) // script.among
     first, who = len(actions) - within + random.randrange(within - len(script.acts)), random.randrange(count)
+    others = [(who + random.randrange(1, count)) % count for _ in script.acts]
+    begins = random.getrandbits(30)
     for place, (act, is_its_own, name) in enumerate(script.acts, first):
-        other = (who + random.randrange(1, count)) % count
+        other = others[0 if script.together else place - first]
         member, peer = (who, other) if is_its_own else (other, who)
         action = _action(random, act, count, name)
         dice = REVISIONS.index("exclude") if act is Act.RULES else action.dice
+        if script.together and act is Act.PROGRAM:
+            dice = begins
         actions[place] = msgspec.structs.replace(action, member=member, other=peer, dice=dice)
     return actions
 

@@ -9,7 +9,7 @@ class Script(NamedTuple):
     """Acts that come one after the other in one of `one_in` seeds: those that leave `rest` when divided, if what it `needs` may happen.
 
     Of each it says whether it is the one member's that all is about, and what programs do there. It is among the last 1 / `among` of
-    a plan.
+    a plan. `together`: it is about one other member, and one of few paths at which programs begin.
     """
 
     one_in: int
@@ -17,6 +17,7 @@ class Script(NamedTuple):
     acts: tuple[tuple[Act, bool, str], ...]
     among: int = 1
     needs: Act | None = None
+    together: bool = False
 
 
 SCRIPTS = (
@@ -73,6 +74,26 @@ SCRIPTS = (
             (Act.SYNC, True, ""),
             (Act.CRASH, True, ""),
         ),
+    ),
+    # A member takes along what it has edited, and removes it under the old name before it shows it at the new one.
+    Script(
+        11,
+        5,
+        (
+            (Act.PROGRAM, True, "write"),
+            (Act.DIGEST, True, ""),
+            (Act.QUIET, True, ""),
+            (Act.PROGRAM, True, "write"),
+            (Act.DIGEST, True, ""),
+            (Act.PROGRAM, False, "rename"),
+            (Act.DIGEST, False, ""),
+            (Act.CONNECT, False, ""),
+            (Act.SYNC, False, ""),
+            (Act.PROGRAM, True, "remove"),
+            (Act.DIGEST, True, ""),
+        ),
+        among=8,
+        together=True,
     ),
 )
 """What takes several acts in one order to come to anything."""

@@ -15,6 +15,11 @@ def hash_of(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=32).digest()
 
 
+def is_large(data: bytes) -> bool:
+    """Return whether a content is one of those that do not travel with their records."""
+    return data.endswith(b"++")
+
+
 @dataclass(frozen=True)
 class Owner:
     """Who owns something: equal by name, by number where one side has no name for it."""

@@ -14,7 +14,7 @@ from csfs.core.objects import Applied, Content, Kind, Observation, Stamp
 from csfs.core.patches import Patch
 from csfs.core.paths import RelPath
 from csfs.core.versions import Dot, Incarnation
-from csfs.engine.state import new_row
+from csfs.engine.live import new_row
 from csfs.index.index import Index
 from csfs.replicate import running, validating
 from csfs.replicate.running import OUTPUT_SIZE_MAX

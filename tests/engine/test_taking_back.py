@@ -1,0 +1,192 @@
+"""What a program does to an edit under its old name, before it is shown at the new one, counts as done before it followed (R15)."""
+
+from csfs.core.paths import RelPath
+from csfs.engine.ports import Step
+from scripts.simulation.tree import hash_of
+from tests.engine.members import NOW_NS, Side, found
+from tests.engine.test_following import A, B, C, edits, is_at, renames, together
+
+ONE, EDITED = hash_of(b"one"), hash_of(b"edited")
+
+
+def followed(*names: str, policy: tuple[str, ...] = ("younger",)) -> list[Side]:
+    """Return members of which the second has edited what the first has renamed, and taken it along, and shows it at `a` still."""
+    members = together(*(names or ("alpha", "beta")), policy=policy)
+    alpha, beta, *_ = members
+    edits(beta, A)
+    renames(alpha, A, B)
+    beta.hears(alpha)
+    assert is_at(beta, B, b"edited")
+    return members
+
+
+def removes(side: Side, path: RelPath, moved_to: RelPath | None = None) -> None:
+    """Take away what is at a path, and look."""
+    side.sees(path, None, moved_to=moved_to)
+    side.engine.follow((path,), NOW_NS, side.is_unseen)
+
+
+def hashes(side: Side, path: RelPath) -> set[bytes]:
+    """Return the contents that stand at a path."""
+    return {entry.value.hash for entry in side.row(path).record.content.entries}
+
+
+def test_what_was_edited_and_removed_under_the_old_name_leaves_the_new_one_as_the_mover_made_it() -> None:
+    alpha, beta = followed()
+    removes(beta, A)
+    assert B in beta.engine.woken()
+    assert (hashes(beta, B), is_at(beta, A, None)) == ({ONE}, True)
+    alpha.hears(beta)
+    assert (hashes(alpha, B), alpha.plans(B), is_at(alpha, A, None)) == ({ONE}, None, True)
+    plan = beta.plans(B)
+    assert plan is not None
+    assert (plan.step, plan.content.hash) == (Step.INSTALL, ONE)
+
+
+def test_who_had_heard_of_the_edit_already_goes_back_with_all_others() -> None:
+    alpha, beta = followed()
+    alpha.hears(beta)
+    assert is_at(alpha, B, b"edited")
+    removes(beta, A)
+    alpha.hears(beta)
+    assert hashes(alpha, B) == {ONE}
+
+
+def test_what_is_shown_at_the_new_name_stays_whatever_becomes_of_the_old_one() -> None:
+    alpha, beta = followed()
+    beta.shows(B, found(b"edited", mtime_ns=5, inode=3))
+    removes(beta, A)
+    alpha.hears(beta)
+    assert is_at(alpha, B, b"edited")
+
+
+def test_another_file_in_the_place_of_the_edit_takes_it_back_as_well() -> None:
+    alpha, beta = followed()
+    beta.sees(A, None)
+    beta.sees(A, found(b"new", inode=8, mtime_ns=9))
+    beta.engine.follow((A,), NOW_NS, beta.is_unseen)
+    alpha.hears(beta)
+    assert (hashes(alpha, B), is_at(alpha, A, b"new")) == ({ONE}, True)
+
+
+def test_an_edit_that_is_renamed_by_its_own_member_is_where_that_one_put_it() -> None:
+    alpha, beta = followed()
+    beta.sees(C, found(b"edited", mtime_ns=5), moved_from=A)
+    removes(beta, A, moved_to=C)
+    alpha.hears(beta)
+    assert (hashes(alpha, B), is_at(alpha, C, b"edited")) == ({ONE}, True)
+    beta.sees(C, None)
+    alpha.hears(beta)
+    assert (hashes(alpha, B), is_at(alpha, C, None)) == ({ONE}, True)
+
+
+def test_what_is_written_once_more_under_the_old_name_follows_and_is_taken_back_with_the_rest() -> None:
+    alpha, beta = followed()
+    for number in range(12):
+        edits(beta, A, b"edited %d" % number)
+        assert is_at(beta, B, b"edited %d" % number)
+    removes(beta, A)
+    alpha.hears(beta)
+    assert hashes(alpha, B) == {ONE}
+
+
+def test_what_was_written_once_more_and_could_not_follow_yet_is_taken_back_too() -> None:
+    alpha, beta = followed()
+    beta.unseen.add(B)
+    edits(beta, A, b"again")
+    assert is_at(beta, A, b"again")
+    removes(beta, A)
+    beta.unseen.clear()
+    alpha.hears(beta)
+    assert hashes(alpha, B) == {ONE}
+
+
+def test_an_edit_that_went_on_with_the_file_is_taken_back_where_it_went() -> None:
+    alpha, beta, gamma = together("alpha", "beta", "gamma")
+    edits(beta, A)
+    renames(alpha, A, B)
+    gamma.hears(alpha)
+    gamma.shows(B, found(b"one", inode=2))
+    gamma.shows(A, None)
+    beta.hears(alpha)
+    renames(gamma, B, C, inode=2)
+    beta.hears(gamma)
+    assert is_at(beta, C, b"edited")
+    removes(beta, A)
+    for other in (gamma, alpha):
+        other.hears(beta)
+        assert (is_at(other, A, None), is_at(other, B, None), hashes(other, C)) == (True, True, {ONE})
+
+
+def test_what_the_mover_made_of_the_file_stands_without_what_it_was_made_from() -> None:
+    alpha, beta = followed()
+    alpha.sees(B, found(b"moved on", mtime_ns=9))
+    beta.hears(alpha)
+    assert hashes(beta, B) == {EDITED, hash_of(b"moved on")}
+    removes(beta, A)
+    alpha.hears(beta)
+    assert is_at(alpha, B, b"moved on")
+    assert not list(alpha.engine.conflicts([B]))
+
+
+def test_what_another_file_was_in_conflict_with_is_in_conflict_with_it_again() -> None:
+    alpha, beta, gamma = together("alpha", "beta", "gamma")
+    edits(beta, A)
+    renames(alpha, A, B)
+    gamma.sees(B, found(b"other", inode=9))
+    beta.hears(alpha)
+    beta.hears(gamma)
+    removes(beta, A)
+    for other in (alpha, gamma):
+        other.hears(beta)
+        assert hashes(other, B) == {ONE, hash_of(b"other")}
+
+
+def test_an_attribute_does_not_take_an_edit_back() -> None:
+    alpha, beta = followed()
+    beta.sees(A, found(b"edited", mtime_ns=5, mode=0o600))
+    beta.engine.follow((A,), NOW_NS, beta.is_unseen)
+    alpha.hears(beta)
+    assert is_at(alpha, B, b"edited")
+
+
+def test_where_each_shows_its_own_the_mover_shows_his() -> None:
+    alpha, beta = followed(policy=("none", "younger"))
+    removes(beta, A)
+    alpha.hears(beta)
+    assert hashes(alpha, B) == {ONE}
+    assert alpha.plans(B) is None
+
+
+def test_what_stands_again_goes_on_by_a_move_that_had_not_heard_of_the_edit() -> None:
+    alpha, beta, gamma = followed("alpha", "beta", "gamma")
+    gamma.hears(alpha)
+    gamma.shows(B, found(b"one", inode=2))
+    gamma.shows(A, None)
+    renames(gamma, B, C, inode=2)
+    removes(beta, A)
+    beta.hears(gamma)
+    made = beta.counter()
+    for _ in range(2):
+        for side, other in ((gamma, beta), (alpha, beta), (beta, gamma), (beta, alpha)):
+            side.hears(other)
+    for side in (alpha, beta, gamma):
+        assert (is_at(side, B, None), hashes(side, C)) == (True, {ONE})
+    assert beta.counter() == made
+
+
+def test_an_edit_of_another_file_stays_where_it_has_followed_to() -> None:
+    alpha, beta = together("alpha", "beta")
+    alpha.sees(C, found(b"second", inode=2))
+    beta.hears(alpha)
+    beta.shows(C, found(b"second", inode=2))
+    edits(beta, A)
+    edits(beta, C, b"second edited", inode=2)
+    renames(alpha, A, B)
+    renames(alpha, B, RelPath(b"d"))
+    renames(alpha, C, B, data=b"second", inode=2)
+    beta.hears(alpha)
+    assert (is_at(beta, B, b"second edited"), is_at(beta, RelPath(b"d"), b"edited")) == (True, True)
+    removes(beta, A)
+    alpha.hears(beta)
+    assert (hashes(alpha, B), hashes(alpha, RelPath(b"d"))) == ({hash_of(b"second edited")}, {ONE})
