@@ -23,7 +23,7 @@ from csfs.daemon.restoring import Restoring
 from csfs.daemon.unusable import Unusable
 from csfs.daemon.verifying import Verification
 from csfs.daemon.versions import Versions
-from csfs.daemon.waiting import backlog, behind, wait_applied
+from csfs.daemon.waiting import backlog, behind, check_going_on, wait_applied
 from csfs.errors import ConfigError, ExitCode, NotRunningError, WaitTimeoutError
 from csfs.mount.bypass import Passing
 from csfs.replicate.findings import Finding
@@ -222,6 +222,7 @@ class Commands:
         Nobody can write to a volume that is not mounted, and what it lacks does not come: it is not waited for.
         """
         chosen, unmounted = await self._serving(arguments.get("path"))
+        check_going_on(chosen)
         peers = [str(peer) for peer in arguments.get("peers") or ()]
         for peer in peers:
             if peer not in self._cluster.peers:
@@ -237,6 +238,7 @@ class Commands:
         if scope.cancelled_caught:
             behind_now = self._behind(chosen, members, named=bool(peers))
             raise WaitTimeoutError(f"not everything was applied within {timeout_s} s: {behind_now}")
+        check_going_on(chosen)
         volumes = [mounted.worker.volume for mounted in chosen]
         away = [p for p in self._cluster.peers if any(v.scopes(p) and p not in v.exchanges for v in volumes)]
         return {"away": sorted(away) if not peers else [], "unmounted": unmounted}

@@ -1,10 +1,11 @@
 """`csfs wait`: until all that was written here before is known, and applied by the connected members."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import trio
 
 from csfs.daemon.mounts import MountedVolume
+from csfs.errors import ConfigError
 from csfs.replicate.volume import Exchange, Volume
 
 IsMeeting = Callable[[str], bool]
@@ -12,6 +13,17 @@ IsMeeting = Callable[[str], bool]
 
 HANDED_OVER_S_MAX = 3.0
 """How long after the daemon's start a mount's parent may take to find it: it tries every two seconds."""
+
+
+def check_going_on(volumes: Iterable[MountedVolume]) -> None:
+    """Make sure that what is written to these volumes is sent: what is waited for would never come, or be nothing.
+
+    Raises:
+        ConfigError: one stands still.
+    """
+    for mounted in volumes:
+        if mounted.worker.volume.stopped:
+            raise ConfigError(f"volume {mounted.worker.volume.name} stands still: {mounted.worker.volume.stopped}")
 
 
 async def wait_applied(mounted: MountedVolume, members: Sequence[str], named: bool, is_meeting: IsMeeting) -> None:

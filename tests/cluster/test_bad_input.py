@@ -189,6 +189,7 @@ def test_a_read_only_file_system_is_named_as_long_as_it_is_there(alone: Member) 
         assert (shown.returncode, f"{VOLUME}: stopped: {said}\n" in shown.stdout) == (ExitCode.FOUND, True), (
             shown.stdout
         )
+        expect_refused(alone, ExitCode.REFUSED, ["wait"], f"volume {VOLUME} stands still: {said}")
         alone.csfs("umount", str(alone.tree))
     finally:
         subprocess.run(["umount", alone.tree], check=True)
