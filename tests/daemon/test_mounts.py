@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -106,59 +107,66 @@ async def test_a_directory_that_cannot_be_taken_over_is_not_held(
         assert one.volume.root is None, "its descriptor is closed, and may be another file's by now"
 
 
-async def test_nothing_is_compared_after_a_power_cut_before_the_journal_was_heard(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read, may_go_on = JournalReader.rows, threading.Event()
+@dataclass
+class Reading:
+    """The first time that rows of a journal are read, which waits until it may go on; a second one does not wait for it."""
 
-    def slowly(reader: JournalReader, after: int, last: int, limit: int) -> list[Change]:
-        assert may_go_on.wait(10)
+    has_begun: threading.Event = field(default_factory=threading.Event)
+    may_go_on: threading.Event = field(default_factory=threading.Event)
+
+
+@pytest.fixture
+def reading(monkeypatch: pytest.MonkeyPatch) -> Reading:
+    read, first = JournalReader.rows, Reading()
+
+    def slowly_at_first(reader: JournalReader, after: int, last: int, limit: int) -> list[Change]:
+        if not first.has_begun.is_set():
+            first.has_begun.set()
+            assert first.may_go_on.wait(10)
         return read(reader, after, last, limit)
 
-    monkeypatch.setattr(JournalReader, "rows", slowly)
+    monkeypatch.setattr(JournalReader, "rows", slowly_at_first)
+    return first
+
+
+async def began_after_a_power_cut(one: Held) -> None:
+    """The first mount process says that power was cut, when all was whole, and something is in the journal."""
+    with one.volume.index.transaction():
+        one.volume.index.ledger.set_whole(b"the boot before")
+    journal = Journal(one.journal, lambda: 1)
+    journal.append(Change(sequence=0, kind=ChangeKind.CONTENT, path=RelPath(b"f")))
+    journal.close()
+    await one.began(FIRST, 1, cut=True)
+
+
+async def test_nothing_is_compared_after_a_power_cut_before_the_journal_was_heard(
+    tmp_path: Path, reading: Reading
+) -> None:
     async with held(tmp_path, [("f", b"whole")]) as one:
-        with one.volume.index.transaction():
-            one.volume.index.ledger.set_whole(b"the boot before")
-        journal = Journal(one.journal, lambda: 1)
-        journal.append(Change(sequence=0, kind=ChangeKind.CONTENT, path=RelPath(b"f")))
-        journal.close()
-        await one.began(FIRST, 1, cut=True)
+        await began_after_a_power_cut(one)
         await one.handed_over(FIRST)
         await one.until(lambda: one.volume.root is not None)
+        assert await trio.to_thread.run_sync(reading.has_begun.wait, 10)
         await trio.sleep(0.1)
         assert not one.mounted.mounted
-        may_go_on.set()
+        reading.may_go_on.set()
         await one.until(lambda: one.mounted.mounted)
         assert one.volume.evidence is not None
         await one.compared()
 
 
 async def test_what_an_earlier_mount_would_have_proved_is_not_held_against_what_is_written_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, reading: Reading
 ) -> None:
-    read, has_begun, may_go_on = JournalReader.rows, threading.Event(), threading.Event()
-
-    def slowly_at_first(reader: JournalReader, after: int, last: int, limit: int) -> list[Change]:
-        if not has_begun.is_set():
-            has_begun.set()
-            assert may_go_on.wait(10)
-        return read(reader, after, last, limit)
-
-    monkeypatch.setattr(JournalReader, "rows", slowly_at_first)
     async with held(tmp_path, [("f", b"whole")]) as one:
-        with one.volume.index.transaction():
-            one.volume.index.ledger.set_whole(b"the boot before")
-        journal = Journal(one.journal, lambda: 1)
-        journal.append(Change(sequence=0, kind=ChangeKind.CONTENT, path=RelPath(b"f")))
-        journal.close()
-        await one.began(FIRST, 1, cut=True)
-        assert await trio.to_thread.run_sync(has_begun.wait, 10)
+        await began_after_a_power_cut(one)
+        assert await trio.to_thread.run_sync(reading.has_begun.wait, 10)
         second = await one.began(SECOND, 1, cut=True)
         await second.welcomed.wait()
         await one.handed_over(SECOND)
         await one.compared()
         assert one.volume.evidence is None
-        may_go_on.set()
+        reading.may_go_on.set()
         await trio.sleep(0.1)
         assert one.volume.evidence is None
 
