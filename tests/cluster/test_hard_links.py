@@ -2,29 +2,13 @@
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from scripts.support.members import Member, two_members
-from tests.cluster.conftest import expect_calm_logs
+from scripts.support.members import Member
 from tests.trees import differences
-
-BALLAST = 800
-"""Files that nobody touches: else what these tests change would be most of the volume, and braked."""
-
-
-@pytest.fixture(scope="module")
-def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Member, Member]]:
-    """Two members that this module's tests share, each in a directory of its own."""
-    tree = tmp_path_factory.mktemp("source") / "tree"
-    (tree / "ballast").mkdir(parents=True)
-    for number in range(BALLAST):
-        (tree / "ballast" / str(number)).touch()
-    with two_members(tmp_path_factory.mktemp("members") / "m", tree) as pair:
-        yield pair
-        expect_calm_logs(*pair)
 
 
 def expect_equal(*members: Member) -> None:
@@ -86,8 +70,8 @@ def sown(member: Member, name: str) -> Path:
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_what_is_done_to_names_is_done_at_the_peer(members: tuple[Member, Member], act: str) -> None:
-    alpha, beta = members
+def test_what_is_done_to_names_is_done_at_the_peer(pair: tuple[Member, Member], act: str) -> None:
+    alpha, beta = pair
     name = act.replace(" ", "-")
     top = sown(alpha, name)
     expect_equal(alpha, beta)
@@ -101,8 +85,8 @@ def test_what_is_done_to_names_is_done_at_the_peer(members: tuple[Member, Member
     expect_equal(beta, alpha)
 
 
-def test_the_number_of_links_is_right_through_the_peers_mount(members: tuple[Member, Member]) -> None:
-    alpha, beta = members
+def test_the_number_of_links_is_right_through_the_peers_mount(pair: tuple[Member, Member]) -> None:
+    alpha, beta = pair
     top = sown(alpha, "numbers")
     alpha.wait()
     there = beta.tree / "numbers"
@@ -118,9 +102,9 @@ def test_the_number_of_links_is_right_through_the_peers_mount(members: tuple[Mem
 
 
 def test_a_name_that_nobody_used_since_mounting_gets_what_is_written_through_another(
-    members: tuple[Member, Member],
+    pair: tuple[Member, Member],
 ) -> None:
-    alpha, beta = members
+    alpha, beta = pair
     sown(alpha, "unused")
     expect_equal(alpha, beta)
     alpha.umount()
@@ -143,8 +127,8 @@ OFFLINE: dict[str, Callable[[Path], None]] = {
 }
 
 
-def test_what_was_done_to_names_offline_is_found_by_comparing(members: tuple[Member, Member]) -> None:
-    alpha, beta = members
+def test_what_was_done_to_names_offline_is_found_by_comparing(pair: tuple[Member, Member]) -> None:
+    alpha, beta = pair
     for name in OFFLINE:
         sown(alpha, f"offline-{name}")
     expect_equal(alpha, beta)
