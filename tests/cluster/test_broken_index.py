@@ -1,5 +1,6 @@
 """One volume's index cannot be read: the others are served, and it is said which one it is, and what to do about it."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -38,8 +39,11 @@ def other(member: Member) -> Path:
 def sockets(member: Member) -> set[str]:
     """Return what the mount process of the second volume is connected by: another one whenever it has hung up."""
     pid = member.home.mount_pid(OTHER).read_text().split()[1]
-    links = (os.readlink(descriptor) for descriptor in Path(f"/proc/{pid}/fd").iterdir())
-    return {link for link in links if link.startswith("socket:")}
+    found = set[str]()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a file that it has closed since
+            found.add(os.readlink(descriptor))
+    return {link for link in found if link.startswith("socket:")}
 
 
 def told(member: Member, name: str) -> dict[str, object]:

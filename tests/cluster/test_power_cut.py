@@ -41,11 +41,11 @@ class Machine:
 
     def cut(self) -> None:
         """Take the power away."""
-        # What is in the image by now is on the disk, and nothing else.
-        subprocess.run(["cp", "--sparse=always", self.image, self.snapshot], check=True)
         member = self.member
         for pid in (member.parent_pid, member.mount_pid, member.daemon_pid):
             kill(pid, 9)
+        # What is in the image by now is on the disk, and nothing else; nobody writes there while it is copied.
+        subprocess.run(["cp", "--sparse=always", self.image, self.snapshot], check=True)
         member.stop()
         subprocess.run(["umount", "-l", member.directory], check=True)
 
