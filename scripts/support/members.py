@@ -186,10 +186,14 @@ def kill(pid: int, number: signal.Signals, timeout_s: float = 20.0) -> None:
 
 
 def free_port() -> int:
-    """Return a port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody uses, and that nobody is given until this process ends, whoever else asks for one on this machine."""
+    held = socket.socket()
+    held.bind(("127.0.0.1", 0))
+    # Whoever names the port, and says the same, as listeners do, may listen there: this socket never does.
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    port = int(held.getsockname()[1])
+    held.detach()
+    return port
 
 
 def until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:

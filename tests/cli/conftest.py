@@ -3,7 +3,6 @@
 import os
 import select
 import signal
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from csfs.cli.main import run
 from csfs.config import home
 from csfs.config.home import Home
+from scripts.support import members
 
 END_S_MAX = 10
 
@@ -64,24 +64,16 @@ def host(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.
     made.stop_daemon()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    assert isinstance(port, int)
-    return port
-
-
 @pytest.fixture
 def free_port() -> int:
     """A port that nobody listens on."""
-    return _free_port()
+    return members.free_port()
 
 
 @pytest.fixture
 def second_port() -> int:
     """Another one."""
-    return _free_port()
+    return members.free_port()
 
 
 @pytest.fixture
