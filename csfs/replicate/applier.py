@@ -326,7 +326,6 @@ class Applier:
         built = work.built.problems if work.built is not None else ()
         volume.shortcomings.installed(plan.path, (*built, *as_problems(result.left_out)))
         volume.happenings.came(plan, observation, volume.authors)
-        volume.index.braked.drop(plan.path)
         if work.overwrites:
             self._overwrites.done(plan.path, work.staged)
         else:
@@ -339,7 +338,10 @@ class Applier:
         table = work.built.table if work.built is not None else None
         if table is not None and not volume.index.tables.add(plan.content.hash, table):
             self._observer.look(plan.path, Reason(content=True))  # which reads all of it, and makes the table
-        return volume.engine.applied(plan, observation, racy=is_racy(work, observation))
+        following = volume.engine.applied(plan, observation, racy=is_racy(work, observation))
+        if volume.index.braked.at(plan.path) is not None and not volume.is_pending(plan.path):
+            volume.index.braked.drop(plan.path)  # else it was the best to be had, and what is better goes on waiting
+        return following
 
     # ---------------------------------------------------------------------------------------------------------- trouble
 

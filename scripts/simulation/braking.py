@@ -85,7 +85,6 @@ class HostBrake:
 
     def carried_out(self, plan: Plan, loss: Loss | None, now_ns: int) -> None:
         """Check that what was carried out was not too much, unless somebody has let it through."""
-        self.waiting.drop(plan.path)
         if loss is None or not self.on or (plan.path, loss) in self._let:
             return
         assert self._braked.get(plan.path) != loss, f"{plan.path!r} waited, and nobody has let it through"

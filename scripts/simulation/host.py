@@ -18,6 +18,9 @@ class Host(Digesting):
             return False
         self._carry_out(plan, now_ns)
         self.engine.applied(plan, self.tree.observed(path))
+        row = self.index.row(path)
+        if row is None or not row.pending:
+            self.brake.superseded(path)
         self.merging.hold(path)
         self.index.commit()
         return True

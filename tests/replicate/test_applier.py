@@ -8,6 +8,8 @@ import pytest
 import trio
 
 from csfs.core.paths import RelPath
+from csfs.core.rows import Loss, Waiting
+from csfs.core.versions import Dot, Incarnation
 from csfs.wire.control import Commit, CommitResult, Outcome, Stale
 from tests.replicate.test_linking import append, expect_equal, settle, sow, two
 
@@ -61,4 +63,33 @@ async def test_the_mount_is_told_of_attributes_that_the_kernel_could_not_learn(t
         with trio.fail_after(5):
             await arrived.wait()
         assert Stale(RelPath(b"d/alone"), inode, named=False) in told
+        expect_equal(alpha, beta)
+
+
+async def test_what_waits_for_a_person_goes_on_waiting_when_something_else_is_installed_first(tmp_path: Path) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        sow(alpha)
+        await settle(alpha, beta)
+        path, braked = RelPath(b"d/alone"), beta.volume.index.braked
+        waiting = Waiting(path, Loss("alpha", False, Dot(Incarnation(1), 9)), 1)
+        commit, found = beta.gate.commit, list[Waiting | None]()
+
+        async def committed(commits: Sequence[Commit]) -> list[CommitResult]:
+            found.append(braked.at(path))
+            if len(found) == 1:
+                # Better than what is being installed is heard of, and waits.
+                append(alpha.tree / "d/alone", "better\n")
+                alpha.tell("d/alone")
+                await alpha.quiet()
+                beta.hears(alpha)
+                with beta.volume.index.transaction():
+                    braked.put(waiting)
+            return await commit(commits)
+
+        beta.gate.commit = committed  # type: ignore[method-assign, assignment]
+        append(alpha.tree / "d/alone", "more\n")
+        alpha.tell("d/alone")
+        await settle(alpha, beta)
+        assert found[:2] == [None, waiting]
+        assert braked.at(path) is None, "it was installed"
         expect_equal(alpha, beta)
