@@ -5,12 +5,12 @@ came after, each thing may have got there or not: all names or none, rows up to 
 what was renamed neither name may be left, on a file system that does not rename in one step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.objects import Kind
-from csfs.core.paths import RelPath, is_below
+from csfs.core.paths import RelPath, ancestors_of, is_below
 from csfs.core.rows import Row
 from csfs.core.treatment import flags_in
 from csfs.engine.evidence import Evidence
@@ -84,6 +84,7 @@ class Disk:
         host.evidence = _proof(rows, tree.ticks + 1)
         disasters.reboot_after_cut(host)
         self._look_at_moves(rows)
+        self._forget_what_moved_by_itself()
         self.flush()
         synced = {data for _, data in self._bytes}
         return before - host.kept - {node.data for node in tree.nodes.values()} - synced
@@ -99,17 +100,53 @@ class Disk:
 
     def _look_at_moves(self, rows: Sequence[Change]) -> None:
         """Rows say where objects came from: what is known of them there is known of them here."""
-        programs, nodes = self._host.programs, self._host.tree.nodes
+        programs, came, left = self._host.programs, dict[RelPath, RelPath](), set[RelPath]()
         for row in rows:
-            pairs = [(row.path, row.target)] if row.kind in (ChangeKind.RENAME, ChangeKind.EXCHANGE) else []
-            pairs += [(row.target, row.path)] if row.kind is ChangeKind.EXCHANGE else []
-            for source, target in pairs:
-                assert source is not None
-                assert target is not None
-                for path in [path for path in nodes if path == target or is_below(path, target)]:
-                    programs.look_again(path, Look(moved_from=RelPath(source + path[len(target) :])))
-                for path in [path for path in self._host.index.rows() if path == source or is_below(path, source)]:
-                    programs.look_again(path, Look(moved_to=RelPath(target + path[len(source) :])))
+            if row.target is not None and row.kind in (ChangeKind.RENAME, ChangeKind.EXCHANGE):
+                ours, theirs = _taken(came, row.path), _taken(came, row.target)
+                came.update(_under(ours, row.target))
+                left |= {*ours.values()}
+                if row.kind is ChangeKind.EXCHANGE:
+                    came.update(_under(theirs, row.path))
+                    left |= {*theirs.values()}
+            elif row.kind is ChangeKind.CREATE:
+                came.pop(row.path, None)
+        for path in self._host.tree.nodes:
+            first = _first(came, path)
+            if first != path:
+                programs.look_again(path, Look(moved_from=first))
+        there = {first: path for path, first in came.items()}
+        for path in self._host.index.rows():
+            if any(path == one or is_below(path, one) for one in left):
+                last = _first(there, path)
+                programs.look_again(path, Look(moved_to=last if last != path else None))
+
+    def _forget_what_moved_by_itself(self) -> None:
+        """What was renamed without a row that is left is what this disk shows: nobody knows where it came from."""
+        host = self._host
+        for path, node in host.tree.nodes.items():
+            row = host.index.row(host.programs.looks.get(path, Look()).moved_from or path)
+            shown = row.applied.observation if row is not None else None
+            is_known = shown is not None and shown.stamp.inode == node.inode
+            node.unsure = node.unsure or not (is_known or node.is_made_here)
+
+
+def _first(came: Mapping[RelPath, RelPath], path: RelPath) -> RelPath:
+    """Return by which name something was known first, by what is said of it, or of a directory above it."""
+    above = next((one for one in (path, *ancestors_of(path)) if one in came), None)
+    return RelPath(came[above] + path[len(above) :]) if above is not None else path
+
+
+def _taken(came: dict[RelPath, RelPath], path: RelPath) -> dict[RelPath, RelPath]:
+    """Take out what is said of a path and of what is below it: by the rest of the name, how it was known first."""
+    first = _first(came, path)
+    below = {one: came.pop(one) for one in [one for one in came if is_below(one, path)]}
+    came.pop(path, None)
+    return {RelPath(b""): first} | {RelPath(one[len(path) :]): name for one, name in below.items()}
+
+
+def _under(names: Mapping[RelPath, RelPath], path: RelPath) -> dict[RelPath, RelPath]:
+    return {RelPath(path + rest): name for rest, name in names.items()}
 
 
 def _is_recorded(row: Row | None, node: Node) -> bool:

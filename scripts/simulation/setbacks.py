@@ -129,14 +129,16 @@ class Setbacks(Network):
         self._isolate(host)
         self.restored.add(action.member)
         securing.lost(self, host.number, Act.POWER_CUT)
-        paths = set(host.tree.nodes)
+        shown = {path: node.inode for path, node in host.tree.nodes.items()}
         lost = self.disks[host.number].cut(dice)
         if host.scopes != [group.scope for group in host.rules.groups]:
             host.adopt(host.rules)
         host.digest(self.now(host))
-        # What is not believed gives way to whatever others know, be it that nothing is there.
-        left = host.tree.nodes.keys() - host.suspects
-        self.ledger.taken |= {path for path in paths if path not in left or not self._is_somewhere(path)}
+        # What is not believed, or is back, gives way to whatever others know, be it that nothing is there.
+        left = {path: node.inode for path, node in host.tree.nodes.items() if path not in host.suspects}
+        self.ledger.taken |= {
+            path for path, inode in shown.items() if left.get(path) != inode or not self._is_somewhere(path)
+        }
         self.disks[host.number].flush()
         # Who only receives does not answer for what others have lost.
         writers = [other for other in self.members if other.name not in self.shape.receive_only and not other.pulling]
