@@ -171,6 +171,33 @@ async def test_what_an_earlier_mount_would_have_proved_is_not_held_against_what_
         assert one.volume.evidence is None
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_rename_before_a_power_cut_counts_if_the_file_is_where_it_went(tmp_path: Path, is_there: bool) -> None:
+    async with held(tmp_path, [("f", b"whole")]) as one:
+        await one.handed_over(FIRST)
+        first = await one.began(FIRST, 0)
+        await one.compared()
+        await first.end()
+        await one.until(lambda: not one.mounted.mounted)
+        (one.tree / "f").rename(one.tree / "g")
+        if not is_there:
+            (one.tree / "g").unlink()
+        journal = Journal(one.journal, lambda: 1)
+        journal.append(Change(sequence=0, kind=ChangeKind.RENAME, path=RelPath(b"f"), target=RelPath(b"g")))
+        journal.close()
+        with one.volume.index.transaction():
+            one.volume.index.ledger.set_whole(b"the boot before")
+        await one.began(SECOND, 1, cut=True)
+        await one.until(lambda: one.volume.evidence is not None)
+        await one.handed_over(SECOND)
+        await one.until(lambda: one.mounted.mounted and one.worker.is_compared and one.worker.observer.idle)
+        row = one.volume.index.rows.row(RelPath(b"f"))
+        assert row is not None
+        assert row.applied.observation is None
+        assert row.live is not is_there
+        assert list(one.volume.index.suspects.left()) == ([] if is_there else [b"f"])
+
+
 async def test_the_late_end_of_a_mount_answers_nothing_that_the_next_was_asked(tmp_path: Path) -> None:
     async with held(tmp_path, [("f", b"f")]) as one, trio.open_nursery() as nursery:
         await one.handed_over(FIRST)
