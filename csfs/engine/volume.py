@@ -66,10 +66,11 @@ class VolumeEngine(Doubting, Following, Settling, Merging, Plans, Weighing, Whol
         more: that costs nothing. `sort_rows` writes the rows as they are read, a few at a time.
         """
         # Of what others made, a new revision begins knowing nothing; what we made in this life is all here, whoever else knows it.
-        # What we made in earlier ones may have been taken from us by a restore.
+        # What we made in earlier ones may have been taken from us by a restore. Where nobody listens to us from now on, others tell us
+        # of ours what they have heard, and who does not claim to know the rest finds by a walk that he differs, and lets go of it.
         for scope, knowledge in self.knowledge().items():
             made = self._index.last_counter(scope)
-            if made:
+            if made and self.speaks_in(scope):
                 self._index.set_knowledge(scope, versions.joined(knowledge, {self._incarnation: made}))
 
     def in_scope(self, path: RelPath, row: Row) -> Row:

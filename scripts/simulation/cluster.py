@@ -121,7 +121,9 @@ class Cluster(Setbacks):
         host.programs.full = False
 
     def _rules(self, action: Action, host: Host, dice: Dice) -> None:
-        self.shape = changed(self.shape, REVISIONS[action.dice % len(REVISIONS)])
+        # What who leaves has told only those who receive stays theirs.
+        may_receive = Act.LEAVE not in self.plan.acts()
+        self.shape = changed(self.shape, REVISIONS[action.dice % len(REVISIONS)], may_receive=may_receive)
         self.changed_rules = True
 
     def _turn(self, action: Action, host: Host, dice: Dice) -> None:

@@ -105,7 +105,6 @@ LINKED = (Act.SEND, Act.DELIVER, Act.SYNC, Act.REPEAT, Act.CUT, Act.HALF_OPEN, A
 OFF = {
     "several members cloned": "a copy of one may find a copy of the other behind, instead of itself",
     "both hosts of a cloned member on the network at once": "they take turns: a peer keeps one link to a member",
-    "member that becomes receive-only": "what it had not sent before is nobody else's, and stays live there",
     "member that leaves, or loses its power, when only receive-only ones have heard it": "nobody listens to these",
     "hard links at a member that loses its power": "its disk is remembered name by name",
     "leases of groups with a quorum": "they keep writes from being begun, and say nothing of those that were: somebody writes less",

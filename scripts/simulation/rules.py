@@ -81,8 +81,8 @@ class Shape:
 REVISIONS = ("plain", "exclude", "private", "policy", "receive-only")
 
 
-def changed(shape: Shape, what: str) -> Shape:
-    """Return another shape. Nobody becomes receive-only: what he had not sent yet would stay his alone."""
+def changed(shape: Shape, what: str, *, may_receive: bool) -> Shape:
+    """Return another shape; `may_receive`: the last member may come to only receive."""
     match what:
         case "exclude":
             return replace(shape, exclude=() if shape.exclude else ("/d/b",))
@@ -90,8 +90,8 @@ def changed(shape: Shape, what: str) -> Shape:
             return replace(shape, private=not shape.private)
         case "policy":
             return replace(shape, policy=("older",) if shape.policy == ("younger",) else ("younger",))
-        case "receive-only" if shape.receive_only:
-            return replace(shape, receive_only=())
+        case "receive-only" if shape.receive_only or may_receive:
+            return replace(shape, receive_only=() if shape.receive_only else shape.members[1:][-1:])
         case _:
             return replace(shape, exclude=(), private=False)
 

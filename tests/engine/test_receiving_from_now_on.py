@@ -1,0 +1,135 @@
+"""Who only receives from now on shows what the others have, and keeps what it made before and had told nobody of (R9)."""
+
+from collections.abc import Mapping
+
+from csfs.core.digests import digest_of
+from csfs.core.groups import Group
+from csfs.core.paths import ROOT, RelPath
+from csfs.core.versions import Incarnation, Scope
+from csfs.engine.ports import Row, Step
+from csfs.engine.volume import VolumeEngine
+from scripts.simulation.rules import OneGroup
+from scripts.simulation.tree import hash_of
+from tests.engine.members import NOW_NS, Side, directory, follow_rules, found, sides
+
+F, D = RelPath(b"f"), RelPath(b"d")
+AFTER = Scope(b"scope-02")
+
+
+def before() -> list[Side]:
+    """Return two members that show the same."""
+    alpha, beta = members = sides("alpha", "beta")
+    alpha.sees(ROOT, directory())
+    alpha.sees(F, found(b"one"))
+    alpha.sees(D, directory(mtime_ns=3))
+    beta.hears(alpha)
+    for path, shown in ((F, found(b"one")), (D, directory(mtime_ns=3))):
+        beta.shows(path, shown)
+    return members
+
+
+def turn(*members: Side) -> None:
+    """Have the second member only receive."""
+    for side in members:
+        rules = OneGroup(Group(("alpha", "beta"), frozenset({"beta"}), ("younger",), AFTER))
+        side.engine = VolumeEngine(side.index, rules, side.name, side.engine._incarnation, side.engine._authors)
+        side.heard.clear()
+        follow_rules(side.engine)
+
+
+def told_of(path: RelPath, rows: Mapping[RelPath, Row]) -> int:
+    """Return what a walk is told of a path."""
+    return digest_of(path, rows[path].record) if path in rows else 0
+
+
+def meet(alpha: Side, beta: Side) -> None:
+    """Have the second hear all that the first knows, and look for what makes them differ."""
+    beta.engine.greeted("alpha", Incarnation(1))
+    beta.hears(alpha)
+    beta.engine.stands("alpha", alpha.engine.standings(), alpha.engine.digests())
+    if beta.engine.differing("alpha", alpha.engine.standings(), alpha.engine.digests()) == [AFTER]:
+        ours, theirs = beta.index.rows(), alpha.index.rows()
+        paths = [path for path in sorted(ours.keys() | theirs.keys()) if told_of(path, ours) != told_of(path, theirs)]
+        healed = beta.engine.healed("alpha", AFTER, paths, alpha.engine.records(AFTER, paths), NOW_NS)
+        assert not healed.lost
+        beta.engine.walked("alpha", AFTER)
+    assert alpha.engine.digests() == beta.engine.digests()
+
+
+def test_an_edit_that_nobody_has_heard_of_is_kept_and_the_others_version_shown() -> None:
+    alpha, beta = before()
+    beta.sees(F, found(b"unsent", mtime_ns=9))
+    turn(alpha, beta)
+    meet(alpha, beta)
+    plan = beta.plans(F)
+    assert plan is not None
+    assert (plan.step, plan.content.hash, plan.keep) == (Step.INSTALL, hash_of(b"one"), True)
+
+
+def test_a_file_that_nobody_has_heard_of_goes_and_is_kept() -> None:
+    alpha, beta = before()
+    beta.sees(b"new", found(b"unsent"))
+    turn(alpha, beta)
+    meet(alpha, beta)
+    plan = beta.plans(b"new")
+    assert plan is not None
+    assert (plan.step, plan.keep) == (Step.REMOVE, True)
+
+
+def test_a_removal_that_nobody_has_heard_of_is_undone() -> None:
+    alpha, beta = before()
+    beta.sees(F, None)
+    turn(alpha, beta)
+    meet(alpha, beta)
+    plan = beta.plans(F)
+    assert plan is not None
+    assert (plan.step, plan.content.hash) == (Step.INSTALL, hash_of(b"one"))
+
+
+def test_attributes_and_a_time_that_nobody_has_heard_of_are_as_the_others_have_them() -> None:
+    alpha, beta = before()
+    beta.sees(F, found(b"one", mode=0o600))
+    beta.engine.touched(D, 9, NOW_NS)
+    assert beta.row(D).record.time is not None
+    turn(alpha, beta)
+    meet(alpha, beta)
+    plans = beta.plans(F), beta.plans(D)
+    assert all(plan is not None and plan.step is Step.ATTRIBUTES for plan in plans)
+    assert plans[0] is not None
+    assert plans[0].meta is not None
+    assert (plans[0].meta.mode, plans[1] and plans[1].mtime_ns) == (0o644, 3)
+
+
+def test_what_the_others_have_heard_of_stays() -> None:
+    alpha, beta = before()
+    beta.sees(F, found(b"sent", mtime_ns=9))
+    beta.engine.touched(D, 9, NOW_NS)
+    alpha.hears(beta)
+    turn(alpha, beta)
+    meet(alpha, beta)
+    assert (beta.plans(F), beta.plans(D)) == (None, None)
+    assert beta.row(F).record == alpha.row(F).record
+    assert beta.row(D).record.time == alpha.row(D).record.time
+
+
+def test_what_somebody_else_had_heard_comes_back_with_him() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma")
+    alpha.sees(F, found(b"one"))
+    for other in (beta, gamma):
+        other.hears(alpha)
+        other.shows(F, found(b"one"))
+    beta.sees(F, found(b"told to gamma", mtime_ns=9))
+    gamma.hears(beta)
+    for side in (alpha, beta, gamma):
+        rules = OneGroup(Group(("alpha", "beta", "gamma"), frozenset({"beta"}), ("younger",), AFTER))
+        side.engine = VolumeEngine(side.index, rules, side.name, side.engine._incarnation, side.engine._authors)
+        side.heard.clear()
+        follow_rules(side.engine)
+    meet(alpha, beta)
+    assert beta.plans(F) is not None
+    alpha.hears(gamma)
+    for other in (gamma, alpha):
+        beta.heard.clear()
+        beta.hears(other)
+    assert beta.row(F).record == gamma.row(F).record == alpha.row(F).record
+    assert beta.plans(F) is None, "it is shown still, and nobody's change"
