@@ -123,6 +123,8 @@ class Naming(Telling):
         elif self.speaks(path):
             self.taken_out.add(node.data)
             self._comes_by_itself(node)
+        elif not self.outside.follows(target):
+            self._comes_by_itself(node)  # nobody looks at it there, whatever was known of it before that was so
         if node.data in self.ledger.damaged:
             self.ledger.damaged.remove(node.data)
             self.ledger.granted |= {node.data} if node.mode & 0o6000 else set()  # it is his now, as it is
