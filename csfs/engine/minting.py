@@ -136,7 +136,8 @@ class Minting(Moving):
         moved_here = self._moved_here(observation, circumstances)
         moved_away = self._moved_away(path, applied, circumstances, group)
         is_other = moved_here is not None or moved_away is not None
-        if change.content and (is_other or self._rewritten_here(circumstances, observation) is not None):
+        rewritten = self._rewritten_here(circumstances, observation)
+        if change.content and (is_other or rewritten is not None):
             change = msgspec.structs.replace(change, object=True)
         twin = circumstances.twin
         represented = twin[0].applied if twin is not None else moved_here or circumstances.kin or applied
@@ -153,7 +154,7 @@ class Minting(Moving):
             change,
             moved_here,
             moved_away,
-            represented,
+            rewritten if rewritten is not None and represented is applied else represented,
             group,
             circumstances,
             self._tick(circumstances.now_ns, row.record),
@@ -229,7 +230,10 @@ class Minting(Moving):
             birth, origin, parents = moved.lineage.birth or dot, moved.lineage.origin or origin, moved.lineage.parents
         elif sight.change.object:
             came = self._rewritten_here(sight.circumstances, sight.observation)
-            birth, origin, parents = came or (dot, origin, parents)
+            if came is not None:
+                birth, origin, parents = came.lineage.birth, came.lineage.origin, came.lineage.parents
+            else:
+                birth = dot
         write, hlc, twin = None, sight.hlc, sight.circumstances.twin
         source = self._source(sight.circumstances, moved)
         if twin is not None:

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from csfs.core import versions
-from csfs.core.objects import NO_LINEAGE, Applied, Kind, Observation
+from csfs.core.objects import Applied, Kind, Observation
 from csfs.core.paths import RelPath
 from csfs.core.records import ContentEntry, MetaEntry, Move
 from csfs.core.versions import Dot, Incarnation, Vector
@@ -70,12 +70,10 @@ class Moving(State):
             return None
         return next((a for name in names for a in self._shown_at(name) if is_of_inode(a, observation)), None)
 
-    def _rewritten_here(
-        self, circumstances: Circumstances, observation: Observation | None
-    ) -> tuple[Dot, Dot | None, tuple[Dot, ...]] | None:
-        """Return the file that was moved here, whatever was here before, and was then saved as another inode before anybody looked.
+    def _rewritten_here(self, circumstances: Circumstances, observation: Observation | None) -> Applied | None:
+        """Return what was applied of a file that was moved here, and was then saved as another inode before anybody looked.
 
-        With it the dot of the bytes that it had, and those of what these were made from: what is found was made from them.
+        Whatever was here before: what is found is that file, and was made from its bytes.
         """
         source = circumstances.moved_from
         if source is None or observation is None or observation.kind is not Kind.FILE:
@@ -83,8 +81,7 @@ class Moving(State):
         if circumstances.moved_to is not None:
             return None  # what came here went on, and this is something else
         files = [a for a in self._shown_at(source) if a.observation is not None and a.observation.kind is Kind.FILE]
-        lineage = files[0].lineage if files else NO_LINEAGE
-        return (lineage.birth, lineage.origin, lineage.parents) if lineage.birth is not None else None
+        return files[0] if files and files[0].lineage.birth is not None else None
 
     def _leave(self, path: RelPath, applied: Applied) -> None:
         """Remember what was shown at a path before something else was: it may turn up where it was moved to."""

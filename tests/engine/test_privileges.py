@@ -142,6 +142,13 @@ def saves_anew(side: Side) -> RelPath:
     return F
 
 
+def moves_on_and_saves_anew(side: Side) -> RelPath:
+    side.plans(b"f")
+    side.sees(b"g", found(b"saved", mtime_ns=2, inode=2), moved_from=F)
+    side.sees(b"f", None, moved_to=RelPath(b"g"))
+    return RelPath(b"g")
+
+
 def gives_a_second_name(side: Side) -> RelPath:
     side.plans(b"f")
     sees_together(side, linked(b"one", uid=7, owner="bob"), b"f", b"g")
@@ -149,7 +156,16 @@ def gives_a_second_name(side: Side) -> RelPath:
 
 
 @pytest.mark.parametrize(
-    "change", [gives_away, gives_away_when_told, moves_on, moves_on_given_away, saves_anew, gives_a_second_name]
+    "change",
+    [
+        gives_away,
+        gives_away_when_told,
+        moves_on,
+        moves_on_given_away,
+        saves_anew,
+        moves_on_and_saves_anew,
+        gives_a_second_name,
+    ],
 )
 def test_a_decision_opens_nothing_whatever_else_is_done_to_the_file(change: Callable[[Side], RelPath]) -> None:
     alpha, beta = turned_down()
