@@ -15,7 +15,7 @@ import trio
 from csfs.errors import CsfsError, RemoteProtocolError, UnreachableError
 from csfs.replicate.rate import Bucket
 from csfs.trust.refusals import reason_of
-from csfs.wire.conversation import Conversation
+from csfs.wire.conversation import Conversation, State
 from csfs.wire.messages import FRAME_SIZE_MAX, Goodbye, Heartbeat, PeerMessage
 from csfs.wire.packets import Channel
 from csfs.wire.streams import MessageReader, MessageWriter
@@ -183,6 +183,9 @@ class Link:
 
     def _put(self, message: PeerMessage) -> None:
         self._raise_failure()
+        if self._conversation.our_state is State.CLOSED:
+            # Whoever asks something just then has no part in it.
+            raise UnreachableError(f"peer {self.peer}: we have closed the connection")
         self._conversation.say(message)
         self._writer.put(message)
 

@@ -11,7 +11,7 @@ from csfs.replicate.link import WAITING_SIZE_MAX, Link, Pace
 from csfs.trust import contexts
 from csfs.wire import messages
 from csfs.wire.conversation import Conversation, Role
-from csfs.wire.messages import Blocks, GetBlocks, Heartbeat, Hello, Join, Joined, PeerMessage, Records, Stored
+from csfs.wire.messages import Blocks, GetBlocks, Goodbye, Heartbeat, Hello, Join, Joined, PeerMessage, Records, Stored
 from csfs.wire.packets import HEADER_SIZE, Channel
 from tests.replicate.certified import Cluster
 
@@ -168,6 +168,13 @@ async def test_goodbye_tells_the_peer_why(nursery):
         await elm.receive()
     with pytest.raises(UnreachableError, match="we closed"):
         await ash.send(Heartbeat(0))
+
+
+async def test_whoever_has_something_to_say_after_the_goodbye_finds_the_link_lost(nursery):
+    ash, _ = await greeted(nursery)
+    await ash.send(Goodbye("the configuration changed"))
+    with pytest.raises(UnreachableError, match="closed the connection"):
+        await ash.send(Stored("etc", 1, {}))
 
 
 async def test_a_message_out_of_turn_ends_the_link_and_the_peer_hears_why(nursery):
