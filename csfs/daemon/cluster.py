@@ -26,6 +26,8 @@ from csfs.wire.messages import PROTOCOL, Hello, VolumeHello
 log = logging.getLogger(__name__)
 
 SKEW_S_MAX = 2.0
+APART_S = 1.0
+"""Messages that come further apart did not wait for the same cable: peers say something every few seconds."""
 UNLIKE_S_MAX = 10.0
 """Where a configuration is being given to another member, both have another one for a moment."""
 SIGNATURE_FILE = "settings.signature"
@@ -41,6 +43,8 @@ class Cluster:
         self.settings, self.host = self._fitting(settings, host)
         self._changed = changed
         self.skews: dict[str, float] = {}
+        self._told_skews: dict[str, tuple[float, float]] = {}
+        """What each peer's last message said of its clock, and when that came (monotonic, seconds)."""
         self.unlike: dict[str, tuple[int, float]] = {}
         """Peers that greeted us with another configuration the last time: its revision, and since when (monotonic, seconds)."""
 
@@ -183,9 +187,18 @@ class Cluster:
         self._changed()
 
     def skew(self, peer: str, skew_ns: int) -> None:
-        """Note how far a peer's clock is from ours; what it says takes a while to come, so small differences mean nothing."""
-        was_off = abs(self.skews.get(peer, 0.0)) > SKEW_S_MAX
-        self.skews[peer] = skew_ns / 1e9
+        """Note how far a peer's clock is from ours; what it says takes a while to come, so small differences mean nothing.
+
+        What a cable that was cut has held up comes late, all at once, and looks like a clock that is behind.
+        """
+        skew_s, now_s, known = skew_ns / 1e9, time.monotonic(), self.skews.get(peer)
+        told_s, at_s = self._told_skews.get(peer, (skew_s, -math.inf))
+        self._told_skews[peer] = skew_s, now_s
+        is_told_twice = abs(skew_s - told_s) <= SKEW_S_MAX / 2 and now_s - at_s >= APART_S
+        if known is not None and skew_s < known - SKEW_S_MAX / 2 and not is_told_twice:
+            return
+        was_off = abs(known or 0.0) > SKEW_S_MAX
+        self.skews[peer] = skew_s
         if (abs(self.skews[peer]) > SKEW_S_MAX) != was_off:
             say = log.info if was_off else log.warning
             say("peer %s: its clock is off by %.1f s; check time synchronisation", peer, self.skews[peer])
