@@ -267,7 +267,7 @@ class State:
         others = list[tuple[RelPath, Row]]()
         for row, entry in zip((before, after), entries, strict=True):
             is_ours = entry is not None and entry.write is None and entry.dot.incarnation == self._incarnation
-            if row is after and is_ours:
+            if row is after and is_ours and entry not in before.record.content.entries:
                 continue  # made here and just now: nobody else knows it
             if row is before or entry is not entries[0] or after.scope != before.scope:
                 others = list(self._links.linked(path, row.scope, entry)) if entry is not None else []

@@ -326,3 +326,16 @@ def test_what_was_a_name_of_what_is_in_doubt_and_is_another_file_by_then_is_plan
     assert plan is not None
     assert (plan.step, plan.link) == (Step.INSTALL, None)
     assert lost.plans(b"a") is None
+
+
+def test_what_another_one_says_of_the_first_name_counts_for_the_others_at_who_made_them() -> None:
+    alpha, beta = sides("alpha", "beta")
+    sees_together(alpha, linked(b"1", mtime_ns=9), b"a", b"b")
+    beta.sees(b"a", found(b"2", mode=0o600))
+    received = alpha.hears(beta)
+    assert B in received.touched
+    assert alpha.row(b"b").pending
+    plan = alpha.plans(b"b")
+    assert plan is not None
+    assert plan.meta is not None
+    assert (plan.step, plan.meta.mode) == (Step.ATTRIBUTES, 0o600)
