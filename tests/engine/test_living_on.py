@@ -4,6 +4,7 @@ import pytest
 
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
+from csfs.engine.ports import Step
 from tests.engine.members import Side, directory, found, sides
 from tests.engine.test_quarantine import backup, caught_up, hears_anew, in_quarantine, restarted
 
@@ -126,3 +127,18 @@ def test_an_edit_makes_no_directory_live_by_itself_that_lives_on_for_something_e
     assert beta.row(b"d").applied.content_dot is None
     beta.sees(b"d/f", found(b"two", inode=2, mtime_ns=2))
     assert not any(entry.value.kind is Kind.DIRECTORY for entry in beta.row(b"d").record.content.entries)
+
+
+def test_a_directory_that_only_what_was_in_it_kept_gives_way_when_that_is_removed_here() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d", directory())
+    alpha.sees(b"d/f", found(b"1"))
+    beta.sees(b"d", found(b"2"))
+    alpha.hears(beta)
+    assert alpha.plans(b"d") is None
+    assert not alpha.row(b"d").pending, "it has something in it, and is shown"
+    alpha.sees(b"d/f", None)
+    assert RelPath(b"d") in alpha.engine.woken()
+    plan = alpha.plans(b"d")
+    assert plan is not None
+    assert (plan.step, plan.needed and plan.needed.hash) == (Step.REMOVE, found(b"2").hash)
