@@ -1,5 +1,6 @@
 """A member's index in memory."""
 
+from csfs.core.paths import RelPath
 from csfs.core.rows import Row
 from csfs.core.tokens import Tokens
 from csfs.core.versions import Dot, Scope
@@ -30,6 +31,11 @@ class Index(MemoryIndex):
         """Take back everything since the last commit."""
         super().rollback()
         self.following = []
+
+    def contested(self) -> list[RelPath]:
+        """Return every path of which one half has several entries."""
+        rows = self.rows().items()
+        return [p for p, row in rows if len(row.record.content.entries) > 1 or len(row.record.meta.entries) > 1]
 
     def keep_tokens(self, member: str, tokens: Tokens) -> None:
         """Remember the tokens of one peer, at once and for good."""

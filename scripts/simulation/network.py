@@ -49,6 +49,8 @@ class Network:
         self.merged_before: dict[RelPath, int] = {}
         self.rotten: set[RelPath] = set()
         """Paths of which somebody lost what he knew."""
+        self.forgotten: set[tuple[str, RelPath]] = set()
+        """Members, and paths of which they forgot that something was still to be shown there."""
         self.restored: set[int] = set()
         """Members that were set back to what they were: by a backup, a copy of theirs, or a power cut."""
         self.second_lives: dict[str, SecondLife] = {}
@@ -105,8 +107,10 @@ class Network:
                 # It is another incarnation now: its other peers have to hear that, too.
                 self._isolate(host)
         for host, peer in ((one, other), (other, one)):
+            known = len(host.authors)
             host.authors.update({dot: name for dot, name in peer.authors.items() if dot not in host.authors})
-            host.engine.reconsider(host.index.rows())
+            if len(host.authors) > known:
+                host.engine.reconsider(host.index.contested())
             host.engine.follow(host.index.rows(), self.now(host))
             host.engine.greeted(peer.name, peer.incarnation, joins=peer.pulling)
             host.index.commit()

@@ -59,8 +59,15 @@ class HostWholes:
         """Rename a directory as a peer has moved it; return whether all of its versions are known then."""
         if not self.may_follow(peer, scope, move, now_ns):
             return False
-        moving = self.agreed(scope, move)
-        return self._record(moving, self.rename(move, now_ns), peer)
+        moving, marks = self.agreed(scope, move), self._host.programs.marks
+        before, local = self._host._shown_at(RelPath(move.source)), marks.pop(RelPath(move.source), None)
+        found = self.rename(move, now_ns)
+        assert before is not None, "what is moved is shown"
+        if found.mtime_ns == before.mtime_ns and local is None:
+            return self._record(moving, found, peer)
+        # What commits or programs have made of its time is settled where it is now.
+        marks[RelPath(move.target)] = marks.get(RelPath(move.target), False) or local is not False
+        return self._record(moving, found if found.mtime_ns == before.mtime_ns else before, peer)
 
     def agreed(self, scope: Scope, move: WholeMove) -> tuple[Scope, WholeMove, bool]:
         """Return what is to be remembered of a move that is about to be made."""
