@@ -19,7 +19,7 @@ from csfs.engine.forgetting import Forgetting
 from csfs.engine.healing import Healing
 from csfs.engine.links import entry_of
 from csfs.engine.merging import Merging
-from csfs.engine.plans import Plans
+from csfs.engine.overlooking import Overlooking
 from csfs.engine.ports import Conflict, Row
 from csfs.engine.rules import GroupRules as GroupRules
 from csfs.engine.rules import Rules as Rules
@@ -27,7 +27,7 @@ from csfs.engine.settling import Settling
 from csfs.engine.wholes import Wholes
 
 
-class VolumeEngine(Doubting, Following, Settling, Merging, Plans, Weighing, Wholes, Forgetting, Healing):
+class VolumeEngine(Doubting, Following, Settling, Merging, Overlooking, Weighing, Wholes, Forgetting, Healing):
     """One volume on one member as a state machine; the caller's transactions make its steps stand or fall together."""
 
     def conflicts(self, paths: Iterable[RelPath]) -> Iterator[Conflict]:

@@ -60,10 +60,10 @@ def _position_of(row: Row) -> int:
 
 def shown_columns(row: Row, encoded: bytes, awaited: int) -> tuple[object, ...]:
     """Return the columns that may change while the record stays; `awaited` are the bytes that are to be shown and are not."""
-    shown, inode = row.applied.observation, linked_inode(row)
+    inode = linked_inode(row)
     return (
         row.pending,
-        shown.stamp.packed() + (RACY if row.applied.racy else b"") if shown is not None else None,
+        packed_shown(row),
         file_hash(row),
         packed_inode(inode) if inode is not None else None,
         encoded,
@@ -71,6 +71,12 @@ def shown_columns(row: Row, encoded: bytes, awaited: int) -> tuple[object, ...]:
         awaited,
         strangers_of(row),
     )
+
+
+def packed_shown(row: Row) -> bytes | None:
+    """Return the packed stamp of what is shown, and what it does not prove; None if nothing is."""
+    shown = row.applied.observation
+    return shown.stamp.packed() + (RACY if row.applied.racy else b"") if shown is not None else None
 
 
 def known_columns(row: Row, digest: bytes | None) -> tuple[object, ...]:

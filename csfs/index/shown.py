@@ -4,6 +4,7 @@ Each call reads what is committed by then. No transaction stays open between two
 """
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import apsw
 import msgspec
@@ -13,12 +14,21 @@ from csfs.core.digests import Range
 from csfs.core.paths import RelPath
 from csfs.core.rows import Row
 from csfs.core.versions import Scope
+from csfs.index.columns import packed_shown
 from csfs.index.encoding import decoded_row
 from csfs.index.vectors import WrittenVectors
 
 PORTION_MAX = 8_000
 CHECKED_MAX = 500
 _SAID = "SELECT scope, digest FROM digests"
+
+
+class Checked(NamedTuple):
+    """A portion of rows: where to go on (None: these were the last), those that have changed since they were put, and the others."""
+
+    going_on: RelPath | None
+    wrong: list[RelPath]
+    right: list[tuple[RelPath, Row]]
 
 
 class Shown:
@@ -73,23 +83,28 @@ class Shown:
         differences = {scope: digests.without(counted[scope], said.get(scope, digests.NOTHING)) for scope in counted}
         return {scope: difference for scope, difference in differences.items() if difference}
 
-    def wrong_rows(self, above: RelPath) -> tuple[RelPath | None, list[RelPath]]:
-        """Return where to go on (None: these were the last), and rows after `above` that have changed since they were put."""
-        query = "SELECT path, scope, digest, row FROM rows WHERE path > ? ORDER BY path LIMIT ?"
-        wrong, last, count = list[RelPath](), above, 0
-        for path, scope, digest, encoded in self._connection.execute(query, (above, CHECKED_MAX)):
+    def checked(self, first: RelPath) -> Checked:
+        """Return rows from `first` on, and which of them have changed since they were put."""
+        query = "SELECT path, scope, digest, live, pending, stamp, row FROM rows WHERE path >= ? ORDER BY path LIMIT ?"
+        wrong, right, last, count = list[RelPath](), list[tuple[RelPath, Row]](), first, 0
+        for path, *columns, encoded in self._connection.execute(query, (first, CHECKED_MAX)):
             last, count = path, count + 1
-            if not self._is_as_put(path, scope, digest, encoded):
+            row = self._as_put(path, columns, encoded)
+            if row is None:
                 wrong.append(path)
-        return (last if count == CHECKED_MAX else None), wrong
+            else:
+                right.append((path, row))
+        return Checked(RelPath(last + b"\0") if count == CHECKED_MAX else None, wrong, right)
 
-    def _is_as_put(self, path: RelPath, scope: Scope, digest: bytes | None, encoded: bytes) -> bool:
+    def _as_put(self, path: RelPath, columns: list[object], encoded: bytes) -> Row | None:
+        """Return a row if its columns, those that `checked` asks for, say what it says; None if they do not."""
         try:
             row = decoded_row(encoded, self._vectors)
         except (msgspec.MsgspecError, ValueError):
-            return False
+            return None
         counted = digests.digest_of(path, row.record)
-        return row.scope == scope and (digests.packed(counted) if counted else None) == digest
+        digest = digests.packed(counted) if counted else None
+        return row if columns == [row.scope, digest, row.live, row.pending, packed_shown(row)] else None
 
     def held_among(self, paths: Iterable[RelPath]) -> set[RelPath]:
         """Return those of `paths` that are to stay on this member alone."""

@@ -156,12 +156,11 @@ class PeerSession:
                 continue
             volume = worker.volume
             self._theirs[theirs.name] = theirs
+            known = len(volume.authors)
             with volume.index.transaction():
                 volume.index.ledger.add_authors(hello.incarnations)
-            known = len(volume.authors)
-            volume.authors.update(volume.index.ledger.authors())
-            if len(volume.authors) > known:
-                with volume.index.transaction():
+                volume.authors.update(volume.index.ledger.authors())
+                if len(volume.authors) > known:
                     volume.engine.reconsider(volume.index.rows.contested())
             volume.engine.greeted(self._peer, theirs.incarnation, joins=theirs.pulling)
             # What waited for the object's new name when this member stopped, or for word whose version it is.

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from csfs.core.paths import RelPath, shown
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NAMED_MAX = 3
-"""Mended paths named in the alarm; the log has more."""
+"""Paths named in an alarm; the log has more."""
 LOGGED_MAX = 100
 CLONED_COUNT = 3
 """Losing the memory so often in one life of the daemon is rather two hosts with one identity than restores."""
@@ -34,6 +34,8 @@ class Memory:
         """The peers that showed it."""
         self._mended: dict[RelPath, str] = {}
         self._mended_at = 0.0
+        self._overlooked: dict[RelPath, None] = {}
+        self._overlooked_at = 0.0
 
     def lost(self, peer: str) -> None:
         """A peer has shown a token that this member does not remember giving."""
@@ -52,9 +54,22 @@ class Memory:
         self._mended.update(dict.fromkeys(paths, peer))
         self._mended_at = time.time()
 
+    def overlooked(self, paths: Sequence[RelPath]) -> None:
+        """These were taken for shown as they are known, and are not; they are planned anew."""
+        for path in paths[:LOGGED_MAX]:
+            log.error(
+                "%s: /%s did not show what is known, and nothing waited for that: it is planned anew",
+                self._volume,
+                shown(path),
+            )
+        if paths:
+            self._overlooked.update(dict.fromkeys(paths))
+            self._overlooked_at = time.time()
+
     def verified(self) -> None:
         """Everything was compared and is equal: what was mended is no alarm any more."""
         self._mended.clear()
+        self._overlooked.clear()
 
     @property
     def reason(self) -> str:
@@ -77,12 +92,23 @@ class Memory:
         if len(self._losses) >= CLONED_COUNT:
             alarms.append(self.reason)
         if self._mended:
-            named = ", ".join(f"/{shown(path)}" for path in list(self._mended)[:NAMED_MAX])
-            more = f" and {len(self._mended) - NAMED_MAX} more" if len(self._mended) > NAMED_MAX else ""
             peers = ", ".join(sorted(set(self._mended.values())))
             alarms.append(
                 f"the index had lost what it took for known, and got it back from {peers} "
-                f"({time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(self._mended_at))}): {named}{more}; "
-                "is a disk failing? csfs verify compares everything"
+                f"({_told(self._mended_at)}): {_named(self._mended)}; is a disk failing? csfs verify compares everything"
+            )
+        if self._overlooked:
+            alarms.append(
+                f"the index took for shown what was not, and it was planned anew ({_told(self._overlooked_at)}): "
+                f"{_named(self._overlooked)}; is a disk failing? csfs verify compares everything"
             )
         return alarms
+
+
+def _told(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _named(paths: Collection[RelPath]) -> str:
+    named = ", ".join(f"/{shown(path)}" for path in list(paths)[:NAMED_MAX])
+    return f"{named} and {len(paths) - NAMED_MAX} more" if len(paths) > NAMED_MAX else named

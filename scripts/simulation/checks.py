@@ -6,7 +6,14 @@ from scripts.simulation.cluster import Cluster
 from scripts.simulation.equality import check_equal, check_links, check_together
 from scripts.simulation.followed import check_followed, check_follows
 from scripts.simulation.granting import check_limited, check_nothing_granted, check_owners
-from scripts.simulation.knowing import check_forgotten, check_known, check_quiet, check_settled, check_walks
+from scripts.simulation.knowing import (
+    check_forgotten,
+    check_known,
+    check_overlooked,
+    check_quiet,
+    check_settled,
+    check_walks,
+)
 from scripts.simulation.living import check_living
 from scripts.simulation.plan import Act
 from scripts.simulation.presence import (
@@ -43,6 +50,7 @@ def check(cluster: Cluster) -> None:
     check_known(cluster)
     check_forgotten(cluster)
     check_walks(cluster)
+    check_overlooked(cluster)
 
 
 def contents_gone(cluster: Cluster) -> set[RelPath]:

@@ -47,6 +47,7 @@ class Cluster(Setbacks):
         host.apply_some(dice, self.now(host))
         if dice.one_in(4):
             forget(host)
+            host.check_shown()
 
     def _quiet(self, action: Action, host: Host, dice: Dice) -> None:
         """Nobody does anything for a while, so that all who can reach each other are equal; some forget tombstones then."""
@@ -223,4 +224,5 @@ class Cluster(Setbacks):
             busy = bool(host.brake.waiting.left()) or busy
             if healing:
                 forget(host)
+                busy = host.check_shown() or busy
         return busy

@@ -42,6 +42,7 @@ from csfs.engine.hearing import Hearing
 from csfs.engine.links import Links
 from csfs.engine.live import meta_of
 from csfs.engine.memory import MemoryIndex
+from csfs.engine.overlooking import Overlooking
 from csfs.engine.ports import Outgoing, Plan, Received, Row, Step
 from csfs.engine.volume import VolumeEngine
 from csfs.engine.whereabouts import Whereabouts
@@ -324,6 +325,12 @@ FAULTS: dict[str, Fault] = {
         "what was removed meanwhile stays at a restored member", quarantine.Quarantine, "is_stale", _nothing(False)
     ),
     "hash-unread": Fault("nobody compares set hashes", mending.Mending, "differing", _nothing([])),
+    "application-lost": Fault(
+        "what is known counts as shown before it is", state.State, "_is_pending", _nothing(False)
+    ),
+    "shown-unread": Fault(
+        "nobody looks whether what is known is shown", Overlooking, "_is_overlooked", _nothing(False)
+    ),
     "receiver-keeps-all": Fault(
         "what nobody knows stays at who only receives", healing.Healing, "_let_go", _nothing({})
     ),
@@ -346,53 +353,3 @@ FAULTS: dict[str, Fault] = {
     "vouched-unstored": Fault("a member vouches for contents it has not", claims, "content_claimed", _nothing(None)),
     "gate-open": Fault("commits do not look at what is there", Host, "_is_allowed", _any_gate),
 }
-
-SEEDS = {
-    "known-for-applied": 9,
-    "one-knowledge": 238,
-    "knowledge-per-record": 4,
-    "mark-from-the-start": 4,
-    "sent-before-durable": 271,
-    "raw-observation": 16,
-    "flags-dropped": 121,
-    "rights-by-number": 1,
-    "rights-dropped": 13,
-    "raw-record": 2,
-    "not-carried-along": 16,
-    "half-set-is-a-change": 429,
-    "outcome-forgotten": 122,
-    "keep-forgotten": 2,
-    "overruled-forgotten": 4,
-    "merged-forgotten": 49,
-    "one-side-merged": 49,
-    "replaced-forgotten": 58,
-    "privileges-kept": 26,
-    "permissions-not-limited": 2,
-    "brake-open": 29,
-    "brake-forgotten": 29,
-    "follow-without-identity": 1,
-    "edit-left-behind": 99,
-    "empty-context": 35,
-    "forgotten-before-applied": 13,
-    "forgotten-alone": 79,
-    "token-ignored": 162,
-    "all-is-trusted": 11,
-    "never-minted-anew": 137,
-    "stale-stays": 197,
-    "hash-unread": 46,
-    "receiver-keeps-all": 243,
-    "links-forgotten": 82,
-    "meta-by-name": 302,
-    "cut-is-an-edit": 166,
-    "moved-is-gone": 166,
-    "moved-unread": 126,
-    "read-as-put": 56,
-    "not-taken-back": 225,
-    "unfollowed-lives": 178,
-    "members-unread": 113,
-    "strangers-follow": 20,
-    "joining-waits": 295,
-    "vouched-unheard": 6,
-    "vouched-unstored": 97,
-}
-"""By fault, the run that found it when plans were last made in another way; 0 for the others. For tests, which look there first."""

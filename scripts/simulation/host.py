@@ -2,6 +2,7 @@
 
 from csfs.core.objects import Kind, Observation, Stamp
 from csfs.core.paths import RelPath, ancestors_of, is_below, parent_of
+from csfs.engine.overlooking import is_plainly_shown
 from csfs.engine.ports import Plan, Step
 from scripts.simulation.dice import Dice
 from scripts.simulation.digesting import Digesting
@@ -121,6 +122,16 @@ class Host(Digesting):
         """Return whether some path here waits for a content: retention lets it stay that long."""
         rows = (self.index.row(path) for path in self.index.pending())
         return any(entry.value.hash == hash_of(data) for row in rows if row for entry in row.record.content.entries)
+
+    def check_shown(self) -> bool:
+        """Judge each row by itself, whether what is known is shown or pending; what is not is planned anew. Return whether any was."""
+        if self.unsorted is not None:
+            return False  # the rows of directories above may still be to be written
+        rows = self.index.rows()
+        found = self.engine.take_up([path for path, row in rows.items() if not is_plainly_shown(row)])
+        self.index.commit()
+        self.overlooked.update(found.differing, found.apart)
+        return bool(found.differing or found.apart)
 
     def holds(self, data: bytes) -> bool:
         """Return whether this member has a content on its disk."""

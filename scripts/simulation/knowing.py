@@ -5,6 +5,7 @@ from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath, ancestors_of
 from csfs.core.versions import covers
 from csfs.engine.forgetting import dots_of
+from csfs.engine.overlooking import NOTHING_OVERLOOKED
 from csfs.engine.ports import Row
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.equality import apart_of, pairs_of_equals
@@ -116,3 +117,18 @@ def check_walks(cluster: Cluster) -> None:
         assert is_harmed or not lost, f"{host.name} had lost {sorted(lost)}"
         walks_max = WALKS_MAX * len(cluster.hosts) * len(host.rules.groups)
         assert host.walks <= walks_max, f"{host.name} was walked with {host.walks} times"
+
+
+def check_overlooked(cluster: Cluster) -> None:
+    """Nobody took for shown what was not, unless something made him forget it; and nothing is left of that.
+
+    Without its record a path is as good as new, whatever is known of what is below it; and without that a directory need not be there.
+    """
+    rotten = {one for path in cluster.rotten for one in (path, *ancestors_of(path))}
+    for host in cluster.hosts:
+        found = host.overlooked - rotten - {path for name, path in cluster.forgotten if name == host.name}
+        assert not found, (
+            f"{host.name} took {sorted(found)} for shown, and nothing had made it forget that they are not"
+        )
+        left = host.engine.take_up(host.index.rows())
+        assert left == NOTHING_OVERLOOKED, f"{host.name} shows something else than it knows: {left}"

@@ -65,6 +65,8 @@ class Member:
         self.walks = 0
         self.lost: set[RelPath] = set()
         """Paths of which this member did not have what it took for known."""
+        self.overlooked: set[RelPath] = set()
+        """Paths that it took for shown, and were not."""
         self.unasked_minted = 0
         """Versions made of what was here before this member joined, or lost its memory, and merges."""
         self.evidence: Evidence | None = None

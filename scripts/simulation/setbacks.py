@@ -2,6 +2,8 @@
 
 from collections.abc import Container
 
+import msgspec
+
 from csfs.core.paths import RelPath
 from scripts.simulation import securing
 from scripts.simulation.dice import Dice
@@ -16,6 +18,9 @@ from scripts.simulation.saving import restore, saved
 from scripts.simulation.second_lives import SecondLife
 from scripts.simulation.tree import Node, hash_of
 
+FORGETFUL = 4
+"""One in so many kills of a daemon takes along that something was still to be shown."""
+
 
 class Setbacks(Network):
     """A cluster of which members are killed, restored, cloned, and lose things."""
@@ -24,6 +29,8 @@ class Setbacks(Network):
         self._isolate(host)
         securing.lost(self, host.number, Act.CRASH)
         host.crash(dice)
+        if action.dice % FORGETFUL == 0:
+            self._forget_pending(host, dice)
 
     def _die(self, action: Action, host: Host, dice: Dice) -> None:
         moved = [link for link in self.links.values() if link.target is host and link.source.engine._wholes]
@@ -112,7 +119,9 @@ class Setbacks(Network):
         """A bad disk, or a bug, takes something that is known and not shown yet: nobody would send it again."""
         rows = host.index.rows().items()
         unseen = sorted(path for path, row in rows if row.scope and row.live and row.applied.observation is None)
-        if unseen and not host.intents and not host.pulling:
+        if action.dice % 2 or not unseen:
+            self._forget_pending(host, dice)
+        elif not host.intents and not host.pulling:
             path = dice.choice(unseen)
             row = host.index.row(path)
             assert row is not None
@@ -122,6 +131,16 @@ class Setbacks(Network):
             host.index.drop(path)
             host.index.commit()
             self.rotten.add(path)
+
+    def _forget_pending(self, host: Host, dice: Dice) -> None:
+        """A bad disk, or a bug, takes that something is still to be shown: nobody would see to it."""
+        pending = host.index.pending() if not (host.intents or host.pulling) else []
+        for path in (path for path in pending if dice.one_in(2)):
+            row = host.index.row(path)
+            assert row is not None
+            host.index.put(path, msgspec.structs.replace(row, pending=False))
+            self.forgotten.add((host.name, path))
+        host.index.commit()
 
     def _power_cut(self, action: Action, host: Host, dice: Dice) -> None:
         if host.pulling:

@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from csfs.core.objects import Stamp
+from csfs.core.objects import Applied, Stamp
 from csfs.core.records import Record
 from csfs.core.rows import Row
 from csfs.errors import ExitCode
+from csfs.index.columns import packed_shown
 from scripts.support.members import VOLUME, Member, replicating, two_members, until
 from tests.cluster.conftest import expect_calm_logs
 from tests.cluster.test_versions import told
@@ -122,6 +123,79 @@ def test_a_row_that_is_gone_is_noticed_and_both_stay_equal(members: tuple[Member
     assert (beta.tree / "two").read_text() == "and goes on"
     assert not beta.volume()["conflicts"]
     assert verify(beta) == verify(alpha) == []
+
+
+def rewrite(index: sqlite3.Connection, name: str, **changes: object) -> None:
+    """Have an index say something else of a path, in its columns, too."""
+    path = name.encode()
+    ((encoded,),) = index.execute("SELECT row FROM rows WHERE path = ?", (path,))
+    row = msgspec.structs.replace(msgspec.msgpack.decode(encoded, type=Row), **changes)
+    values = row.pending, packed_shown(row), msgspec.msgpack.encode(row), path
+    index.execute("UPDATE rows SET pending = ?, stamp = ?, row = ? WHERE path = ?", values)
+
+
+def applied_at(member: Member, name: str) -> Applied:
+    """Return what a member's index says that is shown at a path."""
+    ((encoded,),) = index_of(member, f"SELECT row FROM rows WHERE path = CAST('{name}' AS BLOB)")
+    return msgspec.msgpack.decode(encoded, type=Row).applied
+
+
+def test_what_was_forgotten_to_be_applied_is_applied_without_anybodys_command(members: tuple[Member, Member]) -> None:
+    alpha, beta = members
+    names = ("changed", "removed", "edited", "fine")
+    for name in names:
+        (alpha.tree / name).write_text("first")
+    settled(*members)
+    beta.umount()
+    for name in ("changed", "edited"):
+        (alpha.tree / name).write_text("second")
+    (alpha.tree / "new").write_text("new")
+    (alpha.tree / "removed").unlink()
+    forgotten = {b"changed", b"edited", b"new", b"removed"}
+    pending = "SELECT path FROM rows WHERE pending"
+    until(lambda: {path for (path,) in index_of(beta, pending)} >= forgotten, "beta has heard of it")
+    with index_apart(beta) as index:
+        for path in forgotten:
+            rewrite(index, path.decode(), pending=False)
+        (beta.underneath / "edited").write_text("edited meanwhile")
+    beta.mount()
+    replicating(*members)
+    until(lambda: (beta.tree / "changed").read_text() == "second", "beta notices what it does not show")
+    until(lambda: (beta.tree / "new").exists() and not (beta.tree / "removed").exists(), "and the rest of it")
+    for member in members:
+        member.wait()
+    assert (alpha.tree / "edited").read_text() == (beta.tree / "edited").read_text() == "edited meanwhile"
+    lost = [told(member, "history", str(member.tree / "edited"))["versions"] for member in members]
+    assert any(version["size"] == len("second") for versions in lost for version in versions), "it is kept"
+    assert "/changed did not show what is known" in beta.logs()
+    assert any("/changed" in alarm and "/fine" not in alarm for alarm in beta.volume()["alarms"])
+    assert not alpha.volume()["alarms"]
+    assert verify(beta) == []
+    assert not beta.volume()["alarms"]
+
+
+def test_what_is_applied_by_an_older_version_of_a_row_is_looked_at(members: tuple[Member, Member]) -> None:
+    alpha, beta = members
+    for name in ("one", "two"):
+        (alpha.tree / name).write_text("first")
+    settled(*members)
+    before = {name: applied_at(beta, name) for name in ("one", "two")}
+    for name in before:
+        (alpha.tree / name).write_text("the second")
+    settled(*members)
+    with index_apart(beta) as index:
+        for name, applied in before.items():
+            rewrite(index, name, applied=applied, pending=False)
+        (beta.tree / "two").write_text("written while nobody knew")
+    replicating(*members)
+    until(lambda: applied_at(beta, "one").observation != before["one"].observation, "beta notices")
+    for member in members:
+        member.wait()
+    assert [(alpha.tree / name).read_text() for name in before] == ["the second", "written while nobody knew"]
+    assert [(beta.tree / name).read_text() for name in before] == ["the second", "written while nobody knew"]
+    lost = [told(member, "history", str(member.tree / "two"))["versions"] for member in members]
+    assert any(version["size"] == len("the second") for versions in lost for version in versions), "it is kept"
+    assert verify(beta) == []
 
 
 class Copy:
@@ -238,7 +312,7 @@ def rot(member: Member, name: str) -> None:
         found = decoded.applied.observation
         assert found is not None
         shown = msgspec.structs.replace(found, stamp=Stamp(*struct.unpack("<Qqqq", stamp)))
-        applied = msgspec.structs.replace(decoded.applied, observation=shown)
+        applied = msgspec.structs.replace(decoded.applied, observation=shown, racy=False)
         row = msgspec.msgpack.encode(msgspec.structs.replace(decoded, applied=applied))
         index.execute("UPDATE rows SET stamp = ?, row = ? WHERE path = ?", (stamp, row, name.encode()))
         index.commit()

@@ -2,9 +2,10 @@
 
 import pytest
 
-from scripts.simulation.faults import FAULTS, FOUND_WITHIN, SEEDS, planted
+from scripts.simulation.faults import FAULTS, FOUND_WITHIN, planted
 from scripts.simulation.planning import made
 from scripts.simulation.running import failure_of
+from scripts.simulation.seeds import SEEDS
 
 MEMBERS = 5
 STEPS = 200

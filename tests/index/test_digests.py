@@ -6,12 +6,13 @@ import tempfile
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csfs.core import digests
 from csfs.core.objects import Content, Kind
-from csfs.core.paths import RelPath
+from csfs.core.paths import ROOT, RelPath
 from csfs.core.records import ContentEntry, Half, Record
 from csfs.core.rows import Doubt, Row, Standing
 from csfs.core.tokens import Owed, Tokens
@@ -87,7 +88,7 @@ def test_an_index_whose_digests_were_made_in_another_way_is_brought_forward(tmp_
     old.close()
     index = opened(tmp_path)
     with index.shown() as counted:
-        assert counted.wrong_rows(RelPath(b"")) == (None, [paths[0]])
+        assert counted.checked(ROOT).wrong == [paths[0]]
         assert not counted.miscounted()
     assert index.rows.digest(SCOPES[0]) == before[0]
     assert index.rows.digest(SCOPES[1]) != before[1]
@@ -143,7 +144,7 @@ def test_a_row_put_again_says_what_it_says_whether_its_record_is_the_same_or_not
             assert (index.rows.pending() == [path]) == third.pending
             assert index.rows.live_count() == third.live
             with index.shown() as reader:
-                assert (reader.miscounted(), reader.wrong_rows(RelPath(b""))) == ({}, (None, []))
+                assert (reader.miscounted(), reader.checked(RelPath(b"")).wrong) == ({}, [])
     index.close()
     index = opened(tmp_path)
     assert index.rows.row(path) == third
@@ -171,7 +172,7 @@ def test_rows_that_were_taken_away_or_changed_underneath_are_found(tmp_path: Pat
         for path, row in rows.items():
             index.rows.put(path, row)
     with index.shown() as shown:
-        assert (shown.miscounted(), shown.wrong_rows(RelPath(b""))) == ({}, (None, []))
+        assert (shown.miscounted(), shown.checked(RelPath(b"")).wrong) == ({}, [])
     index.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "index.db")) as changed:
         changed.execute("DELETE FROM rows WHERE path = CAST('1' AS BLOB)")
@@ -181,7 +182,7 @@ def test_rows_that_were_taken_away_or_changed_underneath_are_found(tmp_path: Pat
         changed.commit()
     index = opened(tmp_path)
     with index.shown() as shown:
-        differences, (_, wrong) = shown.miscounted(), shown.wrong_rows(RelPath(b""))
+        differences, wrong = shown.miscounted(), shown.checked(RelPath(b"")).wrong
     assert wrong == [b"2", b"3"]
     with index.transaction():
         index.rows.correct_digests(differences)
@@ -190,5 +191,49 @@ def test_rows_that_were_taken_away_or_changed_underneath_are_found(tmp_path: Pat
     left = {RelPath(b"2"): live_row(9), RelPath(b"4"): rows[RelPath(b"4")]}
     assert index.rows.digest(SCOPES[0]) == digests.together(digests.digest_of(p, row.record) for p, row in left.items())
     with index.shown() as shown:
-        assert (shown.miscounted(), shown.wrong_rows(RelPath(b""))) == ({}, (None, []))
+        assert (shown.miscounted(), shown.checked(RelPath(b"")).wrong) == ({}, [])
+    index.close()
+
+
+@pytest.mark.parametrize("change", ["pending = 0", "live = 0", "stamp = zeroblob(32)"])
+@pytest.mark.parametrize("path", [b"", b"a"])
+def test_a_column_that_does_not_say_what_its_row_says_is_found_and_put_right(
+    tmp_path: Path, change: str, path: bytes
+) -> None:
+    index, row = opened(tmp_path), msgspec.structs.replace(live_row(1), pending=True)
+    with index.transaction():
+        index.rows.put(RelPath(path), row)
+    index.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "index.db")) as changed:
+        changed.execute(f"UPDATE rows SET {change} WHERE path = ?", (path,))
+        changed.commit()
+    index = opened(tmp_path)
+    with index.shown() as shown:
+        checked = shown.checked(ROOT)
+    assert (checked.wrong, checked.right) == ([path], [])
+    with index.transaction():
+        index.rows.put_as_it_is(RelPath(path))
+    assert index.rows.pending() == [path]
+    assert index.rows.live_count() == 1
+    with index.shown() as shown:
+        checked = shown.checked(ROOT)
+    assert (checked.wrong, checked.right, checked.going_on) == ([], [(path, row)], None)
+    index.close()
+
+
+def test_rows_are_gone_through_in_portions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("csfs.index.shown.CHECKED_MAX", 2)
+    index, paths = opened(tmp_path), [RelPath(path) for path in (b"", b"a", b"a/b", b"b", b"c")]
+    with index.transaction():
+        for number, path in enumerate(paths):
+            index.rows.put(path, live_row(number + 1))
+    found, going_on = list[RelPath](), RelPath(b"")
+    with index.shown() as shown:
+        while True:
+            checked = shown.checked(going_on)
+            found += [path for path, _ in checked.right]
+            if checked.going_on is None:
+                break
+            going_on = checked.going_on
+    assert found == paths
     index.close()

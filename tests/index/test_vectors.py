@@ -141,7 +141,7 @@ def assert_has(index: Index, model: Mapping[RelPath, Row]) -> None:
     above: RelPath | None = ROOT
     with index.shown() as shown:
         while above is not None:
-            above, wrong = shown.wrong_rows(above)
+            above, wrong, _ = shown.checked(above)
             assert wrong == []
 
 
@@ -320,7 +320,7 @@ def broken(directory: Path, statements: Iterable[str]) -> Sequence[RelPath]:
         changed.commit()
     index = opened(directory)
     with index.shown() as shown:
-        _, wrong = shown.wrong_rows(ROOT)
+        wrong = shown.checked(ROOT).wrong
     index.close()
     return wrong
 
@@ -344,7 +344,7 @@ def test_rows_whose_vector_is_lost_are_found_and_forgotten_for_others_to_say(tmp
         for path in wrong:
             index.rows.put_as_it_is(path)
     with index.shown() as shown:
-        assert (shown.miscounted(), shown.wrong_rows(ROOT)) == ({}, (None, []))
+        assert (shown.miscounted(), shown.checked(ROOT).wrong) == ({}, [])
     assert index.rows.live_count() == 21
     known = dict.fromkeys(lives(100), 1)
     new_files(index, known, 20, SCOPES[0], batch=10)  # told anew

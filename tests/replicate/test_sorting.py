@@ -37,7 +37,7 @@ def scopes_in_table(index: Index) -> set[bytes]:
 def is_counted(index: Index) -> bool:
     """Return whether the set hashes are those of the rows, and each row says in its columns what it says."""
     with index.shown() as found:
-        return not found.miscounted() and found.wrong_rows(ROOT)[1] == []
+        return not found.miscounted() and found.checked(ROOT).wrong == []
 
 
 async def test_a_rule_change_is_one_short_step_and_the_rest_comes_in_slices(tmp_path: Path) -> None:
