@@ -81,7 +81,9 @@ class Moving(State):
         if circumstances.moved_to is not None:
             return None  # what came here went on, and this is something else
         files = [a for a in self._shown_at(source) if a.observation is not None and a.observation.kind is Kind.FILE]
-        return files[0] if files and files[0].lineage.birth is not None else None
+        # Where something else is by now where it came from, nobody can tell which of the two came: of the other one it was not made.
+        is_sure = len({applied.lineage.birth for applied in files}) == 1
+        return files[0] if is_sure and files[0].lineage.birth is not None else None
 
     def _leave(self, path: RelPath, applied: Applied) -> None:
         """Remember what was shown at a path before something else was: it may turn up where it was moved to."""

@@ -143,3 +143,26 @@ def test_edits_follow_what_was_moved_meanwhile(pair: tuple[Member, Member]) -> N
     alpha.wait()
     assert not (theirs / "directory").exists()
     assert [member.volume()["living_on"] for member in pair] == [[], []]
+
+
+def test_an_edit_that_is_removed_before_it_is_where_the_file_went_leaves_that_as_it_was(
+    pair: tuple[Member, Member],
+) -> None:
+    alpha, beta = pair
+    (alpha.tree / "taken back").write_text("before")
+    alpha.wait()
+    alpha.stop_daemon()
+    (alpha.tree / "taken back").rename(alpha.tree / "moved")
+    append(beta.tree / "taken back")
+    until(lambda: beta.volume()["journal_backlog"] == 0, "beta has looked at its edit")
+    beta.umount()
+    alpha.start_daemon()
+    # The edit follows, and nobody can be told what it is.
+    until(lambda: alpha.volume()["pending"] == 1, "alpha waits for the edit")
+    (beta.tree / "taken back").unlink()
+    beta.mount()
+    replicating(alpha, beta)
+    until(lambda: all(member.volume()["pending"] == 0 for member in pair), "nobody waits any more")
+    for member in pair:
+        assert (member.tree / "moved").read_text() == "before"
+    assert differences(str(alpha.tree), str(beta.tree)) == []

@@ -27,3 +27,12 @@ def test_an_edit_that_is_nowhere_else_is_kept_where_the_object_comes_back_as_it_
     plan = beta.plans(A)
     assert plan is not None
     assert (plan.step, plan.keep) == (Step.INSTALL, True)
+
+
+def test_of_two_files_that_changed_places_and_were_saved_neither_was_made_from_the_other() -> None:
+    _, beta = together("alpha", "beta")
+    beta.sees(B, found(b"two", inode=2))
+    beta.sees(A, found(b"two, saved", inode=8, mtime_ns=5), moved_from=B)
+    beta.sees(B, found(b"one, saved", inode=9, mtime_ns=5), moved_from=A)
+    (first,), (second,) = (beta.row(path).record.content.entries for path in (A, B))
+    assert not {first.dot, second.dot}.intersection((*first.parents, *second.parents))
