@@ -115,7 +115,8 @@ class Digesting(Member):
         left = [e.dot for e in after.record.content.entries if e.dot != shown and covers(seen, e.dot)]
         is_replaced = content_of(before.applied.observation) != content_of(after.applied.observation)
         # What is nobody's stays so, if it is but touched.
-        is_replaced = is_replaced and not before.doubt & Doubt.UNPROVEN
+        is_nobodys = before.doubt & Doubt.UNPROVEN or (before.applied.content_dot is None and shown is None)
+        is_replaced = is_replaced and not is_nobodys
         assert not (is_replaced and left), f"{self.name} put {shown} at {path!r}, and {left} still stand there"
 
     def _finish_pull(self) -> None:
