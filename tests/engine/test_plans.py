@@ -106,18 +106,37 @@ def test_what_a_host_cannot_show_exactly_is_carried_out_too() -> None:
     assert not is_carried_out(plan, msgspec.structs.replace(shown, mtime_ns=1_235_000))
 
 
-def test_what_a_host_shows_for_two_versions_alike_is_the_one_that_is_live_once_somebody_has_looked() -> None:
+def test_a_name_that_a_host_shows_by_its_number_already_is_shown_once_the_host_has_looked_it_up() -> None:
     alpha, beta = sides("alpha", "beta", policy=("right",))
     alpha.sees(b"d", directory(uid=1001, owner=""))
     beta.sees(b"d", directory(uid=1001, owner="bob"))
     alpha.hears(beta)
     alpha.engine.touched(RelPath(b"d"), 7, 1_000)
+    plan = alpha.plans(b"d")
+    assert plan is not None
+    assert plan.step is Step.ATTRIBUTES, "bob may have another number here"
+    alpha.shows(b"d", directory(uid=1001, owner=""))
     live, row = alpha.engine.live(RelPath(b"d")), alpha.row(b"d")
     assert live is not None
     assert not row.pending
     assert (row.applied.content_dot, row.applied.meta_dot) == (live.content_dot, live.meta_dot)
     alpha.sees(b"d", directory(uid=1001, owner="", mtime_ns=7, mode=0o700))
     assert [entry.value.owner for entry in alpha.row(b"d").record.meta.entries] == ["bob"]
+
+
+@pytest.mark.parametrize("names", [("", "bob"), ("bob", "")])
+def test_a_name_and_a_number_are_not_the_same_where_the_name_has_another_number(names: tuple[str, str]) -> None:
+    """Its own bob is number 1002: what is live instead of the one has to be shown, whichever it is."""
+    alpha, beta, gamma = sides("alpha", "beta", "gamma", policy=("right",))
+    first, second = names
+    alpha.sees(b"f", found(b"one", uid=1001, owner=first))
+    gamma.hears(alpha)
+    gamma.shows(b"f", found(b"one", uid=1002 if first else 1001, owner=first))
+    beta.sees(b"f", found(b"one", uid=1001, owner=second))
+    gamma.hears(beta)
+    plan = gamma.plans(b"f")
+    assert plan is not None
+    assert (plan.step, plan.meta.owner if plan.meta is not None else None) == (Step.ATTRIBUTES, second)
 
 
 def test_a_directory_that_was_given_the_live_mode_by_hand_is_the_one_that_is_live() -> None:
