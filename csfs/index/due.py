@@ -1,5 +1,6 @@
 """Paths for which commands of the configuration are still to be run: what was noted with a change survives a kill with it."""
 
+import itertools
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
@@ -19,11 +20,14 @@ class DuePaths:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        (latest,) = database.execute("SELECT max(number) FROM due WHERE number > 0").fetchone()
+        self._numbers = itertools.count((latest or 0) + 1)
+        """Never the same twice as long as somebody may still say how far he has come."""
 
     def add(self, action: bytes, path: RelPath) -> None:
         """An action is to be run for a path, once more if it is being run for it."""
-        query = "INSERT OR REPLACE INTO due SELECT ?, ?, coalesce(max(number), 0) + 1, 0 FROM due"
-        self._database.write(query, (action, path))
+        query = "INSERT OR REPLACE INTO due VALUES (?, ?, ?, 0)"
+        self._database.write(query, (action, path, next(self._numbers)))
 
     def actions(self) -> set[bytes]:
         """Return what is to be run."""
@@ -38,19 +42,17 @@ class DuePaths:
         self._database.write("UPDATE due SET begun = begun + 1 WHERE action = ? AND number > 0", (action,))
         return Batch(number, [RelPath(path) for path, _ in found])
 
-    def give_up(self, action: bytes, begun_max: int) -> list[RelPath]:
-        """Forget the paths for which an action was begun so often and never ended; return them."""
+    def give_up(self, action: bytes, begun_max: int, *, remembered: bool) -> list[RelPath]:
+        """Do as if an action that was begun so often and never ended were `done`; return the paths."""
         condition = "action = ? AND number > 0 AND begun >= ?"
         found = self._database.execute(f"SELECT path FROM due WHERE {condition}", (action, begun_max)).fetchall()
         if found:
-            self._database.write(f"DELETE FROM due WHERE {condition}", (action, begun_max))
+            self._database.write(f"{_ending(remembered)} WHERE {condition}", (action, begun_max))
         return [RelPath(path) for (path,) in found]
 
     def done(self, action: bytes, number: int, *, remembered: bool) -> None:
         """An action was run for what had been noted up to that number; `remembered`: for these paths it never is again."""
-        where = "WHERE action = ? AND number BETWEEN 1 AND ?"
-        change = f"UPDATE due SET number = 0 {where}" if remembered else f"DELETE FROM due {where}"
-        self._database.write(change, (action, number))
+        self._database.write(f"{_ending(remembered)} WHERE action = ? AND number BETWEEN 1 AND ?", (action, number))
 
     def known(self, action: bytes) -> set[RelPath]:
         """Return the paths that an action was run for and remembers, or is to be run for."""
@@ -67,3 +69,7 @@ class DuePaths:
         known = {action for (action,) in self._database.execute("SELECT DISTINCT action FROM due")}
         rows: list[tuple[object, ...]] = [(action,) for action in known.difference(actions)]
         self._database.write_many("DELETE FROM due WHERE action = ?", rows)
+
+
+def _ending(remembered: bool) -> str:
+    return "UPDATE due SET number = 0" if remembered else "DELETE FROM due"

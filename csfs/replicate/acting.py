@@ -20,7 +20,7 @@ from csfs.config.commands import APPLIED, CHANGED, CONFLICT, LOCAL, ActionSettin
 from csfs.core.groups import compiled_any
 from csfs.core.paths import RelPath, shown
 from csfs.replicate import running
-from csfs.replicate.signals import Signal
+from csfs.replicate.signals import Signal, wait_first
 from csfs.replicate.volume import Volume
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class Actions:
         self._volume = volume
         self._actions: tuple[_Action, ...] = ()
         self._directory = b""
-        self._wanted = Signal()
+        self._wanted, self._configured = Signal(), Signal()
         self._ended: dict[bytes, int] = {}
         """What was run, up to which number, and could not be recorded."""
         self._changed = False
@@ -93,18 +93,25 @@ class Actions:
         keys = {action.key for action in self._actions}
         self._failures = {key: failure for key, failure in self._failures.items() if key in keys}
         self._changed = True
-        left, now = self._volume.index.due.actions(), trio.current_time()
         for action in self._actions:
             if action.key in before:
                 action.first, action.latest = before[action.key].first, before[action.key].latest
-            elif action.key in left:
-                action.note(now)
+        self._take_up()
+        self._configured.notify()
         self._wanted.notify()
+
+    def _take_up(self) -> None:
+        """Have run what is noted and nobody waits with: an earlier run, or attempt, left it."""
+        left, now = self._volume.index.due.actions(), trio.current_time()
+        for action in self._actions:
+            if action.key in left and not action.is_waiting:
+                action.note(now)
 
     @property
     def failures(self) -> list[Failure]:
         """Return the commands that failed when they were run last."""
-        return list(self._failures.values())
+        keys = dict.fromkeys(action.key for action in self._actions)
+        return [self._failures[key] for key in keys if key in self._failures]
 
     def _noticed(self, path: RelPath, local: bool) -> None:
         """Something has changed at a path, by a program of this host or not. In the transaction that records it."""
@@ -122,6 +129,7 @@ class Actions:
 
     async def run(self) -> None:
         """Run what is due, for ever."""
+        self._take_up()
         while True:
             wanted = self._wanted.next()
             self._record()
@@ -131,9 +139,13 @@ class Actions:
                 continue
             with trio.move_on_at(action.due) as patience:
                 await wanted.wait()
-            if patience.cancelled_caught:
-                now = trio.current_time()
-                await self._run(next(one for one in self._actions if one.is_waiting and one.due <= now))
+            now = trio.current_time()
+            # Something more may have changed in the moment in which it was due, or the configuration.
+            due = (
+                [one for one in self._actions if one.is_waiting and one.due <= now] if patience.cancelled_caught else []
+            )
+            if due:
+                await self._run(due[0])
 
     def _record(self) -> None:
         """Record what was run, so that it is not run for the same once more, and forget what nobody will run."""
@@ -151,24 +163,27 @@ class Actions:
 
     async def _run(self, action: _Action) -> None:
         volume, settings = self._volume, action.settings
-        action.first = action.latest = 0.0
-        words = " ".join(settings.command)
         with volume.index.transaction():
-            given_up = volume.index.due.give_up(action.key, BEGUN_MAX)
+            given_up = volume.index.due.give_up(action.key, BEGUN_MAX, remembered=settings.on == CONFLICT)
             number, paths = volume.index.due.begin(action.key)
+        action.first = action.latest = 0.0
         if given_up:
-            log.error("%s: action %s: begun %d times without an end, given up", volume.name, words, BEGUN_MAX)
-        if not paths:
-            return
-        reason = await self._failed(settings, paths)
-        self._ended[action.key] = number
+            self._note_end(settings, given_up, f"begun {BEGUN_MAX} times without an end, given up")
+        if paths:
+            reason = await self._failed(settings, paths)
+            self._ended[action.key] = number
+            self._note_end(settings, paths, reason)
+            self._record()
+
+    def _note_end(self, settings: ActionSettings, paths: Sequence[RelPath], reason: str) -> None:
+        """Say how a command ended; `reason`: why it failed, empty if it did not."""
+        name, words, key = self._volume.name, " ".join(settings.command), _key(settings)
         if reason:
-            log.warning("%s: action %s failed for %s: %s", volume.name, words, _some(paths), reason)
-            self._failures[action.key] = Failure(settings, reason, time.time_ns(), len(paths))
+            log.warning("%s: action %s failed for %s: %s", name, words, _some(paths), reason)
+            self._failures[key] = Failure(settings, reason, time.time_ns(), len(paths))
         else:
-            log.info("%s: action %s run for %s", volume.name, words, _some(paths))
-            self._failures.pop(action.key, None)
-        self._record()
+            log.info("%s: action %s run for %s", name, words, _some(paths))
+            self._failures.pop(key, None)
 
     async def _failed(self, settings: ActionSettings, paths: Sequence[RelPath]) -> str:
         """Run a command; return why it failed, empty if it did not."""
@@ -196,17 +211,17 @@ class Actions:
         """Notice conflicts that somebody has to know of, for ever."""
         volume = self._volume
         while True:
-            wanted, written = self._wanted.next(), volume.written.next()
+            configured, written = self._configured.next(), volume.written.next()
             actions = [action for action in self._actions if action.settings.on == CONFLICT]
             if not actions:
-                await wanted.wait()
+                await configured.wait()
                 continue
             begun = trio.current_time()
             paths = {conflict.path for conflict in volume.engine.conflicts(volume.index.rows.contested())}
             for action in actions:
                 self._compare(action, {path for path in paths if action.covers.fullmatch(path)})
             await trio.sleep(max(CONFLICTS_S, CONFLICTS_SHARE * (trio.current_time() - begun)))
-            await written.wait()
+            await wait_first(configured, written)
 
     def _compare(self, action: _Action, paths: set[RelPath]) -> None:
         known = self._volume.index.due.known(action.key)

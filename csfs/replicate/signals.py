@@ -35,11 +35,16 @@ class Signal:
 
 async def wait_any(*signals: Signal) -> None:
     """Wait for the next `notify` of any of these."""
+    await wait_first(*[signal.next() for signal in signals])
+
+
+async def wait_first(*events: trio.Event) -> None:
+    """Wait for whichever of these comes first."""
     async with trio.open_nursery() as nursery:
 
         async def wait(event: trio.Event) -> None:
             await event.wait()
             nursery.cancel_scope.cancel()
 
-        for event in [signal.next() for signal in signals]:
+        for event in events:
             nursery.start_soon(wait, event)

@@ -139,6 +139,10 @@ async def _moved(
     try:
         with volume.index.transaction():
             moved = volume.engine.move_whole(source, target, observation, now_ns)
+            for path, row in moved:
+                if row.applied.observation is not None:  # a kill keeps no action from running
+                    volume.happenings.noticed(path, True)
+                    volume.happenings.noticed(RelPath(target + path[len(source) :]), True)
     except Exception:
         if moved:
             volume.engine.move_undone()  # its counters are handed out once more

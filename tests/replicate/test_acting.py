@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from csfs.config.commands import APPLIED, CHANGED, LOCAL, ActionSettings
+from csfs.config.commands import APPLIED, CHANGED, CONFLICT, LOCAL, ActionSettings
 from csfs.core.paths import RelPath
+from csfs.errors import UnwritableError
 from csfs.index.index import Index
 from csfs.replicate import acting
 from csfs.replicate.acting import Actions
@@ -179,3 +180,77 @@ async def test_what_no_action_is_for_any_more_is_forgotten(volume: Volume, tmp_p
         await at_rest(volume)
         await until(told.exists, "the other one runs")
     assert told.read_text() == "other\n"
+
+
+async def test_what_changes_in_the_moment_in_which_it_is_due_waits_with_it(volume: Volume, tmp_path: Path) -> None:
+    """Whoever is woken first in that moment: by chance, so it is tried often."""
+    told = tmp_path / "told"
+    runner = Actions(volume)
+    runner.configure([action(f"cat >>{told}")], "/srv/files")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(runner.run)
+        for _ in range(20):
+            changed(volume, A)
+            due = trio.current_time() + 0.05
+            await trio.sleep(0.03)
+            while trio.current_time() < due:  # nobody else runs meanwhile
+                pass
+            await trio.lowlevel.checkpoint()
+            changed(volume, B)
+        await at_rest(volume)
+        nursery.cancel_scope.cancel()
+    assert set(told.read_bytes().split(b"\0")) == {b"/srv/files/" + A, b"/srv/files/" + B, b""}
+
+
+async def test_what_cannot_be_noted_as_begun_runs_when_the_index_can_be_written_again(
+    volume: Volume, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    settings = action(f"cat >>{told}")
+    runner = Actions(volume)
+    runner.configure([settings], "/srv/files")
+    changed(volume, A)
+    volume.index._database.connection.execute("PRAGMA query_only = ON")
+    with trio.fail_after(20), pytest.raises(UnwritableError):
+        await runner.run()
+    assert not told.exists()
+    volume.index._database.connection.execute("PRAGMA query_only = OFF")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(runner.run)  # as the worker does after an error
+        await at_rest(volume)
+        nursery.cancel_scope.cancel()
+    assert told.read_bytes() == b"/srv/files/conf/a\0"
+
+
+async def test_a_conflict_that_comes_while_another_one_that_is_settled_is_told_is_told_too(
+    volume: Volume, tmp_path: Path
+) -> None:
+    told, go = tmp_path / "told", tmp_path / "go"
+    settings = action(f"cat >>{told}; until test -e {go}; do sleep 0.01; done", CONFLICT)
+    async with acting_on(volume, settings) as runner:
+        (one,) = runner._actions
+        runner._compare(one, {A})
+        await until(told.exists, "it runs")
+        runner._compare(one, set())
+        runner._compare(one, {B})
+        go.touch()
+        await at_rest(volume)
+        runner._compare(one, {B})
+        assert not volume.index.due.actions(), "it was told of once"
+    assert told.read_bytes() == b"/srv/files/conf/a\0/srv/files/conf/b\0"
+
+
+async def test_a_conflict_over_which_the_daemon_ends_is_given_up_and_named(volume: Volume, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    settings = action(f"cat >>{told}; sleep 60", CONFLICT)
+    for count in range(acting.BEGUN_MAX):
+        async with acting_on(volume, settings) as runner:
+            runner._compare(runner._actions[0], {A})
+            await until(lambda: told.exists() and told.stat().st_size == 18 * (count + 1), "it runs")  # noqa: B023
+    async with acting_on(volume, settings) as runner:
+        runner._compare(runner._actions[0], {A})
+        await at_rest(volume)
+        runner._compare(runner._actions[0], {A})
+        assert not volume.index.due.actions()
+        (failure,) = runner.failures
+        assert "given up" in failure.reason

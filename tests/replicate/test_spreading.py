@@ -5,10 +5,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trio
 
+from csfs.config.commands import LOCAL, ActionSettings
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.paths import RelPath
 from csfs.engine.live import meta_of
+from csfs.replicate import spreading
 from csfs.store.hashing import block_hash
 from tests.replicate.test_linking import Member, expect_equal, settle, two
 from tests.replicate.test_reading import hash_known
@@ -123,3 +126,23 @@ async def test_a_new_name_that_is_moved_before_anybody_looked_belongs_to_whom_th
         await settle(alpha, beta)
         expect_equal(alpha, beta)
         assert (_owners(alpha, new), _owners(alpha, "d/old/f")) == (["cid"], ["cid"])
+
+
+async def test_what_is_to_be_run_for_what_was_moved_is_noted_with_the_move(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill right after it keeps no action from running."""
+    monkeypatch.setattr(spreading, "HEAD_START_S", 1.0)
+    async with two(tmp_path) as (alpha, beta):
+        await _sown(alpha, beta)
+        await settle(alpha, beta)
+        alpha.worker.actions.configure([ActionSettings(("/**/x",), ("true",), LOCAL, settle="1h")], "/d")
+        os.rename(alpha.tree / "d/old", alpha.tree / "d/new")
+        alpha.worker.observer.take_unjournalled([_renamed("d/old", "d/new")])
+        index, noted = alpha.volume.index, set[RelPath]()
+        with trio.fail_after(10):
+            while (row := index.rows.row(RelPath(b"d/new/x"))) is None or row.applied.observation is None:  # noqa: ASYNC110
+                await trio.sleep(0.001)
+        for key in index.due.actions():
+            noted |= index.due.known(key)
+        assert noted == {b"d/old/x", b"d/new/x"}
