@@ -27,7 +27,23 @@ def check_going_on(volumes: Iterable[MountedVolume]) -> None:
 
 
 async def wait_applied(mounted: MountedVolume, members: Sequence[str], named: bool, is_meeting: IsMeeting) -> None:
-    """Return when `members`, or those of them that are connected unless they were `named`, have applied all that was written before."""
+    """Return when `members`, or those of them that are connected unless they were `named`, have applied all that was written before.
+
+    Or else when the volume has come to stand still.
+    """
+    async with trio.open_nursery() as nursery:
+
+        async def wait_stopped() -> None:
+            volume = mounted.worker.volume
+            await volume.progress.wait_until(lambda: bool(volume.stopped))
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(wait_stopped)
+        await _wait_applied(mounted, members, named, is_meeting)
+        nursery.cancel_scope.cancel()
+
+
+async def _wait_applied(mounted: MountedVolume, members: Sequence[str], named: bool, is_meeting: IsMeeting) -> None:
     volume, worker = mounted.worker.volume, mounted.worker
     with trio.move_on_after(HANDED_OVER_S_MAX):
         await volume.progress.wait_until(lambda: mounted.mounted or mounted.is_coming_back or bool(volume.stopped))
