@@ -26,6 +26,11 @@ def address(text: str) -> Address:
     return _parsed(addresses.parsed, text)
 
 
+def listen_address(text: str) -> Address:
+    """Return the address to listen on that an argument writes."""
+    return _parsed(addresses.to_listen_on, text)
+
+
 def name(text: str) -> str:
     """Return the name of a cluster, member or volume."""
     return _parsed(reader.checked_name, text)

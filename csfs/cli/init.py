@@ -28,7 +28,7 @@ from csfs.trust import certificates
 @click.option(
     "--listen",
     multiple=True,
-    type=arguments.address,
+    type=arguments.listen_address,
     metavar="ADDR:PORT",
     help="Where to listen; everywhere if not given. Repeatable.",
 )

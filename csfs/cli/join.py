@@ -20,7 +20,7 @@ from csfs.trust.certificates import MEMBER_CERTIFICATE
 @click.option(
     "--listen",
     multiple=True,
-    type=arguments.address,
+    type=arguments.listen_address,
     metavar="ADDR:PORT",
     help="Where to listen; everywhere if not given. Repeatable.",
 )

@@ -7,7 +7,7 @@ import click
 import trio
 
 from csfs.config.home import Home
-from csfs.errors import NotRunningError
+from csfs.errors import NotPermittedError, NotRunningError
 
 PIECE = 64 * 1024
 BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
@@ -23,6 +23,10 @@ def command(home: Home) -> None:
 async def _relayed(path: bytes) -> None:
     try:
         daemon = await trio.open_unix_socket(path)
+    except PermissionError as error:
+        raise NotPermittedError(
+            "only root may talk to the daemon; let ssh come in as root, or run: sudo csfs relay"
+        ) from error
     except OSError as error:
         raise NotRunningError("no daemon runs here; start it with: systemctl start csfs-daemon") from error
     incoming, outgoing = (trio.lowlevel.FdStream(os.dup(number)) for number in (0, 1))

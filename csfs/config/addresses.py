@@ -1,10 +1,13 @@
 """Addresses as people write them: `host:port`, `[v6]:port`, or a host alone for the standard port; `ssh://user@host:port`."""
 
+import re
 from dataclasses import dataclass
 
 PORT_DEFAULT = 30866
 ANYWHERE = ("0.0.0.0", "::", "*")
 SSH = "ssh://"
+_PLAIN = re.compile(r"[\w.:%][\w.:%+-]*")
+"""What is no option of ssh's, and nothing special to a shell: ssh's configuration may give both names to one (ProxyCommand)."""
 PORT_OF_SSH = 0
 """Stands for whatever port ssh's own configuration has for a host."""
 
@@ -60,9 +63,7 @@ def to_listen_on(text: str) -> Address:
 def _by_ssh(text: str) -> Address:
     user, at, place = text.removeprefix(SSH).rpartition("@")
     host, port = _split(place, "")
-    # What begins with a dash would be an option of ssh's.
-    is_bad = not host or host in ANYWHERE or (at and not user) or host.startswith("-") or user.startswith("-")
-    if is_bad or any(character.isspace() or character in "[]/@" for character in user + host):
+    if not _PLAIN.fullmatch(host) or host in ANYWHERE or (at and not _PLAIN.fullmatch(user)):
         raise ValueError(f'"{text}" is not an address: write ssh://user@host, or ssh://user@host:port')
     if not port and not place.endswith(":"):
         return Address(host, PORT_OF_SSH, True, user)

@@ -72,12 +72,17 @@ async def connected_first(addresses: Sequence[Address]) -> tuple[Address, trio.a
         winner.append((address, stream))
         nursery.cancel_scope.cancel()
 
-    async with trio.open_nursery() as nursery:
-        for address in addresses:
-            failed = trio.Event()
-            nursery.start_soon(attempt, address, failed)
-            with trio.move_on_after(STAGGER_S):
-                await failed.wait()
+    try:
+        async with trio.open_nursery() as nursery:
+            for address in addresses:
+                failed = trio.Event()
+                nursery.start_soon(attempt, address, failed)
+                with trio.move_on_after(STAGGER_S):
+                    await failed.wait()
+    except BaseException:
+        for _, stream in winner:  # whoever asked does not wait any more
+            await trio.aclose_forcefully(stream)
+        raise
     if not winner:
         raise UnreachableError("; ".join(failures[address] for address in addresses if address in failures))
     return winner[0]

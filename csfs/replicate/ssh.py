@@ -18,6 +18,8 @@ from csfs.errors import UnreachableError
 
 PROGRAM: Final = "ssh"
 RELAY: Final = ("csfs", "relay")
+CONNECT_S_MAX: Final = 5
+"""A host that does not answer ssh must leave time for its other addresses."""
 SAID_MAX: Final = 400
 """Characters of what ssh complains about that are shown."""
 
@@ -36,7 +38,11 @@ class SshStream(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send; what is wrong with ssh is found when something is to be received."""
-        await self._sending.send_all(data)
+        try:
+            await self._sending.send_all(data)
+        except trio.BrokenResourceError:
+            if not self._is_silent:
+                raise
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._sending.wait_send_all_might_not_block()
@@ -57,6 +63,9 @@ class SshStream(trio.abc.HalfCloseableStream):
         await self._sending.aclose()
 
     async def aclose(self) -> None:
+        if self._complaints < 0:
+            return  # its number may be that of another process by now
+        complaints, self._complaints = self._complaints, -1
         try:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -65,9 +74,7 @@ class SshStream(trio.abc.HalfCloseableStream):
                 await self._sending.aclose()
                 await self._receiving.aclose()
         finally:
-            if self._complaints >= 0:
-                os.close(self._complaints)
-                self._complaints = -1
+            os.close(complaints)
 
     async def _complaint(self) -> str:
         with trio.move_on_after(1):
@@ -86,7 +93,14 @@ async def connected(address: Address) -> SshStream:
     who = f"{address.user}@{address.host}" if address.user else address.host
     port = () if address.port == PORT_OF_SSH else ("-p", str(address.port))
     # Nobody is there to answer a question. What others send by way of this connection is nobody's.
-    options = ("-T", "-oBatchMode=yes", "-oClearAllForwardings=yes", "-oLogLevel=ERROR", "-oEscapeChar=none")
+    options = (
+        "-T",
+        "-oBatchMode=yes",
+        f"-oConnectTimeout={CONNECT_S_MAX}",
+        "-oClearAllForwardings=yes",
+        "-oLogLevel=ERROR",
+        "-oEscapeChar=none",
+    )
     complaints = os.memfd_create("ssh", os.MFD_CLOEXEC)
     try:
         process = await trio.lowlevel.open_process(
@@ -97,7 +111,9 @@ async def connected(address: Address) -> SshStream:
             cwd="/",
             start_new_session=True,
         )
-    except OSError as error:
+    except BaseException as error:
         os.close(complaints)
+        if not isinstance(error, OSError):
+            raise
         raise UnreachableError(f"{address}: ssh cannot be started: {(error.strerror or '').lower()}") from error
     return SshStream(address, process, complaints)

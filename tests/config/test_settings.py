@@ -182,6 +182,9 @@ def test_an_address_reads_and_writes(text: str, address: Address) -> None:
         "ssh://h/path",
         "ssh://*",
         "ssh://h:",
+        "ssh://h;id",
+        "ssh://$(id)@h",
+        "ssh://h\0",
     ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
