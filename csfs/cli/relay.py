@@ -25,7 +25,7 @@ async def _relayed(path: bytes) -> None:
         daemon = await trio.open_unix_socket(path)
     except PermissionError as error:
         raise NotPermittedError(
-            "only root may talk to the daemon; let ssh come in as root, or run: sudo csfs relay"
+            "only root may talk to the daemon: let ssh come as root, or run csfs as root by sudo"
         ) from error
     except OSError as error:
         raise NotRunningError("no daemon runs here; start it with: systemctl start csfs-daemon") from error

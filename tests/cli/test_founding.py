@@ -184,3 +184,11 @@ def test_a_duration_has_an_end(member: Host) -> None:
     ended = member.run("invite", "beta", "--expires", "36501d")
     assert (ended.code, ended.err.count("\n")) == (2, 1)
     assert "more than a hundred years" in ended.err
+
+
+def test_nobody_listens_at_an_address_of_ssh(host: Host) -> None:
+    ended = host.run("init", "--member", "alpha", "--listen", "ssh://root@alpha")
+    assert ended.code == 2
+    assert "is where others call" in ended.err
+    host.ok("init", "--member", "alpha", "--address", "ssh://root@alpha")
+    assert files.loaded_both(host.home)[0].member("alpha").address == (Address("alpha", 0, True, "root"),)

@@ -201,7 +201,7 @@ def test_a_read_only_file_system_is_named_as_long_as_it_is_there(alone: Member) 
 def test_who_is_not_root_is_told_so(alone: Member) -> None:
     alone.mount()
     nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
-    for line in (["umount", str(alone.tree)], ["daemon", "--stop"], ["mount", str(alone.tree)]):
+    for line in (["umount", str(alone.tree)], ["daemon", "--stop"], ["mount", str(alone.tree)], ["relay"]):
         expect_refusal([*nobody, *alone.command(*line)], ExitCode.NOT_PERMITTED, "run csfs as root")
     assert alone.is_mounted
     assert alone.volume()["mounted"]
