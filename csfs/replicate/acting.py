@@ -85,8 +85,8 @@ class Actions:
         volume.happenings.noticed = self._noticed
 
     def configure(self, actions: Sequence[ActionSettings], directory: str) -> None:
-        """Run these from now on, as far as they are for this member; `directory` is where the volume is mounted."""
-        mine = [one for one in actions if not one.members or self._volume.member in one.members]
+        """Run these from now on, as far as they are for this member; `directory` is where the volume is mounted, empty for nowhere."""
+        mine = [one for one in actions if directory and (not one.members or self._volume.member in one.members)]
         before = {action.key: action for action in self._actions}
         self._actions = tuple(_Action(one, compiled_any(one.paths), _key(one)) for one in mine)
         self._directory = os.fsencode(directory)

@@ -10,8 +10,10 @@ import trio.testing
 
 from csfs.daemon import waiting
 from csfs.daemon.mounts import MountedVolume
-from csfs.daemon.waiting import wait_applied
+from csfs.daemon.waiting import check_going_on, wait_applied
+from csfs.errors import ConfigError
 from csfs.replicate.exchange import PeerSession
+from csfs.replicate.volume import Root
 from csfs.replicate.watcher import Watcher
 from csfs.wire.messages import PeerMessage
 from tests.daemon.handing import held
@@ -64,3 +66,26 @@ async def test_what_was_changed_underneath_is_waited_for(tmp_path: Path) -> None
             with trio.fail_after(10):
                 await wait_applied(one.mounted, [], False, lambda peer: False)
             assert one.recorded(name.encode()) == one.there(name.encode())
+
+
+async def test_who_waits_already_goes_on_when_the_volume_comes_to_stand_still(tmp_path: Path) -> None:
+    async with held(tmp_path, [("f", b"before")]) as one, trio.open_nursery() as nursery:
+        await one.handed_over(MOUNT)
+        await one.began(MOUNT, 0)
+        await one.compared()
+        waited = trio.Event()
+
+        async def wait() -> None:
+            await wait_applied(one.mounted, ["beta"], True, lambda peer: False)
+            waited.set()
+
+        nursery.start_soon(wait)
+        await trio.sleep(0.2)
+        assert not waited.is_set(), "beta is not there"
+        (one.tree / ".csfs" / "identity").unlink()
+        with pytest.raises(trio.ClosedResourceError, match="lost"):
+            await one.volume.with_root(Root.check)
+        with trio.fail_after(10):
+            await waited.wait()
+        with pytest.raises(ConfigError, match=r"stands still: .*lost"):
+            check_going_on([one.mounted])

@@ -96,6 +96,15 @@ async def test_one_that_names_other_members_runs_there_alone(volume: Volume, tmp
     assert told.read_text() == "here\n"
 
 
+async def test_where_the_volume_has_no_directory_nothing_is_run(volume: Volume, tmp_path: Path) -> None:
+    """A conflict is known there, too, but no name by which this host calls the file."""
+    runner = Actions(volume)
+    runner.configure([action(f"touch {tmp_path}/run", CONFLICT)], "")
+    assert runner._actions == ()
+    runner.configure([action(f"touch {tmp_path}/run", CONFLICT)], "/srv/files")
+    assert len(runner._actions) == 1
+
+
 async def test_who_fails_is_told_of_until_it_does_not(volume: Volume, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.touch()
