@@ -91,6 +91,10 @@ class Evidence:
             return False
         return self._whereabouts.is_lost(path, before.stamp.inode, inode_at)
 
+    def recorded(self, path: RelPath) -> None:
+        """The index knows what is at a path now, and no row that was taken in says more of it."""
+        self._whereabouts.recorded(path)
+
     def _put(self, path: RelPath, inode: int | None) -> None:
         self._named.add(path)
         self._inodes.pop(path, None)

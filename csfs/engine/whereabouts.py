@@ -3,7 +3,7 @@
 A row of a rename is on the disk though what it tells of may not be: on a file system that does not rename in one step, or that had not
 written back how the object came there, neither name may be left. So it proves that the old name is gone only if the object is where it
 was renamed to, or a later row says that it was taken away from there, replaced there, or renamed on: then it is followed. A row of a
-directory speaks for all that was below it.
+directory speaks for all that was below it. Of what is recorded meanwhile, only later rows say anything.
 """
 
 from bisect import bisect_right
@@ -31,6 +31,8 @@ class Whereabouts:
         self._booted_ns = booted_ns
         self._count = 0
         self._events: dict[RelPath, list[_Event]] = {}
+        self._known: dict[RelPath, int] = {}
+        """By path, the first row that says anything of the object known there now; 0 for all others."""
 
     def take(self, change: Change) -> None:
         """Take in a row."""
@@ -52,15 +54,24 @@ class Whereabouts:
                 return
         self._count += 1
 
+    def recorded(self, path: RelPath) -> None:
+        """What is at a path now is what is known there: what rows have said so far was of something else."""
+        if self._next(path, self._before(path)) is not None:
+            self._known[path] = self._count
+
+    def _before(self, path: RelPath) -> int:
+        return self._known.get(path, 0) - 1
+
     def is_gone(self, path: RelPath, inode: int, inode_at: Callable[[RelPath], int]) -> bool:
         """Return whether somebody has taken away what is missing at a path.
 
         `inode` is the number of the object that was known there. Of what was put there since, and went, too, nobody knows the number.
         """
-        own = self._events.get(path, ())
+        before = self._before(path)
+        own = [one for one in self._events.get(path, ()) if one.number > before]
         if own and own[-1].is_put:
             return False
-        if self._rest_of(path, -1) == path or self.is_lost(path, inode, inode_at):
+        if self._rest_of(path, before) == path or self.is_lost(path, inode, inode_at):
             return False
         left = (one for one in own if one.target is not None and not one.is_of_this_boot)
         rests = (self._rest_of(one.target, one.number) for one in left if one.target is not None)
@@ -68,7 +79,7 @@ class Whereabouts:
 
     def is_lost(self, path: RelPath, inode: int, inode_at: Callable[[RelPath], int]) -> bool:
         """Return whether the object with that number, which was known at a path, was renamed, and is not where it went."""
-        there = self._rest_of(path, -1)
+        there = self._rest_of(path, self._before(path))
         return there not in (None, path) and inode_at(there) != inode
 
     def _note(

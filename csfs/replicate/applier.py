@@ -19,6 +19,7 @@ from csfs.core.rows import Plan, Step
 from csfs.engine.brake import QUIET_S
 from csfs.engine.plans import is_carried_out
 from csfs.errors import ContentMismatchError, CsfsError
+from csfs.replicate import doubts
 from csfs.replicate.announcing import commits_of, shown_after
 from csfs.replicate.braking import Braking
 from csfs.replicate.directories import Directories
@@ -339,6 +340,7 @@ class Applier:
         if table is not None and not volume.index.tables.add(plan.content.hash, table):
             self._observer.look(plan.path, Reason(content=True))  # which reads all of it, and makes the table
         following = volume.engine.applied(plan, observation, racy=is_racy(work, observation))
+        doubts.recorded(volume, plan.path, is_unseen=self._observer.is_unseen(plan.path))
         if volume.index.braked.at(plan.path) is not None and not volume.is_pending(plan.path):
             volume.index.braked.drop(plan.path)  # else it was the best to be had, and what is better goes on waiting
         return following

@@ -25,6 +25,12 @@ def note(volume: Volume, change: Change) -> None:
         volume.evidence.take(change if change.time_ns else msgspec.structs.replace(change, time_ns=time.time_ns()))
 
 
+def recorded(volume: Volume, path: RelPath, *, is_unseen: bool) -> None:
+    """What is at a path was recorded; `is_unseen`: rows tell of something there that is still to be looked at."""
+    if volume.evidence is not None and not is_unseen:
+        volume.evidence.recorded(path)
+
+
 def holds(volume: Volume, path: RelPath, found: Observation | None, reason: Reason) -> bool:
     """Return whether what was found is nobody's change; it is noted then, and is mended once what is known is to be had.
 

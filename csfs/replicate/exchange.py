@@ -156,11 +156,12 @@ class PeerSession:
                 continue
             volume = worker.volume
             self._theirs[theirs.name] = theirs
-            known = len(volume.authors)
+            known = len(volume.index.ledger.authors())
             with volume.index.transaction():
                 volume.index.ledger.add_authors(hello.incarnations)
                 volume.authors.update(volume.index.ledger.authors())
-                if len(volume.authors) > known:
+                # Those at hand may be of a greeting that could not be written.
+                if len(volume.index.ledger.authors()) > known:
                     volume.engine.reconsider(volume.index.rows.contested())
             volume.engine.greeted(self._peer, theirs.incarnation, joins=theirs.pulling)
             # What waited for the object's new name when this member stopped, or for word whose version it is.

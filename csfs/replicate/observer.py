@@ -371,6 +371,7 @@ class Observer:
             names=names,
             linked_from=reason.linked_from,
         )
+        doubts.recorded(volume, path, is_unseen=self.is_unseen(path))
         applied = known.applied if known is not None else None
         is_kept = self.aside.settle(path, applied.observation if applied is not None else None, found)
         if changed:

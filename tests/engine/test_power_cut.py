@@ -178,6 +178,29 @@ def test_what_a_program_of_this_boot_took_away_was_there() -> None:
     )
 
 
+@pytest.mark.parametrize(("path", "moved", "there"), [(F, F, b"g"), (RelPath(b"d/f"), D, b"g/f")])
+def test_rows_from_before_something_was_recorded_say_nothing_of_it(path: RelPath, moved: RelPath, there: bytes) -> None:
+    now = {"time_ns": BOOTED_NS}
+    (alpha,) = sides("alpha")
+    alpha.sees(b"f", found(b"old"))
+    evidence = Evidence(BOOTED_NS)
+    evidence.take(rename(moved, G))
+
+    def inode_at(one: RelPath) -> int:
+        return int(one == there)
+
+    saved = found(b"saved", inode=2, mtime_ns=BOOTED_NS)
+    evidence.take(change(ChangeKind.CREATE, path, **now))
+    assert not evidence.is_lost(path, alpha.row(b"f"), saved, inode_at)
+    alpha.sees(b"f", saved)
+    evidence.recorded(path)
+    again = found(b"again", inode=3, mtime_ns=BOOTED_NS)
+    assert not evidence.is_lost(path, alpha.row(b"f"), again, inode_at), "it took the place of what was saved before"
+    assert evidence.is_damage(path, alpha.row(b"f"), None, None, inode_at), "nobody says that it went"
+    evidence.take(change(ChangeKind.REMOVE, path, **now))
+    assert not evidence.is_damage(path, alpha.row(b"f"), None, None, inode_at)
+
+
 def test_rows_that_are_told_again_say_nothing_new() -> None:
     first, second = change(ChangeKind.REMOVE, F, sequence=1), change(ChangeKind.CREATE, F, sequence=2)
     assert is_damage(None, first, second, first)

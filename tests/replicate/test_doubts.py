@@ -1,0 +1,42 @@
+"""What is believed after a power cut, while the tree is still being compared."""
+
+import time
+from pathlib import Path
+
+import trio
+
+from csfs.core.changes import Change, ChangeKind
+from csfs.core.paths import RelPath
+from csfs.engine.evidence import Evidence
+from csfs.replicate.directories import Directories
+from csfs.replicate.observer import Observer
+from tests.replicate.test_fetcher import made_volume
+
+FILE = RelPath(b"f")
+
+
+async def test_what_is_removed_after_it_was_recorded_goes_whatever_was_renamed_there_before(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    tree, volume = tmp_path / "tree", made_volume(tmp_path)
+    volume.nursery = nursery
+    observer = Observer(volume, Directories(volume))
+    nursery.start_soon(observer.run)
+
+    async def told(kind: ChangeKind) -> None:
+        observer.take_unjournalled([Change(sequence=0, kind=kind, path=FILE)])
+        with trio.fail_after(5):
+            await volume.progress.wait_until(lambda: observer.looks == 0)
+
+    (tree / "f").write_bytes(b"old")
+    await told(ChangeKind.CREATE)
+    (tree / "f").rename(tree / "g")
+    (tree / "f").write_bytes(b"another")
+    volume.evidence = Evidence(time.time_ns() - 1_000_000_000)  # times on a disk are coarser
+    volume.evidence.take(Change(sequence=0, kind=ChangeKind.RENAME, path=FILE, target=RelPath(b"g")))
+    await told(ChangeKind.CREATE)
+    (tree / "f").unlink()
+    await told(ChangeKind.REMOVE)
+    row = volume.index.rows.row(FILE)
+    assert row is not None
+    assert (row.live, row.pending) == (False, False)
