@@ -30,6 +30,18 @@ class Grant(NamedTuple):
     bits: int
 
 
+class Secret(NamedTuple):
+    """When, and by a user of which member, something was written that others may not see.
+
+    `forgotten` are the steps that were taken back before that, when this member was set back: what it did in them is for it as if
+    another member had done it.
+    """
+
+    step: int
+    member: str
+    forgotten: tuple[range, ...] = ()
+
+
 Shown = tuple[bytes, int]
 """A content and its time, in microseconds: not every disk keeps more."""
 
@@ -56,7 +68,7 @@ class Ledger:
     """Every path that a user ever made."""
     modes: dict[RelPath, list[Grant]] = field(default_factory=dict)
     """By path, what users allowed group and others."""
-    secrets: dict[bytes, Grant] = field(default_factory=dict)
+    secrets: dict[bytes, Secret] = field(default_factory=dict)
     """Contents that were written where group and others could do nothing."""
     objects: dict[bytes, int] = field(default_factory=dict)
     """By content, which file it was written into."""
@@ -162,11 +174,12 @@ class Ledger:
         self.modes.setdefault(path, []).append(Grant(self.steps, member, mode & 0o077))
 
     def allowed(self, data: bytes, path: RelPath) -> int:
-        """Return what users allowed group and others at a path, but for what the content's writer had done before."""
+        """Return what users allowed group and others at a path, but for what the content's writer knew that he had done before."""
         written = self.secrets[data]
         bits = 0
         for grant in (grant for name in self.names.get(path, {path}) for grant in self.modes.get(name, ())):
-            if grant.member != written.member or grant.step >= written.step:
+            is_forgotten = any(grant.step in steps for steps in written.forgotten)
+            if grant.member != written.member or grant.step >= written.step or is_forgotten:
                 bits |= grant.bits
         return bits
 

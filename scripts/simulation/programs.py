@@ -7,7 +7,7 @@ from csfs.core.changes import ChangeKind, Synced
 from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath, parent_of
 from scripts.simulation.dice import Dice
-from scripts.simulation.ledger import Grant
+from scripts.simulation.ledger import Secret
 from scripts.simulation.naming import Naming
 from scripts.simulation.telling import FLAGS, MODES, USERS, Look, shown_by
 from scripts.simulation.tree import Node
@@ -70,7 +70,7 @@ class Programs(Naming):
             self.outside.wrote(node.data, self.tree.names_of(node))
             self._changed(path, node, shown)
             if not node.mode & 0o077:
-                self.ledger.secrets[node.data] = Grant(self.ledger.steps, self.name, 0)
+                self.ledger.secrets[node.data] = Secret(self.ledger.steps, self.name, self.forgotten)
 
     def write_secret(self, path: RelPath) -> None:
         """Take a file away from others, then write into it what they must not see."""

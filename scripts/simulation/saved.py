@@ -31,3 +31,6 @@ class Saved(NamedTuple):
     bases: dict[RelPath, dict[bytes, bytes]]
     life: tuple[Incarnation, int]
     """Which incarnation, and the index's id."""
+    step: int
+    """The last one, of all users."""
+    forgotten: tuple[range, ...]

@@ -30,6 +30,8 @@ def saved(host: Host) -> Saved:
         dict(host.brake.waiting.by_path),
         {path: dict(held) for path, held in host.merging.bases.items()},
         (host.incarnation, host.index_id),
+        host.programs.ledger.steps,
+        host.programs.forgotten,
     )
 
 
@@ -48,6 +50,7 @@ def restore(host: Host, backup: Saved, *, booting: bool) -> None:
     host.tree.ticks, host.tree.inodes = ticks, inodes
     host.index.minted, host.index.minted_following = minted, following
     host.programs.tree, host.programs.touched = host.tree, backup.touched
+    host.programs.forgotten = (*backup.forgotten, range(backup.step + 1, host.programs.ledger.steps + 1))
     host.programs.looks.clear()
     host.programs.marks.clear()
     host.programs.outside.forget()

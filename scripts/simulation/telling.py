@@ -58,6 +58,8 @@ class Telling:
     dice: Dice = field(default_factory=lambda: Dice(0))
     looks: dict[RelPath, Look] = field(default_factory=dict)
     outside: Outside = field(default_factory=Outside)
+    forgotten: tuple[range, ...] = ()
+    """The ledger's steps that this member does not remember, because it was set back to before them."""
     unheard: dict[bytes, RelPath] = field(default_factory=dict)
     """What was replaced here, and where, while nobody listened to this member there."""
     taken_out: set[bytes] = field(default_factory=set)

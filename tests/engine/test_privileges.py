@@ -10,6 +10,7 @@ from csfs.engine.live import content_of, meta_of
 from tests.engine.members import NOW_NS, Side, found, sides
 from tests.engine.test_links import linked, sees_together
 from tests.engine.test_moves import renames
+from tests.engine.test_quarantine import backup, caught_up, in_quarantine
 from tests.engine.test_wholes import SMALL, both, moves
 
 F = RelPath(b"f")
@@ -241,3 +242,25 @@ def test_a_decision_for_other_bytes_opens_nothing_under_any_of_their_names() -> 
             assert live is not None
             assert (live.content.hash, live.meta and live.meta.mode) == (found(b"secret").hash, 0o600)
     assert [beta.plans(name) for name in names] == [None, None]
+
+
+@pytest.mark.parametrize("is_opened_in_a_lost_life", [False, True])
+def test_a_life_that_is_lost_opens_what_is_written_without_it_as_another_member_does(
+    is_opened_in_a_lost_life: bool,
+) -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one", mode=0o600))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"one", mode=0o600))
+    alpha.engine.stands("beta", beta.engine.standings())
+    index = backup(alpha)
+    opener = alpha if is_opened_in_a_lost_life else beta
+    opener.sees(b"f", found(b"one", mode=0o644))
+    beta.hears(alpha)
+    lost = in_quarantine(alpha, index)
+    lost.sees(b"f", found(b"written where it was closed", mtime_ns=2, mode=0o600))
+    caught_up(lost, beta)
+    live = lost.engine.live(F)
+    assert live is not None
+    written = found(b"written where it was closed")
+    assert (live.content.hash, live.meta and live.meta.mode) == (written.hash, 0o644)
