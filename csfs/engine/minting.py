@@ -31,7 +31,7 @@ from csfs.engine.live import (
     stands_for,
 )
 from csfs.engine.moving import Circumstances as Circumstances
-from csfs.engine.moving import Moving, is_replaced, moves_after
+from csfs.engine.moving import Moving, is_replaced, moves_after, rewritten_of
 from csfs.engine.ports import Row
 from csfs.engine.rules import GroupRules
 
@@ -139,8 +139,9 @@ class Minting(Moving):
         moved_here = self._moved_here(observation, circumstances)
         moved_away = self._moved_away(path, applied, circumstances, group)
         is_other = moved_here is not None or moved_away is not None
-        rewritten = self._rewritten_here(circumstances, observation)
-        if change.content and (is_other or rewritten is not None):
+        came = self._may_have_come(circumstances, observation)
+        rewritten = rewritten_of(came)
+        if change.content and (is_other or came):
             change = msgspec.structs.replace(change, object=True)
         twin = circumstances.twin
         represented = twin[0].applied if twin is not None else moved_here or circumstances.kin or applied
@@ -232,7 +233,7 @@ class Minting(Moving):
             same_bytes = moved.lineage.origin is not None and holds(moved.observation, content)
             birth, origin, parents = moved.lineage.birth or dot, moved.lineage.origin or origin, moved.lineage.parents
         elif sight.change.object:
-            came = self._rewritten_here(sight.circumstances, sight.observation)
+            came = rewritten_of(self._may_have_come(sight.circumstances, sight.observation))
             if came is not None:
                 birth, origin, parents = came.lineage.birth, came.lineage.origin, came.lineage.parents
             else:

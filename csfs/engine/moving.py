@@ -1,6 +1,6 @@
 """Which object is where: what was moved here from another path, and where a version says that an object went (R15)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -8,6 +8,7 @@ import msgspec
 from csfs.core import versions
 from csfs.core.objects import Applied, Kind, Observation
 from csfs.core.paths import RelPath
+from csfs.core.policies import parents_with
 from csfs.core.records import ContentEntry, MetaEntry, Move
 from csfs.core.versions import Dot, Incarnation, Vector
 from csfs.engine.ports import Row
@@ -70,20 +71,19 @@ class Moving(State):
             return None
         return next((a for name in names for a in self._shown_at(name) if is_of_inode(a, observation)), None)
 
-    def _rewritten_here(self, circumstances: Circumstances, observation: Observation | None) -> Applied | None:
+    def _may_have_come(self, circumstances: Circumstances, observation: Observation | None) -> list[Applied]:
         """Return what was applied of a file that was moved here, and was then saved as another inode before anybody looked.
 
-        Whatever was here before: what is found is that file, and was made from its bytes.
+        Whatever was here before: what is found is that file. Several, where something else was found since where it came from:
+        nobody can tell which of them came.
         """
         source = circumstances.moved_from
         if source is None or observation is None or observation.kind is not Kind.FILE:
-            return None
+            return []
         if circumstances.moved_to is not None:
-            return None  # what came here went on, and this is something else
+            return []  # what came here went on, and this is something else
         files = [a for a in self._shown_at(source) if a.observation is not None and a.observation.kind is Kind.FILE]
-        # Where something else is by now where it came from, nobody can tell which of the two came: of the other one it was not made.
-        is_sure = len({applied.lineage.birth for applied in files}) == 1
-        return files[0] if is_sure and files[0].lineage.birth is not None else None
+        return files if any(applied.lineage.birth is not None for applied in files) else []
 
     def _leave(self, path: RelPath, applied: Applied) -> None:
         """Remember what was shown at a path before something else was: it may turn up where it was moved to."""
@@ -105,6 +105,22 @@ class Moving(State):
             return None
         there = self._followed(target)
         return Move(birth, target) if there is not None and there.scope == group.scope else None
+
+
+def rewritten_of(came: Sequence[Applied]) -> Applied | None:
+    """Return what a file was made from that is one of these; None if they are not one object: of another it was not made.
+
+    Of several versions of that object, it has for sure seen but what all of them were made from.
+    """
+    if len({applied.lineage.birth for applied in came}) != 1:
+        return None
+    if len(came) == 1:
+        return came[0]
+    first, *others = (parents_with(applied.lineage.parents, applied.lineage.origin) for applied in came)
+    common = tuple(dot for dot in first if all(dot in line for line in others))
+    return msgspec.structs.replace(
+        came[0], lineage=msgspec.structs.replace(came[0].lineage, origin=None, parents=common)
+    )
 
 
 def is_of_inode(applied: Applied, observation: Observation) -> bool:

@@ -1,6 +1,7 @@
 """What followed a move, was replaced where it went before anybody saw it there, and is shown under its old name alone (R15)."""
 
 from csfs.engine.ports import Step
+from scripts.simulation.tree import hash_of
 from tests.engine.members import found
 from tests.engine.test_following import A, B, C, edits, is_at, renames, together
 
@@ -36,3 +37,44 @@ def test_of_two_files_that_changed_places_and_were_saved_neither_was_made_from_t
     beta.sees(B, found(b"one, saved", inode=9, mtime_ns=5), moved_from=A)
     (first,), (second,) = (beta.row(path).record.content.entries for path in (A, B))
     assert not {first.dot, second.dot}.intersection((*first.parents, *second.parents))
+
+
+def test_of_two_files_that_changed_places_and_were_saved_no_edit_replaces_the_other() -> None:
+    alpha, beta, gamma = together("alpha", "beta", "gamma")
+    alpha.sees(B, found(b"two", inode=2))
+    for other in (beta, gamma):
+        other.hears(alpha)
+        other.shows(B, found(b"two", inode=2))
+    beta.sees(B, found(b"one", inode=1), moved_from=A)
+    beta.sees(A, None, moved_to=B)
+    alpha.sees(A, found(b"two", inode=2), moved_from=B, moved_to=B)
+    alpha.sees(B, found(b"one", inode=1), moved_from=A, moved_to=A)
+    beta.hears(alpha)
+    beta.shows(A, found(b"two", inode=6))
+    gamma.hears(alpha)
+    gamma.shows(A, found(b"two", inode=6))
+    edits(gamma, A, b"two, edited", inode=6)
+    # Both were exchanged once more, and saved. Of what came from `a`, the one and the other was there lately.
+    beta.sees(B, found(b"two, saved", inode=8, mtime_ns=5), moved_from=A)
+    beta.sees(A, found(b"one, saved", inode=7, mtime_ns=5), moved_from=B)
+    beta.hears(gamma)
+    assert hash_of(b"two, saved") in {entry.value.hash for entry in beta.row(B).record.content.entries}
+
+
+def test_what_was_moved_and_saved_was_not_made_from_what_was_put_where_it_came_from() -> None:
+    _, beta = together("alpha", "beta")
+    one = beta.row(A).record.content.entries[0]
+    beta.sees(A, found(b"put there", inode=2))
+    beta.sees(B, found(b"one, saved", inode=3, mtime_ns=5), moved_from=A)
+    (saved,) = beta.row(B).record.content.entries
+    assert (saved.birth, saved.parents) == (one.birth, (one.dot,))
+
+
+def test_what_came_from_where_two_files_were_and_was_saved_is_another_file() -> None:
+    _, beta = together("alpha", "beta")
+    beta.sees(B, found(b"replaced", inode=2))
+    renames(beta, A, C)
+    beta.sees(A, found(b"two", inode=3))
+    beta.sees(B, found(b"saved", inode=8, mtime_ns=5), moved_from=A)
+    (saved,) = beta.row(B).record.content.entries
+    assert saved.birth == saved.dot
