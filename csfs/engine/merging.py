@@ -67,7 +67,10 @@ class Merging(State):
         return _merge(path, policies.contenders(entries if overtaken is None else (*entries, overtaken)), overtaken)
 
     def merge(self, due: Merge, content_hash: bytes, size: int, now_ns: int) -> bool:
-        """Have what came of a merge, which is here, replace what it was made of; return whether it is still asked for."""
+        """Have what came of a merge, which is here, replace what it was made of; return whether it is still asked for.
+
+        Other paths that are to be planned then are `woken`.
+        """
         path = due.path
         if self.merge_due(path) != due:
             return False
@@ -127,6 +130,9 @@ class Merging(State):
             record = self._said_anew(entry, record, row, group)
         # Also where the disk shows it already: a plan finds that, and adopts it.
         self._store(path, row, record, row.applied, group, True)
+        if not row.live:
+            # A removal overtook it: by now something else may be where its directory was.
+            self._turn_ancestors({path: True}, self._woken)
         return dot
 
     def _said_anew(self, entry: ContentEntry, record: Record, row: Row, group: GroupRules) -> Record:

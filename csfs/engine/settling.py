@@ -25,6 +25,7 @@ from csfs.engine.live import (
     Live,
     holds,
     holds_directory,
+    is_live,
     lineage_of,
     live_of,
     new_row,
@@ -149,6 +150,8 @@ class Settling(State):
             record = Record(record.content, record.meta, time)
         # Also where the disk shows it already: a plan finds that, and adopts it.
         self._store(path, row, record, applied, group, True)
+        if is_live(record) != row.live:
+            self._turn_ancestors({path: is_live(record)}, self._woken)
         return shared
 
 

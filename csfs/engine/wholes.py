@@ -223,13 +223,20 @@ class Wholes(Minting, Exchange):
         return is_whole
 
     def _reconsider(self, left: list[RelPath], came: list[RelPath]) -> None:
-        """Something else is known of some of these: whether they show what is live can be told now that all are stored."""
+        """Something else is known of some of these: whether they show what is live can be told now that all are stored.
+
+        A directory that went as it was told, and is in none of these, has to live on for what is left of what was in it (R16).
+        """
+        living = dict[RelPath, bool]()
         for path in (*left, *came):
             row, group = self._index.row(path), self._followed(path)
             if row is not None and group is not None:
                 pending = self._is_pending(path, row.record, row.applied, group, leaf=False)
                 self._index.put(path, msgspec.structs.replace(row, pending=pending))
                 self._woken[path] = None
+                if row.live:
+                    living[path] = True
+        self._turn_ancestors(living, self._woken)
 
 
 def is_same_version(row: Row) -> bool:

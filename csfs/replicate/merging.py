@@ -175,7 +175,7 @@ class Merger:
             # What was merged under a name from which others had moved it goes where it is.
             followed = volume.engine.follow([path], time.time_ns(), self._is_unseen)
         volume.contents.put(digest, result)
-        volume.apply_soon([path, *followed])
+        volume.apply_soon([path, *volume.engine.woken(), *followed])
         volume.merge_soon(followed)
         volume.records_changed()
         log.info("%s: %s: %d versions merged", volume.name, shown(path), len(due.versions))
