@@ -49,7 +49,9 @@ class Healing(Remote, Quarantine, Mending):
         """
         let_go = self._let_go(peer, scope, asked, updates)
         others = [update for update in updates if update.path not in let_go]
-        lost = tuple(RelPath(update.path) for update in others if self._is_lost(update, scope))
+        # In quarantine it was let go for being in doubt, or for having been replaced by what is.
+        is_loss = known_there is None
+        lost = tuple(RelPath(update.path) for update in others if is_loss and self._is_lost(update, scope))
         received = self.receive(peer, scope, updates, None, now_ns, mending=True)
         refused = {path for path, _ in received.refused}
         stale = []

@@ -8,10 +8,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
+import msgspec
 import pytest
 
+from csfs.core.rows import Standing
 from csfs.errors import ExitCode
-from scripts.support.members import Member, cluster_of, free_port, kill, until
+from scripts.support.members import VOLUME, Member, cluster_of, free_port, kill, until
 from tests.cluster.conftest import expect_calm_logs
 from tests.cluster.test_versions import told
 
@@ -117,12 +120,23 @@ def settled(machine: Machine) -> None:
     until(lambda: not volume()["pending"], "everything is put right", 60)
 
 
+def is_vouched_for(member: Member) -> bool:
+    """Return whether the other one is noted to know all that is known here: whoever has lost his memory goes by that."""
+    with contextlib.closing(apsw.Connection(str(member.home.index(VOLUME)), flags=apsw.SQLITE_OPEN_READONLY)) as index:
+        known = {(scope, life): counter for scope, life, counter in index.execute("SELECT * FROM knowledge")}
+        ((encoded,),) = index.execute("SELECT standings FROM peers").fetchall()
+    standings = msgspec.msgpack.decode(encoded, type=dict[bytes, Standing])
+    heard = {(scope, life): counter for scope, one in standings.items() for life, counter in one.known.items()}
+    return known.items() <= heard.items()
+
+
 def test_what_a_power_cut_damaged_is_put_right_and_what_was_synced_is_sent(machines: tuple[Machine, Member]) -> None:
     machine, beta = machines
     alpha, tree = machine.member, machine.tree
     for name in ("torn", "gone", "kept", "removed"):
         (tree / name).write_text(f"{name}, of before\n")
     alpha.wait()
+    until(lambda: is_vouched_for(alpha), "beta has said that it has them")
     os.sync()
     alpha.ask("wait", path=None, peers=[], timeout=30)
     (tree / "new").write_text("new, in memory alone\n")

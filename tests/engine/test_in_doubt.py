@@ -1,8 +1,9 @@
-"""What a restored member had decided against goes on being known, though what says so is in doubt there (R8)."""
+"""What becomes of what a restored member has in doubt: a removal, and what had been decided against (R8)."""
 
 import pytest
 
-from tests.engine.members import found, sides
+from csfs.core.paths import RelPath
+from tests.engine.members import NOW_NS, SCOPE, found, sides
 from tests.engine.test_quarantine import backup, caught_up, hears_anew, in_quarantine, restarted
 
 
@@ -26,3 +27,19 @@ def test_what_is_changed_before_others_were_heard_names_what_had_been_decided_ag
     plan = beta.plans(b"f")
     assert plan is not None
     assert (plan.content.hash, plan.keep) == (found(b"before others were heard").hash, True)
+
+
+def test_a_removal_in_doubt_is_made_anew_and_what_it_had_removed_is_no_loss_of_the_index() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"of before"))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"of before"))
+    alpha.engine.stands("beta", beta.engine.standings())
+    alpha.sees(b"f", None)
+    lost, path = in_quarantine(alpha, backup(alpha)), RelPath(b"f")
+    known, updates = beta.index.knowledge(SCOPE), beta.engine.records(SCOPE, [path])
+    healed = lost.engine.healed("beta", SCOPE, [path], updates, NOW_NS, known_there=known)
+    assert (healed.received.touched, healed.lost) == ((path,), ())
+    caught_up(lost, beta)
+    hears_anew(beta, lost)
+    assert (lost.row(b"f").live, beta.row(b"f").live) == (False, False)
