@@ -71,13 +71,13 @@ class Evidence:
             return before is not None and not self._whereabouts.is_gone(path, before.stamp.inode, inode_at)
         if found.stamp.ctime_ns >= self.booted_ns:
             return False
+        if source is not None and source.stamp.inode == found.stamp.inode and holds(found, content_of(source)):
+            return False  # of a directory that was renamed, no row names what is in it
         if found.kind is not Kind.FILE or (before is not None and holds(found, content_of(before))):
             is_new = row is None or not row.record.content.entries
             if found.kind is Kind.DIRECTORY and before is not None and meta_of(found) == meta_of(before):
                 return False  # its time, which is no edit: where all have lost what was known of it, somebody has to say one
             return path not in self._named and not (is_new and found.kind is Kind.DIRECTORY)
-        if source is not None and source.stamp.inode == found.stamp.inode and holds(found, content_of(source)):
-            return False
         proof = self._synced.get(found.stamp.inode)
         # fdatasync leaves the time to be written later.
         return proof is None or proof.size != found.size or proof.mtime_ns < found.mtime_ns

@@ -106,6 +106,21 @@ def test_what_moved_with_known_bytes_is_believed() -> None:
     assert evidence.is_damage(F, None, found(b""), NEW, nowhere)
 
 
+@pytest.mark.parametrize("kind", [Kind.SYMLINK, Kind.DIRECTORY, Kind.FIFO])
+def test_what_is_in_a_directory_that_was_renamed_is_believed_whatever_it_is(kind: Kind) -> None:
+    """No row names it, and something that was removed since may have been known at its path."""
+    (alpha,) = sides("alpha")
+    for name in (b"d/f", b"d"):
+        alpha.sees(name, found(b"old"))
+        alpha.sees(name, None)
+    moved, another = (found(b"x", kind=kind, inode=inode) for inode in (7, 8))
+    evidence, path = Evidence(BOOTED_NS), RelPath(b"d/f")
+    evidence.take(change(ChangeKind.RENAME, G, D))
+    assert not evidence.is_damage(path, alpha.row(b"d/f"), moved, moved, nowhere)
+    assert evidence.is_damage(path, alpha.row(b"d/f"), moved, None, nowhere), "nobody says that it came from there"
+    assert evidence.is_damage(path, alpha.row(b"d/f"), another, moved, nowhere), "it is another one"
+
+
 def test_what_is_gone_is_not_believed_unless_a_row_says_so() -> None:
     assert is_damage(None)
     assert is_damage(None, change(ChangeKind.CONTENT, F))
