@@ -36,7 +36,10 @@ def check_quiet(cluster: Cluster) -> None:
     assert late <= LATE_MINTS_MAX, f"{late} versions were made after the last user's change"
     for path, count in cluster.merged().items():
         merges = count - cluster.merged_before[path]
-        assert merges <= len(cluster.hosts), f"{merges} merges of {path!r} were made after the last user's change"
+        # Each host may have something that nobody has heard of: where a member was cloned, either of its two.
+        assert merges <= len(cluster.hosts) + len(cluster.parked), (
+            f"{merges} merges of {path!r} were made after the last user's change"
+        )
     for link in cluster.links.values():
         if not link.up:
             continue
