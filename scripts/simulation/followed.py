@@ -37,6 +37,8 @@ def check_followed(cluster: Cluster) -> int:
                 continue
             if now in ledger.names.get(path, ()):
                 continue  # somebody linked them: the file has both names (R17)
+            if ledger.doubled.intersection((path, *names)):
+                continue  # who was cloned before others had heard of a move tells it anew as what it finds: another file
             if cluster.rotten.intersection((path, *names)):
                 continue  # what a member lost there may have told of a move, and nobody else knew it
             count += now == path and path in names[1:] and (author, path) not in ledger.hands
