@@ -4,7 +4,7 @@ import msgspec
 
 from csfs.core import acls, versions
 from csfs.core.objects import Applied, Content, Kind, Meta, Observation
-from csfs.core.paths import RelPath, parent_of
+from csfs.core.paths import RelPath, ancestors_of, parent_of
 from csfs.core.policies import merges, origin_of, parents_with
 from csfs.core.privileges import has_privileges
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Move, Record, halves_joined, write_of
@@ -123,6 +123,8 @@ class Minting(Moving):
         if row.live and not is_live(sight.record):
             # A directory may beat what else is known of its path by what is in it alone.
             self._turn_ancestors({path: False}, self._woken)
+        elif is_live(sight.record) and not row.live:
+            self._wake_living(path)
         return sight.record is not row.record
 
     def _sight(
@@ -336,6 +338,13 @@ class Minting(Moving):
         if register is None or register.mtime_ns != mtime_ns or is_new:
             time = DirectoryTime(self._mint(sight.group.scope, sight.record), sight.hlc, mtime_ns)
             sight.record = Record(sight.record.content, sight.record.meta, time)
+
+    def _wake_living(self, path: RelPath) -> None:
+        """Something lives again: directories above that wait to be empty stay."""
+        for directory in ancestors_of(path) if self._emptying else ():
+            if directory in self._emptying:
+                self._emptying.discard(directory)
+                self._woken[directory] = None
 
     def _mint_parent(self, path: RelPath, now_ns: int, *, anew: bool = False, made: bool = True) -> None:
         """A local create or remove (`made`) inside a directory that lives only by what is below it makes it live by itself (R16)."""

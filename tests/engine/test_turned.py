@@ -85,3 +85,21 @@ def test_a_directory_that_was_moved_whole_lives_on_for_what_became_known_in_it_m
     assert not beta.engine.moved_whole(SCOPE, move, shown, merging=False)
     assert D in beta.engine.woken()
     assert has_nothing_overlooked(beta)
+
+
+def test_directories_that_wait_to_be_empty_are_planned_anew_when_a_program_edits_what_was_to_go_from_them() -> None:
+    alpha, beta = sides("alpha", "beta")
+    within, below = RelPath(b"d/e"), RelPath(b"d/e/f")
+    tree = {D: directory(inode=2), within: directory(inode=3), below: found(b"one", inode=4)}
+    has(alpha, tree)
+    beta.hears(alpha)
+    for path, observation in tree.items():
+        beta.shows(path, observation)
+    for path in reversed(tree):
+        alpha.sees(path, None)
+    beta.hears(alpha)
+    assert (beta.plans(D), beta.plans(within)) == (None, None)
+    beta.sees(below, found(b"two", mtime_ns=5, inode=4))
+    assert set(beta.engine.woken()) == {D, within}
+    assert (beta.plans(D), beta.plans(within)) == (None, None)
+    assert beta.index.pending() == []
