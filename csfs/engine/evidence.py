@@ -111,9 +111,12 @@ class Evidence:
         self._synced.pop(self._inodes.get(change.path, 0), None)
 
     def _on_disk(self, change: Change) -> None:
-        if change.synced is not None:
+        if change.synced is None:
+            return
+        self._inodes[change.path] = change.synced.inode
+        if change.time_ns < self.booted_ns:
+            # Later, it may be what the power cut has left; what is written now shows that by its time.
             self._synced[change.synced.inode] = change.synced
-            self._inodes[change.path] = change.synced.inode
 
     def _moved(self, change: Change) -> None:
         if change.target is not None:

@@ -110,6 +110,12 @@ class Naming(Telling):
         nested = target == source or is_below(target, source) or is_below(source, target)
         return not nested and self.tree.is_directory(parent_of(target))
 
+    def _claimed(self, node: Node) -> None:
+        """What a power cut has left of a file is somebody's now, as it is."""
+        if node.data in self.ledger.damaged:
+            self.ledger.damaged.remove(node.data)
+            self.ledger.granted |= {node.data} if node.mode & 0o6000 else set()
+
     def _moved(
         self, path: RelPath, target: RelPath, node: Node, earlier: Look | None, *, exchanged: bool = False
     ) -> None:
@@ -125,9 +131,7 @@ class Naming(Telling):
             self._comes_by_itself(node)
         elif not self.outside.follows(target):
             self._comes_by_itself(node)  # nobody looks at it there, whatever was known of it before that was so
-        if node.data in self.ledger.damaged:
-            self.ledger.damaged.remove(node.data)
-            self.ledger.granted |= {node.data} if node.mode & 0o6000 else set()  # it is his now, as it is
+        self._claimed(node)
         self.ledger.moved(path, target, self.name, counts=self.speaks(target))
         self.ledger.last.get(path, set()).discard(shown_by(node))
         self.ledger.gives(target, None, shown_by(node))

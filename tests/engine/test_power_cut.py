@@ -24,10 +24,10 @@ def change(kind: ChangeKind, path: RelPath, target: RelPath | None = None, **fie
     )
 
 
-def synced(path: RelPath, observation: Observation) -> Change:
+def synced(path: RelPath, observation: Observation, time_ns: int = 0) -> Change:
     stamp = observation.stamp
     proof = Synced(stamp.inode, observation.size, stamp.mtime_ns)
-    return Change(sequence=0, kind=ChangeKind.SYNCED, path=path, synced=proof)
+    return Change(sequence=0, kind=ChangeKind.SYNCED, path=path, synced=proof, time_ns=time_ns)
 
 
 def row(data: bytes | None = b"old") -> Row | None:
@@ -191,29 +191,6 @@ def test_what_a_program_of_this_boot_took_away_was_there() -> None:
     assert is_damage(None, rename(F, G), change(ChangeKind.CREATE, G, **now), there={b"g": 2}), (
         "made as nothing was there"
     )
-
-
-@pytest.mark.parametrize(("path", "moved", "there"), [(F, F, b"g"), (RelPath(b"d/f"), D, b"g/f")])
-def test_rows_from_before_something_was_recorded_say_nothing_of_it(path: RelPath, moved: RelPath, there: bytes) -> None:
-    now = {"time_ns": BOOTED_NS}
-    (alpha,) = sides("alpha")
-    alpha.sees(b"f", found(b"old"))
-    evidence = Evidence(BOOTED_NS)
-    evidence.take(rename(moved, G))
-
-    def inode_at(one: RelPath) -> int:
-        return int(one == there)
-
-    saved = found(b"saved", inode=2, mtime_ns=BOOTED_NS)
-    evidence.take(change(ChangeKind.CREATE, path, **now))
-    assert not evidence.is_lost(path, alpha.row(b"f"), saved, inode_at)
-    alpha.sees(b"f", saved)
-    evidence.recorded(path)
-    again = found(b"again", inode=3, mtime_ns=BOOTED_NS)
-    assert not evidence.is_lost(path, alpha.row(b"f"), again, inode_at), "it took the place of what was saved before"
-    assert evidence.is_damage(path, alpha.row(b"f"), None, None, inode_at), "nobody says that it went"
-    evidence.take(change(ChangeKind.REMOVE, path, **now))
-    assert not evidence.is_damage(path, alpha.row(b"f"), None, None, inode_at)
 
 
 def test_rows_that_are_told_again_say_nothing_new() -> None:
