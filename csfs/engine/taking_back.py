@@ -1,14 +1,18 @@
 """An edit that has followed a move (R15), and goes from its old name before it is shown at the new one, is taken back there.
 
 What programs do to it under the old name counts as done before it followed: nobody else may have its content by then, and the new
-name would wait for that for ever. So what the edit had replaced there stands again, which the mover has.
+name would wait for that for ever. So what the edit had replaced there stands again, which the mover has; unless that was taken away
+by somebody who had not heard of the edit: then nobody may have it, either.
 """
+
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from csfs.core.paths import RelPath
 from csfs.core.policies import origin_of
 from csfs.core.records import ContentEntry, Record, write_of
+from csfs.core.rows import Arrived
 from csfs.core.versions import Dot
 from csfs.engine.following import Following, added, is_of, overruled_in, rows_ahead, taken_out
 from csfs.engine.live import ABSENT, content_entry, is_live
@@ -19,6 +23,17 @@ from csfs.engine.ports import Row
 class TakingBack(Following):
     """Takes back what does not stay where it came from."""
 
+    def follow(
+        self, paths: Iterable[RelPath], now_ns: int, is_unseen: Callable[[RelPath], bool] = lambda path: False
+    ) -> tuple[RelPath, ...]:
+        """Have edits follow, as `Following` says; what was to stand again and was taken away meanwhile does not."""
+        named = list(paths)
+        for path in () if self.pulling else named:
+            row = self._index.row(path) if not is_unseen(path) else None
+            if row is not None and row.arrived is not None and _is_given_up(row, row.arrived):
+                self._leave_as_it_was(path, row, row.arrived, now_ns)
+        return super().follow(named, now_ns, is_unseen)
+
     def _take_back(self, path: RelPath, before: Row, now_ns: int) -> None:
         """The content at a path, `before` which this was known and shown there, was changed by a program, and that looked at."""
         birth, after = before.applied.lineage.birth, self._index.row(path)
@@ -28,21 +43,23 @@ class TakingBack(Following):
             return  # it is still there, and follows with what was made of it
         for target, row in list(rows_ahead(self._index, before, birth)):
             edit = content_entry(row.record, row.arrived.dot) if row.arrived is not None else None
-            if edit is not None and is_of(edit, birth):
-                self._leave_as_it_was(target, row, birth, now_ns)
+            if edit is None or row.arrived is None or not is_of(edit, birth) or _stands_again(edit, row.arrived):
+                continue
+            self._leave_as_it_was(target, row, row.arrived, now_ns)
 
-    def _leave_as_it_was(self, path: RelPath, row: Row, birth: Dot, now_ns: int) -> None:
-        group, arrived = self._followed(path), row.arrived
-        if arrived is None or group is None or row.scope != group.scope or not self._may_write(group):
+    def _leave_as_it_was(self, path: RelPath, row: Row, arrived: Arrived, now_ns: int) -> None:
+        group, edit = self._followed(path), content_entry(row.record, arrived.dot)
+        if edit is None or group is None or row.scope != group.scope or not self._may_write(group):
             return
         gone, half = taken_out(row.record.content, {arrived.dot})
         before = arrived.replaced
-        if before is not None and any(is_of(entry, birth) for entry in half.entries):
+        is_another = any(edit.birth is not None and is_of(entry, edit.birth) for entry in half.entries)
+        if before is not None and (is_another or _is_taken_away(before, row, arrived.dot)):
             before = None  # somebody has made something else of it meanwhile
         hlc, dot = self._tick(now_ns, row.record), self._mint(group.scope, row.record)
         if before is None:
             moves, overruled = merged_moves(gone, None), overruled_in(gone)
-            entry = ContentEntry(dot, hlc, ABSENT, birth=birth, moves=moves, overruled=overruled)
+            entry = ContentEntry(dot, hlc, ABSENT, birth=edit.birth, moves=moves, overruled=overruled)
         else:
             # Not as `carried` here: where somebody has moved it on who had not heard of the edit, it goes on, too.
             entry = msgspec.structs.replace(
@@ -54,8 +71,27 @@ class TakingBack(Following):
                 overruled=overruled_in([*gone, before]),
                 carried=False,
             )
+            row = msgspec.structs.replace(row, arrived=Arrived(dot, before))
         record = Record(added(half, entry), row.record.meta, row.record.time)
         self._store(path, row, record, row.applied, group, True)
         self._woken[path] = None
         if is_live(record) != row.live:
             self._turn_ancestors({path: is_live(record)}, self._woken)
+
+
+def _stands_again(edit: ContentEntry, arrived: Arrived) -> bool:
+    """Return whether what has arrived was taken back, and is what it had replaced."""
+    return arrived.replaced is not None and arrived.replaced.value == edit.value
+
+
+def _is_given_up(row: Row, arrived: Arrived) -> bool:
+    """Return whether what stands again at a path, and is not shown there yet, was taken away by somebody who had not heard of that."""
+    before, entry = arrived.replaced, content_entry(row.record, arrived.dot)
+    if before is None or entry is None or not _stands_again(entry, arrived):
+        return False
+    return _is_taken_away(before, row, arrived.dot)
+
+
+def _is_taken_away(before: ContentEntry, row: Row, ours: Dot) -> bool:
+    """Return whether something else is known of a path that was made of, or removed, what was there before `ours`."""
+    return any(origin_of(before) in entry.parents for entry in row.record.content.entries if entry.dot != ours)

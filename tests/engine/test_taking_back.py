@@ -1,9 +1,12 @@
 """What a program does to an edit under its old name, before it is shown at the new one, counts as done before it followed (R15)."""
 
+import pytest
+
+from csfs.core.objects import Observation
 from csfs.core.paths import RelPath
 from csfs.engine.ports import Step
 from scripts.simulation.tree import hash_of
-from tests.engine.members import NOW_NS, Side, found
+from tests.engine.members import NOW_NS, Side, directory, found
 from tests.engine.test_following import A, B, C, edits, is_at, renames, together
 
 ONE, EDITED = hash_of(b"one"), hash_of(b"edited")
@@ -190,3 +193,44 @@ def test_an_edit_of_another_file_stays_where_it_has_followed_to() -> None:
     removes(beta, A)
     alpha.hears(beta)
     assert (hashes(alpha, B), hashes(alpha, RelPath(b"d"))) == ({hash_of(b"second edited")}, {ONE})
+
+
+@pytest.mark.parametrize("put", [None, directory()])
+@pytest.mark.parametrize("heard_before", [True, False])
+def test_what_the_mover_took_away_does_not_stand_again(put: Observation | None, heard_before: bool) -> None:
+    alpha, beta = followed()
+    alpha.sees(B, put)
+    if heard_before:
+        beta.hears(alpha)
+    removes(beta, A)
+    if not heard_before:
+        assert hashes(beta, B) == {ONE}, "as far as it knows"
+        beta.hears(alpha)
+        assert B in beta.engine.woken()
+    alpha.hears(beta)
+    for side in (alpha, beta):
+        assert ONE not in hashes(side, B)
+        assert is_at(side, A, None)
+        assert (put is not None) is side.row(B).live
+    assert alpha.row(B).record.content == beta.row(B).record.content
+    assert alpha.plans(B) is None
+
+
+def test_what_stands_again_and_is_shown_is_not_given_up() -> None:
+    alpha, beta = followed()
+    alpha.sees(B, None)
+    removes(beta, A)
+    beta.shows(B, found(b"one", inode=5))
+    beta.hears(alpha)
+    assert ONE in hashes(beta, B), "he who took it away had not heard of it, and it is here"
+
+
+def test_what_stands_again_stands_again_if_the_old_name_is_changed_once_more() -> None:
+    alpha, beta = followed()
+    removes(beta, A)
+    before = beta.row(B)
+    beta.sees(A, found(b"new", inode=9, mtime_ns=9))
+    removes(beta, A)
+    assert beta.row(B).record == before.record
+    alpha.hears(beta)
+    assert hashes(alpha, B) == {ONE}
