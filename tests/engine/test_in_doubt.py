@@ -1,9 +1,10 @@
-"""What becomes of what a restored member has in doubt: a removal, and what had been decided against (R8)."""
+"""What becomes of what a restored member has in doubt: a removal, a move, and what had been decided against (R8)."""
 
 import pytest
 
 from csfs.core.paths import RelPath
 from tests.engine.members import NOW_NS, SCOPE, found, sides
+from tests.engine.test_following import A, B, edits, is_at, renames, together
 from tests.engine.test_quarantine import backup, caught_up, hears_anew, in_quarantine, restarted
 
 
@@ -43,3 +44,22 @@ def test_a_removal_in_doubt_is_made_anew_and_what_it_had_removed_is_no_loss_of_t
     caught_up(lost, beta)
     hears_anew(beta, lost)
     assert (lost.row(b"f").live, beta.row(b"f").live) == (False, False)
+
+
+@pytest.mark.parametrize("is_recorded", [True, False])
+def test_an_edit_of_what_was_moved_in_doubt_lives_under_the_old_name_beside_what_was_moved(is_recorded: bool) -> None:
+    alpha, beta = together("alpha", "beta")
+    alpha.engine.stands("beta", beta.engine.standings())
+    edits(beta, A)
+    if is_recorded:
+        renames(alpha, A, B)
+    lost = in_quarantine(alpha, backup(alpha))
+    if not is_recorded:  # nobody remembers which rename was still to be looked at: everything is compared
+        lost.sees(A, None)
+        lost.sees(B, found(b"one"))
+    caught_up(lost, beta)
+    hears_anew(beta, lost)
+    lost.hears(beta)
+    for side in (lost, beta):
+        assert is_at(side, A, b"edited")
+        assert is_at(side, B, b"one")
