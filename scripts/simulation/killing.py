@@ -42,6 +42,11 @@ def die_applying(host: Host, dice: Dice, now_ns: int) -> bool:
             node.acl, node.rights_meant = lists
         if set_so_far is mode_only:
             node.acl = rights.under(node.acl, node.mode)
+        else:
+            # Nobody has recorded whose it is: it may be taken for what belongs to who has the number here.
+            names = host.tree.names
+            is_shown = names.get(node.uid) == meta.owner and names.get(node.gid) == meta.group
+            node.unsure = node.unsure or not is_shown
     return True
 
 
