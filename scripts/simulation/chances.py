@@ -88,6 +88,8 @@ LINKS_KEPT = ("write", "write", "mode", "touch", "touch", "link")
 """Operations that make names of one inode, and take few of them apart."""
 WITH_LINKS = (4, 2)
 """One in so many seeds has hard links: those that leave this when divided."""
+WITH_LINKS_CUT = (16, 14)
+"""One in so many seeds has them where members lose their power: some of those."""
 CARRIED = ("grow", "grow", "carry", "carry", "carry", "carry", "write", "mode", "remove", "rename", "touch", "tree")
 """Operations of which some make directories with something in them, and most move those."""
 WITH_CARRIED = (8, 5)
@@ -120,6 +122,13 @@ NEAR = ((0, 1), (0, 1), (3, 4), (0, 1, 3), (0, 2, 3), (2, 3, 6))
 WITH_SECURED = (13, 6)
 """One in so many seeds has programs that wait until others have what they wrote: those that leave this when divided."""
 SECURED_MAX = 6
+WITH_HELD = (12, 0)
+"""One in so many seeds has programs that change files in memory: those that leave this when divided."""
+WITH_ACQUAINTED = (16, 7)
+"""One in so many seeds has members that come to know somebody: those that leave this when divided."""
+ACQUAINTED_MAX = 4
+GRANTED = 3
+"""How often somebody may be given rights before another member comes to know him."""
 WITH_TURNS = (15, 8)
 """One in so many seeds has members that are put into a group, or taken out of it: those that leave this when divided."""
 TURNS_MAX = 4

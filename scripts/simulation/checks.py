@@ -5,7 +5,7 @@ from csfs.core.paths import RelPath, ancestors_of
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.equality import check_equal, check_links, check_together
 from scripts.simulation.followed import check_followed, check_follows
-from scripts.simulation.granting import check_limited, check_nothing_granted, check_owners
+from scripts.simulation.granting import check_dressed, check_limited, check_nothing_granted, check_owners
 from scripts.simulation.knowing import (
     check_forgotten,
     check_known,
@@ -41,6 +41,7 @@ def check(cluster: Cluster) -> None:
     check_nothing_granted(cluster)
     check_limited(cluster)
     check_owners(cluster)
+    check_dressed(cluster)
     check_paths(cluster)
     check_living(cluster)
     check_outside(cluster)

@@ -48,6 +48,7 @@ class Cluster(Setbacks):
         if dice.one_in(4):
             forget(host)
             host.check_shown()
+            host.rest()
 
     def _quiet(self, action: Action, host: Host, dice: Dice) -> None:
         """Nobody does anything for a while, so that all who can reach each other are equal; some forget tombstones then."""
@@ -59,6 +60,7 @@ class Cluster(Setbacks):
         for one in self.hosts:
             if dice.one_in(2):
                 forget(one)
+                one.rest()
 
     def _send(self, action: Action, host: Host, dice: Dice) -> None:
         link = self.links[action.member, action.other]
@@ -163,6 +165,14 @@ class Cluster(Setbacks):
     def _reject(self, action: Action, host: Host, dice: Dice) -> None:
         persons.reject(host, self.now(host))
 
+    def _acquaint(self, action: Action, host: Host, dice: Dice) -> None:
+        """Somebody is given an account at a host that did not know him."""
+        number, name = persons.NEWCOMER
+        if name not in host.tree.names.values():
+            host.tree.names[number] = name
+            host.acquainted.add(name)
+        host.take_up(self.now(host))
+
     def _flush(self, action: Action, host: Host, dice: Dice) -> None:
         self.disks[host.number].flush()
 
@@ -174,6 +184,7 @@ class Cluster(Setbacks):
         self.now_ns += SECOND_NS
         for host in self.hosts:
             host.programs.full = False
+            host.programs.let_go(self.now(host))
             if host.rules.groups != self.shape.compiled(host.name).groups:
                 host.adopt(self.shape.compiled(host.name))
             host.digest(self.now(host))
@@ -217,6 +228,7 @@ class Cluster(Setbacks):
                 busy = host.apply(path, self.now(host)) or busy
             for path in sorted(host.index.pending(), key=depth_of, reverse=True):
                 busy = host.apply(path, self.now(host)) or busy
+            busy = host.take_up(self.now(host)) or busy
             busy = host.merging.merge_all(self.now(host)) or busy
             busy = bool(host.programs.looks) or (host.pulling and host.is_in_groups) or busy
             busy = host.unsorted is not None or busy  # until all rows follow the rules, it says nothing of itself
@@ -225,4 +237,5 @@ class Cluster(Setbacks):
             if healing:
                 forget(host)
                 busy = host.check_shown() or busy
+                host.rest()
         return busy

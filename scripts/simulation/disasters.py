@@ -21,6 +21,7 @@ def reboot_after_cut(host: Host) -> None:
     host.cache.clear()
     host.programs.looks.clear()
     host.programs.marks.clear()
+    host.programs.open.clear()
     host.programs.outside.forget()
     host.boot()
     host.look_at_all()

@@ -5,6 +5,7 @@ from collections.abc import Hashable
 
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.dice import Dice
+from scripts.simulation.moments import Moment
 from scripts.simulation.plan import Act, Action, Plan
 from scripts.simulation.planning import made
 
@@ -54,6 +55,7 @@ class Watched(Cluster):
                 len(host.intents),
                 host.programs.full,
                 tuple(host.scopes),
+                tuple(host.acquainted),
                 host.brake.waiting.left(),
             )
             for host in self.hosts
@@ -66,6 +68,7 @@ class Watched(Cluster):
 def report(seeds: range, members: int, steps: int) -> None:
     """Print what happens in these runs: how often each act is said, how often it changed something, and what was lost."""
     said, done, lost, runs = Counter[Act](), Counter[Act](), Counter[Act](), Counter[Act]()
+    moments = Counter[Moment]()
     for seed in seeds:
         cluster = Watched(made(seed, members, steps))
         cluster.begin()
@@ -73,9 +76,12 @@ def report(seeds: range, members: int, steps: int) -> None:
         said += cluster.said
         done += cluster.done
         lost += cluster.lost
+        moments += cluster.moments()
         runs.update(act for act, count in cluster.done.items() if count)
     print(f"{'act':<14}{'said':>10}{'done':>10}{'runs':>8}{'batches lost':>14}")
     for act in Act:
         print(f"{act.value:<14}{said[act]:>10}{done[act]:>10}{runs[act]:>8}{lost[act] or '':>14}")
-    never = [act.value for act in Act if not done[act]]
+    for moment in Moment:
+        print(f"{moments[moment]:>10}  {moment.value}")
+    never = [act.value for act in Act if not done[act]] + [moment.value for moment in Moment if not moments[moment]]
     print(f"never done: {', '.join(never)}" if never else f"all of it happens, in {len(seeds)} runs")

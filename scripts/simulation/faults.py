@@ -27,6 +27,7 @@ from csfs.engine import (
     healing,
     mending,
     minting,
+    moving,
     plans,
     quarantine,
     remote,
@@ -80,6 +81,7 @@ def planted(name: str) -> Iterator[None]:
 _observe = VolumeEngine.observe
 _receive = VolumeEngine.receive
 _outgoing = VolumeEngine.outgoing
+_plan = VolumeEngine.plan
 _knowledge = MemoryIndex.knowledge
 _carried_meta = minting.carried_meta
 _take_in = Link.take_in
@@ -253,6 +255,10 @@ def _own_meta(own: Half[MetaEntry], *others: Any) -> tuple[Half[MetaEntry], list
     return own, []
 
 
+def _plan_undressed(engine: VolumeEngine, path: RelPath, without: Any = (), *, undressed: bool = False) -> Plan | None:
+    return _plan(engine, path, without)
+
+
 def _nothing(value: Any) -> Callable[..., Any]:
     return lambda *arguments, **options: value
 
@@ -351,5 +357,10 @@ FAULTS: dict[str, Fault] = {
     "joining-waits": Fault("who joins counts on nobody else who joins", Hearing, "told", _told_by_others),
     "vouched-unheard": Fault("a member vouches for what it has not heard of", claims, "includes", _nothing(True)),
     "vouched-unstored": Fault("a member vouches for contents it has not", claims, "content_claimed", _nothing(None)),
+    "strangers-stay": Fault("whom a host comes to know gets no rights", VolumeEngine, "plan", _plan_undressed),
+    "left-unknown": Fault(
+        "what was shown before something else was is forgotten at once", moving.Moving, "_leave", _nothing(None)
+    ),
+    "busy-unasked": Fault("commits do not look at what is changed in memory", Host, "_is_busy", _nothing(False)),
     "gate-open": Fault("commits do not look at what is there", Host, "_is_allowed", _any_gate),
 }

@@ -1,5 +1,6 @@
 """What members of a healed cluster must not let anybody do, and whose things are."""
 
+from csfs.core import acls
 from scripts.simulation import rights
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.equality import shown
@@ -30,6 +31,19 @@ def check_limited(cluster: Cluster) -> None:
                 assert not node.mode & 0o077 & ~mode, f"{host.name} shows {path!r} with {node.mode:o}, of {modes}"
 
 
+def check_dressed(cluster: Cluster) -> None:
+    """Whoever is given rights by an ACL has them wherever he is known, since when ever that is."""
+    for host in cluster.members:
+        names = host.tree.names
+        for path, node in host.tree.nodes.items():
+            row = host.index.row(path)
+            wanted = row.applied.meta if row is not None else None
+            if wanted is None or not host.follows(path) or path in host.index.pending():
+                continue
+            left_out = {entry.name for entry in acls.unshown(rights.observed(node.acl, names), wanted.xattrs)}
+            assert left_out.isdisjoint(names.values()), f"{path!r} leaves out {left_out} at {host.name}"
+
+
 def check_owners(cluster: Cluster) -> None:
     """Owners, rights by ACLs, and flags are as they were given, whatever the host that they went through has for a name."""
     for host in cluster.members:
@@ -45,10 +59,10 @@ def check_owners(cluster: Cluster) -> None:
             is_said = node.flags_meant is not None and (host.tree.has_flags or not node.unsure)
             kept = node.flags_meant if is_said else flags
             assert flags == kept, f"{path!r} has flags {flags!r} at {host.name}, not {kept!r}"
-            meant = node.rights_meant
+            meant, known = node.rights_meant, set(names.values()) - host.acquainted
             if node.is_made_here:
                 assert isinstance(given, dict)
-                given = {who: may for who, may in given.items() if who in names.values() or who in (meant or ())}
+                given = {who: may for who, may in given.items() if who in known or who in (meant or ())}
             assert meant is None or node.unsure or given == meant, f"{path!r} gives {host.name} {given}, not {meant}"
             strangers = rights.rights_in(rights.observed(node.acl, names)).keys() - {*rights.NAMED}
             assert not strangers, f"{path!r} gives rights to {strangers} at {host.name}"

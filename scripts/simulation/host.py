@@ -4,8 +4,10 @@ from csfs.core.objects import Kind, Observation, Stamp
 from csfs.core.paths import RelPath, ancestors_of, is_below, parent_of
 from csfs.engine.overlooking import is_plainly_shown
 from csfs.engine.ports import Plan, Step
+from csfs.index.strangers import strangers_of
 from scripts.simulation.dice import Dice
 from scripts.simulation.digesting import Digesting
+from scripts.simulation.moments import Moment
 from scripts.simulation.tree import hash_of
 
 
@@ -22,9 +24,19 @@ class Host(Digesting):
         row = self.index.row(path)
         if row is None or not row.pending:
             self.brake.superseded(path)
+        self.moments[Moment.ACQUAINTED] += path in self.undressed and plan.step is Step.ATTRIBUTES
+        self.undressed.discard(path)
         self.merging.hold(path)
         self.index.commit()
         return True
+
+    def take_up(self, now_ns: int) -> bool:
+        """Give rights by ACLs to those whom this host did not know when they were to be given; return whether there were any."""
+        words = {f"user {name}" for name in self.acquainted}
+        for path, row in self.index.rows().items() if words else ():
+            if not words.isdisjoint((strangers_of(row) or "").split("\0")):
+                self.undressed.add(path)
+        return any([self.apply(path, now_ns) for path in sorted(self.undressed)])
 
     def apply_some(self, dice: Dice, now_ns: int) -> None:
         """Apply a few of the pending paths, in any order."""
@@ -36,7 +48,7 @@ class Host(Digesting):
         """Return the plan for a path, if it can be carried out now."""
         if self.intents or self.wholes.moving:
             return None  # nothing is applied before stock was taken
-        plan = self.engine.plan(path)
+        plan = self.engine.plan(path, undressed=path in self.undressed)
         if plan is None:
             self.brake.superseded(path)
         missed: set[bytes] = set()
@@ -61,18 +73,30 @@ class Host(Digesting):
         path = plan.path
         near = {path, *ancestors_of(path), *self._names_at(path), *self._names_at(plan.link)}
         if any(one in near or is_below(one, path) for one in self.programs.looks):
-            return False
+            return self._refused(Moment.NOT_DIGESTED)
         if not self.tree.is_directory(parent_of(path)) and not self.follows(parent_of(path)):
             return False  # somebody has to make it here
         if self.tree.stamp(path) != plan.expected or not self.tree.is_directory(parent_of(path)):
             self.programs.look_again(path)
-            return False
+            return self._refused(Moment.NOT_EXPECTED)
         if plan.link is not None and self.tree.stamp(plan.link) != _stamp(self._shown_at(plan.link)):
             self.programs.look_again(plan.link)
-            return False
+            return self._refused(Moment.NOT_EXPECTED)
+        if self._is_busy(path) or self._is_busy(plan.link):
+            self.programs.look_again(path)
+            return self._refused(Moment.BUSY)
         below = self.tree.below(path)
         assert plan.step is Step.ATTRIBUTES or not below or self._only_local(below), f"{path!r} has {below} below it"
         return plan.step is Step.ATTRIBUTES or not below
+
+    def _refused(self, why: Moment) -> bool:
+        self.moments[why] += 1
+        return False
+
+    def _is_busy(self, path: RelPath | None) -> bool:
+        """Return whether a program has changed in memory what is there."""
+        node = self.tree.nodes.get(path) if path is not None else None
+        return node is not None and node.inode in self.programs.open
 
     def _names_at(self, path: RelPath | None) -> list[RelPath]:
         """Return all names of what is at a path."""

@@ -1,5 +1,6 @@
 """One simulated member: its disk, its programs, its index and engine, and its lives."""
 
+from collections import Counter
 from collections.abc import Callable
 
 from csfs.core.objects import Observation
@@ -14,6 +15,7 @@ from scripts.simulation.dice import Dice
 from scripts.simulation.index import Index
 from scripts.simulation.ledger import Ledger
 from scripts.simulation.merging import HostMerging
+from scripts.simulation.moments import Moment
 from scripts.simulation.noting import NotingEngine
 from scripts.simulation.programs import Programs
 from scripts.simulation.saved import Cursor
@@ -56,6 +58,11 @@ class Member:
         self.authors: dict[Incarnation, str] = {}
         self.merging = HostMerging(self)
         self.wholes = HostWholes(self)
+        self.moments: Counter[Moment] = Counter()
+        self.acquainted: set[str] = set()
+        """Users whom this host has come to know."""
+        self.undressed: set[RelPath] = set()
+        """Paths of which it may show more by now."""
         self.lives = 0
         self.relived: Incarnation | None = None
         """What it was restored to be, without a boot: others may know changes of it that it has not made."""
@@ -193,6 +200,12 @@ class Member:
         """Make what was digested durable."""
         self.index.commit()
         self.programs.unsettled.clear()
+
+    def rest(self) -> None:
+        """Give back what is held at hand, as a volume does that has come to rest with all that was told looked at."""
+        if not self.programs.looks:
+            self.moments[Moment.RESTED] += bool(self.engine.left_count)
+            self.engine.forget_left()
 
     def note_made(self, path: RelPath) -> None:
         """What users changed here is taken into account."""

@@ -44,6 +44,8 @@ class Naming(Telling):
         if self.speaks(target):
             self.ledger.made.add(target)
         self._gave(target, node)
+        self._claimed(node)
+        self.row(ChangeKind.LINK, source, target)
         came = self.looks.get(source, Look())
         self.look(source)
         self.look(target, Look(linked_from=came.moved_from or came.linked_from or source))
@@ -109,12 +111,6 @@ class Naming(Telling):
     def _may_meet(self, source: RelPath, target: RelPath) -> bool:
         nested = target == source or is_below(target, source) or is_below(source, target)
         return not nested and self.tree.is_directory(parent_of(target))
-
-    def _claimed(self, node: Node) -> None:
-        """What a power cut has left of a file is somebody's now, as it is."""
-        if node.data in self.ledger.damaged:
-            self.ledger.damaged.remove(node.data)
-            self.ledger.granted |= {node.data} if node.mode & 0o6000 else set()
 
     def _moved(
         self, path: RelPath, target: RelPath, node: Node, earlier: Look | None, *, exchanged: bool = False

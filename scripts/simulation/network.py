@@ -1,11 +1,13 @@
 """The members of one run, and the links between them."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from csfs.core.paths import RelPath
 from scripts.simulation.host import Host
 from scripts.simulation.ledger import Ledger
 from scripts.simulation.links import Link
+from scripts.simulation.moments import Moment
 from scripts.simulation.plan import NAMES, SECOND_NS, Plan
 from scripts.simulation.power import Disk
 from scripts.simulation.rules import Shape, is_private
@@ -174,6 +176,10 @@ class Network:
     def minted_following(self) -> int:
         """Return how many versions all members made to have edits follow moves."""
         return sum(host.index.minted_following for host in self.hosts)
+
+    def moments(self) -> Counter[Moment]:
+        """Return how often all members together came to what no plan says."""
+        return sum((host.moments for host in self.hosts), Counter[Moment]())
 
     def is_changed(self, path: RelPath) -> bool:
         """Return whether a path may have been in another group, or in one of other members, before."""

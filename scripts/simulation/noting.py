@@ -29,6 +29,11 @@ class NotingEngine(VolumeEngine):
         assert isinstance(self._index, Index)
         return self._index
 
+    @property
+    def left_count(self) -> int:
+        """Of how many paths it remembers what they showed before they showed something else."""
+        return len(self._left)
+
     def in_doubt_if_set_back(self) -> set[RelPath]:
         """Return the paths of which this member makes another version if it finds that it has lived on elsewhere (R8)."""
         return {path for path, row in self._rows() if self._doubted(row, self._trusted(row.scope)) != row}

@@ -5,9 +5,13 @@ import msgspec
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath, parent_of
 from csfs.engine.live import content_of, meta_of
+from scripts.simulation import rights
 from scripts.simulation.host import Host
 from scripts.simulation.telling import shown_by
 from scripts.simulation.tree import hash_of
+
+NEWCOMER = (1003, rights.NAMED[1])
+"""Who is not known everywhere, with the number that he is given where he comes to be."""
 
 
 def reject(host: Host, now_ns: int) -> None:

@@ -47,6 +47,7 @@ class Act(enum.Enum):
     FLUSH = "flush"
     POWER_CUT = "power cut"
     SECURE = "secure"
+    ACQUAINT = "acquaint"
 
 
 class Action(msgspec.Struct, frozen=True, array_like=True):
@@ -106,7 +107,7 @@ OFF = {
     "several members cloned": "a copy of one may find a copy of the other behind, instead of itself",
     "both hosts of a cloned member on the network at once": "they take turns: a peer keeps one link to a member",
     "member that leaves, or loses its power, when only receive-only ones have heard it": "nobody listens to these",
-    "hard links at a member that loses its power": "its disk is remembered name by name",
+    "what a mount keeps of what programs destroy": "it is kept before anybody looks, by code of the mount alone (`keep_local`)",
     "leases of groups with a quorum": "they keep writes from being begun, and say nothing of those that were: somebody writes less",
 }
 """What is not simulated because the engine does not have it, and why."""

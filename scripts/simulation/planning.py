@@ -7,12 +7,14 @@ import msgspec
 
 from csfs.core.policies import MERGE
 from scripts.simulation.chances import (
+    ACQUAINTED_MAX,
     ATTRIBUTES,
     BESIDE_EDITS,
     CARRIED,
     DISTURBANCES,
     FOLLOWED,
     GENTLE,
+    GRANTED,
     LINKS,
     LINKS_KEPT,
     MOVES,
@@ -26,8 +28,11 @@ from scripts.simulation.chances import (
     TURN_STEPS_MAX,
     TURNS_MAX,
     USUAL,
+    WITH_ACQUAINTED,
     WITH_CARRIED,
+    WITH_HELD,
     WITH_LINKS,
+    WITH_LINKS_CUT,
     WITH_SECURED,
     WITH_TURNS,
 )
@@ -41,6 +46,8 @@ def made(seed: int, members: int, steps: int) -> Plan:
     plan = _by_chance(seed, members, steps)
     if seed % 2 and plan.setup.late and plan.setup.count > 3:
         plan = _with_late_ones_apart(plan)
+    if seed % WITH_ACQUAINTED[0] == WITH_ACQUAINTED[1]:
+        plan = Plan(seed, plan.setup, tuple(_with_acquainted(Random(~seed), plan.setup.count, list(plan.actions))))
     if seed % WITH_TURNS[0] != WITH_TURNS[1] or plan.setup.receive_only:
         return plan
     paths = tuple(sorted({*plan.setup.paths[:1], *PRIVATE}))
@@ -92,8 +99,11 @@ def _by_chance(seed: int, members: int, steps: int) -> Plan:
         # Edits of few files alone have something in common often enough to be put together.
         setup = msgspec.structs.replace(setup, paths=setup.paths[:2])
         names = [name if name in BESIDE_EDITS else "write" for name in names]
-    if seed % WITH_LINKS[0] == WITH_LINKS[1] and Act.POWER_CUT not in weights:
+    one_in, rest = WITH_LINKS_CUT if Act.POWER_CUT in weights else WITH_LINKS
+    if seed % one_in == rest:
         names = _with_links(Random(~seed), names)
+    if seed % WITH_HELD[0] == WITH_HELD[1]:
+        names = _with_held(Random(~seed), names)
     happening = random.choices(acts, chances, k=steps)
     if seed % WITH_CARRIED[0] == WITH_CARRIED[1]:
         setup = msgspec.structs.replace(setup, paths=())
@@ -203,11 +213,28 @@ def _with_turns(random: Random, count: int, actions: list[Action]) -> list[Actio
     return actions
 
 
+def _with_acquainted(random: Random, count: int, actions: list[Action]) -> list[Action]:
+    """Return what happens with members among it that come to know somebody, to whom another one has given rights before, mostly."""
+    for who in random.sample(range(count), min(count, ACQUAINTED_MAX)):
+        place, other = random.randrange(len(actions) + 1), (who + random.randrange(1, count)) % count
+        told = [_action(random, Act.PROGRAM, count, random.choice(("mode", "touch", "give"))) for _ in range(GRANTED)]
+        told += [_action(random, act, count, "") for act in (Act.DIGEST, *(Act.CONNECT, Act.SYNC, Act.SYNC) * 2)]
+        told = [msgspec.structs.replace(action, member=other, other=who) for action in told]
+        comes = [_by(_action(random, Act.APPLY, count, ""), who, count) for _ in range(2)]
+        actions[place:place] = [*told, *comes, _by(_action(random, Act.ACQUAINT, count, ""), who, count)]
+    return actions
+
+
 def _with_links(random: Random, names: list[str]) -> list[str]:
     """Return what programs do in a run with hard links: little else, or all the rest as well."""
     if random.random() < 0.6:
         return random.choices(LINKS if random.random() < 0.5 else LINKS_KEPT, k=len(names))
     return ["link" if random.random() < 0.2 else name for name in names]
+
+
+def _with_held(random: Random, names: list[str]) -> list[str]:
+    """Return what programs do in a run in which they change files in memory as well."""
+    return ["hold" if random.random() < 0.2 else name for name in names]
 
 
 def _has_receiver(random: Random, weights: dict[Act, int], late: tuple[int, ...], count: int) -> bool:

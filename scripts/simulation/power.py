@@ -6,7 +6,6 @@ what was renamed neither name may be left, on a file system that does not rename
 """
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.objects import Kind
@@ -18,6 +17,7 @@ from csfs.engine.live import meta_of
 from scripts.simulation import disasters
 from scripts.simulation.dice import Dice
 from scripts.simulation.host import Host
+from scripts.simulation.moments import Moment
 from scripts.simulation.rights import rights_in
 from scripts.simulation.saved import Saved
 from scripts.simulation.saving import saved
@@ -52,7 +52,7 @@ class Disk:
 
     def _sync_names(self) -> None:
         host = self._host
-        self._names: dict[RelPath, Node] = {path: copy(node) for path, node in host.tree.nodes.items()}
+        self._names: dict[RelPath, Node] = host.tree.copied().nodes
         self._kept = frozenset(host.kept)
         self._rows = len(host.programs.rows)
 
@@ -63,14 +63,16 @@ class Disk:
         rows = host.programs.rows[: self._rows + dice.below(len(host.programs.rows) - self._rows + 1)]
         is_back = dice.one_in(2)
         if is_back:
-            tree.nodes = {path: copy(node) for path, node in self._names.items()}
+            tree.nodes = self._names
             host.kept = set(self._kept)
-        for path, node in tree.nodes.items():
+        for node in {id(node): node for node in tree.nodes.values()}.values():
             if node.kind is Kind.FILE and (node.inode, node.data) not in self._bytes and not dice.one_in(3):
                 whole = node.data
                 node.data = dice.choice((b"\0" + whole, whole.upper()))  # shorter or longer than it was, or not
-                if node.data != whole and host.follows(path):
+                names = tree.names_of(node)
+                if node.data != whole and any(map(host.follows, names)):
                     host.ledger.damaged.add(node.data)
+                    host.moments[Moment.CUT_LINKED] += len(names) > 1
         if not is_back and dice.one_in(2):
             self._lose_renamed()
         if dice.one_in(2) and not self._index.pulling:

@@ -49,6 +49,7 @@ class Programs(Naming):
             "grow": self.grow,
             "carry": self.carry,
             "clear": self.clear,
+            "hold": self.hold,
         }
 
     def write(self, path: RelPath) -> None:
@@ -66,11 +67,32 @@ class Programs(Naming):
             node.mtime_ns = self.tree.rounded(self.now_ns)
             self.tree.changed(node)
             self.row(ChangeKind.CONTENT, path)
+            self.open.pop(node.inode, None)
             self.look(path)
             self.outside.wrote(node.data, self.tree.names_of(node))
             self._changed(path, node, shown)
             if not node.mode & 0o077:
                 self.ledger.secrets[node.data] = Secret(self.ledger.steps, self.name, self.forgotten)
+
+    def hold(self, path: RelPath) -> None:
+        """Change a mapped file in memory, of which nobody is told until it is let go; or let go of all that are."""
+        node = self.tree.nodes.get(path)
+        if self.open and self.dice.one_in(2):
+            self.let_go(self.now_ns)
+        elif node is not None and node.kind is Kind.FILE:
+            self.open[node.inode] = node
+
+    def let_go(self, now_ns: int) -> None:
+        """The kernel writes what was changed in memory, into files by whatever names; nobody finds it again where none is left."""
+        self.now_ns = now_ns
+        for node in [] if self.full else list(self.open.values()):
+            names = self.tree.names_of(node)
+            if names:
+                self.write(names[0])
+            else:
+                self._content(ROOT)
+        if not self.full:
+            self.open.clear()
 
     def write_secret(self, path: RelPath) -> None:
         """Take a file away from others, then write into it what they must not see."""

@@ -53,6 +53,7 @@ def restore(host: Host, backup: Saved, *, booting: bool) -> None:
     host.programs.forgotten = (*backup.forgotten, range(backup.step + 1, host.programs.ledger.steps + 1))
     host.programs.looks.clear()
     host.programs.marks.clear()
+    host.programs.open.clear()
     host.programs.outside.forget()
     host.cache.clear()
     host.incarnation, host.index_id = backup.life

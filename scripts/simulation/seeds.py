@@ -47,6 +47,9 @@ SEEDS = {
     "members-unread": 113,
     "strangers-follow": 20,
     "joining-waits": 295,
+    "strangers-stay": 135,
+    "left-unknown": 21,
+    "busy-unasked": 48,
     "vouched-unheard": 6,
     "vouched-unstored": 97,
 }

@@ -72,6 +72,8 @@ class Telling:
     """The journal's rows since what the index on the disk knows."""
     moved: list[tuple[RelPath, RelPath, dict[RelPath, Look]]] = field(default_factory=list)
     """Directories that were moved, with the looks that this alone asks for at and below both names; none if something else did."""
+    open: dict[int, Node] = field(default_factory=dict)
+    """By inode, files that a program has changed in memory alone, and that nobody was told of."""
     sync: Callable[[RelPath], None] = lambda path: None
     marks: dict[RelPath, bool] = field(default_factory=dict)
     """Directories in which names changed; True: by a program."""
@@ -132,7 +134,10 @@ class Telling:
         if self.speaks(path):
             self.ledger.taken.add(path)
         self.ledger.last.get(path, set()).discard(shown_by(node))
-        speaks = any(self.speaks(name) for name in (path, *self.tree.names_of(node)))
+        names = self.tree.names_of(node)
+        if not {*names} - {path}:
+            self.open.pop(node.inode, None)  # what is changed in memory alone goes with the last name
+        speaks = any(map(self.speaks, (path, *names)))
         is_ours = node.data in self.taken_out or self.ledger.writers.get(node.data) == self.name
         if node.kind is Kind.FILE and (speaks or is_ours or node.data in self.ledger.received):
             self.ledger.replaced.add(node.data)
@@ -148,6 +153,12 @@ class Telling:
 
     def _changed(self, path: RelPath, node: Node, before: Shown) -> None:
         self.ledger.changed(path, self.tree.names_of(node), before, shown_by(node))
+
+    def _claimed(self, node: Node) -> None:
+        """What a power cut has left of a file is somebody's now, as it is."""
+        if node.data in self.ledger.damaged:
+            self.ledger.damaged.remove(node.data)
+            self.ledger.granted |= {node.data} if node.mode & 0o6000 else set()
 
     def _comes_by_itself(self, node: Node) -> None:
         """What comes from where this member follows nothing is what this disk shows: owners by number, and no flags that it has not."""

@@ -7,10 +7,12 @@ import pytest
 
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
+from scripts.simulation.chances import WITH_LINKS_CUT
 from scripts.simulation.checks import check
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.dice import Dice
 from scripts.simulation.effects import Watched
+from scripts.simulation.moments import Moment
 from scripts.simulation.plan import Act, Action, Plan, Setup
 from scripts.simulation.planning import made
 from scripts.simulation.running import failure_of, healed
@@ -20,6 +22,8 @@ MEMBERS = 5
 STEPS = 200
 SELDOM = {Act.APPROVE}
 """A person has to come just while something is held back: once in some hundred runs."""
+LOOKED_FOR = {Moment.CUT_LINKED}
+"""Has a test of its own, which goes to the runs where it comes."""
 
 FAILED_ONCE = (
     12_200_457,
@@ -139,15 +143,25 @@ def test_what_a_plan_says_happens() -> None:
 
 @pytest.mark.slow
 def test_every_disturbance_comes_to_something() -> None:
-    said, done = Counter[Act](), Counter[Act]()
+    said, done, moments = Counter[Act](), Counter[Act](), Counter[Moment]()
     for seed in range(400):
         cluster = Watched(made(seed, MEMBERS, STEPS))
         cluster.begin()
         cluster.run()
         said += cluster.said
         done += cluster.done
+        moments += cluster.moments()
     assert said.keys() == set(Act)
     assert {act for act in Act if done[act]} >= set(Act) - SELDOM
+    assert moments.keys() >= set(Moment) - LOOKED_FOR
+
+
+@pytest.mark.slow
+def test_what_a_power_cut_damages_under_several_names_is_put_right() -> None:
+    one_in, rest = WITH_LINKS_CUT
+    plans = (made(seed, MEMBERS, STEPS) for seed in range(rest, 400 * one_in, one_in))
+    cut = [plan for plan in plans if Act.POWER_CUT in plan.acts()]
+    assert sum(healed(plan).moments()[Moment.CUT_LINKED] for plan in cut) > 1
 
 
 def test_who_is_taken_out_of_a_group_keeps_what_he_had_and_gets_all_when_he_is_back() -> None:
