@@ -166,11 +166,15 @@ class Cluster(Setbacks):
         persons.reject(host, self.now(host))
 
     def _acquaint(self, action: Action, host: Host, dice: Dice) -> None:
-        """Somebody is given an account at a host that did not know him."""
+        """Somebody is given an account at a host that did not know him, or his is taken away again."""
         number, name = persons.NEWCOMER
-        if name not in host.tree.names.values():
+        if name in host.acquainted:
+            del host.tree.names[number]
+            host.acquainted.remove(name)
+        elif name not in host.tree.names.values():
             host.tree.names[number] = name
             host.acquainted.add(name)
+            host.tree.names_ever[number] = name
         host.take_up(self.now(host))
 
     def _flush(self, action: Action, host: Host, dice: Dice) -> None:

@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from itertools import combinations, pairwise
 
+from csfs.core import acls
+from csfs.core.objects import Meta, Observation
 from csfs.core.paths import RelPath, ancestors_of
 from csfs.core.policies import NONE
 from csfs.core.treatment import flags_in
+from csfs.engine.live import meta_of
 from scripts.simulation import rights
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.host import Host
@@ -20,16 +23,26 @@ def shown(host: Host) -> dict[RelPath, tuple[object, ...]]:
         row = host.index.row(path)
         if row is None or (path in host.held and row.applied.observation is None and not row.live):
             continue
-        names, wanted = host.tree.names, row.applied.meta
-        owner, group = Owner(names.get(node.uid, ""), node.uid), Owner(names.get(node.gid, ""), node.gid)
-        if wanted is not None:
-            owner, group = Owner(wanted.owner, wanted.uid), Owner(wanted.group, wanted.gid)
+        wanted = row.applied.meta or _as_taken(host, path, row.applied.observation)
+        owner, group = Owner(wanted.owner, wanted.uid), Owner(wanted.group, wanted.gid)
         mtime_ns = row.applied.mtime_ns if row.applied.mtime_ns is not None else node.mtime_ns
-        flags = flags_in(wanted.xattrs) if wanted is not None else node.flags
+        flags = flags_in(wanted.xattrs) if row.applied.meta is not None else node.flags
         assert host.tree.has_flags or not node.flags, f"{host.name} shows flags at {path!r}, which it has not"
-        lists = wanted.xattrs if wanted is not None else rights.observed(node.acl, names)
-        found[path] = (node.kind, node.data, node.mode, rights.rights_in(lists), flags, owner, group, mtime_ns)
+        found[path] = (node.kind, node.data, node.mode, rights.rights_in(wanted.xattrs), flags, owner, group, mtime_ns)
     return found
+
+
+def _as_taken(host: Host, path: RelPath, recorded: Observation | None) -> Meta:
+    """Return what a disk shows, with those as its owners and in lists for whom they were taken when it was recorded.
+
+    Their accounts may be gone since then.
+    """
+    found = host.tree.observed(path)
+    assert found is not None
+    if recorded is None or (recorded.uid, recorded.gid) != (found.uid, found.gid):
+        return meta_of(found)
+    xattrs = recorded.xattrs if acls.are_same_here(recorded.xattrs, found.xattrs) else found.xattrs
+    return Meta(found.mode, found.uid, found.gid, recorded.owner, recorded.group, xattrs)
 
 
 def check_equal(cluster: Cluster, gone: set[RelPath]) -> None:

@@ -358,6 +358,9 @@ FAULTS: dict[str, Fault] = {
     "vouched-unheard": Fault("a member vouches for what it has not heard of", claims, "includes", _nothing(True)),
     "vouched-unstored": Fault("a member vouches for contents it has not", claims, "content_claimed", _nothing(None)),
     "strangers-stay": Fault("whom a host comes to know gets no rights", VolumeEngine, "plan", _plan_undressed),
+    "gone-forgotten": Fault(
+        "who has no account any more loses his name in lists", acls, "names_kept", lambda before, found: found
+    ),
     "left-unknown": Fault(
         "what was shown before something else was is forgotten at once", moving.Moving, "_leave", _nothing(None)
     ),

@@ -1,7 +1,7 @@
 """What members of a healed cluster must not let anybody do, and whose things are."""
 
 from csfs.core import acls
-from scripts.simulation import rights
+from scripts.simulation import persons, rights
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.equality import shown
 from scripts.simulation.tree import Owner
@@ -51,7 +51,7 @@ def check_owners(cluster: Cluster) -> None:
             node, followed = host.tree.nodes[path], host.rules.group_of(path)
             if followed is None or host.name not in followed.members or path in host.index.pending():
                 continue
-            names = host.tree.names
+            names = host.tree.names_ever
             is_meant = node.unsure or (
                 _may_mean(owner, node.owner, names.get(node.uid)) and _may_mean(group, node.group, names.get(node.gid))
             )
@@ -59,12 +59,12 @@ def check_owners(cluster: Cluster) -> None:
             is_said = node.flags_meant is not None and (host.tree.has_flags or not node.unsure)
             kept = node.flags_meant if is_said else flags
             assert flags == kept, f"{path!r} has flags {flags!r} at {host.name}, not {kept!r}"
-            meant, known = node.rights_meant, set(names.values()) - host.acquainted
+            meant, known = node.rights_meant, host.tree.names_first
             if node.is_made_here:
                 assert isinstance(given, dict)
                 given = {who: may for who, may in given.items() if who in known or who in (meant or ())}
             assert meant is None or node.unsure or given == meant, f"{path!r} gives {host.name} {given}, not {meant}"
-            strangers = rights.rights_in(rights.observed(node.acl, names)).keys() - {*rights.NAMED}
+            strangers = rights.rights_in(rights.observed(node.acl, names)).keys() - {*rights.NAMED, persons.NEWCOMER[0]}
             assert not strangers, f"{path!r} gives rights to {strangers} at {host.name}"
             assert is_meant, f"{path!r} belongs to {owner}, {group} at {host.name}, not to {node.owner}, {node.group}"
 

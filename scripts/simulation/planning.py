@@ -47,7 +47,8 @@ def made(seed: int, members: int, steps: int) -> Plan:
     if seed % 2 and plan.setup.late and plan.setup.count > 3:
         plan = _with_late_ones_apart(plan)
     if seed % WITH_ACQUAINTED[0] == WITH_ACQUAINTED[1]:
-        plan = Plan(seed, plan.setup, tuple(_with_acquainted(Random(~seed), plan.setup.count, list(plan.actions))))
+        setup = msgspec.structs.replace(plan.setup, paths=plan.setup.paths[:2])
+        plan = Plan(seed, setup, tuple(_with_acquainted(Random(~seed), setup.count, list(plan.actions))))
     if seed % WITH_TURNS[0] != WITH_TURNS[1] or plan.setup.receive_only:
         return plan
     paths = tuple(sorted({*plan.setup.paths[:1], *PRIVATE}))
@@ -214,14 +215,19 @@ def _with_turns(random: Random, count: int, actions: list[Action]) -> list[Actio
 
 
 def _with_acquainted(random: Random, count: int, actions: list[Action]) -> list[Action]:
-    """Return what happens with members among it that come to know somebody, to whom another one has given rights before, mostly."""
+    """Return what happens with members among it that come to know somebody, to whom another one has given rights before, mostly.
+
+    Some of them do not know him any more after a while, and go on changing what he has rights to.
+    """
     for who in random.sample(range(count), min(count, ACQUAINTED_MAX)):
-        place, other = random.randrange(len(actions) + 1), (who + random.randrange(1, count)) % count
+        place, other = random.randint(len(actions) * 3 // 4, len(actions)), (who + random.randrange(1, count)) % count
         told = [_action(random, Act.PROGRAM, count, random.choice(("mode", "touch", "give"))) for _ in range(GRANTED)]
         told += [_action(random, act, count, "") for act in (Act.DIGEST, *(Act.CONNECT, Act.SYNC, Act.SYNC) * 2)]
         told = [msgspec.structs.replace(action, member=other, other=who) for action in told]
-        comes = [_by(_action(random, Act.APPLY, count, ""), who, count) for _ in range(2)]
-        actions[place:place] = [*told, *comes, _by(_action(random, Act.ACQUAINT, count, ""), who, count)]
+        acts = [Act.APPLY, Act.APPLY, Act.ACQUAINT]
+        changes = [*(Act.PROGRAM,) * GRANTED, Act.DIGEST]
+        acts += [*changes, Act.ACQUAINT, *changes] if random.random() < 0.4 else []
+        actions[place:place] = [*told, *(_by(_action(random, act, count, "mode"), who, count) for act in acts)]
     return actions
 
 

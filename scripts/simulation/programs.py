@@ -9,6 +9,7 @@ from csfs.core.paths import ROOT, RelPath, parent_of
 from scripts.simulation.dice import Dice
 from scripts.simulation.ledger import Secret
 from scripts.simulation.naming import Naming
+from scripts.simulation.rights import NAMED
 from scripts.simulation.telling import FLAGS, MODES, USERS, Look, shown_by
 from scripts.simulation.tree import Node
 
@@ -153,7 +154,7 @@ class Programs(Naming):
         self.look(path)
 
     def _grant(self, node: Node) -> None:
-        self.tree.grant(node, USERS[3] if self.tree.ticks % 2 else USERS[1], 4)
+        self.tree.grant(node, self.tree.number_of(NAMED[1], USERS[3]) if self.tree.ticks % 2 else USERS[1], 4)
 
     def change_owner(self, path: RelPath) -> None:
         """chown."""

@@ -48,6 +48,7 @@ SEEDS = {
     "strangers-follow": 20,
     "joining-waits": 295,
     "strangers-stay": 135,
+    "gone-forgotten": 359,
     "left-unknown": 21,
     "busy-unasked": 48,
     "vouched-unheard": 6,

@@ -81,8 +81,13 @@ class FakeTree:
     ticks: int = 0
     grants: set[bytes] = field(default_factory=set)
     """Contents that were shown setuid."""
+    names_first: frozenset[str] = frozenset()
+    """Those that it knew from the start."""
+    names_ever: dict[int, str] = field(default_factory=dict)
+    """Those that it has ever known: that an account goes is no change of any file."""
 
     def __post_init__(self) -> None:
+        self.names_ever, self.names_first = dict(self.names), frozenset(self.names.values())
         self.nodes[ROOT] = self.new_node(Kind.DIRECTORY, mode=0o755)
 
     def new_node(self, kind: Kind, data: bytes = b"", mode: int = 0o644, mtime_ns: int = 0) -> Node:
@@ -188,7 +193,7 @@ class FakeTree:
             return
         before = node.rights_meant
         if before is None:
-            before = rights.rights_in(rights.observed(node.acl, self.names))
+            before = rights.rights_in(rights.observed(node.acl, self.names_ever))
         node.acl = rights.changed(node.acl, number, permissions)
         now = rights.rights_in(rights.observed(node.acl, self.names))
         others = {who: may for who, may in before.items() if who != name}
