@@ -170,10 +170,8 @@ class Cluster(Setbacks):
         number, name = persons.NEWCOMER
         if name in host.acquainted:
             del host.tree.names[number]
-            host.acquainted.remove(name)
         elif name not in host.tree.names.values():
             host.tree.names[number] = name
-            host.acquainted.add(name)
             host.tree.names_ever[number] = name
         host.take_up(self.now(host))
 

@@ -55,7 +55,7 @@ class Watched(Cluster):
                 len(host.intents),
                 host.programs.full,
                 tuple(host.scopes),
-                tuple(host.acquainted),
+                tuple(sorted(host.acquainted)),
                 host.brake.waiting.left(),
             )
             for host in self.hosts

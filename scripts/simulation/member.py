@@ -59,8 +59,6 @@ class Member:
         self.merging = HostMerging(self)
         self.wholes = HostWholes(self)
         self.moments: Counter[Moment] = Counter()
-        self.acquainted: set[str] = set()
-        """Users whom this host has come to know."""
         self.undressed: set[RelPath] = set()
         """Paths of which it may show more by now."""
         self.lives = 0
@@ -99,6 +97,11 @@ class Member:
     def is_in_groups(self) -> bool:
         """Whether there is anything that this member follows."""
         return any(self.name in group.members for group in self.rules.groups)
+
+    @property
+    def acquainted(self) -> set[str]:
+        """Users whom this host has come to know, and knows."""
+        return set(self.tree.names.values()) - self.tree.names_first
 
     def _speaks(self, path: RelPath) -> bool:
         """Return whether the others listen to what is done here at a path."""
