@@ -53,12 +53,12 @@ SCRIPTS = (
     ),
     # A member loses its power just after something was renamed there.
     Script(
-        2,
+        1,
         0,
         (
             (Act.QUIET, True, ""),
             (Act.FLUSH, True, ""),
-            *((Act.PROGRAM, True, "rename"),) * 6,
+            *((Act.PROGRAM, True, "rename"),) * 9,
             (Act.POWER_CUT, True, ""),
         ),
         needs=Act.POWER_CUT,
