@@ -93,5 +93,13 @@ def _is_given_up(row: Row, arrived: Arrived) -> bool:
 
 
 def _is_taken_away(before: ContentEntry, row: Row, ours: Dot) -> bool:
-    """Return whether something else is known of a path that was made of, or removed, what was there before `ours`."""
-    return any(origin_of(before) in entry.parents for entry in row.record.content.entries if entry.dot != ours)
+    """Return whether something else is known of a path that replaced, or removed, what was there before `ours`.
+
+    What its own member made there later has always seen it, whatever it was made of; others are known by their parents alone.
+    """
+    dot, origin = before.dot, origin_of(before)
+    return any(
+        origin in entry.parents or (entry.dot.incarnation == dot.incarnation and entry.dot.counter > dot.counter)
+        for entry in row.record.content.entries
+        if entry.dot != ours
+    )

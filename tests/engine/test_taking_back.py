@@ -234,3 +234,43 @@ def test_what_stands_again_stands_again_if_the_old_name_is_changed_once_more() -
     assert beta.row(B).record == before.record
     alpha.hears(beta)
     assert hashes(alpha, B) == {ONE}
+
+
+@pytest.mark.parametrize("heard_before", [True, False])
+def test_what_the_mover_put_another_file_over_does_not_stand_again(heard_before: bool) -> None:
+    alpha, beta = together("alpha", "beta")
+    alpha.sees(C, found(b"second", inode=2))
+    edits(beta, A)
+    renames(alpha, A, B)
+    beta.hears(alpha)
+    renames(alpha, C, B, b"second", inode=2)
+    if heard_before:
+        beta.hears(alpha)
+    removes(beta, A)
+    for _ in range(2):
+        beta.hears(alpha)
+        alpha.hears(beta)
+    for side in (alpha, beta):
+        assert (ONE in hashes(side, B), is_at(side, B, b"second")) == (False, True)
+
+
+def test_what_another_member_than_the_mover_took_away_does_not_stand_again() -> None:
+    alpha, beta, gamma = followed("alpha", "beta", "gamma")
+    gamma.hears(alpha)
+    gamma.shows(B, found(b"one", inode=2))
+    gamma.shows(A, None)
+    removes(beta, A)
+    gamma.sees(B, None)
+    for _ in range(2):
+        for side, other in ((beta, gamma), (alpha, beta), (alpha, gamma), (gamma, beta)):
+            side.hears(other)
+    for side in (alpha, beta, gamma):
+        assert is_at(side, B, None)
+
+
+def test_what_stands_again_beside_another_file_that_came_meanwhile_stays() -> None:
+    _, beta, gamma = followed("alpha", "beta", "gamma")
+    gamma.sees(B, found(b"other", inode=9))
+    removes(beta, A)
+    beta.hears(gamma)
+    assert hashes(beta, B) == {ONE, hash_of(b"other")}
