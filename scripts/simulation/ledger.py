@@ -107,6 +107,8 @@ class Ledger:
     doubled: set[RelPath] = field(default_factory=set)
     """Paths that a user changed at a member before it was cloned, and of which each of its two hosts makes a version: it
     found them changed, or nobody had stored what it had made of them (R8)."""
+    untold: set[tuple[RelPath, RelPath]] = field(default_factory=set)
+    """What users renamed or exchanged, from where to where, of which a power cut has left no row, and no member had heard (R24)."""
     acknowledged: list[Acknowledged] = field(default_factory=list)
     """What programs were told that other members have."""
     steps: int = 0
@@ -191,6 +193,13 @@ class Ledger:
         for data in edited:
             assert content is not None
             self.changed(target, [target], None, (data, content.mtime_ns // 1_000))
+
+    def is_untold(self, source: RelPath, target: RelPath) -> bool:
+        """Return whether a power cut has left no row of what moved a file, by itself or with a directory above it."""
+        return any(
+            target == to + source[len(by) :] and source[: len(by)] == by and source[len(by) :][:1] in (b"", b"/")
+            for by, to in self.untold
+        )
 
     def linked(self, source: RelPath, target: RelPath) -> None:
         """What is given at one of these paths may be shown at the other from now on."""

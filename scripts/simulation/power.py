@@ -32,6 +32,8 @@ class Disk:
         self._host = host
         self._bytes: set[tuple[int, bytes]] = set()
         """Inodes, and bytes of theirs that were synced."""
+        self.untold: set[tuple[RelPath, RelPath]] = set()
+        """What was renamed or exchanged before power was cut last, and stands neither in a row that is left nor in the index."""
         host.programs.sync = self._sync
         self.flush()
 
@@ -75,11 +77,12 @@ class Disk:
                     host.moments[Moment.CUT_LINKED] += len(names) > 1
         if not is_back and dice.one_in(2):
             self._lose_renamed()
+        known = host.digested
         if dice.one_in(2) and not self._index.pulling:
             disasters.take_index(host, self._index)
-            is_back = True
-        else:
-            rows = rows[host.digested :]
+            is_back, known = True, 0
+        self.untold = _moves(host.programs.rows[max(known, len(rows)) :])
+        rows = rows[known:]
         for path, node in tree.nodes.items() if is_back else ():
             node.unsure = node.unsure or not _is_recorded(host.index.row(path), node)
         host.programs.rows, host.digested = rows, 0
@@ -131,6 +134,17 @@ class Disk:
             shown = row.applied.observation if row is not None else None
             is_known = shown is not None and shown.stamp.inode == node.inode
             node.unsure = node.unsure or not (is_known or node.is_made_here)
+
+
+def _moves(rows: Sequence[Change]) -> set[tuple[RelPath, RelPath]]:
+    """Return from where to where rows say that something was moved."""
+    moves = set[tuple[RelPath, RelPath]]()
+    for row in rows:
+        if row.target is not None and row.kind in (ChangeKind.RENAME, ChangeKind.EXCHANGE):
+            moves.add((row.path, row.target))
+            if row.kind is ChangeKind.EXCHANGE:
+                moves.add((row.target, row.path))
+    return moves
 
 
 def _first(came: Mapping[RelPath, RelPath], path: RelPath) -> RelPath:

@@ -150,6 +150,7 @@ class Setbacks(Network):
         securing.lost(self, host.number, Act.POWER_CUT)
         shown = {path: node.inode for path, node in host.tree.nodes.items()}
         lost = self.disks[host.number].cut(dice)
+        self.ledger.untold |= {move for move in self.disks[host.number].untold if not self._is_heard(host, *move)}
         if host.scopes != [group.scope for group in host.rules.groups]:
             host.adopt(host.rules)
         host.digest(self.now(host))
@@ -163,6 +164,12 @@ class Setbacks(Network):
         writers = [other for other in self.members if other.name not in self.shape.receive_only and not other.pulling]
         self.ledger.excused |= {data for data in lost if not any(other.holds(data) for other in writers)}
         self.ledger.excused |= {data for data in lost if self._was_taken_out(host, data)}
+
+    def _is_heard(self, host: Host, source: RelPath, target: RelPath) -> bool:
+        """Return whether another member than this one knows that something was moved."""
+        rows = (other.index.row(source) for other in self.hosts if other is not host)
+        entries = (entry for row in rows if row is not None for entry in row.record.content.entries)
+        return any(move.target == target for entry in entries for move in entry.moves)
 
     def _was_taken_out(self, host: Host, data: bytes) -> bool:
         """Return whether a content was moved to where the others do not listen to this member, or will not: for them it was removed."""

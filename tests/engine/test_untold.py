@@ -1,0 +1,78 @@
+"""What the simulator expects of edits where a power cut has left no row of a rename: nobody can tell that it was one (R24)."""
+
+import msgspec
+import pytest
+
+from csfs.core.changes import ChangeKind
+from csfs.core.paths import RelPath
+from scripts.simulation.cluster import Cluster
+from scripts.simulation.dice import Dice
+from scripts.simulation.followed import check_followed
+from scripts.simulation.ledger import Ledger
+from scripts.simulation.plan import Act, Action, Plan, Setup
+from tests.engine.test_found import PLANS
+
+A, B = RelPath(b"a"), RelPath(b"b")
+CUTS = 40
+
+
+def cluster() -> Cluster:
+    """Return two members that have a file, which the first has renamed since it was on its disk."""
+    cluster = Cluster(Plan(0, Setup(2, ("younger",)), ()))
+    cluster.begin()
+    programs = cluster.hosts[0].programs
+    programs.write(A)
+    cluster.heal()
+    cluster.disks[0].flush()
+    programs.move(A, B)
+    return cluster
+
+
+def test_a_rename_is_untold_if_no_row_of_it_is_left() -> None:
+    found = set[bool]()
+    for number in range(CUTS):
+        run = cluster()
+        disk = run.disks[0]
+        disk.cut(Dice(number))
+        is_left = any(row.kind is ChangeKind.RENAME for row in run.hosts[0].programs.rows)
+        assert disk.untold == (set() if is_left else {(A, B)})
+        found.add(is_left)
+    assert found == {False, True}
+
+
+@pytest.mark.parametrize("is_heard", [False, True])
+def test_what_somebody_has_heard_is_told(is_heard: bool) -> None:
+    found = set[bool]()
+    for number in range(CUTS):
+        run = cluster()
+        host = run.hosts[0]
+        host.digest(run.now(host))
+        if is_heard:
+            run.tell_all(run.links[0, 1])
+        run._power_cut(Action(Act.POWER_CUT, 0, 0, number, 0), host, Dice(number))
+        untold = run.disks[0].untold
+        assert run.ledger.untold == (set() if is_heard else untold)
+        found.add(bool(untold))
+    assert found == {False, True}
+
+
+def test_what_moved_with_a_directory_is_untold_with_it() -> None:
+    ledger = Ledger()
+    ledger.untold.add((A, B))
+    assert ledger.is_untold(A, B)
+    assert ledger.is_untold(RelPath(b"a/x"), RelPath(b"b/x"))
+    assert not ledger.is_untold(RelPath(b"a/x"), RelPath(b"b/y"))
+    assert not ledger.is_untold(RelPath(b"ax"), RelPath(b"bx"))
+    assert not ledger.is_untold(B, A)
+
+
+def test_only_that_excuses_an_edit_that_stays_behind() -> None:
+    (path,) = (path for path in PLANS if "97302564" in path.stem)
+    run = Cluster(msgspec.json.decode(path.read_bytes(), type=Plan))
+    run.begin()
+    run.run()
+    run.heal()
+    check_followed(run)
+    run.ledger.untold.clear()
+    with pytest.raises(AssertionError, match="not at b'd/a'"):
+        check_followed(run)
