@@ -7,11 +7,12 @@ import msgspec
 from csfs.core.objects import Applied, Observation
 from csfs.core.paths import RelPath
 from csfs.core.records import ContentEntry, MetaEntry
-from csfs.core.rows import Doubt
+from csfs.core.rows import MADE, Doubt
 from csfs.core.versions import Vector, covers
 from csfs.engine.live import new_row
 from csfs.engine.local import Local
 from csfs.engine.minting import Change
+from csfs.engine.ports import Row
 
 
 class Doubting(Local):
@@ -21,10 +22,12 @@ class Doubting(Local):
         """Note what is at a path without making a version of it; return whether it differs from what is to be live there.
 
         What is known is applied over it, which keeps it, once its content is to be had. Where nothing is known, it stays, and is not
-        sent.
+        sent. Where the path is not followed any more, it has not seen what was shown before.
         """
         group = self._followed(path)
         row = self._index.row(path)
+        if group is None and row is not None:
+            self._doubt_unfollowed(path, row, observation)
         if group is None or (row is None and observation is None):
             return False
         row = row or new_row(group)
@@ -39,15 +42,23 @@ class Doubting(Local):
         after = self._index.row(path)
         return after is not None and after.pending
 
+    def _doubt_unfollowed(self, path: RelPath, row: Row, observation: Observation | None) -> None:
+        """Others may have what was shown: once the path is followed again, what is there then is no change of it."""
+        change = Change.between(row.applied, observation, False)
+        if change is not None and change.content:
+            # What was to be minted anew (R8) is not what was found.
+            self._index.put(path, msgspec.structs.replace(row, doubt=row.doubt & ~MADE))
+            self.lose(path)
+
     def lose(self, path: RelPath) -> None:
         """What was shown at a path is gone, and nobody has removed it: what somebody has put there since has not seen it."""
         row = self._index.row(path)
-        if row is None or self._followed(path) is None:
+        if row is None:
             return
         content, meta = row.record.content, row.record.meta
         seen = _without(row.applied.content_seen, content.entries), _without(row.applied.meta_seen, meta.entries)
         applied = Applied(observation=None, content_seen=seen[0], meta_seen=seen[1])
-        self._store_applied(path, row, applied, pending=True)
+        self._store_applied(path, row, applied, pending=self._followed(path) is not None)
 
 
 def _without(seen: Vector, entries: Sequence[ContentEntry | MetaEntry]) -> Vector:

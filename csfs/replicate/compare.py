@@ -77,7 +77,7 @@ async def compare(
                 volume.set_problem(item.path, f"not followed: {item.reason}")
             for path in part.racy:
                 observer.look(path, replace(reason, content=True))
-            for path in (*filter(volume.is_followed, part.changed), *part.gone):
+            for path in (*(one for one in part.changed if _is_looked_at(volume, one)), *part.gone):
                 observer.look(path, reason)
             with trio.move_on_after(patience_s) as waiting:
                 await volume.progress.wait_until(lambda: not volume.index.is_log_long)
@@ -97,6 +97,11 @@ async def compare(
         gone,
     )
     return count
+
+
+def _is_looked_at(volume: Volume, path: RelPath) -> bool:
+    """Return whether it matters that a path has changed: to others, or once it is followed again, if a power cut may have done that."""
+    return volume.is_followed(path) or (volume.evidence is not None and volume.index.rows.row(path) is not None)
 
 
 def _worth_telling(root: Root, walked: Root, parts: Iterator[Differences]) -> Differences | None:

@@ -3,13 +3,16 @@
 import time
 from pathlib import Path
 
+import pytest
 import trio
 
 from csfs.core.changes import Change, ChangeKind
-from csfs.core.paths import RelPath
+from csfs.core.paths import ROOT, RelPath
 from csfs.engine.evidence import Evidence
+from csfs.replicate.compare import compare
 from csfs.replicate.directories import Directories
 from csfs.replicate.observer import Observer
+from tests.replicate.test_exchange import rules_of
 from tests.replicate.test_fetcher import made_volume
 
 FILE = RelPath(b"f")
@@ -40,3 +43,32 @@ async def test_what_is_removed_after_it_was_recorded_goes_whatever_was_renamed_t
     row = volume.index.rows.row(FILE)
     assert row is not None
     assert (row.live, row.pending) == (False, False)
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+async def test_what_was_followed_once_is_looked_at_after_a_power_cut_and_its_damage_has_replaced_nothing(
+    tmp_path: Path, nursery: trio.Nursery, is_cut: bool
+) -> None:
+    tree, volume = tmp_path / "tree", made_volume(tmp_path)
+    observer = Observer(volume, Directories(volume))
+    volume.comparing = True
+    (tree / "f").write_bytes(b"whole")
+    nursery.start_soon(observer.run)
+    with trio.fail_after(5):
+        await compare(volume, observer, ROOT)
+    before = volume.index.rows.row(FILE)
+    volume.set_rules(rules_of("alpha", "beta", "gamma"))
+    assert not volume.is_followed(FILE)
+    (tree / "f").write_bytes(b"")
+    (tree / "never followed").write_bytes(b"")
+    volume.evidence = Evidence(time.time_ns() + 1_000_000_000) if is_cut else None
+    with trio.fail_after(5):
+        await compare(volume, observer, ROOT)
+    after = volume.index.rows.row(FILE)
+    assert before is not None
+    assert after is not None
+    assert after.record == before.record
+    assert after.applied.observation == (None if is_cut else before.applied.observation)
+    assert bool(after.applied.content_seen) == (not is_cut)
+    assert volume.index.rows.row(RelPath(b"never followed")) is None
+    assert not volume.index.suspects.left()
