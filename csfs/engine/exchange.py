@@ -111,6 +111,16 @@ class Exchange(State):
             self._told.setdefault(peer, {})[scope] = mark
         return Outgoing(scope, tuple(updates), max(reached, self._index.position()), mark, not owed)
 
+    def withholds(self, peer: str) -> bool:
+        """Return whether a peer is told nothing for now: it only receives, and what this member has may be stale (R8).
+
+        What has been removed, and forgotten by all, goes from here without a word when the quarantine ends. Whoever else may change
+        something says that it is gone; who only receives, and heard of it from here, would keep it for ever. Where nobody else may
+        change anything, nobody says that anything is stale.
+        """
+        is_doubtful = self.is_in_quarantine and not self._heard_from(peer)
+        return is_doubtful and any(self._heard_from(other) for other in self._peers)
+
     def _next_whole(
         self, position: int, known: Mapping[Scope, Vector], scopes: set[Scope], apart: Collection[WholeMove]
     ) -> Whole | None:

@@ -221,6 +221,8 @@ class PeerSession:
             if exchange.midstream and not telling:
                 with trio.move_on_after(MIDSTREAM_S_MAX):
                     await volume.settled.wait_until(lambda: not exchange.midstream)
+            while volume.engine is engine and engine.withholds(self._peer):
+                await volume.changed.wait()
             if volume.engine is not engine:
                 return  # other rules, or another life: what the peer was told before counts for nothing, and it is greeted anew
             outgoing = self._outgoing(volume, exchange)

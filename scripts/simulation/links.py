@@ -78,7 +78,7 @@ class Link:
 
     def send(self, limit: int) -> bool:
         """Put the next batch on its way; return whether there was anything to say."""
-        if self.awaited is not None:
+        if self.awaited is not None or self.source.engine.withholds(self.target.name):
             return False
         out = self.source.engine.outgoing(self.position, self.knowledge, limit, self.target.name, self.apart)
         if out.move is not None:

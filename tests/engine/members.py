@@ -61,6 +61,8 @@ class Side:
     def hears(self, other: "Side") -> Received:
         """Take in everything from another member, path by path; return what became of the last batch."""
         position, apart = self.heard.get(other.name, 0), list[WholeMove]()
+        if other.engine.withholds(self.name):
+            return Received(())
         while True:
             out = other.engine.outgoing(position, self.engine.knowledge(), 100, self.name, apart)
             if out.move is not None:

@@ -1,9 +1,9 @@
-"""What becomes of what a restored member has in doubt: a removal, a move, and what had been decided against (R8)."""
+"""What becomes of what a restored member has in doubt: a removal, a move, what had been decided against, what others hear (R8)."""
 
 import pytest
 
 from csfs.core.paths import RelPath
-from tests.engine.members import NOW_NS, SCOPE, found, sides
+from tests.engine.members import NOW_NS, SCOPE, Side, found, sides
 from tests.engine.test_following import A, B, edits, is_at, renames, together
 from tests.engine.test_quarantine import backup, caught_up, hears_anew, in_quarantine, restarted
 
@@ -63,3 +63,36 @@ def test_an_edit_of_what_was_moved_in_doubt_lives_under_the_old_name_beside_what
     for side in (lost, beta):
         assert is_at(side, A, b"edited")
         assert is_at(side, B, b"one")
+
+
+def test_who_only_receives_hears_nothing_stale() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma", receive_only=("gamma",))
+    lost = with_something_stale(alpha, beta)
+    hears_anew(gamma, lost)
+    assert gamma.index.row(RelPath(b"f")) is None, "nobody would ever tell it that this is gone"
+    caught_up(lost, beta)
+    assert not lost.row(b"f").live
+    lost.sees(b"g", found(b"after it", inode=2))
+    gamma.hears(lost)
+    assert gamma.row(b"g").live
+    assert gamma.index.row(RelPath(b"f")) is None
+
+
+def test_who_only_receives_is_told_as_ever_where_nobody_else_may_change_anything() -> None:
+    alpha, beta = sides("alpha", "beta", receive_only=("beta",))
+    alpha.sees(b"f", found(b"mine"))
+    lost = in_quarantine(alpha, backup(alpha))
+    lost.sees(b"g", found(b"after the restore", inode=2))
+    hears_anew(beta, lost)
+    assert beta.row(b"g").live
+
+
+def with_something_stale(alpha: Side, beta: Side) -> Side:
+    """Return alpha in quarantine, restored from before beta removed a file, which everybody has forgotten."""
+    beta.sees(b"f", found(b"removed since"))
+    alpha.hears(beta)
+    alpha.shows(b"f", found(b"removed since"))
+    index = backup(alpha)
+    beta.sees(b"f", None)
+    beta.index.drop(RelPath(b"f"))
+    return in_quarantine(alpha, index)

@@ -226,6 +226,27 @@ async def test_what_a_receiver_let_go_of_while_who_had_told_it_was_away_is_told_
     assert not gamma.volume.memory.alarms, "it had lost nothing"
 
 
+async def test_a_receiver_is_told_what_may_be_stale_once_the_others_were_heard(tmp_path: Path) -> None:
+    alpha, beta, gamma = three(tmp_path)
+    for side in (alpha, beta, gamma):
+        side.volume.set_rules(Rules.compiled(Shared((GroupRule(("alpha", "beta"), ("gamma",)),)), side.name))
+    beta.sees(b"f")
+    with trio.fail_after(20):
+        async with linked(alpha, beta):
+            await alpha.volume.progress.wait_until(lambda: alpha.knows(b"f"))
+        with alpha.volume.index.transaction():
+            alpha.volume.engine.outlived("beta")
+        alpha.sees(b"g")
+        async with linked(alpha, gamma) as pipes:
+            await alpha.volume.progress.wait_until(lambda: "gamma" in alpha.volume.exchanges)
+            theirs = alpha.volume.exchanges["gamma"]
+            await alpha.volume.progress.wait_until(lambda: theirs.stands is not None)
+            assert not pipes[0].said
+            async with linked(alpha, beta):
+                await gamma.volume.progress.wait_until(lambda: gamma.knows(b"f"))
+    assert not alpha.volume.engine.is_in_quarantine
+
+
 class Silent(Pipe):
     """A peer's end that takes everything but answers to moves."""
 
