@@ -82,6 +82,10 @@ class Brake:
         weighed = {path: loss for path, loss in losses.items() if path not in approved}
         for path, loss in weighed.items():
             self._recent.setdefault(loss.member, _Recent()).add(path, loss.removed, now_s)
+            before = self._memory.at(path)
+            if before is not None and before.loss.dot == loss.dot and before.loss.member != loss.member:
+                # A version may come before the name of who made it: it waits on, and so does what else he takes away.
+                self._remember(path, loss, now_ns)
         by_member = {
             member: self._verdict(member, live, limits, now_s) for member in {loss.member for loss in weighed.values()}
         }

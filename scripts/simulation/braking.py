@@ -2,6 +2,7 @@
 
 from csfs.core.paths import RelPath
 from csfs.core.rows import Loss, Plan, Waiting
+from csfs.core.versions import Dot
 from csfs.engine.brake import WINDOW_S, Brake, Limits, Verdict
 from csfs.engine.memory import MemoryIndex
 
@@ -49,9 +50,9 @@ class HostBrake:
         self.waiting = FakeWaiting(index)
         self.on = False
         self._carried: dict[tuple[str, RelPath], float] = {}
-        self._let: set[tuple[RelPath, Loss]] = set()
-        """What somebody let through."""
-        self._braked: dict[RelPath, Loss] = {}
+        self._let: set[tuple[RelPath, Dot]] = set()
+        """What somebody let through: a version, whoever it was known to be of by then."""
+        self._braked: dict[RelPath, Dot] = {}
         """What was held back."""
         self.restart()
 
@@ -62,7 +63,7 @@ class HostBrake:
         """
         if waiting is not None:
             self.waiting.by_path = dict(waiting)
-            self._braked = {path: one.loss for path, one in waiting.items() if not one.approved}
+            self._braked = {path: one.loss.dot for path, one in waiting.items() if not one.approved}
         self.waiting.index = index or self.waiting.index
         self._brake = Brake(self.waiting)
         self._carried.clear()
@@ -75,7 +76,7 @@ class HostBrake:
             return True
         verdicts = self._brake.verdicts({plan.path: loss}, self._live(), now_ns / 1e9, now_ns)
         if verdicts[plan.path] is Verdict.WAIT:
-            self._braked[plan.path] = loss
+            self._braked[plan.path] = loss.dot
         return verdicts[plan.path] is Verdict.GO
 
     def superseded(self, path: RelPath) -> None:
@@ -85,9 +86,9 @@ class HostBrake:
 
     def carried_out(self, plan: Plan, loss: Loss | None, now_ns: int) -> None:
         """Check that what was carried out was not too much, unless somebody has let it through."""
-        if loss is None or not self.on or (plan.path, loss) in self._let:
+        if loss is None or not self.on or (plan.path, loss.dot) in self._let:
             return
-        assert self._braked.get(plan.path) != loss, f"{plan.path!r} waited, and nobody has let it through"
+        assert self._braked.get(plan.path) != loss.dot, f"{plan.path!r} waited, and nobody has let it through"
         now_s = now_ns / 1e9
         self._carried[loss.member, plan.path] = now_s
         lately = [
@@ -100,7 +101,7 @@ class HostBrake:
         """A person lets everything through."""
         for waiting in self.waiting.left():
             self.waiting.put(Waiting(waiting.path, waiting.loss, waiting.since_ns, approved=True))
-            self._let.add((waiting.path, waiting.loss))
+            self._let.add((waiting.path, waiting.loss.dot))
             self.turned_down(waiting)
 
     def turned_down(self, waiting: Waiting) -> None:

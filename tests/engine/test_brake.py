@@ -97,6 +97,24 @@ def test_while_something_waits_all_that_the_member_takes_away_waits() -> None:
     assert weighed.takes(200, 1, member="beta") == {Verdict.GO}
 
 
+def test_what_waits_does_so_when_it_is_learnt_who_took_it_away() -> None:
+    weighed = Weighed(live=30)
+    assert weighed.takes(0, 40, member="") == {Verdict.WAIT}
+    since_ns = int(weighed.now_s * 1e9)
+    weighed.now_s += 1.0
+    assert weighed.takes(0, 1) == {Verdict.WAIT}, "nobody let that through"
+    assert weighed.takes(100, 1) == {Verdict.WAIT}, "something of this member waits"
+    assert weighed.memory.by_path[RelPath(b"0")] == Waiting(RelPath(b"0"), loss(0), since_ns)
+
+
+def test_what_was_let_through_goes_whoever_took_it_away() -> None:
+    weighed = Weighed(live=30)
+    weighed.takes(0, 40, member="")
+    for waiting in weighed.memory.left():
+        weighed.memory.put(msgspec.structs.replace(waiting, approved=True))
+    assert weighed.takes(0, 40) == {Verdict.GO}
+
+
 def test_a_burst_of_removals_is_begun_when_it_has_ended() -> None:
     weighed = Weighed(live=150)
     assert weighed.takes(0, AT_ONCE_MIN) == {Verdict.GO}
