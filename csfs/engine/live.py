@@ -89,7 +89,8 @@ def live_of(
     if entry is not None:
         content, snapshot = entry.value, entry.snapshot
     elif below:
-        content, snapshot = DIRECTORY, removed_meta(record.content)
+        # As of its time: who removed it may be known here alone, where something else is live, and no set hash tells that (R13).
+        content, snapshot = DIRECTORY, None if stands_in(record) else removed_meta(record.content)
     else:
         return NOTHING_LIVE
     if content.kind is Kind.ABSENT:

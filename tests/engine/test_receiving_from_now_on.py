@@ -6,6 +6,7 @@ from csfs.core.digests import digest_of
 from csfs.core.groups import Group
 from csfs.core.paths import ROOT, RelPath
 from csfs.core.versions import Incarnation, Scope
+from csfs.engine.live import DIRECTORY, PRIVATE_META
 from csfs.engine.ports import Row, Step
 from csfs.engine.volume import VolumeEngine
 from scripts.simulation.rules import OneGroup
@@ -98,6 +99,26 @@ def test_attributes_and_a_time_that_nobody_has_heard_of_are_as_the_others_have_t
     assert plans[0] is not None
     assert plans[0].meta is not None
     assert (plans[0].meta.mode, plans[1] and plans[1].mtime_ns) == (0o644, 3)
+
+
+def test_a_removal_that_nobody_has_heard_of_says_nothing_of_a_directory_in_a_files_place() -> None:
+    alpha, beta = before()
+    alpha.sees(b"d/in", found(b"inside"))
+    beta.hears(alpha)
+    beta.shows(b"d/in", found(b"inside"))
+    for path in (b"d/in", D):
+        beta.sees(path, None)
+    alpha.sees(D, found(b"file", mtime_ns=7))
+    turn(alpha, beta)
+    meet(alpha, beta)
+    lives = alpha.engine.live(D), beta.engine.live(D)
+    assert lives[0] is not None
+    assert lives[1] is not None
+    assert (
+        (lives[0].content.kind, lives[0].meta)
+        == (lives[1].content.kind, lives[1].meta)
+        == (DIRECTORY.kind, PRIVATE_META)
+    )
 
 
 def test_what_the_others_have_heard_of_stays() -> None:
