@@ -169,7 +169,7 @@ class Cluster(Setbacks):
         """Somebody is given an account at a host that did not know him, or his is taken away again."""
         number, name = persons.NEWCOMER
         if name in host.acquainted:
-            del host.tree.names[number]
+            persons.take_account(host, number)
         elif name not in host.tree.names.values():
             host.tree.names[number] = name
             host.tree.names_ever[number] = name

@@ -14,6 +14,17 @@ NEWCOMER = (1003, rights.NAMED[1])
 """Who is not known everywhere, with the number that he is given where he comes to be."""
 
 
+def take_account(host: Host, number: int) -> None:
+    """Take an account away; rights that it was given since anybody looked are its number's, for a disk has no names."""
+    name = host.tree.names.pop(number)
+    for path, node in host.tree.nodes.items():
+        row = host.index.row(path)
+        seen = row.applied.observation if row is not None else None
+        recorded = rights.rights_in(seen.xattrs) if seen is not None else {}
+        if number in rights.rights_in(rights.observed(node.acl, host.tree.names)) and name not in recorded:
+            node.unsure = True
+
+
 def reject(host: Host, now_ns: int) -> None:
     """Turn down what the brake holds back: what is shown here supersedes it, at all members."""
     host.digest(now_ns)

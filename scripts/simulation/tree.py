@@ -63,7 +63,10 @@ class Node:
     group: Owner = field(default_factory=lambda: ROOT_USER)
     """Whose it is meant to be, whatever this host can show."""
     unsure: bool = False
-    """It was moved twice, or to where nobody listens, or installed without a record: whose it is goes by its number here."""
+    """It was moved twice, or to where nobody listens, or installed without a record, or an account went before anybody looked.
+
+    Whose it is, and who has rights, goes by numbers here.
+    """
 
 
 @dataclass

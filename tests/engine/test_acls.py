@@ -201,3 +201,11 @@ def test_whom_a_host_has_no_name_for_at_the_moment_keeps_the_one_that_he_had(
     (entry,) = alpha.row(path).record.meta.entries
     assert entry.value.owner == "bob"
     assert entry.value.xattrs == acl(user("bob", 1005), user("carol", 1006), mask=0)
+
+
+def test_whose_account_goes_before_anybody_looks_is_his_number() -> None:
+    (alpha,) = sides("alpha")
+    alpha.sees(F, found(b"one"))
+    alpha.sees(F, found(b"one", xattrs=acl(Entry(USER, 6, 1005))))
+    (entry,) = alpha.row(F).record.meta.entries
+    assert entry.value.xattrs == acl(Entry(USER, 6, 1005))
