@@ -40,7 +40,7 @@ def check_followed(cluster: Cluster) -> int:
             if ledger.doubled.intersection((path, *names)):
                 continue  # who was cloned before others had heard of a move tells it anew as what it finds: another file
             if any(ledger.is_untold(*move) for move in ledger.travels.get(one, ())):
-                continue  # a rename without a row looks like one that the disk took back: it is another file (R24)
+                continue  # without a row, or in doubt, it is no move to anybody, but another file (R24, R8)
             if cluster.rotten.intersection((path, *names)):
                 continue  # what a member lost there may have told of a move, and nobody else knew it
             count += now == path and path in names[1:] and (author, path) not in ledger.hands

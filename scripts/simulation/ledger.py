@@ -108,7 +108,8 @@ class Ledger:
     """Paths that a user changed at a member before it was cloned, and of which each of its two hosts makes a version: it
     found them changed, or nobody had stored what it had made of them (R8)."""
     untold: set[tuple[RelPath, RelPath]] = field(default_factory=set)
-    """What users renamed or exchanged, from where to where, of which a power cut has left no row, and no member had heard (R24)."""
+    """What users renamed or exchanged, from where to where, that is another file for all members: a power cut has left no row of
+    it, and none had heard (R24), or its member found then that it was set back, and did not know of any that had (R8)."""
     acknowledged: list[Acknowledged] = field(default_factory=list)
     """What programs were told that other members have."""
     steps: int = 0
@@ -195,7 +196,7 @@ class Ledger:
             self.changed(target, [target], None, (data, content.mtime_ns // 1_000))
 
     def is_untold(self, source: RelPath, target: RelPath) -> bool:
-        """Return whether a power cut has left no row of what moved a file, by itself or with a directory above it."""
+        """Return whether nobody is told of what moved a file, by itself or with a directory above it."""
         return any(
             target == to + source[len(by) :] and source[: len(by)] == by and source[len(by) :][:1] in (b"", b"/")
             for by, to in self.untold

@@ -50,9 +50,18 @@ class NotingEngine(VolumeEngine):
 
     def distrust(self) -> None:
         """Put in doubt what nobody else has stored. What goes with that is found by a look, as if somebody had just made it."""
-        before = self.index.rows().keys()
+        before, moves = self.index.rows().keys(), self._moves_told()
+        # Nor is it a move to anybody what will be found to come from where only this member knew what was there.
+        doubted, looks = self.in_doubt_if_set_back(), self.programs.looks.items()
+        unseen = {(look.moved_from, path) for path, look in looks if look.moved_from in doubted}
         super().distrust()
         self.programs.touched |= before - self.index.rows().keys()
+        self.ledger.untold |= moves - self._moves_told() | unseen
+
+    def _moves_told(self) -> set[tuple[RelPath, RelPath]]:
+        """Return from where to where something was moved, by what this member would tell."""
+        entries = ((path, entry) for path, row in self._rows() for entry in row.record.content.entries)
+        return {(path, move.target) for path, entry in entries for move in entry.moves}
 
     def _arrive(self, edit: Edit, leaving: set[Dot], now_ns: int) -> None:
         super()._arrive(edit, leaving, now_ns)

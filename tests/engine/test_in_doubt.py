@@ -65,6 +65,25 @@ def test_an_edit_of_what_was_moved_in_doubt_lives_under_the_old_name_beside_what
         assert is_at(side, B, b"one")
 
 
+def test_an_edit_does_not_follow_a_move_of_what_was_found_anew_by_an_index_of_before() -> None:
+    alpha, beta = sides("alpha", "beta")
+    before = backup(alpha)
+    alpha.sees(A, found(b"one"))
+    beta.hears(alpha)
+    beta.sees(A, found(b"one"))
+    edits(beta, A)
+    again = restarted(alpha, before, 98)
+    again.sees(A, found(b"one"))
+    renames(again, A, B)
+    lost = in_quarantine(again, backup(again))
+    caught_up(lost, beta)
+    hears_anew(beta, lost)
+    lost.hears(beta)
+    for side in (lost, beta):
+        assert is_at(side, A, b"edited")
+        assert is_at(side, B, b"one")
+
+
 def test_who_only_receives_hears_nothing_stale() -> None:
     alpha, beta, gamma = sides("alpha", "beta", "gamma", receive_only=("gamma",))
     lost = with_something_stale(alpha, beta)
