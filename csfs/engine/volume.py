@@ -4,7 +4,7 @@ Observations come in through `local`, peers' updates through `remote`; `plans` s
 what peers should hear. The index is the only memory that counts: whatever else is held here may be lost at any time.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
@@ -59,19 +59,23 @@ class VolumeEngine(Doubting, Following, Settling, Merging, Overlooking, Weighing
                 if not found.pending and self._is_pending(name, found.record, found.applied, group, leaf=False):
                     self._set_pending(name, found)
 
-    def follow_rules(self) -> None:
+    def follow_rules(self, before: Collection[Scope] = ()) -> None:
         """Follow rules that differ from those of the last life of this index (R11): to be called once, before anything else.
 
         The index is to read its rows by `in_scope` from then on, and to be another one to the peers, who are told all of it once
-        more: that costs nothing. `sort_rows` writes the rows as they are read, a few at a time.
+        more: that costs nothing. `sort_rows` writes the rows as they are read, a few at a time. `before`: the groups until now.
         """
-        # Of what others made, a new revision begins knowing nothing; what we made in this life is all here, whoever else knows it.
-        # What we made in earlier ones may have been taken from us by a restore. Where nobody listens to us from now on, others tell us
-        # of ours what they have heard, and who does not claim to know the rest finds by a walk that he differs, and lets go of it.
+        # Of what others made, a revision begins knowing nothing, even one that there was before: under the rules in between
+        # something may have gone that was known then, and nobody would tell what is said to be known here. What we made in this life
+        # is all here, whoever else knows it. What we made in earlier ones may have been taken from us by a restore. Where nobody
+        # listens to us from now on, others tell us of ours what they have heard, and who does not claim to know the rest finds by a
+        # walk that he differs, and lets go of it.
         for scope, knowledge in self.knowledge().items():
             made = self._index.last_counter(scope)
+            left = knowledge if scope in before else versions.EMPTY
             if made and self.speaks_in(scope):
-                self._index.set_knowledge(scope, versions.joined(knowledge, {self._incarnation: made}))
+                left = versions.joined(left, {self._incarnation: made})
+            self._index.set_knowledge(scope, left)
 
     def in_scope(self, path: RelPath, row: Row) -> Row:
         """Return a row as the rules have it now: in the group that they name, and to be planned anew if it was in another one."""

@@ -26,7 +26,7 @@ def begin(index: Index, engine: VolumeEngine, scopes: list[Scope]) -> None:
     """
     if index.ledger.scopes != scopes:
         with index.transaction():
-            engine.follow_rules()
+            engine.follow_rules(index.ledger.scopes)
             index.begin_anew()
             index.ledger.set_scopes(scopes)
             index.ledger.set_compared(b"")

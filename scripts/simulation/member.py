@@ -144,7 +144,7 @@ class Member:
         self.engine.watched(self.ledger, self.programs)
         scopes = [group.scope for group in self.rules.groups]
         if scopes != self.scopes:
-            self.engine.follow_rules()
+            self.engine.follow_rules(self.scopes)
             self.scopes = scopes
             self._begin_anew()
         self.index.revise(self.engine.in_scope)

@@ -1,5 +1,6 @@
 """Two or three engines side by side, and short ways to say what happens to them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from csfs.core.groups import Group
@@ -114,9 +115,9 @@ def sides(
     return made
 
 
-def follow_rules(engine: VolumeEngine, *, at_once: int = 2) -> None:
+def follow_rules(engine: VolumeEngine, *, at_once: int = 2, before: Collection[Scope] = ()) -> None:
     """Have an engine's index follow its rules, all rows written before anything else."""
-    engine.follow_rules()
+    engine.follow_rules(before)
     engine._index.revise(engine.in_scope)
     first: RelPath | None = ROOT
     while first is not None:

@@ -11,7 +11,7 @@ from csfs.engine.ports import Row, Step
 from csfs.engine.volume import VolumeEngine
 from scripts.simulation.rules import OneGroup
 from scripts.simulation.tree import hash_of
-from tests.engine.members import NOW_NS, Side, directory, follow_rules, found, sides
+from tests.engine.members import NOW_NS, SCOPE, Side, directory, follow_rules, found, sides
 
 F, D = RelPath(b"f"), RelPath(b"d")
 AFTER = Scope(b"scope-02")
@@ -36,6 +36,15 @@ def turn(*members: Side) -> None:
         side.engine = VolumeEngine(side.index, rules, side.name, side.engine._incarnation, side.engine._authors)
         side.heard.clear()
         follow_rules(side.engine)
+
+
+def obey(side: Side, scope: Scope, *receive_only: str) -> None:
+    """Have one of three members follow other rules than before."""
+    before = side.engine.knowledge().keys()
+    rules = OneGroup(Group(("alpha", "beta", "gamma"), frozenset(receive_only), ("younger",), scope))
+    side.engine = VolumeEngine(side.index, rules, side.name, side.engine._incarnation, side.engine._authors)
+    side.heard.clear()
+    follow_rules(side.engine, before=before)
 
 
 def told_of(path: RelPath, rows: Mapping[RelPath, Row]) -> int:
@@ -142,10 +151,7 @@ def test_what_somebody_else_had_heard_comes_back_with_him() -> None:
     beta.sees(F, found(b"told to gamma", mtime_ns=9))
     gamma.hears(beta)
     for side in (alpha, beta, gamma):
-        rules = OneGroup(Group(("alpha", "beta", "gamma"), frozenset({"beta"}), ("younger",), AFTER))
-        side.engine = VolumeEngine(side.index, rules, side.name, side.engine._incarnation, side.engine._authors)
-        side.heard.clear()
-        follow_rules(side.engine)
+        obey(side, AFTER, "beta")
     meet(alpha, beta)
     assert beta.plans(F) is not None
     alpha.hears(gamma)
@@ -154,3 +160,23 @@ def test_what_somebody_else_had_heard_comes_back_with_him() -> None:
         beta.hears(other)
     assert beta.row(F).record == gamma.row(F).record == alpha.row(F).record
     assert beta.plans(F) is None, "it is shown still, and nobody's change"
+
+
+def test_what_it_let_go_of_is_told_anew_when_the_rules_are_again_what_they_were() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma")
+    alpha.sees(F, found(b"one"))
+    for other in (beta, gamma):
+        other.hears(alpha)
+        other.shows(F, found(b"one"))
+    beta.sees(F, found(b"told to gamma", mtime_ns=9))
+    gamma.hears(beta)
+    # The second never hears that the rules were others in between.
+    for side in (alpha, gamma):
+        obey(side, AFTER, "gamma")
+    meet(alpha, gamma)
+    assert gamma.row(F).record == alpha.row(F).record
+    obey(gamma, SCOPE)
+    assert gamma.engine.knowledge() == {SCOPE: {}}
+    gamma.hears(beta)
+    assert gamma.row(F).record == beta.row(F).record
+    assert gamma.engine.knowledge() == beta.engine.knowledge()

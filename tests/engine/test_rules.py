@@ -39,6 +39,17 @@ def test_a_path_that_changes_groups_is_told_again_whole_before_it_is_written_ane
     assert out.mark == {ALPHA: 2}
 
 
+def test_what_is_known_of_a_group_counts_on_only_while_its_rules_stay() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one"))
+    beta.hears(alpha)
+    beta.sees(b"g", found(b"two"))
+    follow_rules(beta.engine, before=(Scope(b"scope-02"), SCOPE))
+    assert beta.engine.knowledge() == {SCOPE: {ALPHA: 2, BETA: 2}}
+    follow_rules(beta.engine, before=(Scope(b"scope-02"),))
+    assert beta.engine.knowledge() == {SCOPE: {BETA: 2}}
+
+
 def test_what_is_made_under_other_rules_carries_no_lives_that_ended_before() -> None:
     alpha, beta = members = sides("alpha", "beta")
     ended = {Incarnation(life): 1 for life in range(100, 5_000)}

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from csfs.core.paths import ROOT, RelPath
+from csfs.core.versions import Incarnation
 from csfs.index.index import Index
 from csfs.replicate.revising import ROWS_MAX, go_on
 from csfs.replicate.sorting import Sorting
@@ -60,6 +61,18 @@ async def test_a_rule_change_is_one_short_step_and_the_rest_comes_in_slices(tmp_
     assert scopes_in_table(side.volume.index) == {scope}
     assert len(side.volume.index.rows.pending()) == MANY
     assert is_counted(side.volume.index)
+
+
+async def test_rules_that_are_again_what_they_were_begin_without_what_was_known_then(tmp_path: Path) -> None:
+    side = filled(tmp_path, "alpha", "alpha", "beta", count=1)
+    index, (scope,) = side.volume.index, side.volume.scopes()
+    ours = index.rows.knowledge(scope)
+    with index.transaction():
+        index.rows.set_knowledge(scope, {**ours, Incarnation(99): 7})
+    for members in (("alpha", "beta", "gamma"), ("alpha", "beta")):
+        side.volume.set_rules(rules_of("alpha", *members))
+    assert side.volume.scopes() == {scope}
+    assert index.rows.knowledge(scope) == ours
 
 
 async def test_members_write_and_hear_each_other_while_rows_are_sorted(tmp_path: Path) -> None:
