@@ -73,13 +73,20 @@ def _names(travels: list[tuple[RelPath, RelPath]]) -> list[RelPath]:
 def check_follows(cluster: Cluster) -> None:
     """An edit follows no more often than users moved the object: what a move or a follow made never leads on.
 
-    Who was set back, or cloned, has it follow once more, as another incarnation.
+    In one life of its member: who finds that it was set back, or cloned, has in doubt what it made since, and hears of the edit under
+    its old name once more. It may find that out at each peer anew, and from changes of its own that others tell (R8); at each once.
     """
-    lives = 1 + sum(action.act in (Act.RESTORE, Act.CLONE) for action in cluster.plan.actions) + 2 * len(cluster.parked)
     for host in cluster.hosts:
+        acts = [action.act for action in cluster.plan.actions if action.member == host.number]
+        set_back = sum(acts.count(act) for act in (Act.RESTORE, Act.CLONE, Act.POWER_CUT))
+        set_back += 2 * (host.number in cluster.parked)
+        lives_max = 1 + set_back * len(cluster.hosts)
         for half in ("content", "meta"):
-            edits = [(edit.object, entry) for edit in host.index.followed if (entry := getattr(edit, half)) is not None]
-            often = Counter((moved, origin_of(entry), entry.value) for moved, entry in edits)
-            for (moved, origin, _), count in often.items():
-                most = cluster.ledger.moves[moved] * lives
-                assert count <= most, f"{host.name}: {origin} followed {count} times, after {most} moves"
+            edits = [(life, one.object, entry) for life, one in host.index.followed if (entry := getattr(one, half))]
+            often = Counter((moved, origin_of(entry), entry.value, life) for life, moved, entry in edits)
+            for (moved, origin, _, _), count in often.items():
+                most = cluster.ledger.moves[moved]
+                assert count <= most, f"{host.name}: {origin} followed {count} times in one life, after {most} moves"
+            lives = Counter((moved, origin, value) for moved, origin, value, _ in often)
+            for (_, origin, _), count in lives.items():
+                assert count <= lives_max, f"{host.name}: {origin} followed in {count} lives, set back {set_back} times"

@@ -3,7 +3,7 @@
 from csfs.core.paths import RelPath
 from csfs.core.rows import Row
 from csfs.core.tokens import Tokens
-from csfs.core.versions import Dot, Scope
+from csfs.core.versions import Dot, Incarnation, Scope
 from csfs.engine.following import Edit
 from csfs.engine.memory import MemoryIndex
 
@@ -15,9 +15,9 @@ class Index(MemoryIndex):
 
     def __init__(self) -> None:
         super().__init__()
-        self.followed: list[Edit] = []
-        """Edits that followed moves, as far as that is durable."""
-        self.following: list[Edit] = []
+        self.followed: list[tuple[Incarnation, Edit]] = []
+        """Edits that followed moves, as far as that is durable, and in which life."""
+        self.following: list[tuple[Incarnation, Edit]] = []
         self.minted_following = 0
         """Versions made by that, taken back or not."""
 

@@ -65,7 +65,7 @@ class NotingEngine(VolumeEngine):
 
     def _arrive(self, edit: Edit, leaving: set[Dot], now_ns: int) -> None:
         super()._arrive(edit, leaving, now_ns)
-        self.index.following.append(edit)
+        self.index.following.append((self._incarnation, edit))
         self.ledger.followed(edit.path, edit.target, edit.content.value if edit.content is not None else None)
 
     def _moved_away(self, *arguments: Any) -> Move | None:

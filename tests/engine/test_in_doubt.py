@@ -1,11 +1,14 @@
-"""What becomes of what a restored member has in doubt: a removal, a move, what had been decided against, what others hear (R8)."""
+"""What becomes of what a restored member has in doubt: a removal, a move, an edit that followed one, what had been decided against,
+what others hear (R8)."""
 
 import pytest
 
 from csfs.core.paths import RelPath
+from csfs.core.tokens import Verdict, given
+from csfs.core.versions import Incarnation
 from tests.engine.members import NOW_NS, SCOPE, Side, found, sides
 from tests.engine.test_following import A, B, edits, is_at, renames, together
-from tests.engine.test_quarantine import backup, caught_up, hears_anew, in_quarantine, restarted
+from tests.engine.test_quarantine import KEY, backup, caught_up, hears_anew, in_quarantine, restarted
 
 
 @pytest.mark.parametrize("settings", [0, 1])
@@ -84,6 +87,41 @@ def test_an_edit_does_not_follow_a_move_of_what_was_found_anew_by_an_index_of_be
         assert is_at(side, B, b"one")
 
 
+def test_an_edit_follows_once_more_at_each_peer_that_knows_of_a_lost_life_and_no_more_then() -> None:
+    alpha, beta, gamma, delta = together("alpha", "beta", "gamma", "delta")
+    alpha.engine.stands("beta", beta.engine.standings())
+    index = backup(alpha)
+    tokens = {peer: given(index.tokens(peer), peer, KEY, b"1" * 8)[1] for peer in ("beta", "gamma")}
+    edits(alpha, A)
+    renames(beta, A, B)
+    for side in (gamma, delta):
+        side.hears(alpha)
+        side.hears(beta)
+    lost = another_life(restarted(alpha, index), "gamma", tokens["gamma"], 98)
+    caught_up(lost, gamma)
+    assert lives_at(lost, B) == {98}
+    lost.shows(A, None)
+    lost.shows(B, found(b"edited"))
+    gamma.hears(lost)
+    lost = another_life(lost, "beta", tokens["beta"], 99)
+    assert lives_at(lost, B) == set(), "nobody said yet that he has stored it"
+    caught_up(lost, delta)
+    lost.engine.follow((A, B), NOW_NS)
+    assert lives_at(lost, B) == {99}
+    for peer, token in tokens.items():
+        assert lost.engine.shown(peer, KEY, token) is Verdict.GOOD
+    for side in (beta, gamma, delta):
+        hears_anew(side, lost)
+    for side in (lost, beta, gamma, delta):
+        side.heard.clear()
+        side.hears(gamma if side is not gamma else lost)
+        assert lives_at(side, B) == {98, 99}
+        assert (is_at(side, A, None), is_at(side, B, b"edited")) == (True, True)
+    counter = lost.counter()
+    lost.engine.follow((A, B), NOW_NS)
+    assert lost.counter() == counter
+
+
 def test_who_only_receives_hears_nothing_stale() -> None:
     alpha, beta, gamma = sides("alpha", "beta", "gamma", receive_only=("gamma",))
     lost = with_something_stale(alpha, beta)
@@ -115,3 +153,15 @@ def with_something_stale(alpha: Side, beta: Side) -> Side:
     beta.sees(b"f", None)
     beta.index.drop(RelPath(b"f"))
     return in_quarantine(alpha, index)
+
+
+def another_life(side: Side, peer: str, token: bytes, incarnation: int) -> Side:
+    """Return a member that was shown a token which it does not remember, in its next life."""
+    assert side.engine.shown(peer, KEY, token) is Verdict.AHEAD
+    side.engine.distrust()
+    return restarted(side, side.index, incarnation)
+
+
+def lives_at(side: Side, path: RelPath) -> set[int]:
+    """Return the lives beyond the first ones that made what is known at a path."""
+    return {entry.dot.incarnation for entry in side.row(path).record.content.entries} - {Incarnation(1), Incarnation(2)}
