@@ -110,6 +110,7 @@ class Healing(Remote, Quarantine, Mending):
                     row, record=record, applied=applied, live=is_live(record), pending=True, write=write
                 ),
             )
+            self._wake_names(path, row)
             let_go[path] = row.live
         return let_go
 

@@ -135,6 +135,7 @@ class Quarantine(Minting):
         self._index.put(
             path, msgspec.structs.replace(row, record=NOTHING_KNOWN, applied=applied, live=False, pending=True)
         )
+        self._wake_names(path, row)
         return row.live
 
     def drop_beside_doubt(self, path: RelPath, theirs: Vector) -> None:

@@ -339,3 +339,28 @@ def test_what_another_one_says_of_the_first_name_counts_for_the_others_at_who_ma
     assert plan is not None
     assert plan.meta is not None
     assert (plan.step, plan.meta.mode) == (Step.ATTRIBUTES, 0o600)
+
+
+def test_what_is_stale_decides_no_more_on_the_attributes_of_its_other_names() -> None:
+    alpha, beta = sides("alpha", "beta")
+    beta.sees(b"first", found(b"first", inode=2))
+    beta.sees(b"a", found(b"other", mode=0o600, inode=3))
+    alpha.sees(b"a", found(b"one", mtime_ns=5))
+    sees_together(alpha, linked(b"one", mtime_ns=5), b"b", b"a")
+    beta.hears(alpha)
+    alpha.hears(beta)
+    alpha.engine.stands("beta", beta.engine.standings())
+    alpha.shows(b"a", linked(b"one", mtime_ns=5, mode=0o600))
+    assert alpha.plans(b"b") is None
+    assert not alpha.row(b"b").pending
+    beta.shows(b"a", found(b"one", mtime_ns=5, mode=0o600, inode=4))
+    beta.sees(b"a", None)
+    beta.index.drop(A)
+    lost = in_quarantine(alpha, backup(alpha))
+    caught_up(lost, beta)
+    assert not lost.row(b"a").live
+    assert lost.row(b"b").pending
+    plan = lost.plans(b"b")
+    assert plan is not None
+    assert plan.meta is not None
+    assert (plan.step, plan.meta.mode) == (Step.ATTRIBUTES, 0o644)

@@ -12,6 +12,7 @@ from csfs.engine.volume import VolumeEngine
 from scripts.simulation.rules import OneGroup
 from scripts.simulation.tree import hash_of
 from tests.engine.members import NOW_NS, SCOPE, Side, directory, follow_rules, found, sides
+from tests.engine.test_links import linked, sees_together
 
 F, D = RelPath(b"f"), RelPath(b"d")
 AFTER = Scope(b"scope-02")
@@ -180,3 +181,27 @@ def test_what_it_let_go_of_is_told_anew_when_the_rules_are_again_what_they_were(
     gamma.hears(beta)
     assert gamma.row(F).record == beta.row(F).record
     assert gamma.engine.knowledge() == beta.engine.knowledge()
+
+
+def test_the_other_names_of_what_nobody_has_heard_of_have_the_others_attributes_too() -> None:
+    alpha, beta = sides("alpha", "beta")
+    for side in (alpha, beta):
+        side.sees(ROOT, directory())
+    beta.sees(b"first", found(b"first", inode=2))
+    beta.sees(F, found(b"unsent", mode=0o600, inode=3))
+    alpha.sees(F, found(b"one", mtime_ns=5))
+    sees_together(alpha, linked(b"one", mtime_ns=5), b"g", b"f")
+    turn(alpha, beta)
+    beta.hears(alpha)
+    plan = beta.plans(b"g")
+    assert plan is not None
+    assert plan.meta is not None
+    assert plan.meta.mode == 0o600, "as is known of the file's other name"
+    beta.shows(b"g", found(b"one", mtime_ns=5, mode=0o600, inode=4))
+    assert not beta.row(b"g").pending
+    meet(alpha, beta)
+    assert beta.row(b"g").pending
+    plan = beta.plans(b"g")
+    assert plan is not None
+    assert plan.meta is not None
+    assert (plan.step, plan.meta.mode) == (Step.ATTRIBUTES, 0o644)
