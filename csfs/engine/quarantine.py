@@ -26,7 +26,7 @@ from csfs.core.versions import Dot, Scope, Vector
 from csfs.engine.forgetting import dots_of
 from csfs.engine.live import content_entry, holds_directory, is_live
 from csfs.engine.minting import Change, Circumstances, Minting
-from csfs.engine.ports import Row, Standing
+from csfs.engine.ports import Connected, Row, Standing
 from csfs.engine.rules import GroupRules
 
 
@@ -197,14 +197,18 @@ class Quarantine(Minting):
     def may_catch_up_with(self, peer: str, standings: Mapping[Scope, Standing]) -> bool:
         """Return whether we know all that a peer knew that is not in quarantine itself, and joins nobody.
 
-        Who only receives may not tell us anything: it counts where nobody else is.
+        Who only receives may not tell us anything: it counts where nobody else is. Who follows other rules says nothing of our
+        groups, and may know something.
         """
         if not self._heard_from(peer) and any(self._heard_from(other) for other in self._peers):
             return False
-        return all(
+        return self._follows_our_rules(peer, standings) and all(
             versions.includes(self._index.knowledge(scope), self._of_others(standings.get(scope, Standing()).known))
             for scope in self._heard_from(peer)
         )
+
+    def _follows_our_rules(self, peer: str, standings: Mapping[Scope, Standing]) -> bool:
+        return all(scope in standings for scope in self._heard_from(peer))
 
     def have_all_lost(self, quarantined: Mapping[str, bool]) -> bool:
         """Return whether all of these peers that may tell us anything are in quarantine: they would wait for each other for ever."""
@@ -216,13 +220,14 @@ class Quarantine(Minting):
     def caught_up(self, peer: str, connected: Collection[str]) -> bool:
         """All that a peer knows is known here: return whether the quarantine ends with that.
 
-        It does unless we are still to catch up with another one that is `connected`. Those that are not are heard later.
+        It does unless we are still to catch up with another one that is `connected`. Those that are not are heard later, and so are
+        those that follow other rules: they are greeted anew when these are ours.
         """
         if not self.is_in_quarantine:
             return False
         owing = [other for other in self._peers if self._index.tokens(other).owed is Owed.NOW and other != peer]
         self._owe(peer, Owed.NOTHING)
-        if any(other in connected and self._heard_from(other) for other in owing):
+        if any(other in connected and self._heard_from(other) and self._is_waited_for(other) for other in owing):
             return False
         for other in owing:
             self._owe(other, Owed.LATER if self._heard_from(other) else Owed.NOTHING)
@@ -231,6 +236,11 @@ class Quarantine(Minting):
                 row = msgspec.structs.replace(row, doubt=row.doubt | Doubt.LAST)
                 self._index.put(path, self._with_directory_in_doubt(path, row))
         return True
+
+    def _is_waited_for(self, peer: str) -> bool:
+        """Return whether a connected peer follows our rules, as far as it has said how it stands."""
+        has_stood = self._connected.get(peer, Connected()).has_stood
+        return not has_stood or self._follows_our_rules(peer, self._index.standings(peer))
 
     def _with_directory_in_doubt(self, path: RelPath, row: Row) -> Row:
         """Return a row with all of a directory in doubt that others removed, and in which something was made here since.

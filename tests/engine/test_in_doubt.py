@@ -3,10 +3,14 @@ what others hear (R8)."""
 
 import pytest
 
+from csfs.core.groups import Group
 from csfs.core.paths import RelPath
-from csfs.core.tokens import Verdict, given
-from csfs.core.versions import Incarnation
-from tests.engine.members import NOW_NS, SCOPE, Side, found, sides
+from csfs.core.rows import Standing
+from csfs.core.tokens import Owed, Verdict, given
+from csfs.core.versions import Incarnation, Scope
+from csfs.engine.volume import VolumeEngine
+from scripts.simulation.rules import OneGroup
+from tests.engine.members import NOW_NS, SCOPE, Side, follow_rules, found, sides
 from tests.engine.test_following import A, B, edits, is_at, renames, together
 from tests.engine.test_quarantine import KEY, backup, caught_up, hears_anew, in_quarantine, restarted
 
@@ -142,6 +146,35 @@ def test_who_only_receives_is_told_as_ever_where_nobody_else_may_change_anything
     lost.sees(b"g", found(b"after the restore", inode=2))
     hears_anew(beta, lost)
     assert beta.row(b"g").live
+
+
+def test_who_follows_other_rules_ends_no_quarantine() -> None:
+    alpha, beta = sides("alpha", "beta")
+    lost = with_something_stale(alpha, beta)
+    under_rules(beta, Scope(b"scope-02"))
+    assert not lost.engine.may_catch_up_with("beta", beta.engine.standings()), "it says nothing of what it knows"
+    under_rules(beta, SCOPE)
+    caught_up(lost, beta)
+    assert not lost.row(b"f").live
+
+
+def test_who_follows_other_rules_is_not_waited_for() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma")
+    lost = with_something_stale(alpha, beta)
+    lost.hears(gamma)
+    lost.engine.stands("beta", beta.engine.standings())
+    assert not lost.engine.caught_up("gamma", ["gamma", "beta"])
+    lost.engine.stands("beta", {Scope(b"scope-02"): Standing()})
+    assert lost.engine.caught_up("gamma", ["gamma", "beta"])
+    assert lost.index.tokens("beta").owed is Owed.LATER
+
+
+def under_rules(side: Side, scope: Scope) -> None:
+    """Have a member follow other rules, or the same ones again, which `scope` tells apart."""
+    rules = OneGroup(Group(("alpha", "beta"), frozenset(), ("younger",), scope))
+    side.engine = VolumeEngine(side.index, rules, side.name, side.engine._incarnation, side.engine._authors)
+    side.heard.clear()
+    follow_rules(side.engine)
 
 
 def with_something_stale(alpha: Side, beta: Side) -> Side:
