@@ -51,7 +51,6 @@ class Daemon:
         self._unusable = Unusable()
         self._watcher = Watcher()
         self._volumes = Volumes(home, self._cluster, self._watcher, self._unusable, self._greet_anew)
-        self._relayed = _listener_at(home.peer_socket)
         self._network = PeerNetwork(
             self._cluster.credentials,
             self._cluster.host.listen,
@@ -60,7 +59,6 @@ class Daemon:
             report=self._report,
             inviter=self._cluster.inviter,
             revoked=self._cluster.revoked,
-            relayed=self._relayed,
         )
         self._commands = Commands(self._cluster, self._volumes.mounts, self._unusable, self._network, self._reload)
         self._links: dict[str, Link] = {}
@@ -75,14 +73,14 @@ class Daemon:
         Raises:
             CsfsError: it cannot start; nothing is left running.
         """
-        listener = _listener_at(self._home.control_socket)
+        listener, relayed = (_listener_at(path) for path in (self._home.control_socket, self._home.peer_socket))
         if not self._cluster.credentials.is_valid_now:
             log.warning("this host's clock is wrong, or its certificate too old: no peer takes it until that is mended")
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 self._volumes.begin(nursery)
-                await nursery.start(self._network.run)
+                await nursery.start(self._network.run, relayed)
                 nursery.start_soon(self._serve_control, listener)
                 nursery.start_soon(self._reload_when_wanted)
                 nursery.start_soon(self._watcher.run)
@@ -90,7 +88,7 @@ class Daemon:
                 nursery.cancel_scope.cancel()
         finally:
             listener.socket.close()
-            self._relayed.socket.close()
+            relayed.socket.close()
             for path in (self._home.control_socket, self._home.peer_socket):
                 path.unlink(missing_ok=True)
             self._volumes.close()

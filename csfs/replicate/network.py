@@ -28,8 +28,7 @@ class PeerNetwork:
     """All links of one member.
 
     `on_link` (peer, link) runs once per peer at a time, as long as its link lives; when it returns or raises, the link is closed
-    and dialled again. `report` hears of whoever was turned away. `inviter` is asked when a host wants to join. `relayed` is where
-    peers arrive that come by ssh.
+    and dialled again. `report` hears of whoever was turned away. `inviter` is asked when a host wants to join.
     """
 
     def __init__(
@@ -42,7 +41,6 @@ class PeerNetwork:
         report: Callable[[LinkProblem], None] = lambda problem: None,
         inviter: Callable[[], Inviter | None] = lambda: None,
         revoked: Revoked = NOBODY,
-        relayed: trio.SocketListener | None = None,
         pace: Pace = PACE,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -50,7 +48,6 @@ class PeerNetwork:
         self._peers = dict(peers)
         self._inviter = inviter
         self._revoked = revoked
-        self._relayed = relayed
         self._pace = pace
         self._jitter = jitter
         self._switchboard = Switchboard(on_link, pace)
@@ -60,17 +57,20 @@ class PeerNetwork:
         self._nursery: trio.Nursery | None = None
         self.update_credentials(credentials)
 
-    async def run(self, task_status: trio.TaskStatus[list[Address]] = trio.TASK_STATUS_IGNORED) -> NoReturn:
-        """Listen and dial until cancelled; started with the addresses it listens on.
+    async def run(
+        self,
+        relayed: trio.SocketListener | None = None,
+        task_status: trio.TaskStatus[list[Address]] = trio.TASK_STATUS_IGNORED,
+    ) -> NoReturn:
+        """Listen and dial until cancelled; started with the addresses it listens on. `relayed` is where peers arrive that come by ssh.
 
         Raises:
             ConfigError: an address cannot be listened on.
         """
         listeners = await listener.open_listeners(self._listen)
-        relayed = [self._relayed] if self._relayed is not None else []
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            nursery.start_soon(self._listener.serve, listeners + relayed)
+            nursery.start_soon(self._listener.serve, listeners + ([relayed] if relayed is not None else []))
             self.update_peers(self._peers)
             task_status.started([_address_of(opened) for opened in listeners])
             await trio.sleep_forever()

@@ -12,7 +12,7 @@ import msgspec
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath, parent_of
 from csfs.core.rows import Plan, Step
-from csfs.engine.live import stands_for_time
+from csfs.engine.live import shown_mtime_ns
 from csfs.replicate.names import has_flags
 from csfs.replicate.spreading import is_whole
 from csfs.replicate.volume import Volume
@@ -46,7 +46,7 @@ class Renames:
         for leaving in self._leaving.get(plan.content.hash, ()):
             base = leaving.base
             assert base is not None, "nothing is taken away"
-            is_same = base.size == plan.content.size and stands_for_time(base.mtime_ns, plan.mtime_ns)
+            is_same = base.size == plan.content.size and self._is_of_time(leaving.path, plan.mtime_ns)
             treated = self._volume.treated(plan.path)
             # What is each member's own at the old name, and was not looked at, may be told at the new one.
             is_same = is_same and treated == self._volume.treated(leaving.path)
@@ -56,6 +56,11 @@ class Renames:
             if is_let and self._is_free(leaving.path, plan.path):
                 return leaving
         return None
+
+    def _is_of_time(self, path: RelPath, wanted_ns: int | None) -> bool:
+        """Return whether what a path shows has, or stands for, just this time: another one that a disk could show so is another one."""
+        row = self._volume.index.rows.row(path)
+        return wanted_ns is None or (row is not None and shown_mtime_ns(row.applied) == wanted_ns)
 
     def take(self, removal: Plan) -> None:
         """What it takes away is shown elsewhere."""

@@ -48,7 +48,7 @@ class Member:
 
     async def _run(self, task_status) -> None:
         with self.scope:
-            await self.network.run(task_status)
+            await self.network.run(task_status=task_status)
 
     async def _on_link(self, peer: str, link: Link) -> None:
         self.links.append(link)

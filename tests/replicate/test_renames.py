@@ -37,6 +37,22 @@ def rename(member: Member, source: str, target: str) -> None:
     member.worker.observer.take_unjournalled([change])
 
 
+async def test_what_was_touched_and_renamed_has_the_later_time(tmp_path: Path) -> None:
+    """Some file systems keep a time in steps, and would show this one for the other: this one has shown it exactly."""
+    async with two(tmp_path) as (alpha, beta):
+        await sown(alpha, beta)
+        before_ns = 1_700_000_000_000_000_100
+        os.utime(alpha.tree / "d/a", ns=(before_ns, before_ns))
+        alpha.tell("d/a")
+        await settle(alpha, beta)
+        assert (beta.tree / "d/a").stat().st_mtime_ns == before_ns
+        os.utime(alpha.tree / "d/a", ns=(before_ns, before_ns + 50_000_007))
+        rename(alpha, "d/a", "d/b")
+        await settle(alpha, beta)
+        assert (beta.tree / "d/b").stat().st_mtime_ns == before_ns + 50_000_007
+        expect_equal(alpha, beta)
+
+
 Commits = Sequence[Commit]
 MakesThem = Callable[[Commits], Awaitable[list[CommitResult]]]
 
