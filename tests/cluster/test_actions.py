@@ -11,15 +11,17 @@ from scripts.support.members import VOLUME, Member, replicating, two_members, un
 from tests.cluster.conftest import expect_calm_logs
 from tests.cluster.test_versions import apart, ran, told, write
 
+TELLS = """["/bin/sh", "-c", 'xargs -0 printf "%s|" >>"$0.$CSFS_OCCASION"; echo >>"$0.$CSFS_OCCASION"', "{told}"]"""
+"""Writes a line for each time that it is run."""
 ACTIONS = """
 [[volumes.{volume}.actions]]
 paths = ["/site"]
-command = ["/bin/sh", "-c", 'xargs -0 printf "%s|" >>"$0.$CSFS_OCCASION"; echo >>"$0.$CSFS_OCCASION"', "{told}"]
+command = {tells}
 settle = "0.5s"
 
 [[volumes.{volume}.actions]]
 paths = ["/site"]
-command = ["/bin/sh", "-c", 'xargs -0 printf "%s|" >>"$0.$CSFS_OCCASION"; echo >>"$0.$CSFS_OCCASION"', "{told}"]
+command = {tells}
 on = "local"
 members = ["alpha"]
 settle = "0.5s"
@@ -49,7 +51,7 @@ def acting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Member, M
     base = tmp_path_factory.mktemp("members")
     words = base / "told"
     with two_members(base / "m", options=("--policy", "none")) as (alpha, beta):
-        raised(alpha, ACTIONS.format(volume=VOLUME, told=words))
+        raised(alpha, ACTIONS.format(volume=VOLUME, told=words, tells=TELLS.format(told=words)))
         until(lambda: "/contested" in beta.csfs("config", "show").stdout, "beta has the actions")
         replicating(alpha, beta)
         yield alpha, beta, words
