@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from csfs.core import versions
 from csfs.core.paths import RelPath
 from csfs.core.policies import origin_of
-from csfs.core.records import ContentEntry, Record, write_of
+from csfs.core.records import ContentEntry, Half, Record, write_of
 from csfs.core.rows import Arrived
 from csfs.core.versions import Dot
 from csfs.engine.following import Following, added, is_of, overruled_in, rows_ahead, taken_out
@@ -52,31 +53,50 @@ class TakingBack(Following):
         if edit is None or group is None or row.scope != group.scope or not self._may_write(group):
             return
         gone, half = taken_out(row.record.content, {arrived.dot})
-        before = arrived.replaced
-        is_another = any(edit.birth is not None and is_of(entry, edit.birth) for entry in half.entries)
-        if before is not None and (is_another or _is_taken_away(before, row, arrived.dot)):
-            before = None  # somebody has made something else of it meanwhile
-        hlc, dot = self._tick(now_ns, row.record), self._mint(group.scope, row.record)
-        if before is None:
+        # What somebody here has put there since, in a later life than the edit came in, stands beside that; the version made now
+        # is of the same life, and no vector leaves out what its own incarnation made before: so it says that once more.
+        ours = next((entry for entry in half.entries if entry.dot in self._ours_left(half, set())), None)
+        again = ours if ours is not None else _standing_again(edit, row, arrived, half)
+        hlc, dot, applied = self._tick(now_ns, row.record), self._mint(group.scope, row.record), row.applied
+        if again is None:
             moves, overruled = merged_moves(gone, None), overruled_in(gone)
             entry = ContentEntry(dot, hlc, ABSENT, birth=edit.birth, moves=moves, overruled=overruled)
         else:
-            # Not as `carried` here: where somebody has moved it on who had not heard of the edit, it goes on, too.
-            entry = msgspec.structs.replace(
-                before,
-                dot=dot,
-                moves=merged_moves(gone, before.birth),
-                write=write_of(before),
-                origin=origin_of(before),
-                overruled=overruled_in([*gone, before]),
-                carried=False,
-            )
-            row = msgspec.structs.replace(row, arrived=Arrived(dot, before))
+            entry = _said_once_more(again, dot, gone)
+            if applied.content_dot == again.dot:
+                seen = versions.with_dot(applied.content_seen, dot)
+                applied = msgspec.structs.replace(applied, content_dot=dot, content_seen=seen)
+            if ours is None:
+                row = msgspec.structs.replace(row, arrived=Arrived(dot, again))
         record = Record(added(half, entry), row.record.meta, row.record.time)
-        self._store(path, row, record, row.applied, group, True)
+        self._store(path, row, record, applied, group, True)
         self._woken[path] = None
         if is_live(record) != row.live:
             self._turn_ancestors({path: is_live(record)}, self._woken)
+
+
+def _standing_again(edit: ContentEntry, row: Row, arrived: Arrived, half: Half[ContentEntry]) -> ContentEntry | None:
+    """Return what an edit had replaced; None if that was nothing, or somebody has made something else of it meanwhile.
+
+    Not as `carried` here: where somebody has moved it on who had not heard of the edit, it goes on, too.
+    """
+    before = arrived.replaced
+    is_another = any(edit.birth is not None and is_of(entry, edit.birth) for entry in half.entries)
+    if before is None or is_another or _is_taken_away(before, row, arrived.dot):
+        return None
+    return msgspec.structs.replace(before, carried=False)
+
+
+def _said_once_more(entry: ContentEntry, dot: Dot, gone: list[ContentEntry]) -> ContentEntry:
+    """Return the version that says the same as one which stood before, and replaces what is `gone` as well."""
+    return msgspec.structs.replace(
+        entry,
+        dot=dot,
+        moves=merged_moves([*gone, entry], entry.birth),
+        write=write_of(entry),
+        origin=origin_of(entry),
+        overruled=overruled_in([*gone, entry]),
+    )
 
 
 def _stands_again(edit: ContentEntry, arrived: Arrived) -> bool:

@@ -4,7 +4,9 @@ import pytest
 
 from csfs.core.objects import Observation
 from csfs.core.paths import RelPath
+from csfs.core.versions import Incarnation
 from csfs.engine.ports import Step
+from csfs.engine.volume import VolumeEngine
 from scripts.simulation.tree import hash_of
 from tests.engine.members import NOW_NS, Side, directory, found
 from tests.engine.test_following import A, B, C, edits, is_at, renames, together
@@ -274,3 +276,61 @@ def test_what_stands_again_beside_another_file_that_came_meanwhile_stays() -> No
     removes(beta, A)
     beta.hears(gamma)
     assert hashes(beta, B) == {ONE, hash_of(b"other")}
+
+
+def restarted(side: Side) -> None:
+    """Have a member go on as another incarnation, with the same index."""
+    engine = side.engine
+    engine._authors[Incarnation(9)] = side.name  # type: ignore[index]
+    side.engine = VolumeEngine(side.index, engine._rules, side.name, Incarnation(9), engine._authors)
+
+
+@pytest.mark.parametrize("policy", [("younger",), ("older",), ("none", "younger")])
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_what_is_made_at_the_new_name_after_a_restart_stays_when_the_edit_is_taken_back(
+    policy: tuple[str, ...], is_gone: bool
+) -> None:
+    alpha, beta = followed(policy=policy)
+    if is_gone:
+        alpha.sees(B, None)
+    restarted(beta)
+    beta.sees(B, found(b"new", inode=8, mtime_ns=9))
+    assert hashes(beta, B) == {EDITED, hash_of(b"new")}
+    if is_gone:
+        beta.hears(alpha)
+    removes(beta, A)
+    for _ in range(2):
+        alpha.hears(beta)
+        beta.hears(alpha)
+    for side in (alpha, beta):
+        assert (hashes(side, B), is_at(side, A, None)) == ({hash_of(b"new")}, True)
+    assert beta.plans(B) is None, "it is shown"
+    beta.sees(B, found(b"newer", inode=8, mtime_ns=11))
+    alpha.hears(beta)
+    assert is_at(alpha, B, b"newer")
+
+
+def test_what_is_made_at_the_new_name_after_a_restart_stands_beside_what_the_mover_made_of_the_file() -> None:
+    alpha, beta = followed()
+    alpha.sees(B, found(b"moved on", mtime_ns=12))
+    restarted(beta)
+    beta.sees(B, found(b"new", inode=8, mtime_ns=9))
+    beta.hears(alpha)
+    removes(beta, A)
+    alpha.hears(beta)
+    for side in (alpha, beta):
+        assert hashes(side, B) == {hash_of(b"moved on"), hash_of(b"new")}
+    plan = beta.plans(B)
+    assert plan is not None
+    assert plan.keep, "what loses a conflict is kept"
+
+
+def test_what_is_linked_at_the_new_name_after_a_restart_stays_a_name_of_the_same_file() -> None:
+    alpha, beta = followed()
+    restarted(beta)
+    beta.sees(B, found(b"new", inode=8, mtime_ns=9, links=2), names=(C,))
+    beta.sees(C, found(b"new", inode=8, mtime_ns=9, links=2), names=(B,))
+    removes(beta, A)
+    alpha.hears(beta)
+    assert alpha.row(B).write == alpha.row(C).write
+    assert (is_at(alpha, B, b"new"), is_at(alpha, C, b"new")) == (True, True)
