@@ -91,13 +91,13 @@ class Links:
     ) -> Iterator[tuple[RelPath, Row]]:
         """Yield paths that are not linked as they are to be, to one that shows this entry, which is live there.
 
-        Those that show the same as a file of their own, if they are `linkable` here, and those that show the same inode, are to show
-        another one, and give way.
+        Those that show the same as a file of their own, if they are `linkable` here, perhaps as another version, and those that show
+        the same inode, are to show another one, and give way.
         """
         shown = row.applied.observation
         assert shown is not None, "nothing is shown"
         for other, theirs in self.linked(path, row.scope, entry) if linkable else ():
-            if shows_live(theirs) and is_shown_elsewhere(theirs, shown.stamp.inode):
+            if (shows_live(theirs) or not theirs.pending) and is_shown_elsewhere(theirs, shown.stamp.inode):
                 yield other, theirs
         for other, theirs in self.strangers(path, row.scope, row.write, row.applied):
             if theirs.scope == row.scope and (not shows_live(theirs), other) > (False, path):

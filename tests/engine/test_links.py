@@ -364,3 +364,24 @@ def test_what_is_stale_decides_no_more_on_the_attributes_of_its_other_names() ->
     assert plan is not None
     assert plan.meta is not None
     assert (plan.step, plan.meta.mode) == (Step.ATTRIBUTES, 0o644)
+
+
+def test_what_shows_the_same_as_another_version_of_the_file_is_linked_once_a_name_shows_that_one() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma")
+    alpha.sees(b"a", found(b"one"))
+    beta.hears(alpha)
+    plan = beta.plans(b"a")
+    assert plan is not None
+    gamma.sees(b"before", found(b"before", inode=2))
+    gamma.sees(b"a", found(b"one"))
+    sees_together(gamma, linked(b"one"), b"b", b"a")
+    beta.hears(gamma)
+    beta.engine.applied(plan, found(b"one", inode=7))
+    row = beta.row(b"a")
+    assert not row.pending, "it shows what is live"
+    assert row.applied.content_dot != row.write, "as another version"
+    assert A in beta.shows(b"b", found(b"one", inode=8))
+    assert beta.row(b"a").pending
+    plan = beta.plans(b"a")
+    assert plan is not None
+    assert (plan.step, plan.link) == (Step.INSTALL, B)
