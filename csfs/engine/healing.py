@@ -9,7 +9,7 @@ from csfs.core.paths import RelPath
 from csfs.core.records import NOTHING_KNOWN, E, Half, Record
 from csfs.core.versions import Scope, Vector
 from csfs.engine.forgetting import dots_of
-from csfs.engine.live import content_entry, is_live
+from csfs.engine.live import content_entry
 from csfs.engine.mending import Mending
 from csfs.engine.ports import Received
 from csfs.engine.quarantine import Quarantine
@@ -54,15 +54,14 @@ class Healing(Remote, Quarantine, Mending):
         lost = tuple(RelPath(update.path) for update in others if is_loss and self._is_lost(update, scope))
         received = self.receive(peer, scope, updates, None, now_ns, mending=True)
         refused = {path for path, _ in received.refused}
-        stale = []
+        stale, turned = list[RelPath](), dict[RelPath, bool]()
         if known_there is not None:
             told = {update.path for update in updates}
             forgotten = [path for path in asked if path not in told]
             stale = [path for path in forgotten if self.is_stale(path, known_there)]
-            for path in forgotten:
-                self.drop_beside_doubt(path, known_there)
+            turned = {path: False for path in forgotten if self.drop_beside_doubt(path, known_there)}
         touched = dict.fromkeys((*received.touched, *stale, *let_go))
-        turned = {path: False for path in stale if self.remove_stale(path)}
+        turned |= {path: False for path in stale if self.remove_stale(path)}
         for path, was_live in let_go.items():
             row = self._index.row(path)
             if row is not None and row.live != was_live:
@@ -103,14 +102,8 @@ class Healing(Remote, Quarantine, Mending):
             applied = row.applied
             if content_entry(record, applied.content_dot) is None:
                 applied = msgspec.structs.replace(applied, content_dot=None)  # it is kept
-            write = self._write_at(path, record, applied, group)
-            self._index.put(
-                path,
-                msgspec.structs.replace(
-                    row, record=record, applied=applied, live=is_live(record), pending=True, write=write
-                ),
-            )
-            self._wake_names(path, row)
+            left = msgspec.structs.replace(row, record=record, applied=applied, pending=True)
+            self._put_known(path, row, left, group)
             let_go[path] = row.live
         return let_go
 

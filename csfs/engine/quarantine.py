@@ -57,15 +57,17 @@ class Quarantine(Minting):
         for scope, counters in trusted.items():
             knowledge = self._index.knowledge(scope)
             self._index.set_knowledge(scope, _seen_trusted(knowledge, counters))
+        unknown = {self._incarnation: 0}
+        named = [path for path, row in self._rows() if self._doubted(row, trusted.get(row.scope, unknown)) != row]
         turned: dict[RelPath, bool] = {}
-        for path, row in self._rows():
-            doubted = self._doubted(row, trusted.get(row.scope, {self._incarnation: 0}))
-            if doubted == row:
-                continue
-            if row.live and not doubted.live:
+        for path in named:
+            row = self._index.row(path)
+            assert row is not None, "a row that was just read"
+            doubted = self._doubted(row, trusted.get(row.scope, unknown))
+            if row.live and not is_live(doubted.record):
                 turned[path] = False
             if row.scope:
-                self._index.put(path, doubted)
+                self._put_known(path, row, doubted, self._followed(path))
             else:
                 # Nobody follows it: whoever does one day finds it by looking.
                 self._index.drop(path)
@@ -104,9 +106,7 @@ class Quarantine(Minting):
             changes["meta_dot"] = None
         applied = msgspec.structs.replace(applied, **changes)
         pending = row.pending or bool(doubt)
-        return msgspec.structs.replace(
-            row, record=record, applied=applied, live=is_live(record), pending=pending, doubt=doubt
-        )
+        return msgspec.structs.replace(row, record=record, applied=applied, pending=pending, doubt=doubt)
 
     def _half_trusted(self, half: Half[E], shown: Dot | None, trusted: Vector, doubt: Doubt) -> tuple[Half[E], Doubt]:
         """Return a half without entries in doubt, and whether there were any.
@@ -132,20 +132,22 @@ class Quarantine(Minting):
         assert row is not None, "a stale record that is not there"
         # Under no dot, it is kept as what nobody else may have.
         applied = msgspec.structs.replace(row.applied, content_dot=None, meta_dot=None)
-        self._index.put(
-            path, msgspec.structs.replace(row, record=NOTHING_KNOWN, applied=applied, live=False, pending=True)
-        )
-        self._wake_names(path, row)
+        nothing = msgspec.structs.replace(row, record=NOTHING_KNOWN, applied=applied, pending=True)
+        self._put_known(path, row, nothing, self._followed(path))
         return row.live
 
-    def drop_beside_doubt(self, path: RelPath, theirs: Vector) -> None:
-        """Let go of what was removed and forgotten beside what is in doubt here: that is minted anew, and adopts nothing stale."""
+    def drop_beside_doubt(self, path: RelPath, theirs: Vector) -> bool:
+        """Let go of what was removed and forgotten beside what is in doubt here: that is minted anew, and adopts nothing stale.
+
+        Return whether that was live.
+        """
         row = self._index.row(path)
-        if row is None or not row.doubt & Doubt.CONTENT:
-            return
-        if _is_known(row.record, theirs):
-            doubt = row.doubt | Doubt.TIME if row.record.time is not None else row.doubt
-            self._index.put(path, msgspec.structs.replace(row, record=NOTHING_KNOWN, live=False, doubt=doubt))
+        if row is None or not row.doubt & Doubt.CONTENT or not _is_known(row.record, theirs):
+            return False
+        doubt = row.doubt | Doubt.TIME if row.record.time is not None else row.doubt
+        nothing = msgspec.structs.replace(row, record=NOTHING_KNOWN, doubt=doubt)
+        self._put_known(path, row, nothing, self._followed(path))
+        return row.live
 
     def doubtful(self) -> list[RelPath]:
         """Return the paths to be minted anew."""

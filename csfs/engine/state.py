@@ -237,26 +237,27 @@ class State:
                 content, meta, time = (
                     position if moved else before for moved, before in zip(changed, (content, meta, time), strict=True)
                 )
-        self._index.put(
-            path,
-            Row(
-                record=record,
-                applied=applied,
-                scope=group.scope,
-                live=is_live(record),
-                pending=pending,
-                content_position=content,
-                meta_position=meta,
-                time_position=time,
-                doubt=row.doubt,
-                arrived=unshown(row.arrived, record, applied),
-                write=self._write_at(path, record, applied, group),
-            ),
+        after = msgspec.structs.replace(
+            row,
+            record=record,
+            applied=applied,
+            scope=group.scope,
+            pending=pending,
+            content_position=content,
+            meta_position=meta,
+            time_position=time,
+            arrived=unshown(row.arrived, record, applied),
         )
+        self._put_known(path, row, after, group)
         self._wake_waiting(path, row.applied, applied)
-        self._wake_names(path, row)
         if path in self._followed_by:
             self._wake_followed(path)
+
+    def _put_known(self, path: RelPath, before: Row, after: Row, group: GroupRules | None) -> None:
+        """Put a row with another record than `before`, and what follows from that; every change of what is known comes by here."""
+        live, write = is_live(after.record), self._write_at(path, after.record, after.applied, group)
+        self._index.put(path, msgspec.structs.replace(after, live=live, write=write))
+        self._wake_names(path, before)
 
     def _wake_names(self, path: RelPath, before: Row) -> None:
         """A path's record has changed: have those planned whose meta was, or is now, decided together with its own."""
@@ -309,8 +310,7 @@ class State:
         entry = shown_entry(row) if row is not None else None
         if row is None or entry is None or row.applied.observation is None or write_of(entry) != row.write:
             return
-        linkable = write_of(entry) not in self.unlinkable
-        for other, theirs in list(self._links.misplaced(path, row, entry, linkable=linkable)):
+        for other, theirs in list(self._links.misplaced(path, row, entry, linkable=row.write not in self.unlinkable)):
             self._set_pending(other, theirs)
             self._woken[other] = None
 

@@ -8,10 +8,13 @@ from csfs.core.paths import RelPath
 from csfs.core.rows import Standing
 from csfs.core.tokens import Owed, Verdict, given
 from csfs.core.versions import Incarnation, Scope
+from csfs.engine.overlooking import NOTHING_OVERLOOKED
+from csfs.engine.ports import Step
 from csfs.engine.volume import VolumeEngine
 from scripts.simulation.rules import OneGroup
-from tests.engine.members import NOW_NS, SCOPE, Side, follow_rules, found, sides
+from tests.engine.members import NOW_NS, SCOPE, Side, directory, follow_rules, found, sides
 from tests.engine.test_following import A, B, edits, is_at, renames, together
+from tests.engine.test_links import linked, sees_together
 from tests.engine.test_quarantine import KEY, backup, caught_up, hears_anew, in_quarantine, restarted
 
 
@@ -198,3 +201,67 @@ def another_life(side: Side, peer: str, token: bytes, incarnation: int) -> Side:
 def lives_at(side: Side, path: RelPath) -> set[int]:
     """Return the lives beyond the first ones that made what is known at a path."""
     return {entry.dot.incarnation for entry in side.row(path).record.content.entries} - {Incarnation(1), Incarnation(2)}
+
+
+def test_what_is_in_doubt_decides_no_more_on_the_attributes_of_its_other_names() -> None:
+    alpha, beta = sides("alpha", "beta")
+    beta.sees(b"a", found(b"one", mtime_ns=5))
+    sees_together(beta, linked(b"one", mtime_ns=5), b"b", b"a")
+    alpha.sees(b"a", found(b"other", mode=0o600, inode=3))
+    alpha.hears(beta)
+    alpha.shows(b"a", found(b"one", mtime_ns=5, mode=0o600, inode=4))
+    alpha.shows(b"b", linked(b"one", mtime_ns=5, mode=0o600, inode=4))
+    assert not alpha.row(b"b").pending
+    lost = in_quarantine(alpha, backup(alpha))
+    assert lost.row(b"b").pending
+    assert lost.row(b"a").write == beta.row(b"a").write
+
+
+def test_what_was_forgotten_beside_what_is_in_doubt_decides_no_more_on_the_attributes_of_its_other_names() -> None:
+    alpha, beta = sides("alpha", "beta")
+    beta.sees(b"a", found(b"before"))
+    alpha.hears(beta)
+    alpha.shows(b"a", found(b"before"))
+    alpha.sees(b"a", None)
+    beta.sees(b"a", found(b"one", mtime_ns=5))
+    sees_together(beta, linked(b"one", mtime_ns=5), b"b", b"a")
+    beta.sees(b"a", linked(b"one", mtime_ns=5, mode=0o600))
+    alpha.hears(beta)
+    alpha.shows(b"b", found(b"one", mtime_ns=5, mode=0o600, inode=4))
+    assert alpha.plans(b"b") is None
+    assert not alpha.row(b"b").pending
+    beta.sees(b"a", None)
+    beta.index.drop(A)
+    lost = in_quarantine(alpha, backup(alpha))
+    caught_up(lost, beta)
+    assert lost.engine.take_up((A, B)) == NOTHING_OVERLOOKED
+    plan = lost.plans(b"b")
+    assert plan is not None
+    assert plan.meta is not None
+    assert (plan.step, plan.meta.mode) == (Step.ATTRIBUTES, 0o644)
+
+
+def test_a_directory_that_lived_by_what_was_forgotten_beside_what_is_in_doubt_goes_at_who_makes_nothing_anew() -> None:
+    alpha, beta = sides("alpha", "beta")
+    beta.sees(b"d", directory(2))
+    beta.sees(b"d/f", found(b"1"))
+    alpha.hears(beta)
+    alpha.shows(b"d", directory(2))
+    alpha.shows(b"d/f", found(b"1"))
+    alpha.sees(b"d/f", None)
+    beta.sees(b"d", None)
+    beta.sees(b"d/f", found(b"2"))
+    alpha.hears(beta)
+    assert alpha.plans(b"d") is None
+    assert not alpha.row(b"d").pending, "it lives by what is still to be shown"
+    beta.sees(b"d/f", None)
+    beta.index.drop(RelPath(b"d/f"))
+    lost = in_quarantine(alpha, backup(alpha))
+    receives = OneGroup(Group(("alpha", "beta"), frozenset({"alpha"}), ("younger",), SCOPE))
+    lost.engine = VolumeEngine(lost.index, receives, "alpha", lost.engine._incarnation, lost.engine._authors)
+    caught_up(lost, beta)
+    assert not lost.row(b"d/f").live
+    assert lost.engine.take_up([RelPath(b"d")]) == NOTHING_OVERLOOKED
+    plan = lost.plans(b"d")
+    assert plan is not None
+    assert plan.step is Step.REMOVE
