@@ -66,6 +66,7 @@ class Local(TakingBack, Minting):
         twin = self._links.twin(path, group.scope, observation, names)
         kin = self._kin(row.applied, observation, names if linked_from is None else (*names, linked_from))
         circumstances = Circumstances(now_ns, moved_from, moved_to, racy, twin=twin, kin=kin)
+        self._turns_up(path, observation, circumstances)
         change = self._changed(path, row, observation, circumstances, names, created=created)
         if change is None:
             self._refresh(path, row, observation, racy)

@@ -15,8 +15,6 @@ from csfs.engine.ports import Row
 from csfs.engine.rules import GroupRules
 from csfs.engine.state import State
 
-LEFT_MAX: Final = 1_024
-"""Paths of which it is remembered what was shown there before: an exchange has two looks, which follow each other."""
 MOVES_MAX: Final = 16
 """Moves that an entry names; who has not seen the object since so many others had its name finds its edit under the old one."""
 
@@ -54,6 +52,15 @@ class Moving(State):
                 return applied
         return None
 
+    def _turns_up(self, path: RelPath, observation: Observation | None, circumstances: Circumstances) -> None:
+        """Remember that what was found is here, and not what comes next from where it was moved from."""
+        if observation is None:
+            return
+        self._left.found(path, observation.stamp)
+        source, moved_here = circumstances.moved_from, self._moved_here(observation, circumstances)
+        if source is not None and moved_here is not None:
+            self._left.turned_up(source, moved_here, path)
+
     def _source(self, circumstances: Circumstances, moved_here: Applied | None) -> Row | None:
         """Return the row of where the object found was moved from, None if nothing was moved here."""
         source = circumstances.moved_from
@@ -62,7 +69,7 @@ class Moving(State):
     def _shown_at(self, path: RelPath) -> list[Applied]:
         """Return what is applied at a path, and what was before it."""
         row = self._index.row(path)
-        shown = (row.applied if row is not None else None, self._left.get(path))
+        shown = (row.applied if row is not None else None, self._left.at(path))
         return [applied for applied in shown if applied is not None]
 
     def _kin(self, before: Applied, observation: Observation | None, names: Iterable[RelPath]) -> Applied | None:
@@ -74,33 +81,36 @@ class Moving(State):
     def _may_have_come(self, circumstances: Circumstances, observation: Observation | None) -> list[Applied]:
         """Return what was applied of a file that was moved here, and was then saved as another inode before anybody looked.
 
-        Whatever was here before: what is found is that file. Several, where something else was found since where it came from:
-        nobody can tell which of them came.
+        Whatever was here before: what is found is that file, unless that has turned up elsewhere. Several, where something else was
+        found since where it came from: nobody can tell which of them came.
         """
         source = circumstances.moved_from
         if source is None or observation is None or observation.kind is not Kind.FILE:
             return []
         if circumstances.moved_to is not None:
             return []  # what came here went on, and this is something else
-        files = [a for a in self._shown_at(source) if a.observation is not None and a.observation.kind is Kind.FILE]
+        left = [applied for applied in self._shown_at(source) if self._left.where(source, applied) is None]
+        files = [a for a in left if a.observation is not None and a.observation.kind is Kind.FILE]
         return files if any(applied.lineage.birth is not None for applied in files) else []
 
     def _leave(self, path: RelPath, applied: Applied) -> None:
         """Remember what was shown at a path before something else was: it may turn up where it was moved to."""
-        self._left.pop(path, None)
-        self._left[path] = applied
-        if len(self._left) > LEFT_MAX:
-            del self._left[next(iter(self._left))]
+        self._left.leave(path, applied)
 
     def forget_left(self) -> None:
         """Nothing is left to look at: what was shown before something else was will not turn up any more."""
-        self._left.clear()
+        self._left.forget()
 
     def _moved_away(
         self, path: RelPath, applied: Applied, circumstances: Circumstances, group: GroupRules
     ) -> Move | None:
-        """Return where the object that was shown here went, None if nowhere in this group."""
+        """Return where the object that was shown here went, None if nowhere in this group.
+
+        Where it turned up by its inode, whatever else was moved away from here since.
+        """
         target, birth = circumstances.moved_to, applied.lineage.birth
+        if target is not None:
+            target = self._left.where(path, applied) or target
         if target is None or birth is None or target == path or applied.observation is None:
             return None
         there = self._followed(target)

@@ -13,6 +13,7 @@ from csfs.core.privileges import limited
 from csfs.core.records import ContentEntry, E, Half, Record, write_of
 from csfs.core.tokens import Owed
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope, Vector
+from csfs.engine.left_behind import LeftBehind
 from csfs.engine.links import (
     Links,
     entry_of,
@@ -79,8 +80,7 @@ class State:
         """By peer, the marks that it was sent on this connection."""
         self._ahead: dict[RelPath, set[RelPath]] = {}
         """By path, those from which an edit would follow if the object had come there; itself, if it waits to be looked at first."""
-        self._left: dict[RelPath, Applied] = {}
-        """By path, what was shown before what is shown now."""
+        self._left = LeftBehind()
         self._overtaken: dict[RelPath, ContentEntry] = {}
         """Merges of ours that a change made here replaced without having seen them: they are to be merged with it."""
         self._told_up_to = index.position()

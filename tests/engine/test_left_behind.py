@@ -1,5 +1,8 @@
 """What followed a move, was replaced where it went before anybody saw it there, and is shown under its old name alone (R15)."""
 
+from csfs.core.objects import Applied
+from csfs.core.paths import RelPath
+from csfs.engine.left_behind import LEFT_MAX, LeftBehind
 from csfs.engine.ports import Step
 from scripts.simulation.tree import hash_of
 from tests.engine.members import found
@@ -73,8 +76,76 @@ def test_what_was_moved_and_saved_was_not_made_from_what_was_put_where_it_came_f
 def test_what_came_from_where_two_files_were_and_was_saved_is_another_file() -> None:
     _, beta = together("alpha", "beta")
     beta.sees(B, found(b"replaced", inode=2))
-    renames(beta, A, C)
+    beta.sees(A, None)
     beta.sees(A, found(b"two", inode=3))
     beta.sees(B, found(b"saved", inode=8, mtime_ns=5), moved_from=A)
     (saved,) = beta.row(B).record.content.entries
     assert saved.birth == saved.dot
+
+
+def test_of_two_files_it_was_not_the_one_that_was_found_elsewhere() -> None:
+    _, beta = together("alpha", "beta")
+    renames(beta, A, C)
+    beta.sees(A, found(b"two", inode=3))
+    (two,) = beta.row(A).record.content.entries
+    beta.sees(B, found(b"saved", inode=8, mtime_ns=5), moved_from=A)
+    (saved,) = beta.row(B).record.content.entries
+    assert (saved.birth, saved.parents) == (two.dot, (*two.parents, two.dot))
+
+
+def test_what_comes_from_where_a_file_was_that_was_found_elsewhere_since_is_another_file() -> None:
+    for is_looked_at in (True, False):
+        _, beta = together("alpha", "beta")
+        beta.sees(B, found(b"one"), moved_from=A)
+        if is_looked_at:
+            beta.sees(A, None, moved_to=B)
+        beta.sees(C, found(b"new", inode=8, mtime_ns=5), moved_from=A)
+        (new,) = beta.row(C).record.content.entries
+        assert (new.birth, new.parents) == (new.dot, ())
+
+
+def test_an_edit_follows_past_the_name_that_something_else_came_to_from_where_the_file_was_first() -> None:
+    alpha, beta = together("alpha", "beta")
+    renames(beta, A, B)
+    alpha.hears(beta)
+    alpha.shows(B, found(b"one", inode=4))
+    renames(beta, B, C)
+    edits(alpha, B, inode=4)
+    beta.sees(B, found(b"new", inode=8), moved_from=A)
+    alpha.hears(beta)
+    assert is_at(alpha, C, b"edited")
+    assert is_at(alpha, B, b"new")
+
+
+def test_an_edit_follows_to_where_the_file_was_found_whatever_else_was_moved_from_its_name() -> None:
+    alpha, beta = together("alpha", "beta")
+    beta.sees(B, found(b"one"), moved_from=A)
+    beta.sees(C, found(b"new", inode=8), moved_from=A)
+    beta.sees(A, None, moved_to=C)
+    edits(alpha, A)
+    alpha.hears(beta)
+    assert is_at(alpha, B, b"edited")
+    assert is_at(alpha, C, b"new")
+
+
+def test_what_comes_back_and_is_moved_on_and_saved_is_the_file_still() -> None:
+    _, beta = together("alpha", "beta")
+    one = beta.row(A).record.content.entries[0]
+    renames(beta, A, B)
+    renames(beta, B, A)
+    beta.sees(C, found(b"saved", inode=8, mtime_ns=5), moved_from=A)
+    (saved,) = beta.row(C).record.content.entries
+    assert (saved.birth, saved.parents) == (one.birth, (one.dot,))
+
+
+def test_what_was_found_elsewhere_longest_ago_is_forgotten_first_and_all_of_it_in_the_end() -> None:
+    left, applied = LeftBehind(), Applied(observation=found(b"one"))
+    paths = [RelPath(b"%d" % number) for number in range(LEFT_MAX + 1)]
+    for path in paths:
+        left.leave(path, applied)
+        left.turned_up(path, applied, B)
+    assert (left.at(paths[0]), left.where(paths[0], applied)) == (None, None)
+    assert (left.at(paths[1]), left.where(paths[1], applied)) == (applied, B)
+    left.forget()
+    assert not left
+    assert left.where(paths[1], applied) is None
