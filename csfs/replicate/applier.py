@@ -34,7 +34,7 @@ from csfs.replicate.sources import Sources, is_at_fault
 from csfs.replicate.validating import Validation
 from csfs.replicate.volume import Volume
 from csfs.replicate.wholes import Wholes
-from csfs.replicate.works import Work, build, disturbed_by, is_little, is_racy, observed_at, stored_size
+from csfs.replicate.works import Work, build, disturbed_by, is_little, is_racy, stock_of, stored_size
 from csfs.store.dressing import as_problems
 from csfs.store.overwriting import BLOCKS_ONLY
 from csfs.store.stage import FromTree
@@ -159,7 +159,8 @@ class Applier:
         if not plans:
             return
         names = [volume.engine.other_names(plan) for plan in plans]
-        found, kept = await volume.with_root(observed_at, plans, names)
+        found, kept, rescued = await volume.with_root(stock_of, plans, names)
+        self._sources.left_stage(rescued)
         with volume.index.transaction():
             for plan, observation in zip(plans, found, strict=True):
                 source = volume.engine.link_source(plan)

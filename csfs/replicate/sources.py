@@ -3,7 +3,7 @@
 import errno
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -165,6 +165,10 @@ class Sources:
                 self._left[leftover.hash] = leftover
             elif known is None or known.name != leftover.name:
                 self.discard_later(leftover.name)
+
+    def left_stage(self, names: Collection[bytes]) -> None:
+        """What was left in the stage under these names is among the kept versions now."""
+        self._left = {content: left for content, left in self._left.items() if left.name not in names}
 
     def unused(self) -> list[Leftover]:
         """Return, once, what an earlier run left and nothing used."""

@@ -104,13 +104,10 @@ def _is_kept(root: Root, work: Work) -> bool:
     return True
 
 
-def observed_at(
-    root: Root, plans: Sequence[Plan], names: Sequence[Sequence[RelPath]]
-) -> tuple[list[Observation | None], set[bytes]]:
+def observed_at(root: Root, plans: Sequence[Plan], names: Sequence[Sequence[RelPath]]) -> list[Observation | None]:
     """Observe what plans were to change; what cannot be read counts as unchanged. For a thread.
 
-    `names` are, by plan, others at which the same object may be found if it is no longer at the path. Returns also the names of those
-    versions that the plans were to keep, and that are in the kept store.
+    `names` are, by plan, others at which the same object may be found if it is no longer at the path.
     """
     found: list[Observation | None] = []
     for plan, others in zip(plans, names, strict=True):
@@ -123,7 +120,26 @@ def observed_at(
             found.append(seen)
         except (OSError, CsfsError):
             found.append(plan.base)
-    return found, {plan.kept for plan in plans if plan.kept and root.stage.kept.has(plan.kept)}
+    return found
+
+
+def stock_of(
+    root: Root, plans: Sequence[Plan], names: Sequence[Sequence[RelPath]]
+) -> tuple[list[Observation | None], set[bytes], set[bytes]]:
+    """Return what became of plans, as `observed_at` and `kept_by` have it; for a thread."""
+    return observed_at(root, plans, names), *kept_by(root, plans)
+
+
+def kept_by(root: Root, plans: Sequence[Plan]) -> tuple[set[bytes], set[bytes]]:
+    """Return the names of those versions that plans were to keep and that are in the kept store; for a thread.
+
+    What a mount process that was killed had displaced, and not put there yet, is put there first: returns also what that was called
+    in the stage.
+    """
+    wanted = {plan.kept: plan.base.stamp for plan in plans if plan.kept and plan.base is not None}
+    kept = {name for name in wanted if root.stage.kept.has(name)}
+    rescued = root.stage.rescue_displaced({name: was for name, was in wanted.items() if name not in kept})
+    return kept | rescued.keys(), set(rescued.values())
 
 
 def delete_kept(root: Root, names: Sequence[bytes]) -> None:

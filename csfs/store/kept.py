@@ -2,11 +2,12 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from csfs.core.objects import Kind, Stamp
+from csfs.store import syscalls
 from csfs.store.attributes import kind_of, stamp_of
 from csfs.store.blocks import read_blocks
 from csfs.store.reserved import checked_name, opened, remove
@@ -64,6 +65,25 @@ class Kept:
     def read_link(self, name: bytes) -> bytes:
         """Return the target of a kept symlink."""
         return os.readlink(checked_name(name), dir_fd=self.directory)
+
+    def take_displaced(self, stage: int, wanted: Mapping[bytes, Stamp]) -> dict[bytes, bytes]:
+        """Take over what commits displaced and left in the stage.
+
+        `wanted`: by its name here, what each looked like when it was live; a rename leaves all of that but the ctime. Returns the names
+        that were given up in the stage, by those that took their place.
+        """
+        names = {(was.inode, was.size, was.mtime_ns): name for name, was in wanted.items()}
+        taken = {}
+        for staged in map(os.fsencode, os.listdir(stage) if names else ()):
+            # What cannot be moved stays: like whatever else was left there, it is tried again later.
+            with contextlib.suppress(OSError):
+                status = os.lstat(staged, dir_fd=stage)
+                name = names.get((status.st_ino, status.st_size, status.st_mtime_ns))
+                # What has other names lives on, and is written to there: it was copied.
+                if name is not None and status.st_nlink == 1:
+                    syscalls.renameat2(stage, staged, self.directory, name, syscalls.RENAME_NOREPLACE)
+                    taken[name] = staged
+        return taken
 
     def delete(self, name: bytes) -> None:
         """Remove a kept object; one that is gone is no error."""

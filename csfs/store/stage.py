@@ -7,11 +7,12 @@ name is either complete or was displaced by a commit that could not finish: neve
 import contextlib
 import os
 import stat
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 import msgspec
 
-from csfs.core.objects import Kind, Observation, Xattrs
+from csfs.core.objects import Kind, Observation, Stamp, Xattrs
 from csfs.core.paths import ROOT, RelPath
 from csfs.core.records import Content, Meta
 from csfs.core.tables import BlockTable
@@ -284,6 +285,10 @@ class Stage:
     def rescue(self, name: bytes, kept: bytes) -> None:
         """Move what a commit displaced, and did not get to keep, to the kept versions."""
         syscalls.renameat2(self._directory, name, self._reserved.kept, kept, syscalls.RENAME_NOREPLACE)
+
+    def rescue_displaced(self, wanted: Mapping[bytes, Stamp]) -> dict[bytes, bytes]:
+        """Move what commits displaced, and did not get to keep, to the kept versions. See `Kept.take_displaced`."""
+        return self.kept.take_displaced(self._directory, wanted)
 
     def _hash(self, name: bytes, size: int) -> bytes:
         with opened(self._directory, name) as descriptor:

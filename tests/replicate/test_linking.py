@@ -53,6 +53,10 @@ def rules_of(member: str, options: str = "") -> Rules:
     return reader.parse(SETTINGS + options, "settings").rules("files", member)
 
 
+class Killed(BaseException):
+    """The mount process ends here, whatever it was about to do."""
+
+
 class Member:
     """One member: its tree, its workers, and a mount's gate that commits underneath."""
 
@@ -94,7 +98,11 @@ class Member:
                 if isinstance(commit.action, Link) and self.restless.random() < 0.5:
                     results.append(CommitResult(commit.id, Outcome.REFUSED))
                     continue
-            results += self.mount.take(commit)
+            try:
+                results += self.mount.take(commit)
+            except Killed:
+                self.gate.close()
+                return
         self.gate.receive(CommitResults(tuple(results)))
 
     async def attach(self) -> None:

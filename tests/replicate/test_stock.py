@@ -1,41 +1,84 @@
 """Taking stock of commits of which nobody heard what became: what they displaced is kept, and known to be."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from csfs.core.paths import RelPath
+from csfs.mount.displaced import Displaced
 from csfs.replicate.gate import Gate
-from tests.replicate.test_linking import expect_equal, settle, two
+from tests.replicate.test_linking import Killed, Member, expect_equal, settle, two
+
+NAMES = ("x", "y", "z")
 
 
 @pytest.mark.parametrize("commits", [0, 1, 2])
 async def test_what_was_displaced_when_the_mount_went_away_is_in_the_history(tmp_path: Path, commits: int) -> None:
     async with two(tmp_path) as (alpha, beta):
-        names = ("x", "y", "z")
-        for name in names:
-            (alpha.tree / "d" / name).write_text(f"old {name}")
-        alpha.tell("d", *(f"d/{name}" for name in names))
-        await settle(alpha, beta)
-        for name in names:
-            (alpha.tree / "d" / name).write_text(f"new {name}")
-        alpha.tell(*(f"d/{name}" for name in names))
-        await alpha.quiet()
+        await sow(alpha, beta)
         beta.commits_max = commits
         beta.hears(alpha)
-        with trio.move_on_after(0.3):
-            await beta.quiet()
-        beta.worker.detach_gate(beta.gate)
-        beta.commits_max = -1
-        beta.gate = Gate(beta._announce, os.open(beta.tree, os.O_RDONLY), beta.thread)
-        beta.worker.mount_began(mount=b"another", clean=False)
-        beta.worker.attach_gate(beta.gate)
+        await another_mount(beta)
         await settle(alpha, beta)
         expect_equal(alpha, beta)
-        store = beta.tree / ".csfs/kept"
-        for name in names:
-            (version,) = (one for one in beta.volume.index.ledger.kept(RelPath(f"d/{name}".encode())) if one.size)
-            assert (store / os.fsdecode(version.name)).read_text() == f"old {name}"
-        assert all(beta.volume.index.ledger.is_kept(os.fsencode(one.name)) for one in store.iterdir())
+        expect_all_kept(beta)
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+async def test_what_a_mount_was_about_to_keep_when_it_was_killed_is_kept_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int
+) -> None:
+    left, move = moved, Displaced._move_to_kept
+
+    def killed(displaced: Displaced, *arguments: Any) -> None:
+        nonlocal left
+        if not left:
+            raise Killed
+        left -= 1
+        move(displaced, *arguments)
+
+    async with two(tmp_path) as (alpha, beta):
+        await sow(alpha, beta)
+        monkeypatch.setattr(Displaced, "_move_to_kept", killed)
+        beta.hears(alpha)
+        await another_mount(beta, lambda: monkeypatch.setattr(Displaced, "_move_to_kept", move))
+        await settle(alpha, beta)
+        expect_equal(alpha, beta)
+        expect_all_kept(beta)
+        assert not any(one.read_text().startswith("old") for one in (beta.tree / ".csfs/stage").iterdir())
+
+
+async def sow(alpha: Member, beta: Member) -> None:
+    """Alpha has changed files that both have."""
+    for text in ("old", "new"):
+        for name in NAMES:
+            (alpha.tree / "d" / name).write_text(f"{text} {name}")
+        alpha.tell("d", *(f"d/{name}" for name in NAMES))
+        await (settle(alpha, beta) if text == "old" else alpha.quiet())
+
+
+async def another_mount(member: Member, before: Callable[[], None] = lambda: None) -> None:
+    """The mount goes away in the middle of what is to be committed, and comes back."""
+    with trio.move_on_after(0.3):
+        await member.quiet()
+    member.worker.detach_gate(member.gate)
+    await member.worker.detach_root()
+    before()
+    member.commits_max = -1
+    member.gate = Gate(member._announce, os.open(member.tree, os.O_RDONLY), member.thread)
+    await member.worker.attach_root(os.dup(member.root))
+    member.worker.mount_began(mount=b"another", clean=False)
+    member.worker.attach_gate(member.gate)
+
+
+def expect_all_kept(member: Member) -> None:
+    """What was replaced is in the history, and nothing else is in the kept store."""
+    store, ledger = member.tree / ".csfs/kept", member.volume.index.ledger
+    for name in NAMES:
+        (version,) = (one for one in ledger.kept(RelPath(f"d/{name}".encode())) if one.size)
+        assert (store / os.fsdecode(version.name)).read_text() == f"old {name}"
+    assert all(ledger.is_kept(os.fsencode(one.name)) for one in store.iterdir())

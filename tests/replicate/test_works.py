@@ -58,8 +58,8 @@ def test_what_was_replaced_under_one_name_is_observed_under_another(tmp_path: Pa
     plan = msgspec.structs.replace(work(1, Meta(0o600, 0, 0)).plan, step=Step.ATTRIBUTES, base=base)
     (tree / "1").unlink()
     (tree / "2").chmod(0o600)
-    (found,), _ = observed_at(volume.root, [plan], [[RelPath(b"3"), RelPath(b"2")]])
+    (found,) = observed_at(volume.root, [plan], [[RelPath(b"3"), RelPath(b"2")]])
     assert found is not None
     assert base is not None
     assert (found.stamp.inode, found.mode) == (base.stamp.inode, 0o600)
-    assert observed_at(volume.root, [plan], [[]])[0] == [None]
+    assert observed_at(volume.root, [plan], [[]]) == [None]

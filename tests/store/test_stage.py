@@ -14,6 +14,7 @@ from csfs.core.paths import RelPath
 from csfs.core.records import Content, Meta
 from csfs.core.treatment import EVERYTHING, carried_by
 from csfs.errors import ConfigError, ContentMismatchError
+from csfs.store.attributes import stamp_of
 from csfs.store.hashing import BLOCK_SIZE, hash_bytes
 from csfs.store.owners import FixedAccounts, Owners
 from csfs.store.stage import FromBytes, FromKept, FromPartial, FromStage, FromTree, Stage
@@ -165,6 +166,23 @@ def test_what_a_crash_left_half_built_is_removed_and_the_rest_told(stage: Stage,
     stage.discard(b"7.4")
     assert (volume / ".csfs" / "kept" / "rescued").read_bytes() == b"displaced"
     assert os.listdir(volume / ".csfs" / "stage") == []
+
+
+def test_what_a_commit_displaced_is_known_in_the_stage_by_what_it_looked_like(stage: Stage, volume: Path) -> None:
+    displaced = {name: volume / name for name in ("plain", "linked", "rewritten", "live")}
+    for path in displaced.values():
+        path.write_text(f"of {path.name}")
+    wanted = {f"kept {name}".encode(): stamp_of(path.lstat()) for name, path in displaced.items()}
+    (volume / "another name").hardlink_to(displaced["linked"])
+    for number, name in enumerate(("plain", "linked", "rewritten")):
+        displaced[name].rename(staged_path(volume, f"7.{number}"))
+    staged_path(volume, "7.2").write_text("something else")
+    staged_path(volume, "7.3").write_text("of plain")
+    assert stage.rescue_displaced({}) == {}
+    assert stage.rescue_displaced(wanted) == {b"kept plain": b"7.0"}
+    assert [path.read_text() for path in (volume / ".csfs" / "kept").iterdir()] == ["of plain"]
+    assert sorted(os.listdir(volume / ".csfs" / "stage")) == ["7.1", "7.2", "7.3"]
+    assert displaced["live"].exists()
 
 
 def test_a_taken_name_is_never_overwritten(stage: Stage, volume: Path) -> None:
