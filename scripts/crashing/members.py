@@ -40,7 +40,7 @@ class Pair:
             text=True,
         )
         self._daemons = [-1, -1]
-        """Descriptors of the daemons' processes."""
+        """Descriptors of the daemons' processes, -1 for one that was never there or died at once."""
         self._mount = 0
         self.deaths = 0
         self._armed = DAEMON
@@ -114,10 +114,13 @@ class Pair:
         number = self.members.index(member)
         if self._daemons[number] >= 0:
             os.close(self._daemons[number])
-        self._daemons[number] = os.pidfd_open(self._launch("daemon", member, DAEMON))
+        self._daemons[number] = -1
+        with contextlib.suppress(ProcessLookupError):
+            self._daemons[number] = os.pidfd_open(self._launch("daemon", member, DAEMON))
 
     def _is_dead(self, member: Member) -> bool:
-        return bool(select.select([self._daemons[self.members.index(member)]], [], [], 0)[0])
+        daemon = self._daemons[self.members.index(member)]
+        return daemon < 0 or bool(select.select([daemon], [], [], 0)[0])
 
     # ---------------------------------------------------------------------------------------------------------- killing
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from csfs.errors import ConfigError
+from csfs.errors import ConfigError, UnreachableError
 from csfs.store.hashing import BLOCK_SIZE
 from scripts.crashing.members import Pair
 from scripts.support.members import Member
@@ -25,7 +25,8 @@ Course = Generator[None, None, Seen]
 class Scene:
     """One run's own directory `name`, at the member who acts and at the other. `size` is how many bytes of contents it has made.
 
-    `both`: both members make versions. `displaced` are contents of which some member has to have a kept version in the end.
+    `both`: both members make versions. `displaced` are contents that some member has to have kept in the end, and in the history of
+    where they were.
     """
 
     pair: Pair
@@ -50,6 +51,10 @@ class Scene:
         """The directory at the other one."""
         return self.other.tree / self.name
 
+    def own(self, text: bytes) -> bytes:
+        """Return a content that no other run has: what that one kept is not to be taken for what this one lost."""
+        return text + b" in " + os.fsencode(self.name)
+
     def do(self, act: Callable[..., object], *arguments: object) -> None:
         """Have a program do something."""
         self.pair.do(lambda: act(*arguments))
@@ -60,14 +65,22 @@ class Scene:
         self.do(path.write_bytes, data)
 
     def ask(self, command: str, **arguments: object) -> None:
-        """Have a command carried out, again if its daemon died of it; what was decided already is as good."""
+        """Have a command carried out, again if its daemon died of it; what was decided already is as good.
+
+        Whoever asks a daemon that has just begun may be told to ask again: it has no link yet to who has the content.
+        """
 
         def asked() -> None:
             try:
-                self.actor.ask(command, dry_run=False, **arguments)
+                answer = self.actor.ask(command, dry_run=False, **arguments)
             except ConfigError as error:
                 if not (self.pair.deaths and "no conflict" in str(error)):
                     raise
+                return
+            for result in answer[f"{command}d"]:
+                if result["error"]:
+                    assert self.pair.deaths, result["error"]
+                    raise UnreachableError(result["error"])
 
         self.do(asked)
 
@@ -186,10 +199,10 @@ def follows(scene: Scene) -> Course:
 
 def removes(scene: Scene) -> Course:
     """A file is removed, and a directory with one in it."""
-    scene.write(scene.here / "f", b"removed")
+    scene.displaced += [scene.own(b"removed"), scene.own(b"removed, too")]
+    scene.write(scene.here / "f", scene.displaced[0])
     os.mkdir(scene.here / "d")
-    scene.write(scene.here / "d/x", b"removed, too")
-    scene.displaced += [b"removed", b"removed, too"]
+    scene.write(scene.here / "d/x", scene.displaced[1])
     yield
     scene.do(os.unlink, scene.here / "f")
     scene.do(lambda: shutil.rmtree(scene.here / "d"))
@@ -208,8 +221,8 @@ def installs(scene: Scene) -> Course:
 
 def turns(scene: Scene) -> Course:
     """A directory comes where a file was, and a file where a directory was."""
-    scene.write(scene.here / "f", b"a file")
-    scene.displaced.append(b"a file")
+    scene.displaced.append(scene.own(b"a file"))
+    scene.write(scene.here / "f", scene.displaced[0])
     os.mkdir(scene.here / "d")
     yield
     scene.do(os.unlink, scene.here / "f")
@@ -226,15 +239,18 @@ def disputes(scene: Scene) -> Course:
     scene.write(scene.here / "f", b"before")
     yield
     with scene.pair.apart():
-        _dispute(scene)
-    scene.displaced.append(b"the earlier one")
-    return {"f": b"the later one"}
+        earlier, later = _dispute(scene)
+    scene.displaced.append(earlier)
+    return {"f": later}
 
 
-def _dispute(scene: Scene) -> None:
-    scene.write(scene.there / "f", b"the earlier one")
-    scene.write(scene.here / "f", b"the later one")
+def _dispute(scene: Scene) -> tuple[bytes, bytes]:
+    """Make two versions, and return their contents: the earlier one, of the other member, and the later one."""
+    earlier, later = scene.own(b"the earlier one"), scene.own(b"the later one")
+    scene.write(scene.there / "f", earlier)
+    scene.write(scene.here / "f", later)
     scene.do(lambda: os.utime(scene.there / "f", ns=(1, 1_000_000_000_000_000_000)))
+    return earlier, later
 
 
 def resolves(scene: Scene) -> Course:
@@ -242,27 +258,28 @@ def resolves(scene: Scene) -> Course:
     scene.write(scene.here / "f", b"before")
     scene.pair.settle()
     with scene.pair.apart():
-        _dispute(scene)
+        earlier, later = _dispute(scene)
     scene.pair.settle()
     yield
     path = os.fsencode(scene.here / "f")
     scene.ask("resolve", paths=[path], member=scene.other.name, lenient=False, new=None)
-    scene.displaced.append(b"the later one")
-    return {"f": b"the earlier one"}
+    scene.displaced.append(later)
+    return {"f": earlier}
 
 
 def restores(scene: Scene) -> Course:
     """What the other member replaced is brought back."""
-    scene.write(scene.here / "f", b"worth having")
+    worth, mistake = scene.own(b"worth having"), scene.own(b"a mistake")
+    scene.write(scene.here / "f", worth)
     scene.pair.settle()
-    scene.write(scene.there / "f", b"a mistake")
+    scene.write(scene.there / "f", mistake)
     scene.pair.settle()
     path = os.fsencode(scene.here / "f")
     (version,) = (one for one in scene.actor.ask("history", path=path)["versions"] if one["kept_ns"])
     yield
     scene.ask("restore", path=path, version=version["version"], to=None)
-    scene.displaced.append(b"a mistake")
-    return {"f": b"worth having"}
+    scene.displaced.append(mistake)
+    return {"f": worth}
 
 
 IN_PLACE = ("overwrites",)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from csfs.store.hashing import BLOCK_SIZE
+from csfs.store.hashing import BLOCK_SIZE, hash_bytes
 from scripts.crashing.members import DAEMON, MOUNT, ROLES, Pair
 from scripts.crashing.scenarios import ABSENT, IN_PLACE, SCENARIOS, Scene, Seen
 from scripts.support.members import Member
@@ -121,6 +121,9 @@ class Judge:
             yield from self._costs(member, scene)
         kept = {path.read_bytes() for member in pair.members for path in _kept(member)}
         yield from (f"{data[:40]!r} is kept nowhere" for data in scene.displaced if data not in kept)
+        told = {digest for member in pair.members for digest in _in_histories(member, scene)}
+        lost = (data for data in scene.displaced if hash_bytes(data)[0].hex() not in told)
+        yield from (f"{data[:40]!r} is in no history" for data in lost)
 
     def _costs(self, member: Member, scene: Scene) -> Iterator[str]:
         """Complain of what was read or fetched more often than it has to be."""
@@ -156,6 +159,12 @@ def _unseen(directory: Path, seen: Seen) -> Iterator[str]:
 
 def _kept(member: Member) -> Iterator[Path]:
     return (path for path in (member.underneath / ".csfs" / "kept").iterdir() if path.is_file())
+
+
+def _in_histories(member: Member, scene: Scene) -> Iterator[str]:
+    """Return the hashes of what a member can bring back."""
+    versions = member.ask("history", path=os.fsencode(member.tree / scene.name))["versions"]
+    return (version["hash"] for version in versions if version["kept_ns"] and version["here"])
 
 
 @contextlib.contextmanager
