@@ -154,12 +154,12 @@ class Ledger:
 
     @property
     def compared(self) -> bytes:
-        """Which life of the mount the whole tree was last compared in."""
+        """What the last comparison of the whole tree holds for: which life of the mount, and which flags are kept the same."""
         return self._facts.value("compared") or b""
 
-    def set_compared(self, mount: bytes) -> None:
-        """Record that the whole tree was compared in that life of the mount."""
-        self._facts.set_value("compared", mount)
+    def set_compared(self, comparable: bytes) -> None:
+        """Record that the whole tree was compared, and what that holds for; nothing: it is to be compared."""
+        self._facts.set_value("compared", comparable)
 
     @property
     def whole(self) -> bytes:

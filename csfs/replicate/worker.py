@@ -202,10 +202,10 @@ class VolumeWorker:
 
         If it was not, its rows do not tell all that was written since the last look: until it is, what they name is read whole.
         """
-        if not clean or self._compared != mount:
+        self._mount = mount
+        if not clean or self._compared != self._comparable:
             self.observer.compare_wanted.add(ROOT)
             self.volume.uncompared = True
-        self._mount = mount
 
     def attach_gate(self, gate: Gate) -> None:
         """The mount that has begun is all there: commits can be made through it, and it can be compared."""
@@ -262,7 +262,7 @@ class VolumeWorker:
                     await trio.to_thread.run_sync(volume.index.sync, abandon_on_cancel=True)
                     volume.evidence = None
                 if is_whole:
-                    self._compared = self._mount
+                    self._compared = self._comparable
                     volume.compared_at = trio.current_time()
                     volume.uncompared = False
             except (OSError, CsfsError, trio.ClosedResourceError) as error:
@@ -274,6 +274,11 @@ class VolumeWorker:
             volume.apply_soon(volume.index.rows.pending())
             volume.ready.notify()
             volume.progress.notify()
+
+    @property
+    def _comparable(self) -> bytes:
+        """What one comparison holds for: a life of the mount, and groups that keep flags the same, of which no stamp tells."""
+        return self._mount + b"".join(sorted(self.volume.rules.flagged))
 
     @property
     def is_compared(self) -> bool:

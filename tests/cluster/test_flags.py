@@ -1,5 +1,6 @@
 """Immutable and append-only files, between real members of a group that keeps these flags the same."""
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -32,7 +33,17 @@ def flags_at(path: Path) -> str:
 @pytest.fixture(scope="module")
 def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Two members. Before the group kept flags the same, beta had made a file immutable for itself."""
-    directory = tmp_path_factory.mktemp("members")
+    with flagged_before(tmp_path_factory.mktemp("members")) as (alpha, beta):
+        follow(alpha)
+        alpha.csfs("config", "reload")
+        replicating(alpha, beta)
+        yield alpha, beta
+        expect_calm_logs(alpha, beta)
+
+
+@contextlib.contextmanager
+def flagged_before(directory: Path) -> Iterator[Pair]:
+    """Give two members whose group does not keep flags the same; beta has made a file immutable."""
     try:
         with two_members(directory / "m") as (alpha, beta):
             (alpha.tree / "before").write_text("before")
@@ -41,19 +52,39 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
                 pytest.skip("no such flags on the file system here")
             beta.wait()
             assert flags_at(alpha.tree / "before") == ""
-            with alpha.home.settings_file.open("a") as settings:
-                settings.write(GROUP)
-            alpha.csfs("config", "reload")
-            replicating(alpha, beta)
             yield alpha, beta
-            expect_calm_logs(alpha, beta)
     finally:
         subprocess.run(["chattr", "-R", "-f", "-ia", directory], check=False)  # or nobody could remove it
+
+
+def without_comparing(founder: Member) -> None:
+    """Have nothing compared that nobody asks for."""
+    settings = founder.home.settings_file
+    settings.write_text(settings.read_text().replace("brake =", 'compare = "never"\nbrake =', 1))
+
+
+def follow(founder: Member) -> None:
+    """Have the configuration say that the group keeps flags the same."""
+    with founder.home.settings_file.open("a") as settings:
+        settings.write(GROUP)
 
 
 def test_what_had_flags_before_the_group_kept_them_the_same_is_told(members: Pair) -> None:
     alpha, _ = members
     until(lambda: flags_at(alpha.tree / "before") == "i", "alpha hears of it")
+
+
+def test_so_it_is_where_the_daemon_was_stopped_when_the_configuration_changed(tmp_path: Path) -> None:
+    with flagged_before(tmp_path) as (alpha, beta):
+        beta.stop_daemon()
+        follow(alpha)
+        without_comparing(alpha)  # which would find it sooner or later
+        alpha.csfs("config", "reload")
+        # As a peer that it met in its last moments has left it.
+        beta.home.settings_file.write_text(alpha.home.settings_file.read_text())
+        beta.start_daemon()
+        replicating(alpha, beta)
+        until(lambda: flags_at(alpha.tree / "before") == "i", "alpha hears of it")
 
 
 def test_what_is_immutable_everywhere_is_changed_by_who_may(members: Pair) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,23 +46,35 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 @contextlib.contextmanager
-def grouped(pair: Pair, groups: str, refused: str) -> Iterator[None]:
-    """Have the cluster follow these groups; `refused` is a directory that beta's programs then cannot change, if there is one."""
+def grouped(pair: Pair, groups: str, refused: str, stopped: Member | None = None) -> Iterator[None]:
+    """Have the cluster follow these groups; `refused` is a directory that beta's programs then cannot change, if there is one.
+
+    `stopped`: whose daemon does not run; it is started when the configuration has changed.
+    """
     alpha, beta = pair
     before = alpha.home.settings_file.read_text()
     alpha.home.settings_file.write_text(before + groups)
-    alpha.csfs("config", "reload")
+    if stopped is not alpha:
+        alpha.csfs("config", "reload")
+    if stopped is not None:
+        stopped.start_daemon()
     until(lambda: "receive_only" in beta.home.settings_file.read_text(), "beta has the groups")
-    until(lambda: not can_write(beta.tree / refused) if refused else True, "beta follows them")
-    replicating(alpha, beta)
+    follows(alpha, beta)
+    until(lambda: not can_write(beta.tree / refused) if refused else True, "its mount does")
     try:
         yield
     finally:
         alpha.home.settings_file.write_text(before)
         alpha.csfs("config", "reload")
         until(lambda: "receive_only" not in beta.home.settings_file.read_text(), "beta has no groups")
+        follows(alpha, beta)
         until(lambda: can_write(beta.tree / "all"), "beta may write")
-        replicating(alpha, beta)
+
+
+def follows(alpha: Member, beta: Member) -> None:
+    """Return when beta goes by the configuration that it has, and both have greeted each other anew."""
+    beta.csfs("config", "reload")
+    replicating(alpha, beta)
 
 
 def can_write(directory: Path) -> bool:
@@ -163,3 +176,38 @@ def test_where_it_is_not_refused_it_is_put_back_and_kept(pair: Pair) -> None:
         until(lambda: not (beta.tree / "d/made").exists(), "what was made goes")
         until(lambda: differences(str(alpha.tree), str(beta.tree)) == [], "all is put back")
         assert {"reverted: changed", "reverted: made"} <= kept(beta)
+
+
+@pytest.mark.parametrize("name", ["alpha", "beta"])
+@pytest.mark.parametrize("groups", [RECEIVED, REVERTED], ids=["refused", "reverted"])
+def test_what_nobody_has_heard_of_is_kept_and_the_others_state_shown(pair: Pair, groups: str, name: str) -> None:
+    """The two are apart because the daemon of the one who turns, or of the one whose configuration says so, does not run."""
+    alpha, beta = pair
+    top = f"unheard/{name}/{'refused' if groups == RECEIVED else 'reverted'}"
+    ours, theirs = alpha.tree / top, beta.tree / top
+    (ours / "d").mkdir(parents=True)
+    for file in ("edited", "removed", "mode", "moved", "both", "d/below"):
+        (ours / file).write_text(f"alpha's {file}")
+    alpha.wait()
+    stopped = next(member for member in pair if member.name == name)
+    stopped.stop_daemon()
+    until(lambda: not (beta if stopped is alpha else alpha).peer()["connected"], "they are apart")
+    unheard = {f"{file} of {top}, which alpha has not heard of" for file in ("edited", "both", "made", "d/made")}
+    for text in unheard:
+        (theirs / text.split()[0]).write_text(text)
+    (theirs / "removed").unlink()
+    (theirs / "mode").chmod(0o600)
+    (theirs / "moved").rename(theirs / "moved away")
+    shutil.rmtree(theirs / "d")
+    (theirs / "d").write_text("a file now")
+    if stopped is beta:
+        (ours / "both").write_text("alpha's, after beta's")
+    with grouped(pair, groups, "all" if groups == RECEIVED else "", stopped):
+        until(lambda: differences(str(alpha.tree), str(beta.tree)) == [], "beta has alpha's state")
+        found = {str(path.relative_to(ours)) for path in ours.rglob("*")}
+        assert found == {"d", "d/below", "edited", "removed", "mode", "moved", "both"}
+        assert (ours / "both").read_text() == ("alpha's both" if stopped is alpha else "alpha's, after beta's")
+        assert {text for text in unheard if not text.startswith("d/")} | {"a file now"} <= kept(beta)
+        for member in pair:
+            assert (member.volume()["problems"], member.volume()["pending"]) == ([], 0)
+            assert (member.volume()["alarms"], member.peer()["alarms"]) == ([], [])
