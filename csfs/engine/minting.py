@@ -242,9 +242,10 @@ class Minting(Moving):
                 birth = dot
         write, hlc, twin = None, sight.hlc, sight.circumstances.twin
         source = self._source(sight.circumstances, moved)
+        is_named = twin is not None and moved is None and not is_same_inode(before, sight.observation)
         if twin is not None:
             write, hlc = write_of(twin[1]), shared_clock(twin[1], sight.row.record, sight.hlc)
-            if moved is None and not is_same_inode(before, sight.observation):
+            if is_named:
                 birth, origin, parents, same_bytes = twin[1].birth, origin_of(twin[1]), twin[1].parents, True
         here = None if content.kind is Kind.ABSENT else birth
         return ContentEntry(
@@ -258,7 +259,7 @@ class Minting(Moving):
             write=write,
             origin=origin if same_bytes else None,
             overruled=overruled_by_change(sight.row, content, self._incarnation, source),
-            carried=moved is not None and same_bytes,
+            carried=same_bytes and (moved is not None or is_named),
             ancestors=line_of_change(sight.row, self._incarnation, self._told_up_to) if merging else (),
         )
 

@@ -43,6 +43,9 @@ class Naming(Telling):
         self.ledger.paths.add(target)
         if self.speaks(target):
             self.ledger.made.add(target)
+            if there is None and not self.is_awaited(target):
+                # Whoever took something away from there before has not seen this name.
+                self.ledger.taken.discard(target)
         self._gave(target, node)
         self._claimed(node)
         self.row(ChangeKind.LINK, source, target)
