@@ -189,13 +189,16 @@ class Plans(Moving):
         return True
 
     def _taken_along(self, path: RelPath, row: Row) -> tuple[RelPath, ContentEntry | None] | None:
-        """Return where an edit that is shown here followed a move to, and is not shown yet; and its version there (R15).
+        """Return where what is shown here has followed a move to, and is not shown yet; and its version there (R15).
 
-        That is None if another one took its place before it was ever shown, or the object is there as it was before the edit.
+        That is None if another one took its place before it was ever shown, or the object is there as it was before the edit. What a
+        rename brought along counts only where it loses: else it goes to its new name like anything that was moved.
         """
         applied, birth = row.applied, row.applied.lineage.birth
         if (
             birth is None
+            or applied.observation is None
+            or applied.observation.kind is Kind.DIRECTORY
             or not row.record.content.entries
             or content_entry(row.record, applied.content_dot) is not None
         ):
@@ -203,9 +206,12 @@ class Plans(Moving):
         ahead = list(rows_ahead(self._index, row, birth))
         for target, there in ahead:
             for entry in there.record.content.entries:
-                if is_of(entry, birth) and not entry.carried and _has(entry, applied):
+                if is_of(entry, birth) and _has(entry, applied):
                     shown = there.applied.observation
-                    return None if shown is not None and holds(shown, entry.value) else (target, entry)
+                    if shown is not None and holds(shown, entry.value):
+                        return None
+                    if not entry.carried or not self._is_to_be_shown(target, there, entry):
+                        return target, entry
                 if not _dots_shown(applied).isdisjoint(entry.overruled):
                     return target, None
         # It may have been replaced there, unseen, and the object have been moved on, or back here, by who had not heard of it.
@@ -231,12 +237,15 @@ class Plans(Moving):
     def _is_our_own(self, dot: Dot | None) -> bool:
         return dot is not None and self._authors.get(dot.incarnation) == self._member
 
+    def _is_to_be_shown(self, path: RelPath, row: Row, entry: ContentEntry | None) -> bool:
+        """Return whether a path waits for this version, which is the best there; what loses is shown nowhere."""
+        group = self._followed(path)
+        return group is not None and row.pending and self._live(path, row.record, row.applied, group).entry == entry
+
     def _comes_first(self, path: RelPath, target: RelPath, entry: ContentEntry | None) -> bool:
         """Return whether an edit is shown at its new name before it goes from the old one; what can be in the way does not wait."""
-        row, group = self._index.row(target), self._followed(target)
-        if row is None or group is None or not row.pending:
-            return False
-        if self._live(target, row.record, row.applied, group).entry != entry:
+        row = self._index.row(target)
+        if row is None or not self._is_to_be_shown(target, row, entry):
             return False
         for one in (target, *ancestors_of(target)):
             found = self._index.row(one)

@@ -5,7 +5,7 @@ from csfs.core.paths import RelPath
 from csfs.engine.left_behind import LEFT_MAX, LeftBehind
 from csfs.engine.ports import Step
 from scripts.simulation.tree import hash_of
-from tests.engine.members import found
+from tests.engine.members import directory, found
 from tests.engine.test_following import A, B, C, edits, is_at, renames, together
 
 
@@ -149,3 +149,57 @@ def test_what_was_found_elsewhere_longest_ago_is_forgotten_first_and_all_of_it_i
     left.forget()
     assert not left
     assert left.where(paths[1], applied) is None
+
+
+def test_what_was_moved_and_loses_where_it_went_is_kept_by_all_who_showed_it() -> None:
+    alpha, beta = together("alpha", "beta")
+    renames(alpha, A, B)
+    beta.sees(B, found(b"other", inode=4, mtime_ns=9))
+    beta.hears(alpha)
+    assert is_at(beta, B, b"other")
+    plan = beta.plans(A)
+    assert plan is not None
+    assert (plan.step, plan.keep) == (Step.REMOVE, True)
+
+
+def test_what_was_moved_on_and_loses_there_is_kept_when_something_else_takes_its_place() -> None:
+    alpha, beta = together("alpha", "beta")
+    renames(alpha, A, B)
+    renames(alpha, B, C)
+    alpha.sees(A, found(b"new", inode=3))
+    beta.sees(C, found(b"other", inode=4, mtime_ns=9))
+    beta.hears(alpha)
+    assert is_at(beta, C, b"other")
+    plan = beta.plans(A)
+    assert plan is not None
+    assert (plan.step, plan.keep) == (Step.INSTALL, True)
+
+
+def test_what_was_moved_and_is_to_be_shown_where_it_went_is_renamed_there_and_not_kept() -> None:
+    alpha, beta = together("alpha", "beta")
+    renames(alpha, A, B)
+    beta.sees(B, found(b"older", inode=4, mtime_ns=0))
+    beta.hears(alpha)
+    assert is_at(beta, B, b"one")
+    plan = beta.plans(A)
+    assert plan is not None
+    assert (plan.step, plan.keep) == (Step.REMOVE, False)
+    beta.shows(B, found(b"one", inode=1))
+    plan = beta.plans(A)
+    assert plan is not None
+    assert (plan.step, plan.keep) == (Step.REMOVE, False)
+
+
+def test_a_directory_that_was_moved_and_loses_where_it_went_is_nothing_to_keep() -> None:
+    alpha, beta = together("alpha", "beta")
+    alpha.sees(C, directory(inode=7))
+    beta.hears(alpha)
+    beta.shows(C, directory(inode=8))
+    alpha.sees(B, directory(inode=7), moved_from=C)
+    alpha.sees(C, None, moved_to=B)
+    beta.sees(B, found(b"other", inode=4, mtime_ns=9))
+    beta.hears(alpha)
+    assert is_at(beta, B, b"other")
+    plan = beta.plans(C)
+    assert plan is not None
+    assert (plan.step, plan.keep) == (Step.REMOVE, False)
