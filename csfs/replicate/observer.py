@@ -126,7 +126,7 @@ class Observer:
                 self.look(target or path, Reason(content=True, linked_from=first))
                 self._directories.mark(parent_of(target or path), local=True)
             case ChangeKind.RENAME | ChangeKind.EXCHANGE if target is not None:
-                there, back = self._looks.get(path), self._looks.get(target)
+                there, back = self._goes(path), self._goes(target)
                 self._moved(path, target, there)
                 if change.kind is ChangeKind.EXCHANGE:
                     self._moved(target, path, back)
@@ -138,6 +138,13 @@ class Observer:
             case kind if kind is not ChangeKind.SYNCED:  # which says that nothing has changed
                 self.look(path, Reason(content=True))
 
+    def _goes(self, path: RelPath) -> Reason | None:
+        """Return what is told of a path from which an object goes: where it came from says nothing of what comes there next."""
+        told = self._looks.get(path)
+        if told is not None:
+            self._looks[path] = replace(told, moved_from=None, linked_from=None)
+        return told
+
     def _moved(self, source: RelPath, target: RelPath, written: Reason | None) -> None:
         """Something was moved; `written`: why it was to be looked at where it was before. It is to be read where it is now."""
         # What was moved before, and not looked at yet, is known by the name that it had first.
@@ -147,17 +154,12 @@ class Observer:
         extents, linked_from = (written.extents, written.linked_from) if written is not None else ((), None)
         if source in self._tries or first in self._tries:
             is_written, extents = True, None
-        if target in self._looks:
-            # Where something else came from that was there in between says nothing of what is there now.
-            self._looks[target] = replace(self._looks[target], moved_from=None, linked_from=None)
         moved_from = None if first == target else first
         self.look(target, Reason(is_written, extents, moved_from=moved_from, linked_from=linked_from))
         for path in {source, first} - {target}:
             # What was shown here has gone elsewhere before this came, or this took its place.
             told = self._looks.get(path, NO_REASON)
             is_gone = path != first and (told.moved_to is not None or shown_at(self._volume, path) is not None)
-            if is_gone and told.moved_from == first:
-                self._looks[path] = replace(told, moved_from=None)  # which is not what comes here next
             self.look(path, ATTRIBUTES if is_gone else Reason(False, (), moved_to=target))
         self._spreading.append((source, target, self._taking))
         self._directories.mark(parent_of(source), local=True)

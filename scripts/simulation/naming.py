@@ -76,7 +76,7 @@ class Naming(Telling):
         is_quiet = not self._looks_at(source, target)
         for path in [source, *self.tree.below(source)]:
             node = self.tree.nodes.pop(path)
-            self._moved(path, RelPath(target + path[len(source) :]), node, self.looks.get(path))
+            self._moved(path, RelPath(target + path[len(source) :]), node, self._goes(path))
         if is_quiet and self.tree.is_directory(target):
             self.moved.append((source, target, self._looks_at(source, target)))
         self._names_changed(source, target)
@@ -104,7 +104,7 @@ class Naming(Telling):
         self.row(ChangeKind.EXCHANGE, source, target)
         ours = {path: self.tree.nodes.pop(path) for path in [source, *self.tree.below(source)]}
         theirs = {path: self.tree.nodes.pop(path) for path in [target, *self.tree.below(target)]}
-        earlier = {path: self.looks.get(path) for path in (*ours, *theirs)}
+        earlier = {path: self._goes(path) for path in (*ours, *theirs)}
         for path, node in ours.items():
             self._moved(path, RelPath(target + path[len(source) :]), node, earlier[path], exchanged=True)
         for path, node in theirs.items():
@@ -115,10 +115,14 @@ class Naming(Telling):
         nested = target == source or is_below(target, source) or is_below(source, target)
         return not nested and self.tree.is_directory(parent_of(target))
 
-    def _moved(
-        self, path: RelPath, target: RelPath, node: Node, earlier: Look | None, *, exchanged: bool = False
-    ) -> None:
-        earlier = earlier or Look()
+    def _goes(self, path: RelPath) -> Look:
+        """Return what is told of a path from which an object goes: where it came from says nothing of what comes there next."""
+        told = self.looks.get(path)
+        if told is not None:
+            self.looks[path] = replace(told, moved_from=None, linked_from=None)
+        return told or Look()
+
+    def _moved(self, path: RelPath, target: RelPath, node: Node, earlier: Look, *, exchanged: bool = False) -> None:
         first = earlier.moved_from or path
         self.tree.nodes[target] = node
         self.ledger.hands.add((self.name, target))
@@ -134,15 +138,12 @@ class Naming(Telling):
         self.ledger.moved(path, target, self.name, counts=self.speaks(target))
         self.ledger.last.get(path, set()).discard(shown_by(node))
         self.ledger.gives(target, None, shown_by(node))
-        if target in self.looks:
-            self.looks[target] = replace(self.looks[target], moved_from=None, linked_from=None)
+        self._goes(target)
         self.look(target, Look(moved_from=None if first == target else first, linked_from=earlier.linked_from))
         for one in sorted({path, first} - {target}):
             # What was shown here has gone elsewhere before this came, or this took its place.
             told = self.looks.get(one, Look())
             is_gone = one != first and (told.moved_to is not None or self.is_shown(one))
-            if is_gone and told.moved_from == first:
-                self.looks[one] = replace(told, moved_from=None)  # which is not what comes here next
             self.look(one, None if is_gone else Look(moved_to=target))
 
     def _names_changed(self, *paths: RelPath) -> None:
