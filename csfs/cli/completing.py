@@ -6,6 +6,7 @@ from click.shell_completion import CompletionItem
 from csfs.cli import arguments, client
 from csfs.config import files, home
 from csfs.config.home import Home
+from csfs.config.settings import OFF
 from csfs.errors import CsfsError
 
 ANSWER_S_MAX = 1.0
@@ -32,6 +33,11 @@ def versions(context: click.Context, _parameter: click.Parameter, incomplete: st
         return []
     own = [version["version"] for version in told if version["path"] == told[0]["path"]]
     return [CompletionItem(version) for version in own if version.startswith(incomplete)]
+
+
+def nowhere(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Propose what stands for no address at all."""
+    return [CompletionItem(OFF)] if OFF.startswith(incomplete) else []
 
 
 def _home(context: click.Context) -> Home:

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import click
+
+from csfs.cli import arguments, completing
 from csfs.config import files
 from csfs.config.addresses import PORT_DEFAULT, Address
 from csfs.config.home import Home
-from csfs.config.settings import HostSettings, Settings
+from csfs.config.settings import OFF, HostSettings, Settings
 from csfs.errors import ConfigError
 from csfs.trust.certificates import MEMBER_CERTIFICATE
 
@@ -45,17 +48,37 @@ def store(stage: Home, settings: Settings, host: HostSettings) -> None:
 
 
 def called_at(listen: Sequence[Address], address: Sequence[Address]) -> tuple[Address, ...]:
-    """Return where peers call this host: what was said, or where it listens, its host name standing for anywhere."""
+    """Return where peers call this host: what was said, or where it listens, its host name standing for anywhere; perhaps nowhere."""
     if address:
         return tuple(address)
     name = socket.gethostname()
-    places = listen or (Address("*", PORT_DEFAULT),)
-    return tuple(dict.fromkeys(Address(name, one.port) if one.is_anywhere else one for one in places))
+    return tuple(dict.fromkeys(Address(name, one.port) if one.is_anywhere else one for one in listen))
 
 
-def listening_at(listen: Sequence[Address]) -> tuple[Address, ...]:
-    """Return where this host listens: what was said, or everywhere."""
-    return tuple(dict.fromkeys(listen)) or (Address("*", PORT_DEFAULT),)
+def _listening_at(_context: click.Context, _parameter: click.Parameter, texts: Sequence[str]) -> tuple[Address, ...]:
+    """Return where this host listens: what was said, everywhere if nothing was."""
+    if OFF not in texts:
+        return tuple(dict.fromkeys(map(arguments.listen_address, texts))) or (Address("*", PORT_DEFAULT),)
+    if len(set(texts)) > 1:
+        raise click.BadParameter(f'"{OFF}" means nowhere: it cannot be given with an address')
+    return ()
+
+
+listen_option = click.option(
+    "--listen",
+    multiple=True,
+    callback=_listening_at,
+    metavar=f"ADDR:PORT|{OFF}",
+    shell_complete=completing.nowhere,
+    help=f"Where to listen; everywhere if not given, nowhere if {OFF}. Repeatable.",
+)
+address_option = click.option(
+    "--address",
+    multiple=True,
+    type=arguments.address,
+    metavar="ADDR:PORT",
+    help="Where peers call this host, if not where it listens.",
+)
 
 
 def _published(stage: Home, home: Home) -> None:

@@ -25,20 +25,8 @@ from csfs.trust import certificates
     show_default=True,
     help="What the cluster is called.",
 )
-@click.option(
-    "--listen",
-    multiple=True,
-    type=arguments.listen_address,
-    metavar="ADDR:PORT",
-    help="Where to listen; everywhere if not given. Repeatable.",
-)
-@click.option(
-    "--address",
-    multiple=True,
-    type=arguments.address,
-    metavar="ADDR:PORT",
-    help="Where peers call this host, if not where it listens.",
-)
+@founding.listen_option
+@founding.address_option
 @click.pass_obj
 def command(home: Home, member: str, cluster: str, listen: tuple[Address, ...], address: tuple[Address, ...]) -> None:
     """Make a cluster whose only member is this host."""
@@ -48,5 +36,5 @@ def command(home: Home, member: str, cluster: str, listen: tuple[Address, ...], 
     with founding.staged(home, "init") as stage:
         shutil.rmtree(stage.keys, ignore_errors=True)  # of an earlier try that was killed
         certificates.found_cluster(stage.keys, cluster, member, datetime.datetime.now(datetime.UTC))
-        founding.store(stage, settings, HostSettings(member, founding.listening_at(listen)))
+        founding.store(stage, settings, HostSettings(member, listen))
     click.echo(f"Cluster {cluster} is made, this host is {member}. Next: csfs volume add NAME PATH", err=True)

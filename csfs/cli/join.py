@@ -17,20 +17,8 @@ from csfs.trust.certificates import MEMBER_CERTIFICATE
 @click.command("join")
 @click.argument("inviter", type=arguments.address, metavar="ADDR:PORT")
 @click.argument("token")
-@click.option(
-    "--listen",
-    multiple=True,
-    type=arguments.listen_address,
-    metavar="ADDR:PORT",
-    help="Where to listen; everywhere if not given. Repeatable.",
-)
-@click.option(
-    "--address",
-    multiple=True,
-    type=arguments.address,
-    metavar="ADDR:PORT",
-    help="Where peers call this host, if not where it listens.",
-)
+@founding.listen_option
+@founding.address_option
 @click.option(
     "--path",
     "places",
@@ -58,7 +46,7 @@ def command(
         joined = trio.run(partial(join.join, inviter, token, called_at, dict(places), stage.keys))
         settings = reader.parse(joined.settings, f"configuration from {inviter}")
         member = joined.credentials.identity.member
-        founding.store(stage, settings, HostSettings(member, founding.listening_at(listen)))
+        founding.store(stage, settings, HostSettings(member, listen))
         if extra:
             _decide_extra(home, settings, extra)
     starting.ensure_daemon(home)

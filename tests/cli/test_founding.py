@@ -58,7 +58,7 @@ def test_init_puts_nothing_in_the_place_of_other_keys(host: Host) -> None:
 
 def test_a_member_is_called_at_its_host_name_where_it_listens_everywhere() -> None:
     name = os.uname().nodename
-    assert founding.called_at((), ()) == (Address(name, 30866),)
+    assert founding.called_at((Address("*"),), ()) == (Address(name, 30866),)
     assert founding.called_at((Address("*", 7), Address("::1", 8)), ()) == (Address(name, 7), Address("::1", 8))
     assert founding.called_at((Address("*", 7),), (Address("x", 9),)) == (Address("x", 9),)
 
@@ -192,3 +192,18 @@ def test_nobody_listens_at_an_address_of_ssh(host: Host) -> None:
     assert "is where others call" in ended.err
     host.ok("init", "--member", "alpha", "--address", "ssh://root@alpha")
     assert files.loaded_both(host.home)[0].member("alpha").address == (Address("alpha", 0, True, "root"),)
+
+
+def test_a_member_may_listen_nowhere(host: Host) -> None:
+    ended = host.run("init", "--member", "alpha", "--listen", "off", "--listen", "127.0.0.1:7")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert '"off" means nowhere' in ended.err
+    host.ok("init", "--member", "alpha", "--listen", "off")
+    settings, here = files.loaded_both(host.home)
+    assert (here.listen, settings.member("alpha").address) == ((), ()), "nobody calls it"
+
+
+def test_who_listens_nowhere_may_be_called_by_ssh(host: Host) -> None:
+    host.ok("init", "--member", "alpha", "--listen", "off", "--address", "ssh://root@alpha")
+    settings, here = files.loaded_both(host.home)
+    assert (here.listen, settings.member("alpha").address) == ((), (Address("alpha", 0, True, "root"),))

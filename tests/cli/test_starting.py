@@ -130,6 +130,17 @@ def test_join_makes_a_member_with_one_token(member: Host, guest: Host, tmp_path:
     assert (again.code, "a member already" in again.err) == (3, True)
 
 
+def test_who_joins_may_listen_nowhere_and_calls_the_others(member: Host, guest: Host) -> None:
+    token = member.ok("invite", "beta").strip()
+    (inviter,) = json.loads(member.ok("config", "show", "--json"))["members"]["alpha"]
+    guest.ok("join", inviter, token, "--listen", "off")
+    settings, here = files.loaded_both(guest.home)
+    assert (here.listen, settings.member("beta").address) == ((), ())
+    for host in (member, guest):
+        until(lambda h=host: json.loads(h.ok("status", "--json"))["peers"][0]["connected"], "they are connected")  # type: ignore[misc]
+    assert json.loads(guest.ok("config", "show", "--json"))["listen"] == []
+
+
 def test_a_join_that_is_refused_leaves_the_host_as_it_was(member: Host, guest: Host) -> None:
     member.ok("invite", "beta")
     (inviter,) = json.loads(member.ok("config", "show", "--json"))["members"]["alpha"]

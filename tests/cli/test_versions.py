@@ -129,6 +129,11 @@ def completions(host: Host, *words: str) -> list[str]:
     return [item.value for item in asked.get_completions(before, words[-1])]
 
 
+def test_where_not_to_listen_is_completed(member: Host) -> None:
+    assert completions(member, "join", "192.0.2.1", "token", "--listen", "o") == ["off"]
+    assert completions(member, "init", "--listen", "127") == []
+
+
 def test_members_and_versions_are_completed(member: Host, tmp_path: Path) -> None:
     assert completions(member, "resolve", "/x", "--keep", "al") == ["alpha"]
     assert completions(member, "resolve", "/x", "--keep", "b") == []
