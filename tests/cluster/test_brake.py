@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,8 +41,14 @@ def files(member: Member) -> int:
 
 
 def remove_all(member: Member) -> None:
-    for number in range(DIRECTORIES):
-        shutil.rmtree(member.tree / f"d{number}")
+    """Remove everything; peers hear of it at once, however long it takes here."""
+    daemon = member.daemon_pid
+    os.kill(daemon, signal.SIGSTOP)
+    try:
+        for number in range(DIRECTORIES):
+            shutil.rmtree(member.tree / f"d{number}")
+    finally:
+        os.kill(daemon, signal.SIGCONT)
 
 
 def braked(member: Member) -> bool:
