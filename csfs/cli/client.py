@@ -9,7 +9,8 @@ import csfs
 from csfs import errors
 from csfs.cli import systemd
 from csfs.config.home import Home
-from csfs.errors import CsfsError, ExitCode, NotPermittedError, NotRunningError
+from csfs.errors import CsfsError, ExitCode, NotPermittedError, NotRunningError, RemoteProtocolError
+from csfs.wire import control
 from csfs.wire.codec import CONTROL_FRAME_SIZE_MAX, FrameCodec
 from csfs.wire.control import ControlMessage, Progress, Reply, Request
 
@@ -39,6 +40,7 @@ def ask(
 
     Raises:
         NotRunningError: no daemon answers.
+        ConfigError: the daemon is of another csfs; so says what its answer lacks, when it is looked up.
         CsfsError: what the daemon answered instead, as the class of its exit code.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -55,14 +57,22 @@ def ask(
             ) from None
         except ConnectionError as error:
             raise NotRunningError(f"the daemon closed the connection; see {systemd.log_of_daemon(home)}") from error
+        except RemoteProtocolError as error:
+            raise _another_csfs(f"what the daemon says cannot be read ({error})") from error
     if message.version != csfs.__version__:
-        raise errors.ConfigError(
-            f"the daemon is csfs {message.version}, this command {csfs.__version__}; restart it: systemctl restart csfs-daemon, "
-            "or csfs daemon --stop; mounts go on meanwhile"
-        )
+        raise _another_csfs(f"the daemon is csfs {message.version}, this command {csfs.__version__}")
     if message.exit_code:
         raise _BY_EXIT_CODE.get(message.exit_code, CsfsError)(message.error)
-    return message.value
+    return control.told(message.value, _lacking)
+
+
+def _lacking(name: str) -> CsfsError:
+    # Two builds of one version, which is not yet released, say.
+    return _another_csfs(f'the daemon tells nothing of "{name}", as this command\'s csfs would')
+
+
+def _another_csfs(what: str) -> CsfsError:
+    return errors.ConfigError(f"{what}; {control.RESTART}")
 
 
 def told(home: Home, command: str) -> bool:

@@ -17,7 +17,7 @@ from csfs.daemon.membership import Membership
 from csfs.daemon.mounts import MountedVolume
 from csfs.daemon.places import Places, quoted
 from csfs.daemon.probing import is_mounted
-from csfs.daemon.refusing import failed
+from csfs.daemon.refusing import arguments_of, failed, unknown
 from csfs.daemon.resolving import Resolving
 from csfs.daemon.restoring import Restoring
 from csfs.daemon.unusable import Unusable
@@ -80,9 +80,9 @@ class Commands:
         }
         handler = handlers.get(request.command)
         if handler is None:
-            return Reply(ExitCode.REFUSED, error=f"this daemon ({csfs.__version__}) knows no command {request.command}")
+            return unknown(request.command)
         try:
-            return Reply(ExitCode.DONE, await handler(request.arguments))
+            return Reply(ExitCode.DONE, await handler(arguments_of(request)))
         except Exception as error:
             return failed(request.command, error)
 

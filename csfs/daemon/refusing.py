@@ -3,19 +3,38 @@
 import logging
 import os
 
+import csfs
 from csfs.core.paths import shown
-from csfs.errors import CsfsError, ExitCode, NotPermittedError
-from csfs.wire.control import Reply, Request
+from csfs.errors import ConfigError, CsfsError, ExitCode, NotPermittedError
+from csfs.wire.control import RESTART, Reply, Request, Told
 
 log = logging.getLogger(__name__)
 
 
 def refused(request: Request, uid: int) -> Reply | None:
-    """Return the answer to a user who may not ask that: only root may ask anything."""
-    if uid == 0:
+    """Return the answer to who may not ask that: only root may ask anything, by a command of this csfs."""
+    error: CsfsError
+    if uid != 0:
+        error = NotPermittedError(f"csfs {request.command}: run it as root")
+    elif request.version != csfs.__version__:
+        error = ConfigError(f"the daemon is csfs {csfs.__version__}, this command {request.version}; {RESTART}")
+    else:
         return None
-    error = NotPermittedError(f"csfs {request.command}: run it as root")
     return Reply(error.exit_code, error=str(error))
+
+
+def unknown(command: str) -> Reply:
+    """Return the answer to a command that there is in another csfs, perhaps."""
+    error = f"this daemon ({csfs.__version__}) knows no command {command}; {RESTART}"
+    return Reply(ExitCode.REFUSED, error=error)
+
+
+def arguments_of(request: Request) -> Told:
+    """Return what a command is asked with; what another csfs leaves out is a ConfigError when it is looked up."""
+    return Told(
+        request.arguments,
+        lambda name: ConfigError(f'csfs {request.command} is asked without "{name}", as by another csfs; {RESTART}'),
+    )
 
 
 def failed(command: str, error: Exception) -> Reply:

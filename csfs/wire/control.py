@@ -5,6 +5,7 @@ Frames are a four-byte big-endian length and one msgpack message; see `codec`. R
 """
 
 import enum
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from csfs.core.changes import Change
 from csfs.core.objects import LeftOut, Stamp, Xattrs
 from csfs.core.paths import RelPath
 from csfs.core.versions import Scope
+from csfs.errors import CsfsError
 
 STAGE = b".csfs/stage"
 KEPT = b".csfs/kept"
@@ -290,11 +292,16 @@ class Leases(Tagged, frozen=True):
 # ------------------------------------------------------------------------------------------------ command line → daemon
 
 
+RESTART = "restart the daemon: systemctl restart csfs-daemon, or csfs daemon --stop; mounts go on meanwhile"
+"""What helps where the daemon was started before csfs was replaced."""
+
+
 class Request(Tagged, frozen=True):
-    """One command of the command line; `arguments` as the command documents them (plain values)."""
+    """One command of the command line, of `version`; `arguments` as the command documents them (plain values)."""
 
     command: str
     arguments: dict[str, Any] = {}
+    version: str = csfs.__version__
 
 
 class Reply(Tagged, frozen=True):
@@ -310,6 +317,27 @@ class Progress(Tagged, frozen=True):
     """Something to show while a request is under way."""
 
     value: Any
+
+
+class Told(dict[str, Any]):
+    """Plain values from the other side, which may be of another csfs: what they lack raises what `lacking` makes of its name."""
+
+    def __init__(self, values: dict[str, Any], lacking: Callable[[str], CsfsError]) -> None:
+        super().__init__({name: told(value, lacking) for name, value in values.items()})
+        self._lacking = lacking
+
+    def __missing__(self, name: str) -> Any:
+        raise self._lacking(name)
+
+
+def told(value: Any, lacking: Callable[[str], CsfsError]) -> Any:
+    """Return plain values that the other side has told, with all that is in them as `Told`."""
+    match value:
+        case dict():
+            return Told(value, lacking)
+        case list():
+            return [told(one, lacking) for one in value]
+    return value
 
 
 ControlMessage = (
