@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from csfs.core.objects import Applied, Observation
+from csfs.core.objects import Applied, Kind, Observation
 from csfs.core.paths import RelPath
 from csfs.core.records import ContentEntry, MetaEntry
 from csfs.core.rows import MADE, Doubt
@@ -41,6 +41,14 @@ class Doubting(Local):
         self._notice(path, row, observation, change, group)
         after = self._index.row(path)
         return after is not None and after.pending
+
+    def is_torn(self, path: RelPath) -> bool:
+        """Return whether the bytes at a path are no version's: a power cut may have left them."""
+        row = self._index.row(path)
+        shown = row.applied.observation if row is not None else None
+        if row is None or shown is None or shown.kind is Kind.DIRECTORY:
+            return False
+        return bool(row.doubt & Doubt.UNPROVEN) and row.applied.content_dot is None
 
     def _doubt_unfollowed(self, path: RelPath, row: Row, observation: Observation | None) -> None:
         """Others may have what was shown: once the path is followed again, what is there then is no change of it."""

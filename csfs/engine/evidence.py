@@ -3,8 +3,8 @@
 The disk may have lost what was written last: files are empty, cut short or as they were, names are missing or back again. That is
 nobody's change. A row says that something was tried. Rows are on the disk in their order, and each follows what it tells of: one
 that names a path shows that somebody meant it; bytes are somebody's if a row says that they were on their disk, and the object still
-looks as it did then. What was renamed has left its old name for another one: if it is not there either, nobody has taken it away
-(`engine/whereabouts`). What was changed in this boot is a change like any other.
+looks as it did then. What was renamed has left its old name for another one: if it is not there either, or its bytes are not believed
+there, nobody has taken it away (`engine/whereabouts`). What was changed in this boot is a change like any other.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from csfs.core.objects import Kind, Observation
 from csfs.core.paths import RelPath
 from csfs.core.rows import Row
 from csfs.engine.live import content_of, holds, meta_of
-from csfs.engine.whereabouts import Whereabouts
+from csfs.engine.whereabouts import There, Whereabouts
 
 
 class Evidence:
@@ -59,16 +59,16 @@ class Evidence:
         row: Row | None,
         found: Observation | None,
         source: Observation | None,
-        inode_at: Callable[[RelPath], int],
+        there_at: Callable[[RelPath], There],
     ) -> bool:
         """Return whether what was found at a path, if it differs from what was shown, must not be taken for somebody's change.
 
-        `source` is what was shown where a row says that the object came from. `inode_at` returns the inode number of what is at a path
-        now, 0 if nothing is.
+        `source` is what was shown where a row says that the object came from. `there_at` returns what is at a path now;
+        what was renamed is judged at its new name first.
         """
         before = row.applied.observation if row is not None else None
         if found is None:
-            return before is not None and not self._whereabouts.is_gone(path, before.stamp.inode, inode_at)
+            return before is not None and not self._whereabouts.is_gone(path, before.stamp.inode, there_at)
         if found.stamp.ctime_ns >= self.booted_ns:
             return False
         if source is not None and source.stamp.inode == found.stamp.inode and holds(found, content_of(source)):
@@ -83,13 +83,13 @@ class Evidence:
         return proof is None or proof.size != found.size or proof.mtime_ns < found.mtime_ns
 
     def is_lost(
-        self, path: RelPath, row: Row | None, found: Observation | None, inode_at: Callable[[RelPath], int]
+        self, path: RelPath, row: Row | None, found: Observation | None, there_at: Callable[[RelPath], There]
     ) -> bool:
         """Return whether what was shown at a path was renamed and is nowhere, and somebody has put something else in its place."""
         before = row.applied.observation if row is not None else None
         if before is None or found is None or found.stamp.inode == before.stamp.inode:
             return False
-        return self._whereabouts.is_lost(path, before.stamp.inode, inode_at)
+        return self._whereabouts.is_lost(path, before.stamp.inode, there_at)
 
     def recorded(self, path: RelPath) -> None:
         """The index knows what is at a path now, and no row that was taken in says more of it."""

@@ -2,8 +2,8 @@
 
 A row of a rename is on the disk though what it tells of may not be: on a file system that does not rename in one step, or that had not
 written back how the object came there, neither name may be left. So it proves that the old name is gone only if the object is where it
-was renamed to, or a later row says that it was taken away from there, replaced there, or renamed on: then it is followed. A row of a
-directory speaks for all that was below it. Of what is recorded meanwhile, only later rows say anything.
+was renamed to, with bytes that are believed, or a later row says that it was taken away from there, replaced there, or renamed on: then
+it is followed. A row of a directory speaks for all that was below it. Of what is recorded meanwhile, only later rows say anything.
 """
 
 from bisect import bisect_right
@@ -12,6 +12,13 @@ from typing import NamedTuple
 
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.paths import RelPath, ancestors_of
+
+
+class There(NamedTuple):
+    """What is at a path now: its inode number, 0 for nothing; `is_torn`: a power cut may have left its bytes, which no version has."""
+
+    inode: int = 0
+    is_torn: bool = False
 
 
 class _Event(NamedTuple):
@@ -62,7 +69,7 @@ class Whereabouts:
     def _before(self, path: RelPath) -> int:
         return self._known.get(path, 0) - 1
 
-    def is_gone(self, path: RelPath, inode: int, inode_at: Callable[[RelPath], int]) -> bool:
+    def is_gone(self, path: RelPath, inode: int, there_at: Callable[[RelPath], There]) -> bool:
         """Return whether somebody has taken away what is missing at a path.
 
         `inode` is the number of the object that was known there. Of what was put there since, and went, too, nobody knows the number.
@@ -71,16 +78,16 @@ class Whereabouts:
         own = [one for one in self._events.get(path, ()) if one.number > before]
         if own and own[-1].is_put:
             return False
-        if self._rest_of(path, before) == path or self.is_lost(path, inode, inode_at):
+        if self._rest_of(path, before) == path or self.is_lost(path, inode, there_at):
             return False
         left = (one for one in own if one.target is not None and not one.is_of_this_boot)
         rests = (self._rest_of(one.target, one.number) for one in left if one.target is not None)
-        return all(rest is None or inode_at(rest) for rest in rests)
+        return all(rest is None or there_at(rest).inode for rest in rests)
 
-    def is_lost(self, path: RelPath, inode: int, inode_at: Callable[[RelPath], int]) -> bool:
-        """Return whether the object with that number, which was known at a path, was renamed, and is not where it went."""
-        there = self._rest_of(path, self._before(path))
-        return there not in (None, path) and inode_at(there) != inode
+    def is_lost(self, path: RelPath, inode: int, there_at: Callable[[RelPath], There]) -> bool:
+        """Return whether the object with that number, which was known at a path, was renamed, and is not where it went, or is torn."""
+        rest = self._rest_of(path, self._before(path))
+        return rest not in (None, path) and there_at(rest) != There(inode)
 
     def _note(
         self,

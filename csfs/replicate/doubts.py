@@ -8,6 +8,7 @@ import msgspec
 from csfs.core.changes import Change
 from csfs.core.objects import Observation
 from csfs.core.paths import RelPath, shown
+from csfs.engine.whereabouts import There
 from csfs.errors import CsfsError
 from csfs.replicate.looking import Reason
 from csfs.replicate.volume import Volume
@@ -42,11 +43,11 @@ def holds(volume: Volume, path: RelPath, found: Observation | None, reason: Reas
     row, source = index.rows.row(path), index.rows.row(moved_from) if moved_from is not None else None
     shown_there = source.applied.observation if source is not None else None
 
-    def inode_at(there: RelPath) -> int:
-        return _inode_at(volume, there)
+    def there_at(there: RelPath) -> There:
+        return There(_inode_at(volume, there), volume.engine.is_torn(there))
 
-    if not evidence.is_damage(path, row, found, shown_there, inode_at):
-        if evidence.is_lost(path, row, found, inode_at):
+    if not evidence.is_damage(path, row, found, shown_there, there_at):
+        if evidence.is_lost(path, row, found, there_at):
             volume.engine.lose(path)
         return False
     if volume.engine.doubt(path, found):

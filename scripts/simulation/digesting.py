@@ -9,6 +9,7 @@ from csfs.engine.live import content_of
 from csfs.engine.plans import is_carried_out
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import may_send
+from csfs.engine.whereabouts import There
 from scripts.simulation.index import dots_of
 from scripts.simulation.member import Member
 from scripts.simulation.telling import Look
@@ -78,17 +79,17 @@ class Digesting(Member):
         row = self.index.row(path)
         if self.evidence is None or look.joining:
             return False
-        if not self.evidence.is_damage(path, row, found, shown, self._inode_at):
-            if self.evidence.is_lost(path, row, found, self._inode_at):
+        if not self.evidence.is_damage(path, row, found, shown, self._there_at):
+            if self.evidence.is_lost(path, row, found, self._there_at):
                 self.engine.lose(path)
             return False
         if self.engine.doubt(path, found):
             self.suspects.add(path)
         return True
 
-    def _inode_at(self, path: RelPath) -> int:
+    def _there_at(self, path: RelPath) -> There:
         node = self.tree.nodes.get(path)
-        return node.inode if node is not None else 0
+        return There(node.inode if node is not None else 0, self.engine.is_torn(path))
 
     def _moved_to(self, look: Look, found: Observation | None, known: Row | None) -> RelPath | None:
         """Return where what was shown went; if something else is found, only if it is there."""

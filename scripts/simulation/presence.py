@@ -3,6 +3,7 @@
 from csfs.core.objects import Content, Kind
 from csfs.core.paths import ROOT, RelPath, ancestors_of, parent_of
 from scripts.simulation.cluster import Cluster
+from scripts.simulation.host import Host
 from scripts.simulation.plan import Act
 from scripts.simulation.tree import Node, hash_of
 
@@ -33,7 +34,8 @@ def check_nothing_lost(cluster: Cluster) -> None:
     """Each content is live, was replaced by someone who saw it, or is kept.
 
     Under retention alone is what a member made in a life that it lost, if it has changed the path again under the same dots before it
-    met who had heard of that life: nobody can tell then that this change had not seen the other (docs/replication.md).
+    met who had heard of that life: nobody can tell then that this change had not seen the other; and what was moved into another
+    group, and loses there (docs/replication.md).
     """
     trees = [host.tree for host in (*cluster.hosts, *cluster.parked.values())]
     live = {node.data for tree in trees for node in tree.nodes.values() if node.kind is Kind.FILE}
@@ -41,8 +43,18 @@ def check_nothing_lost(cluster: Cluster) -> None:
     ledger = cluster.ledger
     displaced = {one for host in cluster.hosts for one in host.retained}
     retained = {data for path, data in displaced if (path, ledger.writers.get(data)) in cluster.made_twice}
+    retained |= {
+        data for host in cluster.hosts for path, data in host.retained if _is_contested_apart(host, path, data)
+    }
     lost = ledger.written.keys() - live - kept - ledger.replaced - ledger.excused - retained - _taken_away(cluster)
     assert not lost, f"lost {sorted(lost)}, written at {sorted(ledger.written[data] for data in lost)}"
+
+
+def _is_contested_apart(host: Host, path: RelPath, data: bytes) -> bool:
+    """Return whether a conflict in another group than that of a path is about a content: retention lets it stay so long."""
+    others = (one for one in host.index.contested() if host.rules.group_of(one) is not host.rules.group_of(path))
+    rows = (host.index.row(one) for one in others)
+    return any(entry.value.hash == hash_of(data) for row in rows if row for entry in row.record.content.entries)
 
 
 def _taken_away(cluster: Cluster) -> set[bytes]:

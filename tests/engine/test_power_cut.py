@@ -11,6 +11,7 @@ from csfs.engine.evidence import Evidence
 from csfs.engine.live import ABSENT
 from csfs.engine.ports import Row, Step
 from csfs.engine.volume import VolumeEngine
+from csfs.engine.whereabouts import There
 from scripts.simulation.rules import OneGroup
 from tests.engine.members import NOW_NS, Side, directory, follow_rules, found, sides
 
@@ -45,17 +46,20 @@ def is_damage(
     before: bytes | None = b"old",
     path: RelPath = F,
     there: dict[bytes, int] | None = None,
+    torn: bytes = b"",
 ) -> bool:
-    """`there` is what else the disk shows now, as inode numbers by path; that of what was known is 1."""
+    """`there` is what else the disk shows now, as inode numbers by path (what was known is 1); what is at `torn` is not believed."""
     evidence = Evidence(BOOTED_NS)
     for one in changes:
         evidence.take(one)
-    return evidence.is_damage(path, row(before), after, None, lambda one: (there or {}).get(bytes(one), 0))
+    return evidence.is_damage(
+        path, row(before), after, None, lambda one: There((there or {}).get(bytes(one), 0), one == torn)
+    )
 
 
-def nowhere(path: RelPath) -> int:
+def nowhere(path: RelPath) -> There:
     """Nothing is at any path."""
-    return 0
+    return There()
 
 
 NEW = found(b"newer", mtime_ns=7)
@@ -149,6 +153,7 @@ def test_what_was_renamed_is_gone_if_it_is_where_it_went() -> None:
     assert not is_damage(None, rename(F, G), there={b"g": 1})
     assert is_damage(None, rename(F, G)), "it is nowhere"
     assert is_damage(None, rename(F, G), there={b"g": 2}), "something else is there, as before the rename"
+    assert is_damage(None, rename(F, G), there={b"g": 1}, torn=b"g"), "nobody has what it was"
 
 
 def test_what_was_renamed_is_gone_if_it_was_taken_away_from_where_it_went() -> None:
@@ -234,7 +239,10 @@ def test_what_took_the_place_of_what_is_lost_stands_beside_it(now: Observation) 
         evidence.take(one)
     assert not evidence.is_damage(F, beta.row(b"f"), directory(inode=2), None, nowhere)
     assert evidence.is_lost(F, beta.row(b"f"), now, nowhere)
-    assert not evidence.is_lost(F, beta.row(b"f"), now, lambda path: int(path == G)), "it is where it went"
+    assert not evidence.is_lost(F, beta.row(b"f"), now, lambda path: There(int(path == G))), "it is where it went"
+    assert evidence.is_lost(F, beta.row(b"f"), now, lambda path: There(int(path == G), is_torn=True)), (
+        "what it was is not"
+    )
     assert not evidence.is_lost(F, beta.row(b"f"), found(b"one"), nowhere), "it has not gone"
     beta.engine.lose(F)
     assert beta.sees(b"f", now)

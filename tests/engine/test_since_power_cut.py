@@ -5,6 +5,7 @@ import pytest
 from csfs.core.changes import ChangeKind
 from csfs.core.paths import RelPath
 from csfs.engine.evidence import Evidence
+from csfs.engine.whereabouts import There
 from tests.engine.members import found, sides
 from tests.engine.test_power_cut import BOOTED_NS, NEW, D, F, G, change, is_damage, rename, synced
 
@@ -24,16 +25,16 @@ def test_rows_from_before_something_was_recorded_say_nothing_of_it(path: RelPath
     evidence = Evidence(BOOTED_NS)
     evidence.take(rename(moved, G))
 
-    def inode_at(one: RelPath) -> int:
-        return int(one == there)
+    def there_at(one: RelPath) -> There:
+        return There(int(one == there))
 
     saved = found(b"saved", inode=2, mtime_ns=BOOTED_NS)
     evidence.take(change(ChangeKind.CREATE, path, **now))
-    assert not evidence.is_lost(path, alpha.row(b"f"), saved, inode_at)
+    assert not evidence.is_lost(path, alpha.row(b"f"), saved, there_at)
     alpha.sees(b"f", saved)
     evidence.recorded(path)
     again = found(b"again", inode=3, mtime_ns=BOOTED_NS)
-    assert not evidence.is_lost(path, alpha.row(b"f"), again, inode_at), "it took the place of what was saved before"
-    assert evidence.is_damage(path, alpha.row(b"f"), None, None, inode_at), "nobody says that it went"
+    assert not evidence.is_lost(path, alpha.row(b"f"), again, there_at), "it took the place of what was saved before"
+    assert evidence.is_damage(path, alpha.row(b"f"), None, None, there_at), "nobody says that it went"
     evidence.take(change(ChangeKind.REMOVE, path, **now))
-    assert not evidence.is_damage(path, alpha.row(b"f"), None, None, inode_at)
+    assert not evidence.is_damage(path, alpha.row(b"f"), None, None, there_at)

@@ -1,5 +1,6 @@
 """What is believed after a power cut, while the tree is still being compared."""
 
+import os
 import time
 from pathlib import Path
 
@@ -43,6 +44,34 @@ async def test_what_is_removed_after_it_was_recorded_goes_whatever_was_renamed_t
     row = volume.index.rows.row(FILE)
     assert row is not None
     assert (row.live, row.pending) == (False, False)
+
+
+@pytest.mark.parametrize("is_torn", [True, False])
+async def test_what_was_renamed_is_gone_from_its_old_name_only_if_it_is_whole_at_the_new_one(
+    tmp_path: Path, nursery: trio.Nursery, is_torn: bool
+) -> None:
+    tree, volume, target = tmp_path / "tree", made_volume(tmp_path), RelPath(b"g")
+    volume.nursery = nursery
+    observer = Observer(volume, Directories(volume))
+    nursery.start_soon(observer.run)
+
+    async def told(change: Change) -> None:
+        observer.take_unjournalled([change])
+        with trio.fail_after(5):
+            await volume.progress.wait_until(lambda: observer.looks == 0)
+
+    (tree / "f").write_bytes(b"old")
+    await told(Change(sequence=0, kind=ChangeKind.CREATE, path=FILE))
+    (tree / "f").rename(tree / "g")
+    if is_torn:
+        os.truncate(tree / "g", 1)
+    volume.evidence = Evidence(time.time_ns() + 3_600 * 1_000_000_000)
+    await told(Change(sequence=0, kind=ChangeKind.RENAME, path=FILE, target=target))
+    before, after = volume.index.rows.row(FILE), volume.index.rows.row(target)
+    assert before is not None
+    assert after is not None
+    assert (before.live, before.pending, after.live) == (is_torn, is_torn, not is_torn)
+    assert set(volume.index.suspects.left()) == ({FILE, target} if is_torn else set())
 
 
 @pytest.mark.parametrize("is_cut", [True, False])
