@@ -5,8 +5,8 @@ from typing import Final
 
 from csfs.core import versions
 from csfs.core.paths import ROOT, RelPath, checked
-from csfs.core.records import E, Half, Record, halves_joined, times_joined
-from csfs.core.versions import Dot, Hlc, Scope, Vector
+from csfs.core.records import NOTHING_KNOWN, E, Half, Record, halves_joined, times_joined
+from csfs.core.versions import Hlc, Scope, Vector
 from csfs.engine.live import is_live, new_row
 from csfs.engine.ports import Connected, Received
 from csfs.engine.rules import GroupRules, may_send
@@ -92,10 +92,11 @@ class Remote(State):
         if belongs is None or belongs.scope != group.scope:
             raise RefusedError("the path belongs to another group here")
         check_update(update)
-        self._check_our_dots(update, group.scope)
+        row = self._index.row(path) or new_row(group)
+        # Who only receives may have let go of some that he had made before.
+        self._check_our_dots(update, row.record if self._may_write(group) else NOTHING_KNOWN, group.scope)
         if not mending:
             update = self._remembered(update, group)
-        row = self._index.row(path) or new_row(group)
         record = joined_with(row.record, update)
         if record == row.record:
             return
@@ -105,16 +106,27 @@ class Remote(State):
         if live != row.live:
             turned[path] = live
 
-    def _check_our_dots(self, update: Update, scope: Scope) -> None:
+    def _check_our_dots(self, update: Update, known: Record, scope: Scope) -> None:
         """Nobody knows a change of ours that we do not: what shows one was made by a clone of this member (R8)."""
         counted = self._index.last_counter(scope)
-        for dot in _dots(update):
-            if dot.incarnation == self._incarnation and dot.counter > counted:
-                raise AheadError("a change of this member that it has not made: was it cloned or restored?")
-        for half in (update.content, update.meta):
-            # Counting goes on beyond what a path has seen.
-            if half is not None and half.seen.get(self._incarnation, 0) > counted:
-                raise AheadError("it has seen changes of this member that were not made: was it cloned or restored?")
+        content, meta, time = update.content, update.meta, update.time
+        is_made = (
+            (content is None or self._is_made(content, known.content, counted))
+            and (meta is None or self._is_made(meta, known.meta, counted))
+            and (time is None or time.dot.incarnation != self._incarnation or time.dot.counter <= counted)
+        )
+        if not is_made:
+            raise AheadError("a change of this member that it has not made: was it cloned or restored?")
+
+    def _is_made(self, half: Half[E], known: Half[E], counted: int) -> bool:
+        """Return whether all that a half has, and has seen, of this life may have been made here, where so many changes were.
+
+        What is known of a path has seen all that was made there. But counting goes on beyond what a path has seen.
+        """
+        made = [entry.dot for entry in half.entries if entry.dot.incarnation == self._incarnation]
+        if known.entries and not all(versions.covers(known.seen, dot) for dot in made):
+            return False
+        return half.seen.get(self._incarnation, 0) <= counted
 
     def _advance_clock(self, updates: Iterable[Update], now_ns: int) -> None:
         limit = now_ns + SKEW_NS_MAX
@@ -169,17 +181,6 @@ def joined_with(record: Record, update: Update) -> Record:
     if update.meta is not None:
         meta = halves_joined(meta, update.meta)
     return Record(content, meta, times_joined(record.time, update.time))
-
-
-def _dots(update: Update) -> Iterable[Dot]:
-    if update.content is not None:
-        for entry in update.content.entries:
-            yield entry.dot
-    if update.meta is not None:
-        for meta in update.meta.entries:
-            yield meta.dot
-    if update.time is not None:
-        yield update.time.dot
 
 
 def _clocks(update: Update) -> Iterable[int]:

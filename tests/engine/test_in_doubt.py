@@ -265,3 +265,27 @@ def test_a_directory_that_lived_by_what_was_forgotten_beside_what_is_in_doubt_go
     plan = lost.plans(b"d")
     assert plan is not None
     assert plan.step is Step.REMOVE
+
+
+def test_who_has_made_as_much_since_it_was_restored_knows_what_it_has_not_made_where_it_made_something() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma")
+    copy = backup(alpha)
+    alpha.sees(b"b", found(b"before"))
+    alpha.sees(b"a", found(b"in the life that is lost", mtime_ns=2))
+    gamma.sees(b"a", found(b"gamma's", mtime_ns=3))
+    beta.hears(alpha)
+    gamma.hears(beta)
+    restored = restarted(alpha, copy)
+    restored.sees(b"a", found(b"after the restore"))
+    restored.sees(b"c", found(b"as well"))
+    assert restored.counter() == alpha.counter()
+    before = restored.row(b"a").record
+    assert restored.hears(gamma).is_ahead
+    assert restored.row(b"a").record == before
+    restored.engine.outlived("gamma")
+    again = restarted(restored, copy, 99)
+    caught_up(again, gamma)
+    plan = again.plans(b"a")
+    assert plan is not None
+    assert (plan.content.hash, plan.keep) == (found(b"gamma's").hash, True)
+    assert len(again.row(b"a").record.content.entries) == 3, "none has seen the others"
