@@ -57,6 +57,8 @@ class Network:
         """Members that were set back to what they were: by a backup, a copy of theirs, or a power cut."""
         self.second_lives: dict[str, SecondLife] = {}
         """Those of them that go on as the same incarnation, and do not know it."""
+        self.parked_lives: dict[str, SecondLife] = {}
+        """What the other host of a cloned member goes on with."""
         self.made_twice: set[tuple[RelPath, str]] = set()
         """Paths that such members changed, and told others of, before they met who had heard of their lost life, with the member."""
         self.messages = 0

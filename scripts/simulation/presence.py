@@ -37,11 +37,12 @@ def check_nothing_lost(cluster: Cluster) -> None:
     met who had heard of that life: nobody can tell then that this change had not seen the other; and what was moved into another
     group, and loses there (docs/replication.md).
     """
-    trees = [host.tree for host in (*cluster.hosts, *cluster.parked.values())]
+    hosts = (*cluster.hosts, *cluster.parked.values())
+    trees = [host.tree for host in hosts]
     live = {node.data for tree in trees for node in tree.nodes.values() if node.kind is Kind.FILE}
-    kept = {data for host in (*cluster.hosts, *cluster.parked.values()) for data in host.kept}
+    kept = {data for host in hosts for data in host.kept}
     ledger = cluster.ledger
-    displaced = {one for host in cluster.hosts for one in host.retained}
+    displaced = {one for host in hosts for one in host.retained}
     retained = {data for path, data in displaced if (path, ledger.writers.get(data)) in cluster.made_twice}
     retained |= {
         data for host in cluster.hosts for path, data in host.retained if _is_contested_apart(host, path, data)

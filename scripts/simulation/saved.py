@@ -19,6 +19,7 @@ class Saved(NamedTuple):
     tree: FakeTree
     rows: Index
     kept: frozenset[bytes]
+    retained: frozenset[tuple[RelPath, bytes]]
     cursors: dict[str, Cursor]
     scopes: list[Scope]
     pulling: bool

@@ -19,6 +19,7 @@ def saved(host: Host) -> Saved:
         tree,
         index,
         frozenset(host.kept),
+        frozenset(host.retained),
         dict(host.cursors),
         list(host.scopes),
         host.pulling,
@@ -42,7 +43,7 @@ def restore(host: Host, backup: Saved, *, booting: bool) -> None:
     host.tree, host.index, host.kept = backup.tree, backup.rows, set(backup.kept)
     host.cursors, host.scopes, host.pulling = backup.cursors, backup.scopes, backup.pulling
     host.held = set(backup.held)
-    host.retained.clear()
+    host.retained = set(backup.retained)
     host.intents, host.authors, host.merging.bases = backup.intents, backup.authors, backup.bases
     host.wholes.moving = backup.moving
     host.brake.restart(backup.waiting, host.index)

@@ -7,7 +7,10 @@ from scripts.simulation.host import Host
 
 
 class SecondLife:
-    """What such a member makes before it meets one of the `witnesses`. `touched`: the paths that its programs changed."""
+    """What such a member makes before it meets one of the `witnesses`. `touched`: the paths that its programs changed.
+
+    Of a member and its copy each has one, from the moment at which it was copied, and keeps it while it is not there.
+    """
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -15,6 +18,10 @@ class SecondLife:
         self._counters = {scope: host.index.last_counter(scope) for scope in host.scopes}
         self.witnesses: set[str] = set()
         self.touched: set[RelPath] = set()
+
+    def is_that_of(self, host: Host) -> bool:
+        """Return whether a member is still the incarnation that this was begun as."""
+        return host.incarnation == self._incarnation
 
     def who_has_heard_more(self, hosts: Iterable[Host]) -> set[str]:
         """Return who knows of changes of that incarnation beyond those that the member was set back to."""

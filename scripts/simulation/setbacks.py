@@ -60,7 +60,9 @@ class Setbacks(Network):
         securing.lost(self, host.number, Act.RESTORE)
         is_booting = dice.one_in(2)
         restore(host, backup, booting=is_booting)
-        self._goes_on(host, booting=is_booting)
+        self._ends_second_life(host)
+        if not is_booting:  # else it is another incarnation, whose changes nobody takes for the lost ones
+            self._goes_on(host, SecondLife(host))
         # What was removed before it was made anew is removed again.
         self.ledger.taken |= {path for path, node in shown.items() if not self._is_left(host, path, node)}
         self._follow_again(host, backup)
@@ -70,19 +72,18 @@ class Setbacks(Network):
         self.ledger.received |= {data for data, names in holders.items() if names <= set(self.shape.receive_only)}
         self.ledger.orphans.update({data: names for data, names in holders.items() if names})
 
-    def _goes_on(self, host: Host, *, booting: bool) -> None:
-        """A member was set back; `booting`: and is another incarnation for that, whose changes nobody takes for the lost ones."""
-        self._ends_second_life(host)
-        life = SecondLife(host)
-        if not booting and life.who_has_heard_more(self.hosts):
-            life.witnesses, life.touched = life.who_has_heard_more(self.hosts), set(host.programs.touched)
-            self.second_lives[host.name] = life
+    def _goes_on(self, host: Host, life: SecondLife) -> None:
+        """A member was set back, and goes on as the same incarnation."""
+        life.witnesses = life.who_has_heard_more(self.hosts)
+        life.touched |= host.programs.touched
+        self.second_lives[host.name] = life
 
-    def _ends_second_life(self, host: Host) -> None:
+    def _ends_second_life(self, host: Host) -> SecondLife | None:
         """A member knows that it was set back, or is set back once more: what others have heard of since stays as it was told."""
         life = self.second_lives.pop(host.name, None)
-        if life is not None and life.who_has_heard_more(self.hosts) - life.witnesses:
+        if life is not None and life.witnesses and life.who_has_heard_more(self.hosts) - life.witnesses:
             self.made_twice |= {(path, host.name) for path in life.touched}
+        return life
 
     def _is_left(self, host: Host, path: RelPath, before: Node) -> bool:
         """Return whether what a member showed at a path before it was set back is there, or something at one that never was."""
@@ -103,11 +104,15 @@ class Setbacks(Network):
         # What was not taken into account yet, or nobody else had stored, becomes a version at each of the two.
         self.ledger.doubled |= host.programs.touched | host.programs.unsettled | host.engine.in_doubt_if_set_back()
         parked, self.parked[action.member] = self.parked.get(action.member), saved(host)
-        if parked is not None:
+        life, twin = self._ends_second_life(host), self.parked_lives.get(host.name)
+        self.parked_lives[host.name] = life if life is not None and life.is_that_of(host) else SecondLife(host)
+        if parked is None or twin is None:
+            self._goes_on(host, SecondLife(host))
+        else:
             self.restored.add(action.member)
             securing.lost(self, host.number, Act.CLONE)
             restore(host, parked, booting=False)
-            self._goes_on(host, booting=False)
+            self._goes_on(host, twin)
             self._follow_again(host, parked)
             self.disks[host.number] = Disk(host)
 
