@@ -57,8 +57,6 @@ class Ledger:
     """Contents that a user made setuid."""
     excused: set[bytes] = field(default_factory=set)
     """Contents that were lost with a disk, before anybody else had them."""
-    received: set[bytes] = field(default_factory=set)
-    """Contents that were lost with a disk, so that nobody but who only receives had them: who replaces them there is the last."""
     damaged: set[bytes] = field(default_factory=set)
     """What power cuts have left of contents, and no user has moved about since."""
     made: set[RelPath] = field(default_factory=set)

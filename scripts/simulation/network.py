@@ -71,6 +71,7 @@ class Network:
         host = Host(name, number, self.ledger, rules, pulling=late, extra=self.plan.setup.extra)
         host.programs.paths = [PATHS[number] for number in self.plan.setup.paths] or PATHS
         host.contents = lambda content_hash: self._content(host, content_hash)
+        host.programs.is_last = lambda path, data: self._is_last(host, path, data)
         host.brake.on = self.plan.setup.brake
         return host
 
@@ -86,6 +87,17 @@ class Network:
                 if hash_of(data) == content_hash:
                     return data
         return None
+
+    def _is_last(self, host: Host, path: RelPath, data: bytes) -> bool:
+        """Return whether no author speaks for a content, nobody listens to who has had it since, and this member alone has it still.
+
+        Each goes by the rules that he follows himself, which need not be those of all yet.
+        """
+        had = self.ledger.orphans.get(data, set())
+        is_told = any(one.name in had and one.programs.speaks(path) for one in self.hosts)
+        others = [one for one in (*self.hosts, *self.parked.values()) if one is not host]
+        held = (held for one in others for held in (*one.kept, *(node.data for node in one.tree.nodes.values())))
+        return bool(had) and not is_told and data not in held
 
     def are_linked(self, one: Host, other: Host) -> bool:
         """Return whether two members hear each other."""

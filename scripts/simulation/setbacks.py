@@ -69,7 +69,6 @@ class Setbacks(Network):
         self.disks[host.number] = Disk(host)
         holders = {data: {other.name for other in self.hosts if other.holds(data)} for data in lost}
         self.ledger.excused |= {data for data, names in holders.items() if not names}
-        self.ledger.received |= {data for data, names in holders.items() if names <= set(self.shape.receive_only)}
         self.ledger.orphans.update({data: names for data, names in holders.items() if names})
 
     def _goes_on(self, host: Host, life: SecondLife) -> None:

@@ -52,6 +52,8 @@ class Telling:
     """Whether the index has this object at a path. What was saved there since is another file to who exchanges it."""
     is_awaited: Callable[[RelPath], bool] = lambda path: True
     """Whether some member has yet to look at a path: what was done there may come to be known after what others do now."""
+    is_last: Callable[[RelPath, bytes], bool] = lambda path, data: False
+    """Whether this member has the last copy of a content that its author has lost, and nobody listens at a path to who had it since."""
     merges: Callable[[RelPath], bool] = lambda path: False
     """Whether texts at a path are put together: then users edit parts of them."""
     paths: Sequence[RelPath] = tuple(PATHS)
@@ -139,7 +141,7 @@ class Telling:
             self.open.pop(node.inode, None)  # what is changed in memory alone goes with the last name
         speaks = any(map(self.speaks, (path, *names)))
         is_ours = node.data in self.taken_out or self.ledger.writers.get(node.data) == self.name
-        if node.kind is Kind.FILE and (speaks or is_ours or node.data in self.ledger.received):
+        if node.kind is Kind.FILE and (speaks or is_ours or self.is_last(path, node.data)):
             self.ledger.replaced.add(node.data)
         else:
             self.unheard[node.data] = path
