@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from csfs.core import versions
+from csfs.core.objects import Applied
 from csfs.core.paths import RelPath
 from csfs.core.policies import origin_of
 from csfs.core.records import ContentEntry, Half, Record, write_of
@@ -37,7 +38,8 @@ class TakingBack(Following):
 
     def _take_back(self, path: RelPath, before: Row, now_ns: int) -> None:
         """The content at a path, `before` which this was known and shown there, was changed by a program, and that looked at."""
-        birth, after = before.applied.lineage.birth, self._index.row(path)
+        shown, after = before.applied, self._index.row(path)
+        birth = shown.lineage.birth
         if birth is None or after is None:
             return
         if after.applied.observation is not None and after.applied.lineage.birth == birth:
@@ -46,7 +48,8 @@ class TakingBack(Following):
             edit = content_entry(row.record, row.arrived.dot) if row.arrived is not None else None
             if edit is None or row.arrived is None or not is_of(edit, birth) or _stands_again(edit, row.arrived):
                 continue
-            self._leave_as_it_was(target, row, row.arrived, now_ns)
+            if _is_made_from(shown, edit):
+                self._leave_as_it_was(target, row, row.arrived, now_ns)
 
     def _leave_as_it_was(self, path: RelPath, row: Row, arrived: Arrived, now_ns: int) -> None:
         group, edit = self._followed(path), content_entry(row.record, arrived.dot)
@@ -97,6 +100,15 @@ def _said_once_more(entry: ContentEntry, dot: Dot, gone: list[ContentEntry]) -> 
         origin=origin_of(entry),
         overruled=overruled_in([*gone, entry]),
     )
+
+
+def _is_made_from(shown: Applied, edit: ContentEntry) -> bool:
+    """Return whether what was shown at a path is an edit, or was made from it, or is in it.
+
+    An older version there is another matter: the edit is shown under another name, and was not touched.
+    """
+    line = (shown.lineage.origin, *shown.lineage.parents)
+    return origin_of(edit) in line or shown.content_dot in edit.merged
 
 
 def _stands_again(edit: ContentEntry, arrived: Arrived) -> bool:

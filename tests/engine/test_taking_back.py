@@ -334,3 +334,22 @@ def test_what_is_linked_at_the_new_name_after_a_restart_stays_a_name_of_the_same
     alpha.hears(beta)
     assert alpha.row(B).write == alpha.row(C).write
     assert (is_at(alpha, B, b"new"), is_at(alpha, C, b"new")) == (True, True)
+
+
+def test_an_older_version_that_is_removed_under_an_earlier_name_takes_no_edit_back() -> None:
+    alpha, beta = together("alpha", "beta")
+    d = RelPath(b"d")
+    renames(alpha, A, B)
+    beta.hears(alpha)
+    beta.shows(B, found(b"one", inode=2))
+    edits(beta, B, inode=2)
+    renames(alpha, B, d)
+    beta.hears(alpha)
+    assert is_at(beta, d, b"edited")
+    removes(beta, A)
+    assert hashes(beta, d) == {EDITED}, "what was at `a` still is not the edit, which is shown at `b`"
+    alpha.hears(beta)
+    assert is_at(alpha, d, b"edited")
+    removes(beta, B)
+    alpha.hears(beta)
+    assert hashes(alpha, d) == {ONE}
