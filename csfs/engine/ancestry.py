@@ -7,6 +7,7 @@ goes by their number, the same at every member.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Final
 
 from csfs.core import versions
@@ -18,8 +19,8 @@ from csfs.core.versions import Dot, Incarnation
 from csfs.engine.live import ABSENT, Live, content_entry
 from csfs.engine.ports import Row
 
-OVERRULED_MAX: Final = 16
-"""Overruled entries that an entry names; older ones were replaced that many conflicts ago."""
+OVERRULED_MAX: Final = 64
+"""Overruled entries that an entry names: its own first of all; older ones were decided against that many losers ago."""
 ANCESTORS_MAX: Final = 20
 RECENT_MAX: Final = 8
 ALIKE_MAX: Final = 4
@@ -99,17 +100,17 @@ def overruled_by_change(
     decided against at the `source` of what was moved here: who has not heard of an earlier move may show that under this name. What
     said so may be in doubt, and not known any more (R8).
     """
-    applied = row.applied
-    found = dict.fromkeys(overruled_by_change(source, ABSENT, incarnation) if source is not None else ())
-    found.update(dict.fromkeys(applied.lineage.overruled))
+    applied, losers = row.applied, list[Dot]()
+    before = [overruled_by_change(source, ABSENT, incarnation) if source is not None else (), applied.lineage.overruled]
     for entry in row.record.content.entries:
         if versions.covers(applied.content_seen, entry.dot):
-            found.update(dict.fromkeys(entry.overruled))
+            before.append(entry.overruled)
             if _is_bytes(entry) and entry.dot != applied.content_dot and entry.value != content:
-                found.update(dict.fromkeys(_decided_against(entry)))
+                losers += _decided_against(entry)
         elif entry.dot.incarnation == incarnation and entry.value != content:
-            found.update(dict.fromkeys((*entry.overruled, *_decided_against(entry))))
-    return tuple(found)[-OVERRULED_MAX:]
+            before.append(entry.overruled)
+            losers += _decided_against(entry)
+    return latest_dots(before, losers)
 
 
 def overruled_by_decision(entries: Sequence[ContentEntry], live: Live, content: Content) -> tuple[Dot, ...]:
@@ -119,15 +120,30 @@ def overruled_by_decision(entries: Sequence[ContentEntry], live: Live, content: 
     merge was made of that is decided against: it may not have been shown yet to anybody.
     Who shows one of those decided for does nothing now; whoever replaces this entry before it has come has not seen them.
     """
-    found = dict[Dot, None]()
+    losers = list[Dot]()
     for entry in entries:
-        found.update(dict.fromkeys(entry.overruled))
         is_displaced = entry.dot != live.content_dot or content.kind is Kind.DIRECTORY
         if _is_bytes(entry) and (is_displaced or entry.value == content):
-            found.update(dict.fromkeys(_decided_against(entry)))
+            losers += _decided_against(entry)
         else:
-            found.update(dict.fromkeys(entry.merged))
-    return tuple(found)[-OVERRULED_MAX:]
+            losers += entry.merged
+    return latest_dots((entry.overruled for entry in entries), losers)
+
+
+def overruled_in(entries: Iterable[ContentEntry]) -> tuple[Dot, ...]:
+    """Return what was decided against when one of these was made."""
+    return latest_dots(entry.overruled for entry in entries)
+
+
+def latest_dots(before: Iterable[Sequence[Dot]], last: Iterable[Dot] = ()) -> tuple[Dot, ...]:
+    """Return what stands `last`, and as much as there is room for of what each of the lists `before` has at its end.
+
+    What has just been decided against may be shown by many who have heard of nothing yet; of the rest most have.
+    """
+    found = dict.fromkeys(last)
+    for dots in zip_longest(*(reversed(one) for one in before)):
+        found.update(dict.fromkeys(dot for dot in dots if dot is not None))
+    return tuple(found)[:OVERRULED_MAX][::-1]
 
 
 def _decided_against(entry: ContentEntry) -> tuple[Dot, ...]:

@@ -16,7 +16,7 @@ from csfs.core.privileges import has_privileges
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Move, Record
 from csfs.core.rows import Doubt, Row
 from csfs.core.versions import Dot, Hlc, Vector
-from csfs.engine.ancestry import OVERRULED_MAX, line_of
+from csfs.engine.ancestry import line_of, overruled_in
 from csfs.engine.live import ABSENT, NO_META, shown_mtime_ns
 from csfs.engine.moving import merged_moves
 from csfs.engine.validation import CLOCK_MAX
@@ -85,7 +85,7 @@ def _come(move: WholeMove, number: int, path: RelPath, record: Record, hlc: Hlc)
         entry.birth,
         entry.parents,
         origin=origin_of(entry),
-        overruled=entry.overruled[-OVERRULED_MAX:],
+        overruled=overruled_in([entry]),
         carried=True,
     )
     said = MetaEntry(
@@ -131,7 +131,7 @@ def _gone(
         entry.birth,
         parents_with(entry.parents, origin_of(entry)),
         merged_moves([entry], None, Move(entry.birth, move.target_of(path))),
-        overruled=entry.overruled[-OVERRULED_MAX:],
+        overruled=overruled_in([entry]),
         ancestors=line_of(entry) if merging else (),
     )
     nothing = MetaEntry(

@@ -19,6 +19,7 @@ from csfs.core.policies import NONE, content_winner, origin_of
 from csfs.core.records import ContentEntry, E, Half, MetaEntry, Move, Record, halves_joined
 from csfs.core.rows import Arrived
 from csfs.core.versions import Dot
+from csfs.engine.ancestry import overruled_in
 from csfs.engine.live import ABSENT, NO_META
 from csfs.engine.moving import merged_moves
 from csfs.engine.ports import IndexPort, Row
@@ -29,7 +30,6 @@ CHAIN_MAX: Final = 64
 """Moves of one object in a row that an edit follows."""
 AHEAD_MAX: Final = 1_024
 """Paths of which it is remembered that an edit waits for them; who forgets looks at all contested paths when he meets a peer."""
-OVERRULED_MAX: Final = 16
 
 
 class Edit(msgspec.Struct, frozen=True):
@@ -326,8 +326,3 @@ def rows_ahead(index: IndexPort, row: Row, moved: Dot) -> Iterator[tuple[RelPath
 
 def _is_bytes(entry: ContentEntry) -> bool:
     return entry.value.kind is not Kind.DIRECTORY
-
-
-def overruled_in(entries: Iterable[ContentEntry]) -> tuple[Dot, ...]:
-    """Return what was decided against when one of these was made."""
-    return tuple(dict.fromkeys(dot for entry in entries for dot in entry.overruled))[-OVERRULED_MAX:]

@@ -4,7 +4,7 @@ The merge is a change that has seen all that is known, and a pure function of th
 from: two members that both make it make the same. Until it is there the next policy decides, and for good where there is none.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -14,7 +14,14 @@ from csfs.core.paths import RelPath, name_of
 from csfs.core.privileges import limited, without_privileges
 from csfs.core.records import Ancestor, ContentEntry, Half, MetaEntry, Record, write_of
 from csfs.core.versions import Dot, Hlc
-from csfs.engine.ancestry import OVERRULED_MAX, common_ancestor, line_of, line_of_all, may_be_merged
+from csfs.engine.ancestry import (
+    common_ancestor,
+    latest_dots,
+    line_of,
+    line_of_all,
+    may_be_merged,
+    overruled_in,
+)
 from csfs.engine.following import edits_left, is_of, moved_from, rows_ahead
 from csfs.engine.links import entry_of
 from csfs.engine.live import holds, is_live, live_of, meta_entry
@@ -120,8 +127,8 @@ class Merging(State):
             merged_moves(list(seen), birth),
             write=write,
             origin=policies.origin_of(same) if same is not None else None,
-            overruled=_last(entry.overruled for entry in seen),
-            merged=_last((*entry.merged, entry.dot) for entry in seen),
+            overruled=overruled_in(seen),
+            merged=latest_dots((entry.merged for entry in seen), [entry.dot for entry in seen]),
             ancestors=line_of_all(seen),
         )
         self._overtaken.pop(path, None)
@@ -220,8 +227,3 @@ def _parents(entries: Sequence[ContentEntry]) -> tuple[Dot, ...]:
     for entry in entries:
         parents = policies.parents_with(parents, policies.origin_of(entry))
     return parents
-
-
-def _last(dots: Iterable[Iterable[Dot]]) -> tuple[Dot, ...]:
-    found = dict.fromkeys(dot for group in dots for dot in group)
-    return tuple(found)[-OVERRULED_MAX:]

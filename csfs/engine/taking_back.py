@@ -16,7 +16,8 @@ from csfs.core.policies import origin_of
 from csfs.core.records import ContentEntry, Half, Record, write_of
 from csfs.core.rows import Arrived
 from csfs.core.versions import Dot
-from csfs.engine.following import Following, added, is_of, overruled_in, rows_ahead, taken_out
+from csfs.engine.ancestry import overruled_in
+from csfs.engine.following import Following, added, is_of, rows_ahead, taken_out
 from csfs.engine.live import ABSENT, content_entry, is_live
 from csfs.engine.moving import merged_moves
 from csfs.engine.ports import Row

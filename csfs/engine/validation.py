@@ -15,7 +15,7 @@ from csfs.wire.messages import Update
 ENTRIES_MAX: Final = 64
 INCARNATIONS_MAX: Final = 16_384
 """Of 50 members that are booted once a week, that takes six years; `replicate.ageing` says what to do after a quarter of it."""
-OVERRULED_MAX: Final = 64
+OVERRULED_MAX: Final = 256
 MOVES_MAX: Final = 64
 PARENTS_MAX: Final = 64
 ANCESTORS_MAX: Final = 64
