@@ -35,6 +35,7 @@ from csfs.replicate.looking import (
 )
 from csfs.replicate.looking_again import looked_again
 from csfs.replicate.moved_on import MovedOn
+from csfs.replicate.moves import Move, Moves
 from csfs.replicate.names import Found, Touched, names_by_path, note_across, overtaken, reason_now, shown_at, with_names
 from csfs.replicate.reading import Reading
 from csfs.replicate.remembering import hashes_read, remember_content
@@ -64,11 +65,10 @@ class Observer:
         """Paths that are being looked at."""
         self._tries: dict[RelPath, int] = {}
         """How often in a row a path could not be read."""
-        self._spreading: list[tuple[RelPath, RelPath, int]] = []
-        """Directories that were moved, and the row that said so."""
         self._emptied = Emptied(volume, self)
         """Directories that are gone, or something else, while what was in them waits to be looked at."""
         self.aside, self._moved_on = Aside(volume, self.look), MovedOn(volume, self.look)
+        self._moves = Moves(volume, self._looks, self._tries, self._moved_on, self.look)
         self._wanted, self._gathering, self._reading = Signal(), Gathering(), Reading(volume)
         self._journal, self._last, self._taking, self.digested = b"", 0, 0, 0
         self.compare_wanted: set[RelPath] = set()
@@ -80,7 +80,7 @@ class Observer:
         if journal != self._journal:
             # Another journal counts anew; what the old one held and nobody has looked at is found by comparing.
             self._since.clear()
-            self._spreading.clear()
+            self._moves.clear()
             self.aside.renumber(digested + 1)
         self._journal = journal
         self._last = self.digested = digested
@@ -119,6 +119,7 @@ class Observer:
                     self.look(path, Reason(content=True))
                 self._directories.mark(parent_of(path), local=True)
             case ChangeKind.LINK:
+                self._moves.before(path, target or path)
                 self.look(path, ATTRIBUTES)
                 # What came there a moment ago, and was not looked at yet, is known by the name that it had first.
                 came = self._looks.get(path, NO_REASON)
@@ -126,10 +127,10 @@ class Observer:
                 self.look(target or path, Reason(content=True, linked_from=first))
                 self._directories.mark(parent_of(target or path), local=True)
             case ChangeKind.RENAME | ChangeKind.EXCHANGE if target is not None:
-                there, back = self._goes(path), self._goes(target)
-                self._moved(path, target, there)
-                if change.kind is ChangeKind.EXCHANGE:
-                    self._moved(target, path, back)
+                move = self._moves.rename if change.kind is ChangeKind.RENAME else self._moves.exchange
+                move(path, target, self._taking)
+                self._directories.mark(parent_of(path), local=True)
+                self._directories.mark(parent_of(target), local=True)
             case ChangeKind.COMPARE:
                 self.compare_wanted.add(path)
                 self._volume.comparison.notify()
@@ -138,33 +139,6 @@ class Observer:
             case kind if kind is not ChangeKind.SYNCED:  # which says that nothing has changed
                 self.look(path, Reason(content=True))
 
-    def _goes(self, path: RelPath) -> Reason | None:
-        """Return what is told of a path from which an object goes: where it came from says nothing of what comes there next."""
-        told = self._looks.get(path)
-        if told is not None:
-            self._looks[path] = replace(told, moved_from=None, linked_from=None)
-        return told
-
-    def _moved(self, source: RelPath, target: RelPath, written: Reason | None) -> None:
-        """Something was moved; `written`: why it was to be looked at where it was before. It is to be read where it is now."""
-        # What was moved before, and not looked at yet, is known by the name that it had first.
-        written = self._moved_on.taken(source, written)
-        first = written.moved_from if written is not None and written.moved_from is not None else source
-        is_written = written is not None and written.content is True
-        extents, linked_from = (written.extents, written.linked_from) if written is not None else ((), None)
-        if source in self._tries or first in self._tries:
-            is_written, extents = True, None
-        moved_from = None if first == target else first
-        self.look(target, Reason(is_written, extents, moved_from=moved_from, linked_from=linked_from))
-        for path in {source, first} - {target}:
-            # What was shown here has gone elsewhere before this came, or this took its place.
-            told = self._looks.get(path, NO_REASON)
-            is_gone = path != first and (told.moved_to is not None or shown_at(self._volume, path) is not None)
-            self.look(path, ATTRIBUTES if is_gone else Reason(False, (), moved_to=target))
-        self._spreading.append((source, target, self._taking))
-        self._directories.mark(parent_of(source), local=True)
-        self._directories.mark(parent_of(target), local=True)
-
     def look(self, path: RelPath, reason: Reason = NO_REASON) -> None:
         """Have a path looked at."""
         if path in self._tries:
@@ -172,6 +146,8 @@ class Observer:
             reason = replace(reason, extents=None)
         earlier = self._looks.get(path)
         self._looks[path] = reason if earlier is None else earlier.merged(reason)
+        if earlier is None:
+            self._moves.looked(path)
         if self._taking:
             self._since.setdefault(path, self._taking)
         self._wanted.notify()
@@ -179,6 +155,10 @@ class Observer:
     def wanted(self, path: RelPath) -> Reason | None:
         """Return why a path is to be looked at: another object each time that somebody has told of it."""
         return self._looks.get(path)
+
+    def forget_origin(self, path: RelPath) -> None:
+        """What was at a path has gone, and is told of where it is."""
+        self._moves.forget_origin(path)
 
     @property
     def last(self) -> int:
@@ -192,27 +172,27 @@ class Observer:
 
     def is_unseen(self, path: RelPath) -> bool:
         """Whether somebody here has changed what is at a path, and nobody has looked at it yet."""
-        spreading = any(is_below(path, one) for *moved, _ in self._spreading for one in moved)
+        spreading = any(is_below(path, one) for one in self._moves.directories())
         return spreading or path in self._looks or path in self._under_way or path in self._moved_on.names
 
     def is_unseen_below(self, *directories: RelPath, but: Collection[RelPath] = ()) -> bool:
         """Whether what is at or below a directory is being changed here, or could not be read; `but` paths aside."""
         told = self._volume.in_flight.union(self._looks, self._under_way, self._tries, self._moved_on.names)
-        told.update(one for *moved, _ in self._spreading for one in moved)
+        told.update(self._moves.directories())
         left = told.difference(but)
         return bool(self.compare_wanted) or any(p == d or is_below(p, d) for p in left for d in directories)
 
     def is_only_moved(self, source: RelPath, target: RelPath) -> bool:
         """Whether that move, the next to be looked into, is all that anybody has told of what is at and below these paths."""
         came, went = Reason(False, (), moved_from=source), Reason(False, (), moved_to=target)
-        moves = [one[:2] for one in self._spreading if not {source, target}.isdisjoint(one[:2])]
-        is_told = (self._looks.get(target), self._looks.get(source), *moves) == (came, went, (source, target))
-        return is_told and not self.is_unseen_below(source, target, but=(source, target))
+        moves = [one for one in self._moves if not {source, target}.isdisjoint((one.source, one.target))]
+        is_told = (self._looks.get(target), self._looks.get(source)) == (came, went)
+        return is_told and len(moves) == 1 and not self.is_unseen_below(source, target, but=(source, target))
 
-    def was_moved(self, source: RelPath, target: RelPath) -> None:
+    def was_moved(self, move: Move) -> None:
         """All that came of the move is known: neither name has to be looked at any more, nor anything below."""
-        self._spreading = [one for one in self._spreading if one[:2] != (source, target)]
-        for path in (source, target):
+        self._moves.done(move)
+        for path in (move.source, move.target):
             self._looks.pop(path, None)
             self._since.pop(path, None)
 
@@ -229,7 +209,7 @@ class Observer:
         if not below:
             return not any(path in self._tries or self.is_unseen(path) for path in paths)
         busy = {*self._looks, *self._under_way, *self._tries, *self._moved_on.names, *self.compare_wanted}
-        busy.update(one for *moved, _ in self._spreading for one in moved)
+        busy.update(self._moves.directories())
         return not (volume.comparing or any(concern(one, path) for one in busy for path in paths))
 
     # ---------------------------------------------------------------------------------------------------- looking
@@ -245,8 +225,9 @@ class Observer:
                 if volume.index.ledger.pulling and not volume.comparing:
                     # What is here has nothing to say before the others were heard (R14): the comparison then finds it.
                     await self.aside.look()
-                    for left in (self._looks, self._since, self._spreading):
-                        left.clear()
+                    self._looks.clear()
+                    self._since.clear()
+                    self._moves.clear()
                     self._finish([])
                     continue
                 if len(self._looks) < LOOKS_MAX and not volume.rules.wait:
@@ -256,12 +237,12 @@ class Observer:
                 continue  # unmounted in the middle; the looks wait for the next mount
 
     def _has_work(self) -> bool:
-        return bool(self._looks or self._spreading or self.aside.has_work) or self.digested < self._oldest_wanted() - 1
+        return bool(self._looks or self._moves or self.aside.has_work) or self.digested < self._oldest_wanted() - 1
 
     async def _round(self) -> None:
-        while self._spreading:
-            if not await spread(self._volume, self, *self._spreading[0][:2]):
-                del self._spreading[:1]  # unless another journal has begun meanwhile
+        while (move := next(iter(self._moves), None)) is not None:
+            await spread(self._volume, self, move)
+            self._moves.done(move)
         await self.aside.look()
         batch = self._next_batch()
         self._gathering.began(len(batch))
@@ -340,7 +321,7 @@ class Observer:
 
     def _oldest_wanted(self) -> int:
         """Return the oldest row of which something is still to be looked at; the next one if there is none."""
-        others = (*(one[2] for one in self._spreading), *self.aside.sequences)
+        others = (*(one.sequence for one in self._moves), *self.aside.sequences)
         return min((next(iter(self._since.values()), self._last + 1), *others))
 
     def _observe(self, path: RelPath, reason: Reason, look: Look | None, names: Sequence[RelPath]) -> None:

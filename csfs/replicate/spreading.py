@@ -12,7 +12,8 @@ from csfs.core.paths import RelPath, is_below
 from csfs.core.rows import Row
 from csfs.errors import CsfsError
 from csfs.replicate.keeping import note_local
-from csfs.replicate.looking import Reason, stamps_below
+from csfs.replicate.looking import NO_REASON, Reason, stamps_below
+from csfs.replicate.moves import Move
 from csfs.replicate.names import shown_at
 from csfs.replicate.volume import Root, Volume
 
@@ -34,8 +35,12 @@ class Looks(Protocol):
         """Return whether that move is all that anybody has told of what is at and below these paths."""
         ...
 
-    def was_moved(self, source: RelPath, target: RelPath) -> None:
+    def was_moved(self, move: Move) -> None:
         """All that came of the move is known: neither name has to be looked at any more, nor anything below."""
+        ...
+
+    def forget_origin(self, path: RelPath) -> None:
+        """What was at a path has gone, and is told of where it is."""
         ...
 
     def is_unseen(self, path: RelPath) -> bool:
@@ -43,32 +48,35 @@ class Looks(Protocol):
         ...
 
 
-async def spread(volume: Volume, looks: Looks, source: RelPath, target: RelPath) -> bool:
-    """A directory was moved: make versions of all that is below it at once, or have everything that was or is there looked at.
-
-    Return whether all of it `was_moved`.
-    """
+async def spread(volume: Volume, looks: Looks, move: Move) -> None:
+    """A directory was moved: make versions of all that is below it at once, or have everything that was or is there looked at."""
+    source, target = move.source, move.target
     told = looks.wanted(target)
     below, observation = await volume.with_root(_found, source, target)
     # What somebody has done to the directory meanwhile is not in what was found.
     is_only = told is looks.wanted(target) and observation is not None and looks.is_only_moved(source, target)
-    is_only = is_only and is_whole(volume)
+    is_only = is_only and is_whole(volume) and not move.is_told
     is_all = is_only and _is_all(volume, source, target, below)
-    if is_all and await _moved(volume, looks, source, target, observation):
-        return True
+    if is_all and await _moved(volume, looks, move, observation):
+        return
+    if move.is_told:
+        for path in {*below, *volume.index.rows.shown_paths(source)}:
+            looks.look(path, NO_REASON)
+        return
     came = dict[RelPath, RelPath]()
     for path, stamp in below.items():
         there_before = RelPath(source + path[len(target) :])
         told, first = looks.wanted(there_before), _first_name(volume, looks, there_before, stamp)
         # What was written to it before the move is read, whatever its stamp says (R23).
         content, linked_from = (told.content, told.linked_from) if told is not None else (None, None)
-        looks.look(path, Reason(True if content else None, moved_from=first, linked_from=linked_from))
-        if first is not None:
+        looks.forget_origin(there_before)
+        moved_from = first if first != path else None
+        looks.look(path, Reason(True if content else None, moved_from=moved_from, linked_from=linked_from))
+        if first is not None and first != path:
             came[first] = path
-    for path in list(volume.index.rows.shown_paths(source)):
+    for path in [*came, *volume.index.rows.shown_paths(source)]:
         there = came.get(path)
         looks.look(path, _moved_on(looks, path, source, target) if there is None else Reason(moved_to=there))
-    return False
 
 
 def _first_name(volume: Volume, looks: Looks, path: RelPath, stamp: bytes) -> RelPath | None:
@@ -131,10 +139,9 @@ def _is_all(volume: Volume, source: RelPath, target: RelPath, below: Mapping[Rel
     return shown == {p: stamp for p, stamp in below.items() if p in shown or volume.is_followed(p)}
 
 
-async def _moved(
-    volume: Volume, looks: Looks, source: RelPath, target: RelPath, observation: Observation | None
-) -> bool:
+async def _moved(volume: Volume, looks: Looks, move: Move, observation: Observation | None) -> bool:
     assert observation is not None, "nothing was found that was moved"
+    source, target = move.source, move.target
     now_ns, moved = time.time_ns(), list[tuple[RelPath, Row]]()
     try:
         with volume.index.transaction():
@@ -149,7 +156,7 @@ async def _moved(
         raise
     if not moved:
         return False
-    looks.was_moved(source, target)
+    looks.was_moved(move)
     volume.changed.notify()
     # Peers are told first: their programs wait for the rename. What is lost here by a kill is a line in the history, and that edits
     # which are known already follow at once: they do when their paths are looked at, or told of, once more.

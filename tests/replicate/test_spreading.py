@@ -128,6 +128,20 @@ async def test_a_new_name_that_is_moved_before_anybody_looked_belongs_to_whom_th
         assert (_owners(alpha, new), _owners(alpha, "d/old/f")) == (["cid"], ["cid"])
 
 
+async def test_what_is_linked_or_moved_out_of_a_directory_just_moved_belongs_to_whom_it_did(tmp_path: Path) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        await _sown(alpha, beta)
+        _show_as_of_another(alpha, "d/old/x", "cid")
+        os.rename(alpha.tree / "d/old", alpha.tree / "e")
+        os.link(alpha.tree / "e/x", alpha.tree / "a")
+        os.rename(alpha.tree / "e/x", alpha.tree / "f")
+        linked = Change(sequence=0, kind=ChangeKind.LINK, path=RelPath(b"e/x"), target=RelPath(b"a"))
+        alpha.worker.observer.take_unjournalled([_renamed("d/old", "e"), linked, _renamed("e/x", "f")])
+        await settle(alpha, beta)
+        expect_equal(alpha, beta)
+        assert (_owners(alpha, "a"), _owners(alpha, "f")) == (["cid"], ["cid"])
+
+
 async def test_what_is_to_be_run_for_what_was_moved_is_noted_with_the_move(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
