@@ -91,9 +91,9 @@ class Vouching:
         """
         with contextlib.suppress(trio.ClosedResourceError):
             for claim in () if question.durable else question.claims:
-                entry = content_claimed(self._volume.index.rows.row(RelPath(claim.path)), claim)
-                if entry is not None:
-                    await self._has_content(RelPath(claim.path), entry, durable=True)
+                found = content_claimed(self._volume.index.rows, RelPath(claim.path), claim)
+                if found is not None:
+                    await self._has_content(*found, durable=True)
 
     async def _has_all(self, question: Vouch) -> bool:
         for claim in question.claims:
@@ -109,13 +109,13 @@ class Vouching:
         if group is None or group.scope not in self._scopes:
             return False
         rows = self._volume.index.rows
-        await self._volume.progress.wait_until(lambda: includes(rows.row(path), claim))
         while True:
-            entry = content_claimed(rows.row(path), claim)
-            if entry is not None:
-                has = await self._has_content(path, entry, durable)
+            await self._volume.progress.wait_until(lambda: includes(rows, path, claim))
+            found = content_claimed(rows, path, claim)
+            if found is not None:
+                has = await self._has_content(*found, durable=durable)
             else:
-                has = not is_overruled(rows.row(path), claim) or self._is_stored(claim.hash)
+                has = not is_overruled(rows, path, claim) or self._is_stored(claim.hash)
             if has:
                 return True
             await trio.sleep(AGAIN_S)
@@ -126,7 +126,7 @@ class Vouching:
         index = self._volume.index
         return bool(index.rows.paths_with_hash(content_hash) or index.ledger.kept_with_hash(content_hash))
 
-    async def _has_content(self, path: RelPath, entry: ContentEntry, durable: bool) -> bool:
+    async def _has_content(self, path: RelPath, entry: ContentEntry, *, durable: bool) -> bool:
         """Have the content of an entry here, on disk if it is to be `durable` or has to wait there for its turn."""
         volume, digest = self._volume, entry.value.hash
         if self._is_stored(digest):

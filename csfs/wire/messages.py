@@ -296,13 +296,14 @@ class Refusals(Tagged, frozen=True):
 class Claim(msgspec.Struct, frozen=True, array_like=True):
     """Versions of one path that somebody is to have; None for a half that nothing is claimed of.
 
-    `hash` is that of a file which holds anything, else empty.
+    `hash` is that of a file which holds anything, else empty; `origin` is the dot of the version that first held its bytes.
     """
 
     path: bytes
     content: Dot | None
     meta: Dot | None
     hash: Annotated[bytes, msgspec.Meta(max_length=HASH_SIZE)] = b""
+    origin: Dot | None = None
 
 
 class Vouch(Tagged, frozen=True):

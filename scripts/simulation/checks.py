@@ -59,7 +59,7 @@ def contents_gone(cluster: Cluster) -> set[RelPath]:
 
     Or for one that a person decided on for all names of a file, and a program took away where it was shown (docs/replication.md).
     """
-    acts, taken = cluster.plan.acts(), {hash_of(data) for data in cluster.ledger.replaced}
+    acts, taken = cluster.plan.acts(), {hash_of(data) for data in cluster.ledger.replaced | cluster.ledger.merged_in}
     is_harmed = bool(acts & {Act.RESTORE, Act.CLONE, Act.LEAVE, Act.RULES, Act.POWER_CUT})
     members = cluster.members
     at_hand = {hash_of(data) for host in members for data in (*host.kept, *(n.data for n in host.tree.nodes.values()))}

@@ -53,6 +53,8 @@ class Ledger:
     written: dict[bytes, RelPath] = field(default_factory=dict)
     replaced: set[bytes] = field(default_factory=set)
     """Contents that a user replaced or removed where they were shown."""
+    merged_in: set[bytes] = field(default_factory=set)
+    """Contents that merges have which some member showed."""
     granted: set[bytes] = field(default_factory=set)
     """Contents that a user made setuid."""
     excused: set[bytes] = field(default_factory=set)
@@ -158,7 +160,7 @@ class Ledger:
         if data in self.sources:
             self.written.setdefault(data, path)
             self.orphans.setdefault(data, set()).add(member)
-            self.replaced |= self.origins(data) - {data}
+            self.merged_in |= self.origins(data) - {data}
 
     def origins(self, data: bytes) -> set[bytes]:
         """Return a content and all that it was put together from."""

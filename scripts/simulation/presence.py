@@ -31,24 +31,27 @@ def _is_shown(value: Content, node: Node | None) -> bool:
 
 
 def check_nothing_lost(cluster: Cluster) -> None:
-    """Each content is live, was replaced by someone who saw it, or is kept.
-
-    Under retention alone is what a member made in a life that it lost, if it has changed the path again under the same dots before it
-    met who had heard of that life: nobody can tell then that this change had not seen the other; and what was moved into another
-    group, and loses there (docs/replication.md).
-    """
+    """Each content is live, was replaced by someone who saw it, or is kept."""
     hosts = (*cluster.hosts, *cluster.parked.values())
     trees = [host.tree for host in hosts]
     live = {node.data for tree in trees for node in tree.nodes.values() if node.kind is Kind.FILE}
     kept = {data for host in hosts for data in host.kept}
     ledger = cluster.ledger
-    displaced = {one for host in hosts for one in host.retained}
-    retained = {data for path, data in displaced if (path, ledger.writers.get(data)) in cluster.made_twice}
-    retained |= {
-        data for host in cluster.hosts for path, data in host.retained if _is_contested_apart(host, path, data)
-    }
-    lost = ledger.written.keys() - live - kept - ledger.replaced - ledger.excused - retained - _taken_away(cluster)
+    replaced = ledger.replaced | ledger.merged_in
+    lost = ledger.written.keys() - live - kept - replaced - ledger.excused - _retained(cluster) - _taken_away(cluster)
     assert not lost, f"lost {sorted(lost)}, written at {sorted(ledger.written[data] for data in lost)}"
+
+
+def _retained(cluster: Cluster) -> set[bytes]:
+    """Return what stays under retention alone, though nobody has replaced it who had seen it (docs/replication.md).
+
+    That is what a member made in a life that it lost, if it has changed the path again under the same dots before it met who had heard
+    of that life: nobody can tell then that this change had not seen the other; and what was moved into another group, and loses there.
+    """
+    displaced = {one for host in (*cluster.hosts, *cluster.parked.values()) for one in host.retained}
+    made_twice = {data for path, data in displaced if (path, cluster.ledger.writers.get(data)) in cluster.made_twice}
+    apart = {data for host in cluster.hosts for path, data in host.retained if _is_contested_apart(host, path, data)}
+    return made_twice | apart
 
 
 def _is_contested_apart(host: Host, path: RelPath, data: bytes) -> bool:
@@ -68,9 +71,10 @@ def check_acknowledged(cluster: Cluster) -> None:
     """What a program was told that others have is there, whatever disaster befell its own member, or the others but one (R26)."""
     hosts = (*cluster.hosts, *cluster.parked.values())
     there = {node.data for host in hosts for node in host.tree.nodes.values()}.union(*(host.kept for host in hosts))
-    there |= _taken_away(cluster)
+    there |= _retained(cluster) | _taken_away(cluster) | cluster.ledger.replaced
+    there.update(*(cluster.ledger.origins(data) for data in there))
     for one in cluster.ledger.acknowledged:
-        is_seen = one.data in there | cluster.ledger.replaced or cluster.ledger.written[one.data] in cluster.rotten
+        is_seen = one.data in there or cluster.ledger.written[one.data] in cluster.rotten
         have_all_lost = one.lost.issuperset(one.holders)
         assert is_seen or have_all_lost, f"{one.data!r} was on {one.holders}, and only {one.lost} lost anything"
 

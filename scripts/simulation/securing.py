@@ -74,12 +74,12 @@ def _hears(cluster: Cluster, host: Host, other: Host, *, patient: bool) -> bool:
 def _has(cluster: Cluster, other: Host, claim: Claim, *, durable: bool) -> bool:
     """Have a member vouch for versions, as `replicate/vouching.py` does; return whether it can."""
     path = RelPath(claim.path)
-    if not other.follows(path) or not claims.includes(other.index.row(path), claim):
+    if not other.follows(path) or not claims.includes(other.index, path, claim):
         return False
-    entry = claims.content_claimed(other.index.row(path), claim)
-    if entry is not None and not _has_content(other, path, entry.value.hash, cluster.now(other)):
+    found = claims.content_claimed(other.index, path, claim)
+    if found is not None and not _has_content(other, found[0], found[1].value.hash, cluster.now(other)):
         return False
-    if entry is None and claims.is_overruled(other.index.row(path), claim) and not _holds(other, claim.hash):
+    if found is None and claims.is_overruled(other.index, path, claim) and not _holds(other, claim.hash):
         return False
     if durable:
         cluster.disks[other.number].flush()

@@ -3,7 +3,12 @@
 from csfs.core.paths import RelPath
 from csfs.engine.claims import claim_of, content_claimed, includes, is_overruled
 from csfs.wire.messages import Claim
-from tests.engine.members import Side, directory, found, sides
+from scripts.simulation.tree import hash_of
+from tests.engine.members import NOW_NS, Side, directory, found, sides
+from tests.engine.test_following import A, B, C, edits, renames, together
+from tests.engine.test_merging import Members, edited
+
+F = RelPath(b"f")
 
 
 def claimed(side: Side, path: bytes) -> Claim:
@@ -25,15 +30,15 @@ def test_what_was_not_heard_of_is_not_included_and_what_came_after_it_includes_i
     alpha, beta = sides("alpha", "beta")
     alpha.sees(b"f", found(b"one"))
     first = claimed(alpha, b"f")
-    assert not includes(beta.index.row(RelPath(b"f")), first)
+    assert not includes(beta.index, F, first)
     beta.hears(alpha)
-    assert includes(beta.row(b"f"), first)
+    assert includes(beta.index, F, first)
     alpha.sees(b"f", found(b"two", mtime_ns=2))
     second = claimed(alpha, b"f")
-    assert not includes(beta.row(b"f"), second)
+    assert not includes(beta.index, F, second)
     beta.hears(alpha)
-    assert includes(beta.row(b"f"), first)
-    assert includes(beta.row(b"f"), second)
+    assert includes(beta.index, F, first)
+    assert includes(beta.index, F, second)
 
 
 def test_a_half_that_was_not_heard_of_counts() -> None:
@@ -41,38 +46,145 @@ def test_a_half_that_was_not_heard_of_counts() -> None:
     alpha.sees(b"f", found(b"one"))
     beta.hears(alpha)
     alpha.sees(b"f", found(b"one", mode=0o600))
-    assert not includes(beta.row(b"f"), claimed(alpha, b"f"))
+    assert not includes(beta.index, F, claimed(alpha, b"f"))
 
 
 def test_of_nothing_nothing_is_missing() -> None:
-    assert includes(None, Claim(b"f", None, None))
+    (alpha,) = sides("alpha")
+    assert includes(alpha.index, F, Claim(b"f", None, None))
 
 
 def test_the_content_of_a_loser_is_to_be_there_and_that_of_what_was_replaced_is_not() -> None:
     alpha, beta, claim = lost_to_another()
-    entry = content_claimed(beta.row(b"f"), claim)
-    assert entry is not None
-    assert entry.dot == claim.content
+    found_at = content_claimed(beta.index, F, claim)
+    assert found_at is not None
+    assert (found_at[0], found_at[1].dot) == (F, claim.content)
     alpha.sees(b"f", found(b"two", mtime_ns=9))
     beta.hears(alpha)
-    assert content_claimed(beta.row(b"f"), claim) is None
+    assert content_claimed(beta.index, F, claim) is None
 
 
 def test_what_a_policy_decided_against_before_it_was_superseded_is_not_here_for_that() -> None:
     alpha, beta, claim = lost_to_another()
     beta.plans(b"f")
     beta.sees(b"f", found(b"made of another", mtime_ns=6))
-    assert content_claimed(beta.row(b"f"), claim) is None
-    assert is_overruled(beta.row(b"f"), claim)
+    assert content_claimed(beta.index, F, claim) is None
+    assert is_overruled(beta.index, F, claim)
     alpha.hears(beta)
     alpha.shows(b"f", found(b"made of another", mtime_ns=6))
     alpha.sees(b"f", found(b"by who saw that", mtime_ns=7))
-    assert not is_overruled(alpha.row(b"f"), claimed(alpha, b"f"))
+    assert not is_overruled(alpha.index, F, claimed(alpha, b"f"))
 
 
 def test_what_has_no_content_is_not_asked_for() -> None:
     alpha, _ = sides("alpha", "beta")
     alpha.sees(b"d", directory())
     alpha.sees(b"e", found(b"", inode=2))
-    assert content_claimed(alpha.row(b"d"), claimed(alpha, b"d")) is None
-    assert content_claimed(alpha.row(b"e"), claimed(alpha, b"e")) is None
+    assert content_claimed(alpha.index, RelPath(b"d"), claimed(alpha, b"d")) is None
+    assert content_claimed(alpha.index, RelPath(b"e"), claimed(alpha, b"e")) is None
+
+
+def wanted(side: Side, path: RelPath, claim: Claim) -> tuple[RelPath, bytes] | None:
+    """Return where the content of a claim that is included is to be, and its hash."""
+    assert includes(side.index, path, claim)
+    found_at = content_claimed(side.index, path, claim)
+    return None if found_at is None else (found_at[0], found_at[1].value.hash)
+
+
+def test_an_edit_that_has_followed_a_move_is_to_be_there_under_the_new_name() -> None:
+    alpha, beta, gamma = together("alpha", "beta", "gamma")
+    renames(alpha, A, B)
+    beta.hears(alpha)
+    edits(beta, A)
+    claim = claimed(beta, A)
+    gamma.hears(beta)
+    assert wanted(gamma, A, claim) == (B, hash_of(b"edited"))
+    renames(alpha, B, C)
+    beta.hears(alpha)
+    gamma.hears(beta)
+    assert wanted(gamma, A, claim) == (C, hash_of(b"edited"))
+
+
+def test_what_somebody_renamed_is_to_be_there_under_the_new_name_until_it_is_replaced_there() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma")
+    alpha.sees(A, found(b"one"))
+    claim = claimed(alpha, A)
+    beta.hears(alpha)
+    beta.shows(A, found(b"one"))
+    renames(beta, A, B)
+    gamma.hears(beta)
+    assert wanted(gamma, A, claim) == (B, hash_of(b"one"))
+    beta.sees(B, found(b"two", mtime_ns=5))
+    gamma.hears(beta)
+    assert wanted(gamma, A, claim) is None
+    assert not is_overruled(gamma.index, A, claim)
+
+
+def test_what_was_moved_away_is_not_included_before_it_is_known_where_it_went() -> None:
+    alpha, beta, gamma = together("alpha", "beta", "gamma")
+    beta.sees(A, found(b"one", mode=0o600))
+    claim = claimed(beta, A)
+    alpha.hears(beta)
+    alpha.shows(A, found(b"one", mode=0o600))
+    alpha.sees(B, found(b"one", mode=0o600), moved_from=A)
+    alpha.sees(A, None, moved_to=B)
+    alpha.sees(B, found(b"one", mode=0o640))  # told after what says that it left its old name
+    first = alpha.engine.outgoing(gamma.heard["alpha"], gamma.engine.knowledge(), 1, "gamma", [])
+    assert [update.path for update in first.updates] == [A]
+    assert first.mark is None
+    gamma.engine.receive("alpha", first.scope, first.updates, None, NOW_NS)
+    assert not includes(gamma.index, A, claim)
+    gamma.heard["alpha"] = first.position
+    gamma.hears(alpha)
+    assert wanted(gamma, A, claim) == (B, hash_of(b"one"))
+
+
+def test_what_a_policy_decided_against_where_it_was_moved_to_is_not_here_for_that() -> None:
+    alpha, beta, gamma = together("alpha", "beta", "gamma")
+    alpha.sees(B, found(b"another", mtime_ns=9, inode=2))
+    gamma.hears(alpha)
+    gamma.shows(B, found(b"another", mtime_ns=9, inode=2))
+    renames(beta, A, B)
+    edits(beta, B, b"mine")
+    claim = claimed(beta, B)
+    renames(beta, B, C, data=b"mine")
+    gamma.hears(beta)
+    assert wanted(gamma, B, claim) == (C, hash_of(b"mine"))
+    alpha.hears(gamma)
+    alpha.sees(C, found(b"there already", mtime_ns=99, inode=3))
+    gamma.hears(alpha)
+    gamma.shows(C, found(b"there already", mtime_ns=99, inode=3))
+    gamma.sees(C, found(b"made of that", mtime_ns=100, inode=3))
+    assert wanted(gamma, B, claim) is None
+    assert is_overruled(gamma.index, B, claim)
+
+
+def test_the_same_bytes_under_another_dot_are_to_be_there() -> None:
+    _, beta, gamma = together("alpha", "beta", "gamma")
+    edits(beta, A)
+    claim = claimed(beta, A)
+    beta.sees(A, found(b"edited", mtime_ns=7))
+    gamma.hears(beta)
+    assert wanted(gamma, A, claim) == (A, hash_of(b"edited"))
+
+
+def test_a_merge_of_what_is_claimed_is_to_be_there_wherever_it_goes() -> None:
+    members = Members("alpha", "beta", "gamma")
+    alpha, beta, gamma = members.sides
+    members.writes(alpha, edited(1))
+    members.writes(beta, edited(9))
+    claims = [claimed(side, F) for side in (alpha, beta)]
+    alpha.hears(beta)
+    merged = members.merge(alpha)
+    members.show(alpha)
+    gamma.hears(alpha)
+    assert [wanted(gamma, F, claim) for claim in claims] == [(F, hash_of(merged))] * 2
+    other, shown = RelPath(b"g"), alpha.row(F).applied.observation
+    assert shown is not None
+    alpha.sees(other, shown, moved_from=F)
+    alpha.sees(F, None, moved_to=other)
+    gamma.hears(alpha)
+    assert [wanted(gamma, F, claim) for claim in claims] == [(other, hash_of(merged))] * 2
+    alpha.sees(other, found(b"by who saw the merge", mtime_ns=1_000))
+    gamma.hears(alpha)
+    assert [wanted(gamma, F, claim) for claim in claims] == [None] * 2

@@ -11,8 +11,9 @@ import trio.testing
 
 from csfs.core.groups import GroupRule, Rules
 from csfs.core.objects import Content, Kind, Meta
-from csfs.core.records import ContentEntry, Half, MetaEntry
-from csfs.core.versions import Dot, Hlc, Incarnation
+from csfs.core.paths import RelPath
+from csfs.core.records import ContentEntry, Half, MetaEntry, Move
+from csfs.core.versions import Dot, Hlc, Incarnation, Vector
 from csfs.replicate.commit_thread import CommitThread
 from csfs.replicate.fetcher import Requester
 from csfs.replicate.gate import Gate
@@ -211,3 +212,40 @@ async def test_a_loser_that_was_superseded_before_it_came_is_not_said_to_be_here
         volume.engine.receive("beta", group.scope, (Update(b"f", half),), None, 1)
     question = Vouch("files", 1, (Claim(b"f", FIRST, None, hash_bytes(DATA)[0]),), True)
     assert not await Vouching(worker, "beta").has(question)
+
+
+async def test_what_was_moved_on_is_said_to_be_here_once_it_is_under_its_new_name(
+    worker: VolumeWorker, nursery: trio.Nursery
+) -> None:
+    volume, gamma = worker.volume, Incarnation(9)
+    (group,) = volume.rules.groups
+    receives(worker, DATA, FIRST)
+    content = Content(Kind.FILE, len(DATA), hash_bytes(DATA)[0], 1)
+    there, gone = Dot(gamma, 1), Dot(gamma, 2)
+    arrived = ContentEntry(there, Hlc(8), content, ROOT_META, birth=FIRST, origin=FIRST, carried=True)
+    left = ContentEntry(gone, Hlc(9), Content(Kind.ABSENT), ROOT_META, moves=(Move(FIRST, RelPath(b"g")),))
+    question = Vouch("files", 1, (Claim(b"f", FIRST, None, hash_bytes(DATA)[0], FIRST),), True)
+    said: list[bool] = []
+    over = trio.Event()
+
+    async def ask() -> None:
+        said.append(await Vouching(worker, "beta").has(question))
+        over.set()
+
+    def hears(path: bytes, entry: ContentEntry, mark: Vector | None = None) -> None:
+        update = Update(path, Half((entry,), {gamma: entry.dot.counter, BETA: 1}))
+        with volume.index.transaction():
+            assert not volume.engine.receive("beta", group.scope, (update,), mark, 1).refused
+        volume.progress.notify()
+
+    volume.contents.put(hash_bytes(DATA)[0], DATA)
+    hears(b"f", left)
+    nursery.start_soon(ask)
+    for _ in range(20):
+        await trio.sleep(0.01)
+    assert said == [], "nobody has told yet what became of it"
+    hears(b"g", arrived, {gamma: 2, BETA: 1})
+    with trio.fail_after(5):
+        await over.wait()
+    assert said == [True]
+    assert [version.path for version in volume.index.ledger.kept()] == [b"g"]

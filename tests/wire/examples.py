@@ -84,7 +84,9 @@ EXAMPLES: tuple[PeerMessage, ...] = (
     segments.Extents(2, (b"", b"part")),
     messages.Unavailable(2),
     messages.Refusals("etc", (messages.Refusal(b"sudoers", "visudo refuses it"),)),
-    messages.Vouch("etc", 3, (messages.Claim(b"a/\xff", ONE, None), messages.Claim(b"", None, TWO)), True),
+    messages.Vouch(
+        "etc", 3, (messages.Claim(b"a/\xff", ONE, None, b"h" * 32, TWO), messages.Claim(b"", None, TWO)), True
+    ),
     messages.Vouched(3),
     messages.Heartbeat(2**62),
     messages.Settings(3, "cluster = 'web'\n", b"s"),
