@@ -110,17 +110,21 @@ class Cluster:
         if hello.cluster != self.settings.cluster:
             raise RemoteProtocolError(f"peer {hello.member}: of cluster {hello.cluster!r}, ours is another")
         _, since_s = self.unlike.pop(hello.member, (0, time.monotonic()))
-        if hello.settings_digest != render.digest(self.settings):
+        if not self.goes_by(hello.settings_digest):
             self.unlike[hello.member] = hello.settings_revision, since_s
             log.info("peer %s: has another configuration (revision %d)", hello.member, hello.settings_revision)
         if hello.settings_revision >= self.settings.revision:
             if hello.settings_revision > self.settings.revision or self._authority() is None:
                 return None
-            if hello.settings_digest == render.digest(self.settings):
+            if self.goes_by(hello.settings_digest):
                 return None
         text = render.rendered(self.settings)
         signature = self._signature(text)
         return messages.Settings(self.settings.revision, text, signature) if signature is not None else None
+
+    def goes_by(self, settings_digest: bytes) -> bool:
+        """Return whether this member goes by the configuration with that digest."""
+        return settings_digest == render.digest(self.settings)
 
     def configuration_alarm(self, peer: str) -> str:
         """Return what is to be said of a peer that goes by another configuration, empty if it does not.

@@ -68,7 +68,7 @@ class Healing(Remote, Quarantine, Mending):
                 turned[path] = row.live
         self._turn_ancestors(turned, touched)
         return Healed(
-            Received(tuple(touched), received.refused),
+            msgspec.structs.replace(received, touched=tuple(touched)),
             tuple(path for path in lost if path not in refused),
             tuple(stale),
             bool(let_go),

@@ -128,12 +128,14 @@ class IndexPort(Protocol):
 class Received(msgspec.Struct, frozen=True):
     """What became of updates from a peer: paths whose live state may have moved, and what was refused, with the reason.
 
-    `is_ahead`: the peer knows changes of ours that we have not made: this member was restored or cloned (R8).
+    `is_ahead`: the peer knows changes of ours that we have not made: this member was restored or cloned (R8). `is_foreign`: they are
+    of other rules than this member's.
     """
 
     touched: tuple[RelPath, ...]
     refused: tuple[tuple[bytes, str], ...] = ()
     is_ahead: bool = False
+    is_foreign: bool = False
 
 
 class Outgoing(msgspec.Struct, frozen=True):

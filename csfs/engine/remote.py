@@ -41,7 +41,8 @@ class Remote(State):
         """
         group = next((group for group in self._rules.groups if group.scope == scope), None)
         if group is None or self._member not in group.members:
-            return Received((), ((b"", "records of a group, or a revision of its rules, that this member is not in"),))
+            reason = "records of a group, or a revision of its rules, that this member is not in"
+            return Received((), ((b"", reason),), is_foreign=True)
         if not may_send(group, peer):
             return Received((), ((b"", f"{peer} may not change paths of this group"),))
         touched: dict[RelPath, None] = {}

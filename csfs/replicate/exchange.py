@@ -21,7 +21,7 @@ from csfs.replicate.inline import inline_contents, inline_patches
 from csfs.replicate.portions import portions
 from csfs.replicate.ports import Greeting, LinkPort
 from csfs.replicate.serving import Serving
-from csfs.replicate.standing import PeerStanding, check_greeting, hold_token, note_refused, outlived, shows
+from csfs.replicate.standing import PeerStanding, check_greeting, hold_token, likeness, outlived, shows
 from csfs.replicate.volume import Arrival, Exchange, Volume
 from csfs.replicate.vouching import Vouchers
 from csfs.replicate.worker import VolumeWorker
@@ -149,7 +149,7 @@ class PeerSession:
 
     def _meet(self, hello: Hello) -> list[VolumeWorker]:
         """Set up an exchange for each volume that both have."""
-        shared = []
+        shared, is_alike = [], likeness(self._greeting.goes_by, hello.settings_digest)
         for theirs in hello.volumes:
             worker = self._workers.get(theirs.name)
             if worker is None:
@@ -186,7 +186,7 @@ class PeerSession:
                 exchange.arrived.append(Arrival(position, set(volume.index.rows.pending())))
             exchange.asking = self._asking
             volume.exchanges[self._peer] = exchange
-            standing = PeerStanding(volume, exchange, self._asking, self._link.send, self._note_clock)
+            standing = PeerStanding(volume, exchange, self._asking, self._link.send, self._note_clock, is_alike)
             self._standings[volume.name] = volume.memory.standings[self._peer] = standing
             worker.fetcher.requesters[self._peer] = self._asking
             volume.apply_soon(volume.index.rows.pending())
@@ -365,7 +365,7 @@ class PeerSession:
         if received.is_ahead:
             outlived(volume, self._peer)
             return
-        note_refused(volume, self._peer, received)
+        self._standings[message.volume].note_refused(received)
         exchange.midstream = message.mark is None
         if message.mark is not None:
             self._now_knows(exchange, message.scope, message.mark)

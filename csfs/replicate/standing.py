@@ -68,11 +68,15 @@ class PeerStanding:
         asking: Asking,
         send: Callable[[PeerMessage], Awaitable[None]],
         note_clock: Callable[[int], None],
+        is_alike: Callable[[], bool],
     ) -> None:
+        """`is_alike` says whether the peer goes by the same configuration."""
         self._volume = volume
         self._exchange = exchange
         self._send = send
         self._note_clock = note_clock
+        self._is_alike = is_alike
+        self._is_apart = False  # and that was said
         self.peer = exchange.peer
         self.asking = asking
         self.walking = Walking(volume, self.peer, asking, send, self.give_token)
@@ -165,11 +169,30 @@ class PeerStanding:
         with volume.index.transaction():
             healed = volume.engine.healed(self.peer, message.scope, (), message.updates, time.time_ns())
             hold_token(volume, self.peer, message.token)
-        note_refused(volume, self.peer, healed.received)
+        self.note_refused(healed.received)
         volume.mended(self.peer, healed.lost)
         volume.apply_soon(healed.received.touched)
         if volume.index.rows.position() != position:
             volume.changed.notify()
+
+    def note_refused(self, received: Received) -> None:
+        """Report what the peer said and was not taken in."""
+        volume = self._volume
+        if received.is_foreign and not self._is_alike():
+            if not self._is_apart:
+                log.info(
+                    "%s: peer %s goes by other rules: its records wait until both go by the same",
+                    volume.name,
+                    self.peer,
+                )
+            self._is_apart = True
+            return
+        for path, reason in received.refused:
+            if (ending := volume.sparing.ending()) is not None:
+                where = f"{shown(path)} refused" if path else "refused"
+                log.warning("%s: peer %s: %s: %s%s", volume.name, self.peer, where, reason, ending)
+            if path and len(volume.problems) < REFUSED_MAX:
+                volume.set_problem(RelPath(path), f"refused from {self.peer}: {reason}")
 
     async def follow(self) -> None:
         """Do what follows from how the peer stands, for ever."""
@@ -227,14 +250,10 @@ def hold_token(volume: Volume, peer: str, token: bytes) -> None:
         rows.set_tokens(peer, msgspec.structs.replace(rows.tokens(peer), held=token))
 
 
-def note_refused(volume: Volume, peer: str, received: Received) -> None:
-    """Report what a peer said and was not taken in."""
-    for path, reason in received.refused:
-        if (ending := volume.sparing.ending()) is not None:
-            where = f"{shown(path)} refused" if path else "refused"
-            log.warning("%s: peer %s: %s: %s%s", volume.name, peer, where, reason, ending)
-        if path and len(volume.problems) < REFUSED_MAX:
-            volume.set_problem(RelPath(path), f"refused from {peer}: {reason}")
+def likeness(goes_by: Callable[[bytes], bool], settings_digest: bytes) -> Callable[[], bool]:
+    """Return what says whether a peer goes by our configuration, and did when it greeted us: else either may tell of its own rules."""
+    greeted_alike = goes_by(settings_digest)
+    return lambda: greeted_alike and goes_by(settings_digest)
 
 
 def check_greeting(peer: str, hello: Hello) -> None:

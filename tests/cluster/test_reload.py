@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from csfs.errors import ExitCode
-from scripts.support.members import Member, two_members, until
+from scripts.support.members import VOLUME, Member, replicating, two_members, until
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +84,21 @@ def test_an_edit_where_nobody_takes_it_from_is_said_until_it_is_undone(unmounted
     until(lambda: alpha.home.settings_file.read_text() == beta.home.settings_file.read_text(), "both have one")
     for member in (alpha, beta):
         until(lambda m=member: m.peer()["connected"] and not m.peer()["alarms"], "nothing is said any more")  # type: ignore[misc]
+
+
+def test_other_rules_are_nothing_to_warn_of(pair: tuple[Member, Member]) -> None:
+    alpha, beta = pair
+    before = [member.home.daemon_log.read_text() for member in pair]
+    text = alpha.home.settings_file.read_text()
+    for name in ("a", "b", "c"):
+        (beta.tree / name).write_text("told while the two go by different rules, or before, or after")
+        group = f'\n[[volumes.{VOLUME}.groups]]\nexclude = ["/without-{name}"]\n'
+        alpha.home.settings_file.write_text(text + group)
+        assert reloaded(alpha) == []
+        until(lambda n=name: f"/without-{n}" in beta.home.settings_file.read_text(), "the configuration has arrived")  # type: ignore[misc]
+        assert reloaded(beta) == []
+        replicating(alpha, beta)
+        assert (alpha.tree / name).exists()
+    for member, logged in zip(pair, before, strict=True):
+        lines = member.home.daemon_log.read_text().removeprefix(logged).splitlines()
+        assert [line for line in lines if "WARNING" in line or "ERROR" in line] == []

@@ -80,6 +80,9 @@ class Greeting:
     def settings_for(self, hello: Hello) -> Settings | None:
         return None
 
+    def goes_by(self, settings_digest: bytes) -> bool:
+        return True
+
     def skew(self, peer: str, skew_ns: int) -> None:
         pass
 

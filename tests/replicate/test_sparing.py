@@ -12,6 +12,7 @@ from csfs.replicate.sparing import LINES_MAX, MORE, PER_S, Sparing
 from csfs.replicate.volume import Volume
 from csfs.store.owners import Owners
 from tests.replicate.alone import rules_of
+from tests.replicate.test_standing import standing_of
 
 
 def test_the_last_line_of_a_minute_says_that_there_is_more() -> None:
@@ -21,16 +22,17 @@ def test_the_last_line_of_a_minute_says_that_there_is_more() -> None:
     assert sparing.ending(5.0 + PER_S) == ""
 
 
-def test_what_a_peer_has_refused_is_logged_in_few_lines(
+async def test_what_a_peer_has_refused_is_logged_in_few_lines(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(standing.log, "disabled", False)  # tools that tests run switch loggers off
     index = Index(str(tmp_path / "index.db"), member="alpha", boot=b"boot", founding=True)
     volume = Volume("files", index=index, rules=rules_of("files"), member="alpha", owners=Owners())
+    told = standing_of(volume)
     with caplog.at_level(logging.WARNING):
         for message in range(100):
             refused = tuple((b"%d/%d" % (message, number), "not yours to change") for number in range(3))
-            standing.note_refused(volume, "beta", Received((), refused))
+            told.note_refused(Received((), refused))
     index.close()
     assert len(caplog.messages) == LINES_MAX
     assert caplog.messages[0] == "files: peer beta: 0/0 refused: not yours to change"
