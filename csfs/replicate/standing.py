@@ -212,7 +212,9 @@ class PeerStanding:
         if any(exchange.midstream for exchange in volume.exchanges.values()):
             return
         for scope in volume.engine.differing(self.peer, stands.standings, stands.digests):
-            log.warning("%s: %s knows the same and has something else; comparing", volume.name, self.peer)
+            # Who only receives from now on finds so what it had told nobody of; of anything else it is said what was lost.
+            say = log.warning if volume.engine.speaks_in(scope) else log.info
+            say("%s: %s knows the same and has something else; comparing", volume.name, self.peer)
             await self.walking.walk(scope)
 
     async def _catch_up(self, stands: Stands) -> None:

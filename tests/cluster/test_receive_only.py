@@ -190,6 +190,7 @@ def test_what_nobody_has_heard_of_is_kept_and_the_others_state_shown(pair: Pair,
         (ours / file).write_text(f"alpha's {file}")
     alpha.wait()
     stopped = next(member for member in pair if member.name == name)
+    logged = [member.home.daemon_log.read_text() for member in pair]
     stopped.stop_daemon()
     until(lambda: not (beta if stopped is alpha else alpha).peer()["connected"], "they are apart")
     unheard = {f"{file} of {top}, which alpha has not heard of" for file in ("edited", "both", "made", "d/made")}
@@ -211,3 +212,5 @@ def test_what_nobody_has_heard_of_is_kept_and_the_others_state_shown(pair: Pair,
         for member in pair:
             assert (member.volume()["problems"], member.volume()["pending"]) == ([], 0)
             assert (member.volume()["alarms"], member.peer()["alarms"]) == ([], [])
+            lines = member.home.daemon_log.read_text().removeprefix(logged[pair.index(member)]).splitlines()
+            assert [line for line in lines if "WARNING" in line] == []
