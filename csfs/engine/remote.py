@@ -122,10 +122,13 @@ class Remote(State):
     def _is_made(self, half: Half[E], known: Half[E], counted: int) -> bool:
         """Return whether all that a half has, and has seen, of this life may have been made here, where so many changes were.
 
-        What is known of a path has seen all that was made there. But counting goes on beyond what a path has seen.
+        A change that we made has seen all that we had made there, and so has what is known of the path while it stands. Without
+        one that stands, that may come from a member that was restored, after all was forgotten here (R12). But counting goes on
+        beyond what a path has seen.
         """
         made = [entry.dot for entry in half.entries if entry.dot.incarnation == self._incarnation]
-        if known.entries and not all(versions.covers(known.seen, dot) for dot in made):
+        is_ours = any(entry.dot.incarnation == self._incarnation for entry in known.entries)
+        if is_ours and not all(versions.covers(known.seen, dot) for dot in made):
             return False
         return half.seen.get(self._incarnation, 0) <= counted
 

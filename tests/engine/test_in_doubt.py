@@ -289,3 +289,17 @@ def test_who_has_made_as_much_since_it_was_restored_knows_what_it_has_not_made_w
     assert plan is not None
     assert (plan.content.hash, plan.keep) == (found(b"gamma's").hash, True)
     assert len(again.row(b"a").record.content.entries) == 3, "none has seen the others"
+
+
+def test_what_all_have_forgotten_was_made_here_though_what_others_made_there_since_has_not_seen_it() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma")
+    before = backup(beta)
+    alpha.sees(b"a", found(b"removed and forgotten"))
+    gamma.hears(alpha)
+    stale = gamma.engine.records(SCOPE, [A])
+    alpha.index.drop(A)
+    restored = restarted(beta, before)
+    restored.sees(b"a", found(b"made anew"))
+    alpha.hears(restored)
+    received = alpha.engine.receive("gamma", SCOPE, stale, None, NOW_NS)
+    assert (received.refused, received.is_ahead) == ((), False)
