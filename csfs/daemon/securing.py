@@ -11,7 +11,7 @@ from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath, shown
 from csfs.core.rows import MADE, Row
 from csfs.core.synchrony import Mode
-from csfs.engine.claims import claim_of
+from csfs.engine.claims import claim_of, followed_from
 from csfs.replicate.signals import Signal
 from csfs.replicate.worker import VolumeWorker
 from csfs.wire.control import ControlMessage, Leases, Secure, Secured
@@ -105,6 +105,8 @@ class Securing:
     def _rows(self, question: Secure) -> list[tuple[RelPath, Row]]:
         rows = self._volume.index.rows
         found = {path: row for path in question.paths if (row := rows.row(path)) is not None}
+        # The mount asks by the name that was written to, after a restart, too.
+        found |= {path: row for name in question.paths for path, row in followed_from(rows, name)}
         for path, row in list(found.items()):
             shown_now = row.applied.observation
             was_directory = any(entry.value.kind is Kind.DIRECTORY for entry in row.record.content.entries)

@@ -25,6 +25,14 @@ def claim_of(path: RelPath, row: Row) -> Claim:
     return Claim(path, applied.content_dot, applied.meta_dot, content_hash, applied.lineage.origin)
 
 
+def followed_from(index: IndexPort, path: RelPath) -> Iterator[tuple[RelPath, Row]]:
+    """Yield what is known where edits made under a name may have followed moves to: who asks for them asks for what is there, too."""
+    for place, there in _places(index, path):
+        entries = there.record.content.entries
+        if place != path and any(_has_bytes(one) and one.origin is not None and not one.carried for one in entries):
+            yield place, there
+
+
 def includes(index: IndexPort, path: RelPath, claim: Claim) -> bool:
     """Return whether what is known includes the claimed versions, or what came after them, under whatever name."""
     row = index.row(path)

@@ -4,14 +4,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.groups import GroupRule, Rules
+from csfs.core.objects import Content, Kind
 from csfs.core.paths import RelPath
+from csfs.core.records import ContentEntry, Half, Move
 from csfs.core.synchrony import Mode, Synchrony
+from csfs.core.versions import Dot, Incarnation
 from csfs.daemon.securing import LEASE_S, Securing
 from csfs.engine.claims import claim_of
 from csfs.errors import UnreachableError
@@ -19,7 +23,9 @@ from csfs.replicate.asking import Asking
 from csfs.replicate.volume import Exchange
 from csfs.replicate.worker import VolumeWorker
 from csfs.wire.control import ControlMessage, Leases, Secure, Secured
-from csfs.wire.messages import CLAIMS_MAX, Claim, PeerMessage, Unavailable, Vouch, Vouched
+from csfs.wire.messages import CLAIMS_MAX, Claim, PeerMessage, Unavailable, Update, Vouch, Vouched
+from scripts.simulation.tree import hash_of
+from tests.engine.members import found
 from tests.replicate.test_exchange import Shared
 from tests.replicate.test_fetcher import made_volume
 
@@ -111,6 +117,35 @@ async def test_it_is_said_when_as_many_members_have_it_and_not_before(
             break
     assert scene.told == [Secured(5)]
     assert scene.securing.alarm == ""
+
+
+async def test_what_followed_a_move_before_it_was_asked_for_is_claimed_where_it_is(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    scene, beta, other = Scene(tmp_path, nursery, Synchrony(Mode.DURABLE, 1)), Incarnation(7), RelPath(b"g")
+    index, engine = scene.volume.index, scene.volume.engine
+    scene.volume.authors[beta] = "beta"
+    (group,) = scene.volume.rules.groups
+    with index.transaction():
+        engine.observe(FILE, found(b"one"), 1)
+        known = index.rows.row(FILE)
+        assert known is not None
+        (entry,), before = known.record.content.entries, known.record.content.seen
+        moved = msgspec.structs.replace(entry, dot=Dot(beta, 1), origin=entry.dot, carried=True)
+        left = ContentEntry(Dot(beta, 2), entry.hlc, Content(Kind.ABSENT), moves=(Move(entry.dot, other),))
+        updates = (Update(other, Half((moved,), {beta: 1})), Update(FILE, Half((left,), {**before, beta: 2})))
+        assert not engine.receive("beta", group.scope, updates, {beta: 2}, 2).refused
+        engine.observe(FILE, found(b"edited", mtime_ns=5), 3)
+        assert engine.follow((FILE, other), 4)
+        for path, observation in ((other, found(b"edited", mtime_ns=5, inode=2)), (FILE, None)):
+            plan = engine.plan(path)
+            assert plan is not None
+            engine.applied(plan, observation)
+    scene.connect("beta")
+    with trio.move_on_after(0.05):
+        await scene.securing._secured(Secure(5, 0, (FILE,), False, False))
+    (claims,) = scene.peers["beta"].claimed
+    assert [(claim.path, claim.hash) for claim in claims] == [(b"f", b""), (b"g", hash_of(b"edited"))]
 
 
 async def test_who_comes_later_is_asked_then(tmp_path: Path, nursery: trio.Nursery) -> None:

@@ -1,7 +1,7 @@
 """What a member says that it has, to programs that wait elsewhere (R26)."""
 
 from csfs.core.paths import RelPath
-from csfs.engine.claims import claim_of, content_claimed, includes, is_overruled
+from csfs.engine.claims import claim_of, content_claimed, followed_from, includes, is_overruled
 from csfs.wire.messages import Claim
 from scripts.simulation.tree import hash_of
 from tests.engine.members import NOW_NS, Side, directory, found, sides
@@ -103,6 +103,21 @@ def test_an_edit_that_has_followed_a_move_is_to_be_there_under_the_new_name() ->
     beta.hears(alpha)
     gamma.hears(beta)
     assert wanted(gamma, A, claim) == (C, hash_of(b"edited"))
+
+
+def test_an_edit_is_claimed_where_it_followed_to_and_what_a_rename_brought_along_is_not() -> None:
+    alpha, beta = together("alpha", "beta")
+    renames(alpha, A, B)
+    beta.hears(alpha)
+    assert list(followed_from(beta.index, A)) == []
+    edits(beta, A)
+    assert [path for path, _ in followed_from(beta.index, A)] == [B]
+    beta.shows(B, found(b"edited", mtime_ns=5, inode=2))
+    beta.shows(A, None)
+    ((path, row),) = followed_from(beta.index, A)
+    assert claim_of(path, row).hash == hash_of(b"edited")
+    alpha.hears(beta)
+    assert wanted(alpha, path, claim_of(path, row)) == (B, hash_of(b"edited"))
 
 
 def test_what_somebody_renamed_is_to_be_there_under_the_new_name_until_it_is_replaced_there() -> None:
