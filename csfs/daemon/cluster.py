@@ -14,7 +14,7 @@ from csfs.config import addresses, files, reader, render
 from csfs.config.addresses import Address
 from csfs.config.home import Home
 from csfs.config.settings import HostSettings, Settings, with_member, without_member
-from csfs.errors import ConfigError, NotPermittedError, RemoteProtocolError
+from csfs.errors import ConfigError, NotPermittedError, RemoteProtocolError, UnwritableError
 from csfs.replicate.join import Inviter
 from csfs.trust import certificates, issued, signatures
 from csfs.trust.authority import Authority, public_point
@@ -174,19 +174,28 @@ class Cluster:
         return signature
 
     async def settings_received(self, peer: str, message: messages.Settings) -> None:
-        """Take over settings that the authority wrote, if ours are older."""
+        """Take over settings that the authority wrote, if ours are older.
+
+        Raises:
+            UnwritableError: the disk is full, or refuses; all stays as it was, and the peer tells it again.
+        """
         signatures.verify(self._authority_key(), message.text, message.signature)
         settings = reader.parse(message.text, f"the configuration from {peer}")
         if self._authority() is not None or settings.cluster != self.settings.cluster:
             return
         with files.locked(self.home):
             ours = files.loaded(self.home)
-            if (settings.revision, render.digest(settings)) == (ours.revision, render.digest(ours)):
-                return
             if settings.revision < ours.revision:
                 return
-            files.store(self.home, settings)
-            files.write(self.home.lib / SIGNATURE_FILE, message.signature, 0o600)
+            if settings == ours == self.settings:
+                return
+            try:
+                # Before what it is for: without it nobody here could pass that on, and nobody would send it again.
+                files.write(self.home.lib / SIGNATURE_FILE, message.signature, 0o600)
+                if settings != ours:  # else it was copied here, and counts from now on
+                    files.store(self.home, settings)
+            except OSError as error:
+                raise UnwritableError(f"the configuration from {peer} cannot be written: {error}") from error
         log.info("configuration of revision %d from %s", settings.revision, peer)
         self._changed()
 

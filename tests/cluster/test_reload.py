@@ -88,6 +88,23 @@ def test_an_edit_where_nobody_takes_it_from_is_said_until_it_is_undone(unmounted
         until(lambda m=member: m.peer()["connected"] and not m.peer()["alarms"], "nothing is said any more")  # type: ignore[misc]
 
 
+def test_a_file_that_was_copied_here_counts_when_its_author_reloads_it(unmounted: tuple[Member, Member]) -> None:
+    alpha, beta = unmounted
+    before = alpha.home.settings_file.read_text()
+    for text, names in (
+        (before + '\n[volumes.copied]\npath = "/srv/copied"\n', {VOLUME, "copied"}),
+        (before, {VOLUME}),
+    ):
+        for member in unmounted:
+            member.home.settings_file.write_text(text)
+        assert reloaded(alpha) == []
+        for member in (alpha, beta):
+            until(
+                lambda m=member, n=names: {one["name"] for one in m.status()["volumes"]} == n,
+                f"{member.name} follows it",
+            )  # type: ignore[misc]
+
+
 def test_other_rules_are_nothing_to_warn_of(pair: tuple[Member, Member]) -> None:
     alpha, beta = pair
     before = [member.home.daemon_log.read_text() for member in pair]
