@@ -71,22 +71,25 @@ def _names(travels: list[tuple[RelPath, RelPath]]) -> list[RelPath]:
 
 
 def check_follows(cluster: Cluster) -> None:
-    """An edit follows no more often than users moved the object: what a move or a follow made never leads on.
+    """An edit leaves a name no more often than users moved the object away from there: what a move or a follow made never leads on.
 
-    In one life of its member: who finds that it was set back, or cloned, has in doubt what it made since, and hears of the edit under
-    its old name once more. It may find that out at each peer anew, and from changes of its own that others tell (R8); at each once.
+    That is so of all lives of its member together, but who finds that it was set back, or cloned, has in doubt what it made since, and
+    hears of the edit under its old name once more. It may find that out at each peer anew, and from changes of its own that others tell
+    (R8); at each once. In one life it never leaves more often.
     """
     for host in cluster.hosts:
         acts = [action.act for action in cluster.plan.actions if action.member == host.number]
         set_back = sum(acts.count(act) for act in (Act.RESTORE, Act.CLONE, Act.POWER_CUT))
         set_back += 2 * (host.number in cluster.parked)
-        lives_max = 1 + set_back * len(cluster.hosts)
         for half in ("content", "meta"):
-            edits = [(life, one.object, entry) for life, one in host.index.followed if (entry := getattr(one, half))]
-            often = Counter((moved, origin_of(entry), entry.value, life) for life, moved, entry in edits)
-            for (moved, origin, _, _), count in often.items():
-                most = cluster.ledger.moves[moved]
-                assert count <= most, f"{host.name}: {origin} followed {count} times in one life, after {most} moves"
-            lives = Counter((moved, origin, value) for moved, origin, value, _ in often)
-            for (_, origin, _), count in lives.items():
-                assert count <= lives_max, f"{host.name}: {origin} followed in {count} lives, set back {set_back} times"
+            edits = [(life, one, entry) for life, one in host.index.followed if (entry := getattr(one, half))]
+            often = Counter((one.object, one.path, origin_of(entry), entry.value, life) for life, one, entry in edits)
+            for (moved, path, origin, _, _), count in often.items():
+                most = cluster.ledger.moves[moved, path]
+                assert count <= most, (
+                    f"{host.name}: {origin} left {path!r} {count} times in one life, after {most} moves"
+                )
+            often = Counter((one.object, one.path, origin_of(entry), entry.value) for _, one, entry in edits)
+            for (moved, path, origin, _), count in often.items():
+                most = cluster.ledger.moves[moved, path] * (1 + set_back * len(cluster.hosts))
+                assert count <= most, f"{host.name}: {origin} left {path!r} {count} times, {most} at most"

@@ -82,8 +82,8 @@ class Ledger:
     """Files, with names under which that happened: from then on they are there as well."""
     hands: set[tuple[str, RelPath]] = field(default_factory=set)
     """At which paths each member's users made something, set its time, or moved something to."""
-    moves: Counter[Dot] = field(default_factory=Counter)
-    """How often users moved each object, or gave it another name, as members found out."""
+    moves: Counter[tuple[Dot, RelPath]] = field(default_factory=Counter)
+    """How often users moved each object away from each of its names, as members found out."""
     arrived: set[tuple[RelPath, bytes]] = field(default_factory=set)
     """Where edits followed moves to, with the hashes of their bytes."""
     writers: dict[bytes, str] = field(default_factory=dict)

@@ -5,10 +5,9 @@ from typing import Any
 
 from csfs.core.objects import Observation
 from csfs.core.paths import RelPath
-from csfs.core.records import ContentEntry, Move
+from csfs.core.records import Move
 from csfs.core.versions import Dot
 from csfs.engine.following import Edit
-from csfs.engine.links import is_same_inode
 from csfs.engine.volume import VolumeEngine
 from csfs.engine.wholes import Moved
 from scripts.simulation.index import Index
@@ -68,24 +67,16 @@ class NotingEngine(VolumeEngine):
         self.index.following.append((self._incarnation, edit))
         self.ledger.followed(edit.path, edit.target, edit.content.value if edit.content is not None else None)
 
-    def _moved_away(self, *arguments: Any) -> Move | None:
-        move = super()._moved_away(*arguments)
+    def _moved_away(self, path: RelPath, *arguments: Any) -> Move | None:
+        move = super()._moved_away(path, *arguments)
         if move is not None:
-            self.ledger.moves[move.object] += 1
+            self.ledger.moves[move.object, path] += 1
         return move
-
-    def _entry(self, sight: Any, dot: Dot) -> ContentEntry:
-        entry = super()._entry(sight, dot)
-        before = sight.row.applied.observation
-        if sight.circumstances.twin is not None and not is_same_inode(before, sight.observation) and entry.birth:
-            # A user gave the object this name as well, which may be one from where it was moved.
-            self.ledger.moves[entry.birth] += 1
-        return entry
 
     def move_whole(self, source: RelPath, target: RelPath, observation: Observation, now_ns: int) -> Moved:
         """Move a directory as a whole."""
         moved = super().move_whole(source, target, observation, now_ns)
-        for _, row in moved:
+        for path, row in moved:
             if row.applied.lineage.birth is not None:
-                self.ledger.moves[row.applied.lineage.birth] += 1
+                self.ledger.moves[row.applied.lineage.birth, path] += 1
         return moved

@@ -90,28 +90,6 @@ def test_an_edit_whose_member_does_not_come_back_lives_under_the_old_name() -> N
     assert is_at(gamma, B, b"edited")
 
 
-def test_an_edit_that_has_followed_goes_on_by_a_move_that_comes_to_be_known_later() -> None:
-    alpha, beta, gamma = together("alpha", "beta", "gamma")
-    edits(beta, A)
-    renames(alpha, A, B)
-    gamma.hears(alpha)
-    gamma.shows(B, found(b"one", inode=2))
-    gamma.shows(A, None)
-    beta.hears(alpha)
-    assert is_at(beta, B, b"edited")
-    renames(gamma, B, C, inode=2)
-    gamma.hears(beta)
-    assert is_at(gamma, B, b"edited")
-    beta.hears(gamma)
-    assert is_at(beta, B, None)
-    assert is_at(beta, C, b"edited")
-    made = beta.counter()
-    gamma.hears(beta)
-    beta.hears(gamma)
-    assert is_at(gamma, C, b"edited")
-    assert beta.counter() == made
-
-
 def test_an_edit_waits_until_the_object_is_known_at_its_new_name() -> None:
     alpha, beta = together("alpha", "beta")
     edits(beta, A)
@@ -296,18 +274,6 @@ def test_nothing_follows_into_another_group() -> None:
     beta.hears(alpha)
     assert is_at(beta, A, b"edited")
     assert is_at(beta, C, b"one")
-
-
-def test_who_goes_on_editing_what_has_followed_and_is_still_shown_has_it_follow_again() -> None:
-    alpha, beta = together("alpha", "beta")
-    edits(beta, A)
-    renames(alpha, A, B)
-    beta.hears(alpha)
-    assert is_at(beta, B, b"edited")
-    edits(beta, A, b"edited more")
-    assert is_at(beta, A, None)
-    assert is_at(beta, B, b"edited more")
-    assert len(beta.row(B).record.content.entries) == 1
 
 
 def test_edits_that_are_to_follow_are_merged_where_they_go() -> None:
