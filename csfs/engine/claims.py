@@ -1,10 +1,11 @@
 """Whether what a peer claims to have made is here, for programs that wait there (R26). Pure: contents are for the caller to find.
 
 What supersedes a version was made by somebody who had it, or, under another name, stands for it: an edit follows a move, a rename
-takes along what is there, a merge has what it was made of (R15, R7). Whoever has heard of that alone has neither.
+takes along what is there, a merge has what it was made of (R15, R7). Whoever has heard of that alone has neither: what was made of what
+is claimed, or took its place, has to be here with its content.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from csfs.core import versions
 from csfs.core.objects import Kind
@@ -44,26 +45,32 @@ def includes(index: IndexPort, path: RelPath, claim: Claim) -> bool:
     return _stands(row, claim) or all(_is_told(index, there) for _, there in _places(index, path))
 
 
-def content_claimed(index: IndexPort, path: RelPath, claim: Claim) -> tuple[RelPath, ContentEntry] | None:
-    """Return the entry whose content is to be here, and its path; None if there is none: it is no file, or was replaced."""
+def contents_claimed(index: IndexPort, path: RelPath, claim: Claim) -> list[tuple[RelPath, ContentEntry]] | None:
+    """Return the versions whose contents are to be here for a claim that is included, and their paths; none of what is no file.
+
+    The claimed one; where that was superseded, one that has the same bytes; else what was made of it; else, where another file took its
+    place, that. None: a policy may have preferred to it what superseded it, whose author never had it then: who has nothing but that
+    does not have what was claimed, and who has the claimed content itself does.
+    """
     row = index.row(path)
     entry = content_entry(row.record, claim.content) if row is not None else None
     if entry is not None:
-        return (path, entry) if _has_bytes(entry) else None
+        return _files([(path, entry)])
     if not claim.hash:
-        return None
+        return []
     found = [(place, one) for place, there in _places(index, path) for one in there.record.content.entries]
-    same = [(place, one) for place, one in found if _has_bytes(one) and one.value.hash == claim.hash]
-    return next(iter((*same, *((place, one) for place, one in found if _may_merge(one, claim)))), None)
+    same = [(place, one) for place, one in found if one.value.hash == claim.hash]
+    made = [(place, one) for place, one in found if _is_made_of(one, claim)]
+    if not same and not made and any(_is_overruled(claim, one) for _, one in found):
+        return None
+    return _files(same)[:1] or _files(made or found)
 
 
-def is_overruled(index: IndexPort, path: RelPath, claim: Claim) -> bool:
-    """Return whether a claimed content was superseded by what a policy had preferred to it: whoever made that may never have had it.
-
-    Who has nothing but that does not have what was claimed.
-    """
-    entries = (entry for _, there in _places(index, path) for entry in there.record.content.entries)
-    return bool(claim.hash) and any(not _dots(claim).isdisjoint(entry.overruled) for entry in entries)
+def _is_overruled(claim: Claim, entry: ContentEntry) -> bool:
+    """Return whether a policy had decided against what is claimed, or what its author made of it, when an entry was made."""
+    incarnation, counter = claim.content or (None, 0)
+    is_later = any(dot.incarnation == incarnation and dot.counter > counter for dot in entry.overruled)
+    return is_later or not _dots(claim).isdisjoint(entry.overruled)
 
 
 def _dots(claim: Claim) -> set[Dot]:
@@ -96,10 +103,14 @@ def _is_told(index: IndexPort, row: Row) -> bool:
     return all(versions.covers(known, entry.dot) for entry in row.record.content.entries if entry.moves)
 
 
-def _may_merge(entry: ContentEntry, claim: Claim) -> bool:
-    """Return whether an entry may be a merge of what is claimed, or hold the bytes of one, which it says no more once it is moved."""
-    is_merge = bool(entry.merged) or (_has_bytes(entry) and entry.origin is not None)
-    return is_merge and not _dots(claim).isdisjoint((*entry.merged, *entry.parents))
+def _is_made_of(entry: ContentEntry, claim: Claim) -> bool:
+    """Return whether an entry was made of what is claimed, or merges or removes it; what says where it went is none of these."""
+    has_gone_on = entry.value.kind is Kind.ABSENT and bool(entry.moves)
+    return not has_gone_on and not _dots(claim).isdisjoint(entry.parents)
+
+
+def _files(found: Iterable[tuple[RelPath, ContentEntry]]) -> list[tuple[RelPath, ContentEntry]]:
+    return [(place, entry) for place, entry in found if _has_bytes(entry)]
 
 
 def _has_bytes(entry: ContentEntry) -> bool:

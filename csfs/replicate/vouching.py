@@ -7,7 +7,7 @@ needs and waits for the other: they would wait for each other. What is not shown
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
@@ -15,7 +15,7 @@ from csfs.core.objects import Applied, Observation
 from csfs.core.paths import RelPath, checked
 from csfs.core.records import ContentEntry
 from csfs.core.rows import Plan, Row, Step
-from csfs.engine.claims import content_claimed, includes, is_overruled
+from csfs.engine.claims import contents_claimed, includes
 from csfs.engine.live import PRIVATE_META
 from csfs.errors import CsfsError, RemoteProtocolError
 from csfs.index.ledger import Cause, KeptVersion
@@ -91,9 +91,8 @@ class Vouching:
         """
         with contextlib.suppress(trio.ClosedResourceError):
             for claim in () if question.durable else question.claims:
-                found = content_claimed(self._volume.index.rows, RelPath(claim.path), claim)
-                if found is not None:
-                    await self._has_content(*found, durable=True)
+                for path, entry in contents_claimed(self._volume.index.rows, RelPath(claim.path), claim) or ():
+                    await self._has_content(path, entry, durable=True)
 
     async def _has_all(self, question: Vouch) -> bool:
         for claim in question.claims:
@@ -111,12 +110,8 @@ class Vouching:
         rows = self._volume.index.rows
         while True:
             await self._volume.progress.wait_until(lambda: includes(rows, path, claim))
-            found = content_claimed(rows, path, claim)
-            if found is not None:
-                has = await self._has_content(*found, durable=durable)
-            else:
-                has = not is_overruled(rows, path, claim) or self._is_stored(claim.hash)
-            if has:
+            found = contents_claimed(rows, path, claim)
+            if self._is_stored(claim.hash) if found is None else await self._has_contents(found, durable=durable):
                 return True
             await trio.sleep(AGAIN_S)
 
@@ -125,6 +120,12 @@ class Vouching:
     def _is_stored(self, content_hash: bytes) -> bool:
         index = self._volume.index
         return bool(index.rows.paths_with_hash(content_hash) or index.ledger.kept_with_hash(content_hash))
+
+    async def _has_contents(self, found: Sequence[tuple[RelPath, ContentEntry]], *, durable: bool) -> bool:
+        for path, entry in found:
+            if not await self._has_content(path, entry, durable=durable):
+                return False
+        return True
 
     async def _has_content(self, path: RelPath, entry: ContentEntry, *, durable: bool) -> bool:
         """Have the content of an entry here, on disk if it is to be `durable` or has to wait there for its turn."""

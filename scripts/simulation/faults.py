@@ -356,7 +356,7 @@ FAULTS: dict[str, Fault] = {
     "strangers-follow": Fault("who is not in a group follows its paths", state.State, "_followed", _group_of),
     "joining-waits": Fault("who joins counts on nobody else who joins", Hearing, "told", _told_by_others),
     "vouched-unheard": Fault("a member vouches for what it has not heard of", claims, "includes", _nothing(True)),
-    "vouched-unstored": Fault("a member vouches for contents it has not", claims, "content_claimed", _nothing(None)),
+    "vouched-unstored": Fault("a member vouches for contents it has not", claims, "contents_claimed", _nothing([])),
     "strangers-stay": Fault("whom a host comes to know gets no rights", VolumeEngine, "plan", _plan_undressed),
     "gone-forgotten": Fault(
         "who has no account any more loses his name in lists", acls, "names_kept", lambda before, found: found

@@ -76,10 +76,10 @@ def _has(cluster: Cluster, other: Host, claim: Claim, *, durable: bool) -> bool:
     path = RelPath(claim.path)
     if not other.follows(path) or not claims.includes(other.index, path, claim):
         return False
-    found = claims.content_claimed(other.index, path, claim)
-    if found is not None and not _has_content(other, found[0], found[1].value.hash, cluster.now(other)):
+    found = claims.contents_claimed(other.index, path, claim)
+    if found is None and not _holds(other, claim.hash):
         return False
-    if found is None and claims.is_overruled(other.index, path, claim) and not _holds(other, claim.hash):
+    if not all(_has_content(other, place, entry.value.hash, cluster.now(other)) for place, entry in found or ()):
         return False
     if durable:
         cluster.disks[other.number].flush()

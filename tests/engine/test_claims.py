@@ -1,7 +1,7 @@
 """What a member says that it has, to programs that wait elsewhere (R26)."""
 
 from csfs.core.paths import RelPath
-from csfs.engine.claims import claim_of, content_claimed, followed_from, includes, is_overruled
+from csfs.engine.claims import claim_of, contents_claimed, followed_from, includes
 from csfs.wire.messages import Claim
 from scripts.simulation.tree import hash_of
 from tests.engine.members import NOW_NS, Side, directory, found, sides
@@ -24,6 +24,13 @@ def lost_to_another() -> tuple[Side, Side, Claim]:
     beta.sees(b"f", found(b"another", mtime_ns=5))
     beta.hears(alpha)
     return alpha, beta, claim
+
+
+def wanted(side: Side, path: RelPath, claim: Claim) -> list[tuple[RelPath, bytes]] | None:
+    """Return where the contents are to be for a claim that is included, and their hashes."""
+    assert includes(side.index, path, claim)
+    contents = contents_claimed(side.index, path, claim)
+    return None if contents is None else [(place, entry.value.hash) for place, entry in contents]
 
 
 def test_what_was_not_heard_of_is_not_included_and_what_came_after_it_includes_it() -> None:
@@ -54,41 +61,69 @@ def test_of_nothing_nothing_is_missing() -> None:
     assert includes(alpha.index, F, Claim(b"f", None, None))
 
 
-def test_the_content_of_a_loser_is_to_be_there_and_that_of_what_was_replaced_is_not() -> None:
+def test_the_content_of_a_loser_is_to_be_there_and_once_it_is_replaced_what_was_made_of_it() -> None:
     alpha, beta, claim = lost_to_another()
-    found_at = content_claimed(beta.index, F, claim)
-    assert found_at is not None
-    assert (found_at[0], found_at[1].dot) == (F, claim.content)
+    assert wanted(beta, F, claim) == [(F, hash_of(b"one"))]
     alpha.sees(b"f", found(b"two", mtime_ns=9))
     beta.hears(alpha)
-    assert content_claimed(beta.index, F, claim) is None
+    assert wanted(beta, F, claim) == [(F, hash_of(b"two"))]
+
+
+def test_what_was_removed_is_not_to_be_there_and_what_was_put_in_its_place_is() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(F, found(b"one"))
+    claim = claimed(alpha, F)
+    alpha.sees(F, None)
+    beta.hears(alpha)
+    assert wanted(beta, F, claim) == []
+    alpha.sees(A, found(b"another file", inode=2))
+    renames(alpha, A, F, b"another file", inode=2)
+    beta.hears(alpha)
+    assert wanted(beta, F, claim) == [(F, hash_of(b"another file"))]
+
+
+def test_another_file_that_was_put_where_an_edit_went_is_to_be_there() -> None:
+    alpha, beta, gamma = together("alpha", "beta", "gamma")
+    renames(alpha, A, B)
+    beta.hears(alpha)
+    edits(beta, A)
+    claim = claimed(beta, A)
+    beta.shows(B, found(b"edited", mtime_ns=5, inode=8))
+    beta.sees(C, found(b"another", inode=7))
+    renames(beta, C, B, b"another", inode=7)
+    gamma.hears(alpha)
+    gamma.hears(beta)
+    assert wanted(gamma, A, claim) == [(B, hash_of(b"another"))]
 
 
 def test_what_a_policy_decided_against_before_it_was_superseded_is_not_here_for_that() -> None:
     alpha, beta, claim = lost_to_another()
     beta.plans(b"f")
     beta.sees(b"f", found(b"made of another", mtime_ns=6))
-    assert content_claimed(beta.index, F, claim) is None
-    assert is_overruled(beta.index, F, claim)
+    assert wanted(beta, F, claim) is None
     alpha.hears(beta)
     alpha.shows(b"f", found(b"made of another", mtime_ns=6))
     alpha.sees(b"f", found(b"by who saw that", mtime_ns=7))
-    assert not is_overruled(alpha.index, F, claimed(alpha, b"f"))
+    assert wanted(alpha, F, claimed(alpha, b"f")) == [(F, hash_of(b"by who saw that"))]
+
+
+def test_nor_is_what_its_author_made_of_it_before_the_policy_decided() -> None:
+    alpha, beta, claim = lost_to_another()
+    alpha.sees(b"f", found(b"two", mtime_ns=2))
+    beta.hears(alpha)
+    beta.plans(b"f")
+    beta.sees(b"f", found(b"made of another", mtime_ns=6))
+    assert wanted(beta, F, claim) is None
 
 
 def test_what_has_no_content_is_not_asked_for() -> None:
     alpha, _ = sides("alpha", "beta")
     alpha.sees(b"d", directory())
     alpha.sees(b"e", found(b"", inode=2))
-    assert content_claimed(alpha.index, RelPath(b"d"), claimed(alpha, b"d")) is None
-    assert content_claimed(alpha.index, RelPath(b"e"), claimed(alpha, b"e")) is None
-
-
-def wanted(side: Side, path: RelPath, claim: Claim) -> tuple[RelPath, bytes] | None:
-    """Return where the content of a claim that is included is to be, and its hash."""
-    assert includes(side.index, path, claim)
-    found_at = content_claimed(side.index, path, claim)
-    return None if found_at is None else (found_at[0], found_at[1].value.hash)
+    claim = claimed(alpha, b"e")
+    assert wanted(alpha, RelPath(b"d"), claimed(alpha, b"d")) == wanted(alpha, RelPath(b"e"), claim) == []
+    alpha.sees(b"e", found(b"not empty", mtime_ns=2, inode=2))
+    assert wanted(alpha, RelPath(b"e"), claim) == []
 
 
 def test_an_edit_that_has_followed_a_move_is_to_be_there_under_the_new_name() -> None:
@@ -98,11 +133,11 @@ def test_an_edit_that_has_followed_a_move_is_to_be_there_under_the_new_name() ->
     edits(beta, A)
     claim = claimed(beta, A)
     gamma.hears(beta)
-    assert wanted(gamma, A, claim) == (B, hash_of(b"edited"))
+    assert wanted(gamma, A, claim) == [(B, hash_of(b"edited"))]
     renames(alpha, B, C)
     beta.hears(alpha)
     gamma.hears(beta)
-    assert wanted(gamma, A, claim) == (C, hash_of(b"edited"))
+    assert wanted(gamma, A, claim) == [(C, hash_of(b"edited"))]
 
 
 def test_an_edit_is_claimed_where_it_followed_to_and_what_a_rename_brought_along_is_not() -> None:
@@ -117,7 +152,7 @@ def test_an_edit_is_claimed_where_it_followed_to_and_what_a_rename_brought_along
     ((path, row),) = followed_from(beta.index, A)
     assert claim_of(path, row).hash == hash_of(b"edited")
     alpha.hears(beta)
-    assert wanted(alpha, path, claim_of(path, row)) == (B, hash_of(b"edited"))
+    assert wanted(alpha, path, claim_of(path, row)) == [(B, hash_of(b"edited"))]
 
 
 def test_what_somebody_renamed_is_to_be_there_under_the_new_name_until_it_is_replaced_there() -> None:
@@ -128,11 +163,10 @@ def test_what_somebody_renamed_is_to_be_there_under_the_new_name_until_it_is_rep
     beta.shows(A, found(b"one"))
     renames(beta, A, B)
     gamma.hears(beta)
-    assert wanted(gamma, A, claim) == (B, hash_of(b"one"))
+    assert wanted(gamma, A, claim) == [(B, hash_of(b"one"))]
     beta.sees(B, found(b"two", mtime_ns=5))
     gamma.hears(beta)
-    assert wanted(gamma, A, claim) is None
-    assert not is_overruled(gamma.index, A, claim)
+    assert wanted(gamma, A, claim) == [(B, hash_of(b"two"))]
 
 
 def test_what_was_moved_away_is_not_included_before_it_is_known_where_it_went() -> None:
@@ -151,7 +185,7 @@ def test_what_was_moved_away_is_not_included_before_it_is_known_where_it_went() 
     assert not includes(gamma.index, A, claim)
     gamma.heard["alpha"] = first.position
     gamma.hears(alpha)
-    assert wanted(gamma, A, claim) == (B, hash_of(b"one"))
+    assert wanted(gamma, A, claim) == [(B, hash_of(b"one"))]
 
 
 def test_what_a_policy_decided_against_where_it_was_moved_to_is_not_here_for_that() -> None:
@@ -164,14 +198,13 @@ def test_what_a_policy_decided_against_where_it_was_moved_to_is_not_here_for_tha
     claim = claimed(beta, B)
     renames(beta, B, C, data=b"mine")
     gamma.hears(beta)
-    assert wanted(gamma, B, claim) == (C, hash_of(b"mine"))
+    assert wanted(gamma, B, claim) == [(C, hash_of(b"mine"))]
     alpha.hears(gamma)
     alpha.sees(C, found(b"there already", mtime_ns=99, inode=3))
     gamma.hears(alpha)
     gamma.shows(C, found(b"there already", mtime_ns=99, inode=3))
     gamma.sees(C, found(b"made of that", mtime_ns=100, inode=3))
     assert wanted(gamma, B, claim) is None
-    assert is_overruled(gamma.index, B, claim)
 
 
 def test_the_same_bytes_under_another_dot_are_to_be_there() -> None:
@@ -180,7 +213,7 @@ def test_the_same_bytes_under_another_dot_are_to_be_there() -> None:
     claim = claimed(beta, A)
     beta.sees(A, found(b"edited", mtime_ns=7))
     gamma.hears(beta)
-    assert wanted(gamma, A, claim) == (A, hash_of(b"edited"))
+    assert wanted(gamma, A, claim) == [(A, hash_of(b"edited"))]
 
 
 def test_a_merge_of_what_is_claimed_is_to_be_there_wherever_it_goes() -> None:
@@ -193,13 +226,14 @@ def test_a_merge_of_what_is_claimed_is_to_be_there_wherever_it_goes() -> None:
     merged = members.merge(alpha)
     members.show(alpha)
     gamma.hears(alpha)
-    assert [wanted(gamma, F, claim) for claim in claims] == [(F, hash_of(merged))] * 2
+    assert [wanted(gamma, F, claim) for claim in claims] == [[(F, hash_of(merged))]] * 2
     other, shown = RelPath(b"g"), alpha.row(F).applied.observation
     assert shown is not None
     alpha.sees(other, shown, moved_from=F)
     alpha.sees(F, None, moved_to=other)
     gamma.hears(alpha)
-    assert [wanted(gamma, F, claim) for claim in claims] == [(other, hash_of(merged))] * 2
+    assert [wanted(gamma, F, claim) for claim in claims] == [[(other, hash_of(merged))]] * 2
     alpha.sees(other, found(b"by who saw the merge", mtime_ns=1_000))
     gamma.hears(alpha)
-    assert [wanted(gamma, F, claim) for claim in claims] == [None] * 2
+    made_of_it = [(other, hash_of(b"by who saw the merge"))]
+    assert [wanted(gamma, F, claim) for claim in claims] == [made_of_it] * 2
