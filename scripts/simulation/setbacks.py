@@ -1,6 +1,6 @@
 """What sets members of a run back to what they were, or takes from them what they had."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 import msgspec
 
@@ -67,9 +67,7 @@ class Setbacks(Network):
         self.ledger.taken |= {path for path, node in shown.items() if not self._is_left(host, path, node)}
         self._follow_again(host, backup)
         self.disks[host.number] = Disk(host)
-        holders = {data: {other.name for other in self.hosts if other.holds(data)} for data in lost}
-        self.ledger.excused |= {data for data, names in holders.items() if not names}
-        self.ledger.orphans.update({data: names for data, names in holders.items() if names})
+        self._left_with(lost, self.hosts)
 
     def _goes_on(self, host: Host, life: SecondLife) -> None:
         """A member was set back, and goes on as the same incarnation."""
@@ -166,8 +164,17 @@ class Setbacks(Network):
         self.disks[host.number].flush()
         # Who only receives does not answer for what others have lost.
         writers = [other for other in self.members if other.name not in self.shape.receive_only and not other.pulling]
-        self.ledger.excused |= {data for data in lost if not any(other.holds(data) for other in writers)}
+        self._left_with(lost, writers)
         self.ledger.excused |= {data for data in lost if self._was_taken_out(host, data)}
+
+    def _left_with(self, lost: set[bytes], others: Sequence[Host]) -> None:
+        """Contents went down with a disk: only those of `others` that have them answer for them now, whoever wrote them."""
+        for data in lost:
+            holders = {other.name for other in others if other.holds(data)}
+            if holders:
+                self.ledger.orphans[data] = holders
+            else:
+                self.ledger.excused.add(data)
 
     def _is_heard(self, host: Host, source: RelPath, target: RelPath) -> bool:
         """Return whether another member than this one knows that something was moved."""
