@@ -67,6 +67,7 @@ class Healing(Remote, Quarantine, Mending):
             if row is not None and row.live != was_live:
                 turned[path] = row.live
         self._turn_ancestors(turned, touched)
+        self._note_compared(peer, scope, asked)
         return Healed(
             msgspec.structs.replace(received, touched=tuple(touched)),
             tuple(path for path in lost if path not in refused),
@@ -106,6 +107,14 @@ class Healing(Remote, Quarantine, Mending):
             self._put_known(path, row, left, group)
             let_go[path] = row.live
         return let_go
+
+    def _note_compared(self, peer: str, scope: Scope, asked: Sequence[RelPath]) -> None:
+        """What is left of these at a member that only receives, the peer has, too, or others may bring it to him."""
+        link = self._connected.get(peer)
+        if link is None or self.speaks_in(scope) or self._known_together(peer, scope) is None:
+            return
+        rows = ((path, self._index.row(path)) for path in asked)
+        link.compared.update({path: row.record for path, row in rows if row is not None and not row.live})
 
     def _is_lost(self, update: Update, scope: Scope) -> bool:
         """Return whether an update says something new of changes that are known here already."""

@@ -13,6 +13,7 @@ from csfs.core import digests, versions
 from csfs.core.digests import Digested, Range
 from csfs.core.paths import RelPath
 from csfs.core.versions import Incarnation, Scope, Vector
+from csfs.engine.forgetting import UNSETTLED_MAX, dots_of
 from csfs.engine.ports import Connected, Standing
 from csfs.engine.state import State
 from csfs.wire.messages import PARTS_MAX, Part, Update
@@ -105,9 +106,28 @@ class Mending(State):
             and scope in theirs
             and scope in ours
             and theirs[scope]
-            and (theirs[scope] != ours[scope] or self._disowned(scope))
             and _is_same(self._knowledge_left(scope), standings.get(scope, Standing()).known)
+            and (theirs[scope] != ours[scope] or self._disowned(scope) or self.unvouched(peer, scope))
         ]
+
+    def unvouched(self, peer: str, scope: Scope) -> dict[RelPath, None]:
+        """Return directories that live by what is below them alone, of which more may be known here than at anybody who is listened to.
+
+        No set hash tells that. It may be what this member made, and told nobody, before it came to only receive. Each of its records
+        is compared with a peer once, on a connection.
+        """
+        known = self._known_together(peer, scope) if not self.speaks_in(scope) else None
+        if known is None:
+            return {}
+        compared = self._connected.get(peer, Connected()).compared
+        return {
+            path: None
+            for path, row in self._index.unsettled(UNSETTLED_MAX)
+            if row.scope == scope
+            and not (row.live or all(versions.covers(known, dot) for dot in dots_of(row.record)))
+            and compared.get(path) != row.record
+            and self._index.has_live_below(path)
+        }
 
     def _disowned(self, scope: Scope) -> Vector:
         """Return up to where anybody knows the ended lives of peers of which we know more, who only receive; {} elsewhere (R8).

@@ -7,6 +7,7 @@ import msgspec
 
 from csfs.core.moves import WholeMove
 from csfs.core.paths import RelPath
+from csfs.core.records import Record
 from csfs.core.rows import Plan as Plan
 from csfs.core.rows import Row as Row
 from csfs.core.rows import Standing as Standing
@@ -20,7 +21,7 @@ class Connected(msgspec.Struct):
     """A peer's `incarnation`, and in which scopes its marks count for nothing, as something was refused (R10), or are still to come.
 
     `joins`: it waits for word of each group (R14). `has_stood`: it has said how it stands; `digests` are the set hashes that it
-    said last.
+    said last. `compared`: records of directories that no set hash tells, once they were compared with its own.
     """
 
     incarnation: Incarnation | None = None
@@ -29,6 +30,7 @@ class Connected(msgspec.Struct):
     digests: Mapping[Scope, bytes] = msgspec.field(default_factory=dict)
     tainted: set[Scope] = msgspec.field(default_factory=set)
     midstream: set[Scope] = msgspec.field(default_factory=set)
+    compared: dict[RelPath, Record] = msgspec.field(default_factory=dict)
 
 
 class IndexPort(Protocol):

@@ -26,7 +26,7 @@ class Memory:
     def __init__(self, volume: str) -> None:
         self._volume = volume
         self.said = Signal()
-        """A peer has said how it stands."""
+        """A peer has said how it stands, or a member that only receives has settled more."""
         self.standings: dict[str, PeerStanding] = {}
         """By connected peer, what is done with what it says of itself."""
         self.renewed: Callable[[], None] = lambda: None

@@ -134,6 +134,9 @@ class PeerStanding:
         if self._said == stands:
             return False
         self._said = stands
+        if not all(map(engine.speaks_in, standings)):
+            self._walked = None  # so much may have been pending before that it had not found all that it is to compare
+            volume.memory.said.notify()
         token, held = self.give_token(), volume.index.rows.tokens(self.peer).held
         await self._send(msgspec.structs.replace(stands, time_ns=time.time_ns(), token=token, held=held))
         return True

@@ -57,7 +57,7 @@ class Walking:
 
     async def _found(self, scope: Scope) -> Walk | None:
         """Return a walk to the paths at which we differ, as many as one finds; None if the peer did not answer."""
-        volume, walk = self._volume, Walk()
+        volume, walk = self._volume, Walk(self._volume.engine.unvouched(self._peer, scope))
         while (asked := walk.question()) is not None:
             parts = await self._asking.parts(volume.name, scope, asked.above, asked.last)
             if parts is None:

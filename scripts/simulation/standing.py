@@ -96,7 +96,7 @@ def heal(scope: Scope, source: Host, target: Host, now_ns: int, stale_by: Standi
     """Walk to the paths at which two members differ, and have each take in what the other has there."""
     source.sort_all()
     target.sort_all()
-    walk = Walk()
+    walk = Walk(target.engine.unvouched(source.name, scope))
     while (asked := walk.question()) is not None:
         theirs = live_in(source, scope, asked)
         walk.answered(asked, parts_of(theirs, len(theirs)), live_in(target, scope, asked))

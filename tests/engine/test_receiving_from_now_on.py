@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import pytest
+
 from csfs.core.digests import digest_of
 from csfs.core.groups import Group
 from csfs.core.paths import ROOT, RelPath
@@ -61,6 +63,7 @@ def meet(alpha: Side, beta: Side) -> None:
     if beta.engine.differing("alpha", alpha.engine.standings(), alpha.engine.digests()) == [AFTER]:
         ours, theirs = beta.index.rows(), alpha.index.rows()
         paths = [path for path in sorted(ours.keys() | theirs.keys()) if told_of(path, ours) != told_of(path, theirs)]
+        paths += beta.engine.unvouched("alpha", AFTER)
         healed = beta.engine.healed("alpha", AFTER, paths, alpha.engine.records(AFTER, paths), NOW_NS)
         assert not healed.lost
         beta.engine.walked("alpha", AFTER)
@@ -129,6 +132,67 @@ def test_a_removal_that_nobody_has_heard_of_says_nothing_of_a_directory_in_a_fil
         == (lives[1].content.kind, lives[1].meta)
         == (DIRECTORY.kind, PRIVATE_META)
     )
+
+
+def living_on() -> list[Side]:
+    """Return two members that show a directory which the first has removed, and which lives by a file of the second in it."""
+    alpha, beta = before()
+    alpha.sees(D, None)
+    beta.sees(b"d/in", found(b"inside"))
+    alpha.hears(beta)
+    beta.hears(alpha)
+    alpha.shows(D, directory(mtime_ns=3))
+    assert beta.plans(D) is None
+    return [alpha, beta]
+
+
+@pytest.mark.parametrize(("mode", "time"), [(0o700, 3), (0o755, 9)])
+def test_attributes_and_a_time_go_from_a_directory_that_lives_by_what_is_in_it(mode: int, time: int) -> None:
+    alpha, beta = living_on()
+    assert beta.sees(D, directory(mode=mode, mtime_ns=time))
+    turn(alpha, beta)
+    meet(alpha, beta)
+    assert beta.row(D).record == alpha.row(D).record
+    plan = beta.plans(D)
+    assert plan is not None
+    assert (plan.step, plan.mtime_ns, plan.meta and plan.meta.mode) == (Step.ATTRIBUTES, 3, 0o755)
+
+
+def test_a_removal_says_nothing_of_a_directory_that_lives_by_what_is_in_it() -> None:
+    alpha, beta, gamma = members = sides("alpha", "beta", "gamma")
+    alpha.sees(D, directory(mtime_ns=3))
+    for other in (beta, gamma):
+        other.hears(alpha)
+        other.shows(D, directory(mtime_ns=3))
+    alpha.sees(D, None)
+    gamma.sees(b"d/in", found(b"inside"))
+    alpha.hears(gamma)
+    beta.sees(D, directory(mtime_ns=3, mode=0o700))
+    beta.sees(D, None)
+    for side in members:
+        obey(side, AFTER, "beta")
+    meet(alpha, beta)
+    assert beta.row(D).record == alpha.row(D).record
+    plan = beta.plans(D)
+    assert plan is not None
+    assert (plan.step, plan.meta and plan.meta.mode) == (Step.INSTALL, 0o755)
+
+
+def test_what_the_others_have_heard_of_a_directory_that_lives_by_what_is_in_it_stays_and_is_compared_once() -> None:
+    alpha, beta = living_on()
+    beta.sees(D, directory(mode=0o700, mtime_ns=3))
+    alpha.hears(beta)
+    turn(alpha, beta)
+    meet(alpha, beta)
+    assert beta.row(D).record == alpha.row(D).record
+    assert beta.row(D).applied.meta_dot == beta.row(D).record.meta.entries[-1].dot
+    stands = alpha.engine.standings(), alpha.engine.digests()
+    assert beta.engine.differing("alpha", *stands) == []
+    beta.engine.greeted("alpha", Incarnation(1))
+    assert beta.engine.differing("alpha", *stands) == [], "it may say more"
+    beta.engine.stands("alpha", *stands)
+    assert beta.engine.differing("alpha", *stands) == [AFTER], "it may have lost something meanwhile"
+    assert alpha.engine.unvouched("beta", AFTER) == {}, "it is listened to"
 
 
 def test_what_the_others_have_heard_of_stays() -> None:

@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from csfs.core.changes import Extent
+from csfs.core.groups import Rules
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from csfs.core.records import Content
@@ -32,6 +33,7 @@ from tests.replicate.test_exchange import rules_of
 
 DATA = os.urandom(40 * BLOCK_SIZE)
 TABLE = whole_table(len(DATA), hash_bytes(DATA)[1])
+BOTH = rules_of("alpha", "alpha", "beta")
 
 
 class Peer:
@@ -78,11 +80,11 @@ class Peer:
         return [DATA[at * BLOCK_SIZE : (at + 1) * BLOCK_SIZE] for at in range(first, first + count)]
 
 
-def made_volume(directory: Path) -> Volume:
+def made_volume(directory: Path, rules: Rules = BOTH) -> Volume:
     """Return a volume with a root underneath."""
     owners = Owners(FixedAccounts({"root": 0}, {"root": 0}))
     index = Index(str(directory / "index.db"), member="alpha", boot=b"boot", founding=True)
-    volume = Volume("files", index=index, rules=rules_of("alpha", "alpha", "beta"), member="alpha", owners=owners)
+    volume = Volume("files", index=index, rules=rules, member="alpha", owners=owners)
     (directory / "tree").mkdir()
     volume.root = root_at(directory / "tree", owners)
     return volume

@@ -5,15 +5,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 
+from csfs.core.groups import GroupRule, Rules
+from csfs.core.objects import Content, Kind, Meta
 from csfs.core.paths import RelPath
-from csfs.core.versions import Scope
-from csfs.engine.ports import Received
+from csfs.core.records import ContentEntry, Half
+from csfs.core.versions import Dot, Hlc, Incarnation, Scope
+from csfs.engine import mending
+from csfs.engine.ports import Received, Standing
 from csfs.replicate import standing as module
 from csfs.replicate.asking import Asking
 from csfs.replicate.standing import REFUSED_MAX, PeerStanding, likeness
 from csfs.replicate.volume import Exchange, Volume
-from csfs.wire.messages import PeerMessage, Stands
+from csfs.wire.messages import GetParts, PeerMessage, Stands, Update
+from tests.engine.members import NOW_NS, directory, found
+from tests.replicate.test_exchange import Shared
 from tests.replicate.test_fetcher import made_volume
 
 
@@ -71,3 +79,42 @@ async def test_no_token_is_given_to_a_peer_after_a_later_one(tmp_path: Path) -> 
     assert isinstance(stands, Stands)
     records = standing.take_token()
     assert not records or records > stands.token, "whoever keeps the last one that it got would seem to be set back"
+
+
+def received(path: bytes, counter: int, content: Content) -> Update:
+    """Return what a peer tells of a path, made in a life of which no knowledge says anything."""
+    life = Incarnation(9)
+    entry = ContentEntry(Dot(life, counter), Hlc(counter), content, Meta(0o700, 0, 0, "root", "root"))
+    return Update(path, Half((entry,), {life: counter}))
+
+
+async def test_what_a_receiver_has_too_much_to_do_to_find_is_compared_once_that_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    monkeypatch.setattr(mending, "UNSETTLED_MAX", 1)
+    volume, sent = (
+        made_volume(tmp_path, Rules.compiled(Shared((GroupRule(("beta",), ("alpha",)),)), "alpha")),
+        list[PeerMessage](),
+    )
+    engine, scope, standing = volume.engine, volume.rules.groups[0].scope, standing_of(volume, sent=sent)
+    link = Content(Kind.SYMLINK, target=b"there")
+    contents = {b"a": link, b"d": Content(Kind.ABSENT), b"d/in": link}
+    updates = [received(path, counter, content) for counter, (path, content) in enumerate(contents.items(), 1)]
+    with volume.index.transaction():
+        assert not engine.receive("beta", scope, updates, {}, NOW_NS).refused
+    standing._exchange.stands = Stands("files", {scope: Standing()}, engine.digests(), 0)
+    with volume.index.transaction():
+        engine.stands("beta", standing._exchange.stands.standings, standing._exchange.stands.digests)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(standing.follow)
+        await trio.sleep(1)
+        assert sent == [], "it has more to do than it can look through"
+        with volume.index.transaction():
+            for path in map(RelPath, contents):
+                plan = engine.plan(path)
+                assert plan is not None
+                engine.applied(plan, directory() if path == b"d" else found(b"there", kind=Kind.SYMLINK))
+        assert await standing._say_once()
+        await trio.sleep(1)
+        assert [type(message) for message in sent] == [Stands, GetParts], "it begins to compare"
+        nursery.cancel_scope.cancel()
