@@ -14,10 +14,10 @@ from csfs.core.objects import Applied, Content, Kind, Meta
 from csfs.core.paths import ROOT, RelPath, ancestors_of
 from csfs.core.policies import merges, origin_of, parents_with
 from csfs.core.privileges import without_privileges
-from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Record
+from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry, Record, write_of
 from csfs.core.versions import Dot, Hlc
 from csfs.engine.ancestry import line_of_all, overruled_by_decision
-from csfs.engine.links import entry_of
+from csfs.engine.links import entry_of, shared_clock
 from csfs.engine.live import (
     DIRECTORY,
     NO_META,
@@ -80,8 +80,12 @@ class Settling(State):
             made += self._settle_parents(path, now_ns)
         names = [path, *(name for name in self._names_settled(path, content) if name not in apart)]
         rows = [self._index.row(name) or new_row(group) for name in names]
-        when = now_ns, max(self._tick(now_ns, row.record) for row in rows)
-        shared = _NOT_SHARED
+        hlc, shared = max(self._tick(now_ns, row.record) for row in rows), _NOT_SHARED
+        twin = self._twin_on_disk(path, rows[0], content)
+        if twin is not None:
+            shared = _shared_with(twin, meta)
+            hlc = max(shared_clock(twin[1], row.record, hlc) for row in rows)
+        when = now_ns, hlc
         for name, row in zip(names, rows, strict=True):
             shared = self._settle_one(name, row, group, content, meta, when, shared)
         return (*made, *names, *self.woken())
@@ -90,6 +94,17 @@ class Settling(State):
         live = self.live(path)
         is_same_kind = live is not None and (content is None or content.kind is live.content.kind)
         return self.names_of(path) if is_same_kind else ()
+
+    def _twin_on_disk(self, path: RelPath, row: Row, content: Content | None) -> tuple[Row, ContentEntry] | None:
+        """Return the row of another name of what is shown at a path and stands for no version, and its entry, if that says the same.
+
+        A power cut may have left both: what is taken as it is stays one file (R24).
+        """
+        if content is None or row.applied.content_dot is not None or not _shows(row.applied, content):
+            return None
+        found = row.applied.observation
+        twin = self._links.twin(path, row.scope, found, [name for name, _ in self._links.sharing(path, found)])
+        return twin if twin is not None and twin[1].value == content else None
 
     def _settle_parents(self, path: RelPath, now_ns: int) -> list[RelPath]:
         made = []
@@ -163,6 +178,11 @@ class _Shared(NamedTuple):
 
 
 _NOT_SHARED = _Shared()
+
+
+def _shared_with(twin: tuple[Row, ContentEntry], meta: Meta | None) -> _Shared:
+    row, entry = twin
+    return _Shared(write_of(entry), next((write_of(one) for one in row.record.meta.entries if one.value == meta), None))
 
 
 def _shows(applied: Applied, content: Content) -> bool:

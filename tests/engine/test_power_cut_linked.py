@@ -1,0 +1,41 @@
+"""After a power cut: names of one inode that stand for no version, and are taken as they are, stay names of one file (R17, R24)."""
+
+import pytest
+
+from csfs.core.records import write_of
+from csfs.engine.live import content_of, meta_of
+from tests.engine.members import NOW_NS, found, sides
+from tests.engine.test_power_cut import F, G
+
+
+@pytest.mark.parametrize("are_known", [False, True])
+def test_names_of_one_file_that_are_taken_as_they_are_stay_linked(*, are_known: bool) -> None:
+    alpha, beta = sides("alpha", "beta")
+    if are_known:
+        for path in (b"f", b"g"):
+            beta.sees(path, found(b"before", inode=path[0]))
+    shown = found(b"one", mtime_ns=5, inode=7, links=2)
+    for path in (F, G):
+        beta.engine.doubt(path, shown)
+    for path in (F, G):
+        beta.engine.settle(path, content_of(shown), meta_of(shown), NOW_NS)
+    for path in (F, G):
+        beta.plans(path)
+    alpha.hears(beta)
+    for side in (alpha, beta):
+        rows = [side.row(path) for path in (F, G)]
+        assert len({write_of(row.record.content.entries[0]) for row in rows}) == 1
+        assert len({write_of(row.record.meta.entries[0]) for row in rows}) == 1
+        assert side.engine.names_of(F) == (G,)
+        assert all(not row.pending for row in rows) == (side is beta)
+
+
+def test_a_name_that_is_taken_for_something_else_is_another_file() -> None:
+    _, beta = sides("alpha", "beta")
+    shown = found(b"one", mtime_ns=5, inode=7, links=2)
+    for path in (F, G):
+        beta.engine.doubt(path, shown)
+    other = found(b"other", mtime_ns=6)
+    beta.engine.settle(F, content_of(shown), meta_of(shown), NOW_NS)
+    beta.engine.settle(G, content_of(other), meta_of(other), NOW_NS)
+    assert beta.engine.names_of(F) == ()
