@@ -1,7 +1,7 @@
 """What all users together did: what the checks at the end of a run hold a cluster to."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -108,8 +108,9 @@ class Ledger:
     """Paths that a user changed at a member before it was cloned, and of which each of its two hosts makes a version: it
     found them changed, or nobody had stored what it had made of them (R8)."""
     untold: set[tuple[RelPath, RelPath]] = field(default_factory=set)
-    """What users renamed or exchanged, from where to where, that is another file for all members: a power cut has left no row of
-    it, and none had heard (R24), or its member found then that it was set back, and did not know of any that had (R8)."""
+    """What users renamed or exchanged, from where to where, that is another file for all members: a power cut has left no row of it,
+    or nothing that its member knew of it, and none had heard (R24), or its member found then that it was set back, and did not know
+    of any that had (R8)."""
     acknowledged: list[Acknowledged] = field(default_factory=list)
     """What programs were told that other members have."""
     steps: int = 0
@@ -215,6 +216,11 @@ class Ledger:
         """A user linked these; if that was made of all that was written to both, they stay linked whatever is written to them."""
         if self.last.get(source) == self.last.get(target) == {shown}:
             self.together[source, target] = len(self.named.get(source, ())), len(self.named[target])
+
+    def part(self, pairs: Iterable[tuple[RelPath, RelPath]]) -> None:
+        """A power cut took that these were linked, before anybody else had heard of it (R24)."""
+        for pair in pairs:
+            del self.together[pair]
 
     def are_together(self, source: RelPath, target: RelPath) -> bool:
         """Return whether these are linked, and nobody has put anything else there since, or before without it being known there."""

@@ -33,7 +33,10 @@ class Disk:
         self._bytes: set[tuple[int, bytes]] = set()
         """Inodes, and bytes of theirs that were synced."""
         self.untold: set[tuple[RelPath, RelPath]] = set()
-        """What was renamed or exchanged before power was cut last, and stands neither in a row that is left nor in the index."""
+        """What was renamed or exchanged before power was cut last, and stands neither in a row that is left nor in the index.
+
+        Or the index that is left does not know what that was.
+        """
         host.programs.sync = self._sync
         self.flush()
 
@@ -109,6 +112,10 @@ class Disk:
         for row in rows:
             if row.target is not None and row.kind in (ChangeKind.RENAME, ChangeKind.EXCHANGE):
                 ours, theirs = _taken(came, row.path), _taken(came, row.target)
+                if self._host.index.row(ours[RelPath(b"")]) is None:
+                    self.untold.add((row.path, row.target))
+                if row.kind is ChangeKind.EXCHANGE and self._host.index.row(theirs[RelPath(b"")]) is None:
+                    self.untold.add((row.target, row.path))
                 came.update(_under(ours, row.target))
                 left |= {*ours.values()}
                 if row.kind is ChangeKind.EXCHANGE:

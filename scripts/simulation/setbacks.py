@@ -151,11 +151,13 @@ class Setbacks(Network):
         self.restored.add(action.member)
         securing.lost(self, host.number, Act.POWER_CUT)
         shown = {path: node.inode for path, node in host.tree.nodes.items()}
+        linked = [pair for pair in self.ledger.together if shown.get(pair[0], 0) == shown.get(pair[1])]
         lost = self.disks[host.number].cut(dice)
         self.ledger.untold |= {move for move in self.disks[host.number].untold if not self._is_heard(host, *move)}
         if host.scopes != [group.scope for group in host.rules.groups]:
             host.adopt(host.rules)
         host.digest(self.now(host))
+        self.ledger.part(pair for pair in linked if not self._stay_linked(host, *pair))
         # What is not believed, or is back, gives way to whatever others know, be it that nothing is there.
         left = {path: node.inode for path, node in host.tree.nodes.items() if path not in host.suspects}
         self.ledger.taken |= {
@@ -175,6 +177,18 @@ class Setbacks(Network):
                 self.ledger.orphans[data] = holders
             else:
                 self.ledger.excused.add(data)
+
+    def _stay_linked(self, host: Host, source: RelPath, target: RelPath) -> bool:
+        """Return whether what was linked is known so to somebody, or the disk shows it and nobody knows of something else at both."""
+        if any(target in other.engine.names_of(source) for other in self.hosts):
+            return True
+        nodes = host.tree.nodes
+        is_shown = nodes.get(source) is not None and nodes[source] is nodes.get(target)
+        return is_shown and not (self._is_known(source) and self._is_known(target))
+
+    def _is_known(self, path: RelPath) -> bool:
+        rows = (other.index.row(path) for other in self.hosts)
+        return any(row is not None and row.record.content.entries for row in rows)
 
     def _is_heard(self, host: Host, source: RelPath, target: RelPath) -> bool:
         """Return whether another member than this one knows that something was moved."""
