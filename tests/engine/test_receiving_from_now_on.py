@@ -178,6 +178,23 @@ def test_a_removal_says_nothing_of_a_directory_that_lives_by_what_is_in_it() -> 
     assert (plan.step, plan.meta and plan.meta.mode) == (Step.INSTALL, 0o755)
 
 
+def test_a_removal_beside_something_live_says_nothing_once_that_is_removed_too() -> None:
+    alpha, beta = before()
+    alpha.sees(b"d/in", found(b"inside"))
+    for mode in range(0o700, 0o706):
+        beta.sees(D, directory(mode=mode, mtime_ns=3))
+    beta.sees(D, None)
+    alpha.sees(D, found(b"in its place"))
+    turn(alpha, beta)
+    meet(alpha, beta)
+    assert beta.row(D).live
+    alpha.sees(D, None)
+    meet(alpha, beta)
+    assert not alpha.row(D).live
+    assert beta.row(D).record.content.entries == alpha.row(D).record.content.entries
+    assert beta.engine.live(D) == alpha.engine.live(D)
+
+
 def test_what_the_others_have_heard_of_a_directory_that_lives_by_what_is_in_it_stays_and_is_compared_once() -> None:
     alpha, beta = living_on()
     beta.sees(D, directory(mode=0o700, mtime_ns=3))
