@@ -92,6 +92,8 @@ class Ledger:
     """By what was merged on what, the result."""
     sources: dict[bytes, set[bytes]] = field(default_factory=dict)
     """By result of a merge, what it was made of."""
+    from_nothing: list[tuple[RelPath, Vector]] = field(default_factory=list)
+    """Paths at which a member made something, and knew of nothing there, with what it has seen of others: all that it knew (R12)."""
     orphans: dict[bytes, set[str]] = field(default_factory=dict)
     """By content for which no author speaks, the members that have it: what a merge made, and what its author has lost since."""
     gone: dict[RelPath, Vector] = field(default_factory=dict)

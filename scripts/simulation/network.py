@@ -59,6 +59,8 @@ class Network:
         """Those of them that go on as the same incarnation, and do not know it."""
         self.parked_lives: dict[str, SecondLife] = {}
         """What the other host of a cloned member goes on with."""
+        self.lives: list[tuple[str, SecondLife]] = []
+        """All of these there ever were, with the member."""
         self.made_twice: set[tuple[RelPath, str]] = set()
         """Paths that such members changed, and told others of, before they met who had heard of their lost life, with the member."""
         self.messages = 0

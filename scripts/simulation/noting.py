@@ -8,6 +8,8 @@ from csfs.core.paths import RelPath
 from csfs.core.records import Move
 from csfs.core.versions import Dot
 from csfs.engine.following import Edit
+from csfs.engine.ports import Row
+from csfs.engine.rules import GroupRules
 from csfs.engine.volume import VolumeEngine
 from csfs.engine.wholes import Moved
 from scripts.simulation.index import Index
@@ -56,6 +58,13 @@ class NotingEngine(VolumeEngine):
         super().distrust()
         self.programs.touched |= before - self.index.rows().keys()
         self.ledger.untold |= moves - self._moves_told() | unseen
+
+    def _put_known(self, path: RelPath, before: Row, after: Row, group: GroupRules | None) -> None:
+        super()._put_known(path, before, after, group)
+        half = after.record.content
+        if not before.record.content.entries and any(one.dot.incarnation == self._incarnation for one in half.entries):
+            others = {life: counter for life, counter in half.seen.items() if life != self._incarnation}
+            self.ledger.from_nothing.append((path, others))
 
     def _moves_told(self) -> set[tuple[RelPath, RelPath]]:
         """Return from where to where something was moved, by what this member would tell."""

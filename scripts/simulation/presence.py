@@ -46,10 +46,12 @@ def _retained(cluster: Cluster) -> set[bytes]:
     """Return what stays under retention alone, though nobody has replaced it who had seen it (docs/replication.md).
 
     That is what a member made in a life that it lost, if it has changed the path again under the same dots before it met who had heard
-    of that life: nobody can tell then that this change had not seen the other; and what was moved into another group, and loses there.
+    of that life: nobody can tell then that this change had not seen the other; so it is with what others, who have heard of that,
+    make at a path of which they know nothing yet; and what was moved into another group, and loses there.
     """
     displaced = {one for host in (*cluster.hosts, *cluster.parked.values()) for one in host.retained}
-    made_twice = {data for path, data in displaced if (path, cluster.ledger.writers.get(data)) in cluster.made_twice}
+    twice = cluster.made_twice | {(path, name) for name, life in cluster.lives for path in life.made_by_hearers()}
+    made_twice = {data for path, data in displaced if (path, cluster.ledger.writers.get(data)) in twice}
     apart = {data for host in cluster.hosts for path, data in host.retained if _is_contested_apart(host, path, data)}
     return made_twice | apart
 

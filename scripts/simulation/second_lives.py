@@ -16,12 +16,19 @@ class SecondLife:
         self._host = host
         self._incarnation = host.incarnation
         self._counters = {scope: host.index.last_counter(scope) for scope in host.scopes}
+        self._begun = len(host.ledger.from_nothing)
         self.witnesses: set[str] = set()
         self.touched: set[RelPath] = set()
 
     def is_that_of(self, host: Host) -> bool:
         """Return whether a member is still the incarnation that this was begun as."""
         return host.incarnation == self._incarnation
+
+    def made_by_hearers(self) -> set[RelPath]:
+        """Return where others have made something, and knew of nothing there, who had heard of changes that were made since."""
+        counter = max(self._counters.values(), default=0)
+        made = self._host.ledger.from_nothing[self._begun :]
+        return {path for path, seen in made if seen.get(self._incarnation, 0) > counter}
 
     def who_has_heard_more(self, hosts: Iterable[Host]) -> set[str]:
         """Return who knows of changes of that incarnation beyond those that the member was set back to."""

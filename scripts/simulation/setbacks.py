@@ -74,6 +74,7 @@ class Setbacks(Network):
         life.witnesses = life.who_has_heard_more(self.hosts)
         life.touched |= host.programs.touched
         self.second_lives[host.name] = life
+        self.lives.append((host.name, life))
 
     def _ends_second_life(self, host: Host) -> SecondLife | None:
         """A member knows that it was set back, or is set back once more: what others have heard of since stays as it was told."""
