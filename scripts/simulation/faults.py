@@ -303,7 +303,7 @@ FAULTS: dict[str, Fault] = {
     "no-join": Fault("one entry is kept, with the merged vector", remote, "halves_joined", _latest),
     "keep-forgotten": Fault("losers are displaced like anything else", plans, "_must_keep", _nothing(False)),
     "overruled-forgotten": Fault("an entry names no losers", minting, "overruled_by_change", _nothing(())),
-    "merged-forgotten": Fault("a merge does not say what it is made of", engine_merging, "_last", _nothing(())),
+    "merged-forgotten": Fault("a merge does not say what it is made of", engine_merging, "latest_dots", _nothing(())),
     "one-side-merged": Fault(
         "a merge takes what one side says", merging, "merged", lambda name, base, ours, theirs: ours
     ),
