@@ -40,10 +40,10 @@ class ContentEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     this entry, or one that it replaced, took away from the path. The last ones are last in both. `write` is shared by all names of
     one inode that one write changed, and by names that were linked to it since: the dot of the first; None: its own (R17). `origin` is
     the dot of the entry that first held these bytes, None for this one (R6).
-    `overruled` are entries that a policy had decided against when this one replaced them: a member that shows one of them keeps
-    it. `carried`: the object was moved here, or given this name, as it was, so that this is nobody's edit (R15). `merged` are entries
-    that it was put together from: while it is not live itself, what they hold is kept, too. `ancestors` are what it came from at this
-    path, the newest first, in groups that merge.
+    `overruled` are entries that a policy had decided against when this one replaced them, or that stand again if this one, which has
+    followed a move, is taken back: a member that shows one of them keeps it. `carried`: the object was moved here, or given this name,
+    as it was, so that this is nobody's edit (R15). `merged` are entries that it was put together from: while it is not live itself,
+    what they hold is kept, too. `ancestors` are what it came from at this path, the newest first, in groups that merge.
     """
 
     dot: Dot

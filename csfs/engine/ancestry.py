@@ -130,9 +130,9 @@ def overruled_by_decision(entries: Sequence[ContentEntry], live: Live, content: 
     return latest_dots((entry.overruled for entry in entries), losers)
 
 
-def overruled_in(entries: Iterable[ContentEntry]) -> tuple[Dot, ...]:
-    """Return what was decided against when one of these was made."""
-    return latest_dots(entry.overruled for entry in entries)
+def overruled_in(entries: Iterable[ContentEntry], loser: ContentEntry | None = None) -> tuple[Dot, ...]:
+    """Return what was decided against when one of these was made, and the loser of now, if there is one."""
+    return latest_dots((entry.overruled for entry in entries), _decided_against(loser) if loser is not None else ())
 
 
 def latest_dots(before: Iterable[Sequence[Dot]], last: Iterable[Dot] = ()) -> tuple[Dot, ...]:

@@ -208,16 +208,18 @@ class Following(State):
             replaced = replaced_dots(edit.content, record.content, edit.object) | leaving
             dot = self._mint(group.scope, record)
             gone, half = taken_out(record.content, replaced)
+            before = self._best_replaced(row, gone, leaving, group)
             entry = msgspec.structs.replace(
                 edit.content,
                 dot=dot,
                 hlc=hlc,
                 moves=merged_moves(gone, edit.object),
                 origin=origin_of(edit.content),
-                overruled=overruled_in([*gone, edit.content]),
+                # What stands again if this is taken back has to be somewhere then: who shows it now keeps it.
+                overruled=overruled_in([*gone, edit.content], before),
             )
             record = Record(added(half, entry), record.meta, record.time)
-            row = msgspec.structs.replace(row, arrived=Arrived(dot, self._best_replaced(row, gone, leaving, group)))
+            row = msgspec.structs.replace(row, arrived=Arrived(dot, before))
             if NONE in group.policy and source.applied.content_dot == edit.content.dot:
                 # Each member goes on showing what it shows: here that is the edit, under whatever name.
                 applied = msgspec.structs.replace(applied, content_dot=dot)

@@ -1,8 +1,9 @@
 """An edit that has followed a move (R15), and goes from its old name before it is shown at the new one, is taken back there.
 
 What programs do to it under the old name counts as done before it followed: nobody else may have its content by then, and the new
-name would wait for that for ever. So what the edit had replaced there stands again, which the mover has; unless that was taken away
-by somebody who had not heard of the edit: then nobody may have it, either.
+name would wait for that for ever. So what the edit had replaced there stands again, which the mover has: where he shows the
+edit by then, he has kept what it replaced. Unless that was taken away by somebody who had not heard of the edit: then nobody may have
+it, either.
 """
 
 from collections.abc import Callable, Iterable
@@ -93,13 +94,14 @@ def _standing_again(edit: ContentEntry, row: Row, arrived: Arrived, half: Half[C
 
 def _said_once_more(entry: ContentEntry, dot: Dot, gone: list[ContentEntry]) -> ContentEntry:
     """Return the version that says the same as one which stood before, and replaces what is `gone` as well."""
+    overruled = overruled_in([*gone, entry])
     return msgspec.structs.replace(
         entry,
         dot=dot,
         moves=merged_moves([*gone, entry], entry.birth),
         write=write_of(entry),
         origin=origin_of(entry),
-        overruled=overruled_in([*gone, entry]),
+        overruled=tuple(one for one in overruled if one not in (entry.dot, origin_of(entry))),
     )
 
 

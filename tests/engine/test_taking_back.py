@@ -57,6 +57,31 @@ def test_who_had_heard_of_the_edit_already_goes_back_with_all_others() -> None:
     assert hashes(alpha, B) == {ONE}
 
 
+@pytest.mark.parametrize("edited", [(), (b"again",), (b"again", b"and again")])
+def test_who_shows_what_an_edit_replaced_where_it_followed_keeps_it_as_it_may_stand_again(
+    edited: tuple[bytes, ...],
+) -> None:
+    alpha, beta = followed()
+    for data in edited:
+        edits(beta, A, data)
+    alpha.hears(beta)
+    last = edited[-1] if edited else b"edited"
+    plan = alpha.plans(B)
+    assert plan is not None
+    assert (plan.content.hash, plan.keep) == (hash_of(last), True)
+    alpha.engine.applied(plan, found(last, mtime_ns=5, inode=2))
+    removes(beta, A)
+    alpha.hears(beta)
+    plan = alpha.plans(B)
+    assert plan is not None
+    assert (plan.content.hash, plan.keep) == (ONE, False), (
+        "nobody has anything else of it, and the edit is gone for its author"
+    )
+    alpha.engine.applied(plan, found(b"one", inode=3))
+    gone = alpha.row(B).record.content.entries[0].overruled
+    assert alpha.row(B).applied.lineage.origin not in gone, "what stands again is not decided against"
+
+
 def test_what_is_shown_at_the_new_name_stays_whatever_becomes_of_the_old_one() -> None:
     alpha, beta = followed()
     beta.shows(B, found(b"edited", mtime_ns=5, inode=3))
