@@ -247,6 +247,8 @@ class Following(State):
         assert group is not None, "a path that is not followed"
         record, hlc, meta = row.record, self._tick(now_ns, row.record), edit.meta
         is_directory = meta is not None and meta.kind is Kind.DIRECTORY
+        if edit.content is not None:
+            row = msgspec.structs.replace(row, departed=edit.target)
         if edit.path not in arrived and (edit.content is not None or is_directory):
             gone, half = taken_out(record.content, {edit.content.dot} if edit.content is not None else set())
             dot = self._mint(group.scope, record)
@@ -260,7 +262,7 @@ class Following(State):
             dot = self._mint(group.scope, record)
             none = MetaEntry(dot, hlc, NO_META, Kind.ABSENT, birth=edit.object)
             record = Record(record.content, added(metas, none), record.time)
-        if record is not row.record:
+        if edit.content is not None or record is not row.record:
             self._store(edit.path, row, record, row.applied, group, True)
 
 
@@ -312,13 +314,17 @@ def moved_from(row: Row) -> dict[Dot, RelPath]:
 def rows_ahead(index: IndexPort, row: Row, moved: Dot) -> Iterator[tuple[RelPath, Row]]:
     """Yield where an object went that was moved away from a path, move by move, and what is known there.
 
-    Members who have not seen each other may have moved it to several places, and an edit have followed to any of them.
+    Members who have not seen each other may have moved it to several places, and an edit have followed to any of them. What is known
+    of a path may not say any more that one went from there, be it that the object is back: so that is remembered apart.
     """
     seen, left = set[RelPath](), [row]
     while left:
         there = left.pop(0)
         entries = sorted(there.record.content.entries, key=lambda entry: (entry.hlc, entry.dot), reverse=True)
-        for target in (move.target for entry in entries for move in entry.moves if move.object == moved):
+        targets = [move.target for entry in entries for move in entry.moves if move.object == moved]
+        if there.departed is not None:
+            targets.append(there.departed)
+        for target in targets:
             found = index.row(target) if target not in seen else None
             if found is not None:
                 seen.add(target)

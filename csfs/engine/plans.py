@@ -81,7 +81,7 @@ class Plans(Moving):
         taken = self._taken_along(path, row) if step is not Step.ATTRIBUTES else None
         if taken is not None and live.content.kind is Kind.ABSENT and self._comes_first(path, *taken):
             return None
-        keep = step is not Step.ATTRIBUTES and (taken is not None or self._is_merged_away(row) or _must_keep(row, live))
+        keep = step is not Step.ATTRIBUTES and (taken is not None or _must_keep(row, live))
         if in_the_way:
             return _cleared(path, row, keep, live.content)
         return self._planned(path, step, row, live, group, keep=keep, best=not without)
@@ -221,21 +221,6 @@ class Plans(Moving):
             if any(is_of(entry, birth) and entry.carried and origin_of(entry) in before for entry in entries):
                 return target, None
         return None
-
-    def _is_merged_away(self, row: Row) -> bool:
-        """Return whether a merge has taken in that our edit shown here went elsewhere (R15): nothing says any more where to."""
-        applied = row.applied
-        if not self._is_our_own(applied.content_dot) or content_entry(row.record, applied.content_dot) is not None:
-            return False
-        return any(
-            self._is_our_own(dot) and not versions.covers(applied.content_seen, dot)
-            for entry in row.record.content.entries
-            if applied.content_dot not in entry.merged
-            for dot in entry.merged
-        )
-
-    def _is_our_own(self, dot: Dot | None) -> bool:
-        return dot is not None and self._authors.get(dot.incarnation) == self._member
 
     def _is_to_be_shown(self, path: RelPath, row: Row, entry: ContentEntry | None) -> bool:
         """Return whether a path waits for this version, which is the best there; what loses is shown nowhere."""

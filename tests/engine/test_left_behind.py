@@ -203,3 +203,22 @@ def test_a_directory_that_was_moved_and_loses_where_it_went_is_nothing_to_keep()
     plan = beta.plans(C)
     assert plan is not None
     assert (plan.step, plan.keep) == (Step.REMOVE, False)
+
+
+def test_an_edit_that_lost_where_it_followed_a_move_is_kept_though_its_object_went_elsewhere_since() -> None:
+    alpha, beta, gamma = together("alpha", "beta", "gamma")
+    alpha.sees(B, found(b"other", inode=4, mtime_ns=99))
+    edits(alpha, A, b"alpha's")
+    gamma.sees(C, found(b"gamma's own", inode=5))  # keeps the edit from following there
+    renames(beta, A, B)
+    edits(gamma, A, b"gamma's")
+    gamma.hears(beta)
+    renames(beta, B, C)
+    alpha.hears(gamma)
+    alpha.hears(beta)
+    gamma.hears(alpha)
+    assert is_at(gamma, B, b"other")
+    assert {move.target for entry in gamma.row(A).record.content.entries for move in entry.moves} == {C}
+    plan = gamma.plans(A)
+    assert plan is not None
+    assert (plan.step, plan.keep) == (Step.REMOVE, True)
