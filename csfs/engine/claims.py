@@ -12,7 +12,7 @@ from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from csfs.core.records import ContentEntry
 from csfs.core.rows import Row
-from csfs.core.versions import Dot
+from csfs.core.versions import Dot, Hlc
 from csfs.engine.following import moved_from, rows_ahead
 from csfs.engine.live import content_entry, meta_entry
 from csfs.engine.ports import IndexPort
@@ -23,7 +23,16 @@ def claim_of(path: RelPath, row: Row) -> Claim:
     """Return the claim of what is shown at a path."""
     applied, shown = row.applied, row.applied.observation
     content_hash = shown.hash if shown is not None and shown.size else b""
-    return Claim(path, applied.content_dot, applied.meta_dot, content_hash, applied.lineage.origin)
+    return Claim(path, applied.content_dot, applied.meta_dot, content_hash, applied.lineage.origin, _made_at(row))
+
+
+def _made_at(row: Row) -> Hlc:
+    """Return a time after which all was made that supersedes what is shown; zero if something has superseded it already."""
+    applied, record = row.applied, row.record
+    content, meta = content_entry(record, applied.content_dot), meta_entry(record, applied.meta_dot)
+    if (applied.content_dot and content is None) or (applied.meta_dot and meta is None):
+        return Hlc(0)
+    return min((entry.hlc for entry in (content, meta) if entry is not None), default=Hlc(0))
 
 
 def followed_from(index: IndexPort, path: RelPath) -> Iterator[tuple[RelPath, Row]]:
@@ -42,7 +51,7 @@ def includes(index: IndexPort, path: RelPath, claim: Claim) -> bool:
     pairs = ((claim.content, row.record.content), (claim.meta, row.record.meta))
     if not all(dot is None or versions.covers(half.seen, dot) for dot, half in pairs):
         return False
-    return _stands(row, claim) or all(_is_told(index, there) for _, there in _places(index, path))
+    return _stands(row, claim) or all(_is_told(index, there, claim) for _, there in _places(index, path))
 
 
 def contents_claimed(index: IndexPort, path: RelPath, claim: Claim) -> list[tuple[RelPath, ContentEntry]] | None:
@@ -97,10 +106,13 @@ def _places(index: IndexPort, path: RelPath) -> Iterator[tuple[RelPath, Row]]:
                 yield place, there
 
 
-def _is_told(index: IndexPort, row: Row) -> bool:
-    """Return whether what was moved away from here is known where it went: one of the two may arrive long before the other (R10)."""
-    known = index.knowledge(row.scope)
-    return all(versions.covers(known, entry.dot) for entry in row.record.content.entries if entry.moves)
+def _is_told(index: IndexPort, row: Row, claim: Claim) -> bool:
+    """Return whether what was moved away from here is known where it went: one of the two may arrive long before the other (R10).
+
+    What was made before what is claimed has not superseded it; knowledge may never cover that, if the rules have changed since (R9).
+    """
+    known, entries = index.knowledge(row.scope), row.record.content.entries
+    return all(versions.covers(known, one.dot) for one in entries if one.moves and one.hlc >= claim.hlc)
 
 
 def _is_made_of(entry: ContentEntry, claim: Claim) -> bool:

@@ -12,7 +12,7 @@ from csfs.core.patches import Patch
 from csfs.core.records import ContentEntry, DirectoryTime, Half, MetaEntry
 from csfs.core.rows import Amount, Standing
 from csfs.core.tables import HASH_SIZE
-from csfs.core.versions import Dot, Incarnation, Scope, Vector
+from csfs.core.versions import Dot, Hlc, Incarnation, Scope, Vector
 from csfs.wire.control import Tagged
 from csfs.wire.moves import Followed as Followed
 from csfs.wire.moves import Moved as Moved
@@ -296,7 +296,8 @@ class Refusals(Tagged, frozen=True):
 class Claim(msgspec.Struct, frozen=True, array_like=True):
     """Versions of one path that somebody is to have; None for a half that nothing is claimed of.
 
-    `hash` is that of a file which holds anything, else empty; `origin` is the dot of the version that first held its bytes.
+    `hash` is that of a file which holds anything, else empty; `origin` is the dot of the version that first held its bytes. What was
+    made before `hlc` has superseded none of the two.
     """
 
     path: bytes
@@ -304,6 +305,7 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     meta: Dot | None
     hash: Annotated[bytes, msgspec.Meta(max_length=HASH_SIZE)] = b""
     origin: Dot | None = None
+    hlc: Hlc = Hlc(0)
 
 
 class Vouch(Tagged, frozen=True):

@@ -4,7 +4,7 @@ from csfs.core.paths import RelPath
 from csfs.engine.claims import claim_of, contents_claimed, followed_from, includes
 from csfs.wire.messages import Claim
 from scripts.simulation.tree import hash_of
-from tests.engine.members import NOW_NS, Side, directory, found, sides
+from tests.engine.members import NOW_NS, Side, directory, follow_rules, found, sides
 from tests.engine.test_following import A, B, C, edits, renames, together
 from tests.engine.test_merging import Members, edited
 
@@ -186,6 +186,22 @@ def test_what_was_moved_away_is_not_included_before_it_is_known_where_it_went() 
     gamma.heard["alpha"] = first.position
     gamma.hears(alpha)
     assert wanted(gamma, A, claim) == [(B, hash_of(b"one"))]
+
+
+def test_moves_of_lives_that_ended_before_the_rules_changed_have_nothing_to_do_with_what_was_made_since() -> None:
+    alpha, beta, gamma = together("alpha", "beta", "gamma")
+    renames(alpha, A, B)
+    renames(alpha, B, C)
+    for side in (beta, gamma):
+        side.hears(alpha)
+        follow_rules(side.engine)
+    beta.shows(C, found(b"one"))
+    beta.shows(A, None)
+    beta.sees(A, found(b"new", inode=9))
+    claim = claimed(beta, A)
+    beta.sees(A, found(b"newer", mtime_ns=9, inode=9))
+    gamma.hears(beta)
+    assert wanted(gamma, A, claim) == [(A, hash_of(b"newer"))]
 
 
 def test_what_a_policy_decided_against_where_it_was_moved_to_is_not_here_for_that() -> None:
