@@ -1,13 +1,14 @@
 """A round of looks that fails in the middle: what it was about to look at must not be waited for in vain."""
 
 import contextlib
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import trio
 
 from csfs.core.paths import RelPath
 from csfs.errors import UnwritableError
 from csfs.replicate.looking import Reason
+from csfs.replicate.since import Since
 
 PASSING = (trio.ClosedResourceError, UnwritableError)
 """Unmounted meanwhile, the disk full: the same looks do better when that is over."""
@@ -17,24 +18,23 @@ PASSING = (trio.ClosedResourceError, UnwritableError)
 def looked_again(
     batch: Sequence[tuple[RelPath, Reason]],
     look: Callable[[RelPath, Reason], None],
-    since: MutableMapping[RelPath, int],
+    since: Since,
 ) -> Iterator[None]:
     """Have a batch looked at again by `look`, if what keeps it from that is going to pass.
 
     After a bug it is not: whatever is in its way would be so again and again, and keep everything else back. Comparing finds what
-    differs, as whoever meets the error sees to, and no row may wait for the rest. `since` is the oldest row for each path, ascending.
+    differs, as whoever meets the error sees to, and no row may wait for the rest.
     """
-    rows = {path: since[path] for path, _ in batch if path in since}
+    rows = {path: since.of(path) for path, _ in batch}
     try:
         yield
     except PASSING:
         for path, reason in batch:
             look(path, reason)
-        ascending = sorted({**since, **rows}.items(), key=lambda item: item[1])
-        since.clear()
-        since.update(ascending)
+            if (sequence := rows[path]) is not None:
+                since.note(path, sequence)
         raise
     except Exception:
         for path, _ in batch:
-            since.pop(path, None)
+            since.drop(path)
         raise

@@ -60,7 +60,9 @@ class Moves:
         yield from self._untold
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all: what is being looked into is of no row any more."""
+        for move in self:
+            move.sequence = 0
         self._told.clear()
         self._leave([])
 

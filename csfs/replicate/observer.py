@@ -40,6 +40,7 @@ from csfs.replicate.names import Found, Touched, names_by_path, note_across, ove
 from csfs.replicate.reading import Reading
 from csfs.replicate.remembering import hashes_read, remember_content
 from csfs.replicate.signals import Signal, wait_any
+from csfs.replicate.since import Since
 from csfs.replicate.spreading import is_in_doubt, spread
 from csfs.replicate.volume import Volume
 from csfs.store.tree import Look
@@ -59,8 +60,8 @@ class Observer:
     def __init__(self, volume: Volume, directories: Directories) -> None:
         self._volume, self._directories = volume, directories
         self._looks: dict[RelPath, Reason] = {}
-        self._since: dict[RelPath, int] = {}
-        """The oldest row that wants each path looked at, ascending; while a path is looked at, too."""
+        self._since = Since()
+        """While a path is looked at, too."""
         self._under_way: set[RelPath] = set()
         """Paths that are being looked at."""
         self._tries: dict[RelPath, int] = {}
@@ -139,8 +140,8 @@ class Observer:
             case kind if kind is not ChangeKind.SYNCED:  # which says that nothing has changed
                 self.look(path, Reason(content=True))
 
-    def look(self, path: RelPath, reason: Reason = NO_REASON) -> None:
-        """Have a path looked at."""
+    def look(self, path: RelPath, reason: Reason = NO_REASON, *, sequence: int = 0) -> None:
+        """Have a path looked at; `sequence`: for a row that was taken in before."""
         if path in self._tries:
             # What made the last look fail may have had extents of its own.
             reason = replace(reason, extents=None)
@@ -148,8 +149,8 @@ class Observer:
         self._looks[path] = reason if earlier is None else earlier.merged(reason)
         if earlier is None:
             self._moves.looked(path)
-        if self._taking:
-            self._since.setdefault(path, self._taking)
+        if sequence or self._taking:
+            self._since.note(path, sequence or self._taking)
         self._wanted.notify()
 
     def wanted(self, path: RelPath) -> Reason | None:
@@ -194,7 +195,7 @@ class Observer:
         self._moves.done(move)
         for path in (move.source, move.target):
             self._looks.pop(path, None)
-            self._since.pop(path, None)
+            self._since.drop(path)
 
     @property
     def idle(self) -> bool:
@@ -295,7 +296,7 @@ class Observer:
         """Have the engine compare everything found, in one transaction with how far the journal is digested."""
         volume = self._volume
         for path in {path for path, _, _ in found} - self._looks.keys():
-            self._since.pop(path, None)
+            self._since.drop(path)
         digested, position, names = self._oldest_wanted() - 1, volume.index.rows.position(), names_by_path(found)
         note_across(volume, found, names)
         looks = {path: result for path, _, result in found}
@@ -322,7 +323,7 @@ class Observer:
     def _oldest_wanted(self) -> int:
         """Return the oldest row of which something is still to be looked at; the next one if there is none."""
         others = (*(one.sequence for one in self._moves), *self.aside.sequences)
-        return min((next(iter(self._since.values()), self._last + 1), *others))
+        return min((self._since.oldest or self._last + 1, *others))
 
     def _observe(self, path: RelPath, reason: Reason, look: Look | None, names: Sequence[RelPath]) -> None:
         volume, found = self._volume, look.observation if look is not None else None

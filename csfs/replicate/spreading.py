@@ -27,8 +27,8 @@ class Looks(Protocol):
         """Return why a path is to be looked at: another object each time that somebody has told of it."""
         ...
 
-    def look(self, path: RelPath, reason: Reason) -> None:
-        """Have a path looked at."""
+    def look(self, path: RelPath, reason: Reason, *, sequence: int) -> None:
+        """Have a path looked at, for a row that was taken in before, 0 for none."""
         ...
 
     def is_only_moved(self, source: RelPath, target: RelPath) -> bool:
@@ -61,7 +61,7 @@ async def spread(volume: Volume, looks: Looks, move: Move) -> None:
         return
     if move.is_told:
         for path in {*below, *volume.index.rows.shown_paths(source)}:
-            looks.look(path, NO_REASON)
+            looks.look(path, NO_REASON, sequence=move.sequence)
         return
     came = dict[RelPath, RelPath]()
     for path, stamp in below.items():
@@ -71,12 +71,14 @@ async def spread(volume: Volume, looks: Looks, move: Move) -> None:
         content, linked_from = (told.content, told.linked_from) if told is not None else (None, None)
         looks.forget_origin(there_before)
         moved_from = first if first != path else None
-        looks.look(path, Reason(True if content else None, moved_from=moved_from, linked_from=linked_from))
+        came_here = Reason(True if content else None, moved_from=moved_from, linked_from=linked_from)
+        looks.look(path, came_here, sequence=move.sequence)
         if first is not None and first != path:
             came[first] = path
     for path in [*came, *volume.index.rows.shown_paths(source)]:
         there = came.get(path)
-        looks.look(path, _moved_on(looks, path, source, target) if there is None else Reason(moved_to=there))
+        went_on = _moved_on(looks, path, source, target) if there is None else Reason(moved_to=there)
+        looks.look(path, went_on, sequence=move.sequence)
 
 
 def _first_name(volume: Volume, looks: Looks, path: RelPath, stamp: bytes) -> RelPath | None:

@@ -13,6 +13,7 @@ from csfs.core.paths import RelPath
 from csfs.errors import UnwritableError
 from csfs.replicate.looking import ATTRIBUTES, Reason
 from csfs.replicate.looking_again import looked_again
+from csfs.replicate.since import Since
 from tests.replicate.test_linking import two
 
 OLD, NEW, GONE = RelPath(b"d/old"), RelPath(b"d/new"), RelPath(b"d/gone")
@@ -65,12 +66,15 @@ async def test_what_was_renamed_while_the_disk_was_full_is_the_same_file(
 
 
 def test_rows_wait_until_what_they_tell_is_looked_at_again() -> None:
-    since, looks = {OLD: 1, NEW: 2, GONE: 3}, dict[RelPath, Reason]()
+    since, looks = Since(), dict[RelPath, Reason]()
+    for sequence, path in enumerate((OLD, NEW, GONE), 1):
+        since.note(path, sequence)
     with (
         contextlib.suppress(UnwritableError),
         looked_again([(OLD, ATTRIBUTES), (GONE, ATTRIBUTES)], looks.__setitem__, since),
     ):
-        del since[OLD], since[GONE]  # as if it had been recorded
+        for path in (OLD, GONE):
+            since.drop(path)  # as if it had been recorded
         raise FULL
-    assert list(since.items()) == [(OLD, 1), (NEW, 2), (GONE, 3)], "the oldest first"
+    assert ([since.of(path) for path in (OLD, NEW, GONE)], since.oldest) == ([1, 2, 3], 1)
     assert looks == {OLD: ATTRIBUTES, GONE: ATTRIBUTES}

@@ -11,6 +11,7 @@ from csfs.core.changes import Change, ChangeKind
 from csfs.core.paths import RelPath
 from csfs.core.records import Move
 from csfs.core.versions import Dot
+from csfs.replicate import observer as observer_module
 from csfs.replicate.observer import Observer
 from csfs.replicate.volume import Volume
 from tests.replicate.test_fetcher import made_volume
@@ -122,6 +123,27 @@ async def test_what_was_in_a_directory_is_the_same_object_wherever_it_went_befor
     tmp_path: Path, nursery: trio.Nursery, acts: list[str]
 ) -> None:
     await _expect_same(tmp_path, nursery, [tuple(act.split()) for act in acts])
+
+
+async def test_a_row_waits_until_all_is_looked_at_that_was_in_a_directory_in_whose_place_there_is_another(
+    tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observer_module, "LOOKS_MAX", 2)
+    volume, tree = made_volume(tmp_path), tmp_path / "tree"
+    volume.nursery = nursery
+    observer, programs = observer_of(volume), Programs(tree)
+    nursery.start_soon(observer.run)
+    await _sown(volume, observer, tree)
+    observer.start_journal(b"journal", 0)
+    programs.do(ChangeKind.RENAME, "d", "h")
+    (tree / "d").mkdir()
+    programs.rows.append(Change(sequence=2, kind=ChangeKind.CREATE, path=RelPath(b"d")))
+    waiting = list[int]()
+    monkeypatch.setattr(volume.index.ledger, "set_digested", lambda *_: waiting.append(observer.looks))
+    observer.take(programs.rows)
+    with trio.fail_after(5):
+        await volume.progress.wait_until(lambda: observer.idle)
+    assert waiting == [0], "a kill between two rounds would have lost the rest"
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -85,7 +85,10 @@ EXAMPLES: tuple[PeerMessage, ...] = (
     messages.Unavailable(2),
     messages.Refusals("etc", (messages.Refusal(b"sudoers", "visudo refuses it"),)),
     messages.Vouch(
-        "etc", 3, (messages.Claim(b"a/\xff", ONE, None, b"h" * 32, TWO, Hlc(2**62)), messages.Claim(b"", None, TWO)), True
+        "etc",
+        3,
+        (messages.Claim(b"a/\xff", ONE, None, b"h" * 32, TWO, Hlc(2**62)), messages.Claim(b"", None, TWO)),
+        True,
     ),
     messages.Vouched(3),
     messages.Heartbeat(2**62),
