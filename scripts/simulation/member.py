@@ -174,6 +174,7 @@ class Member:
         """Follow other rules: what they newly cover is found by comparing."""
         before, self.rules = self.rules, rules
         self.programs.outside.adopted(self.tree, lambda path: is_followed(before, self.name, path))
+        self.programs.adopted()
         # If the others listen from now on, what was not taken into account yet is a change like any other.
         self.ledger.replaced.update(self.programs.unheard)
         self.start()

@@ -129,6 +129,7 @@ class Naming(Telling):
         if self.speaks(path) and self.speaks(target):
             is_another = self.is_unrecorded(path) or (exchanged and not self.is_recorded(first, node.inode))
             self.ledger.travelled(node.data, path, path if is_another else target)
+            self.brought.add((target, node.data))
         elif self.speaks(path):
             self.taken_out.add(node.data)
             self._comes_by_itself(node)

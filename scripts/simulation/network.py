@@ -74,6 +74,7 @@ class Network:
         host.programs.paths = [PATHS[number] for number in self.plan.setup.paths] or PATHS
         host.contents = lambda content_hash: self._content(host, content_hash)
         host.programs.is_last = lambda path, data: self._is_last(host, path, data)
+        host.programs.is_heard = lambda path, data: self._is_heard_at(host, path, data)
         host.brake.on = self.plan.setup.brake
         return host
 
@@ -100,6 +101,11 @@ class Network:
         others = [one for one in (*self.hosts, *self.parked.values()) if one is not host]
         held = (held for one in others for held in (*one.kept, *(node.data for node in one.tree.nodes.values())))
         return bool(had) and not is_told and data not in held
+
+    def _is_heard_at(self, host: Host, path: RelPath, data: bytes) -> bool:
+        """Return whether another member than this one knows of a content at a path."""
+        rows = (one.index.row(path) for one in self.hosts if one is not host)
+        return any(entry.value.hash == hash_of(data) for row in rows if row for entry in row.record.content.entries)
 
     def are_linked(self, one: Host, other: Host) -> bool:
         """Return whether two members hear each other."""

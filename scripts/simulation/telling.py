@@ -54,6 +54,8 @@ class Telling:
     """Whether some member has yet to look at a path: what was done there may come to be known after what others do now."""
     is_last: Callable[[RelPath, bytes], bool] = lambda path, data: False
     """Whether this member has the last copy of a content that its author has lost, and nobody listens at a path to who had it since."""
+    is_heard: Callable[[RelPath, bytes], bool] = lambda path, data: False
+    """Whether another member knows of a content at a path."""
     merges: Callable[[RelPath], bool] = lambda path: False
     """Whether texts at a path are put together: then users edit parts of them."""
     paths: Sequence[RelPath] = tuple(PATHS)
@@ -66,6 +68,8 @@ class Telling:
     """What was replaced here, and where, while nobody listened to this member there."""
     taken_out: set[bytes] = field(default_factory=set)
     """What was moved from where the others listen to this member to where they do not: for them it was removed."""
+    brought: set[tuple[RelPath, bytes]] = field(default_factory=set)
+    """Where contents were moved to, among paths where they listen."""
     touched: set[RelPath] = field(default_factory=set)
     """Paths that programs changed since they were last taken into account."""
     unsettled: set[RelPath] = field(default_factory=set)
@@ -113,6 +117,12 @@ class Telling:
         self.marks[parent_of(path)] = True
 
     # ------------------------------------------------------------------------------------------------------- ledger
+
+    def adopted(self) -> None:
+        """The rules have changed. What was moved to where the others have not heard of it, nor listen now, was taken out."""
+        unheard = {one for one in self.brought if not self.speaks(one[0])}
+        self.brought -= unheard
+        self.taken_out |= {data for path, data in unheard if not self.is_heard(path, data)}
 
     def _content(self, path: RelPath) -> bytes:
         data = b"%s.%d" % (self.name.encode(), len(self.ledger.written)) + b"+" * self.dice.below(3)
