@@ -1,22 +1,73 @@
 """What a power cut may have left is nobody's change: the disk shows it, and no version stands for it (R24)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from csfs.core.objects import Applied, Kind, Observation
+from csfs.core.objects import Applied, Kind, Observation, Stamp
 from csfs.core.paths import RelPath
 from csfs.core.records import ContentEntry, MetaEntry
 from csfs.core.rows import MADE, Doubt
 from csfs.core.versions import Vector, covers
+from csfs.engine.evidence import Evidence
 from csfs.engine.live import new_row
 from csfs.engine.local import Local
-from csfs.engine.minting import Change
+from csfs.engine.minting import Change, Circumstances
 from csfs.engine.ports import Row
+from csfs.engine.whereabouts import There
 
 
 class Doubting(Local):
     """Takes in what is not to be believed."""
+
+    def judge(
+        self, evidence: Evidence, path: RelPath, found: Observation | None, moved_from: RelPath | None = None
+    ) -> None:
+        """Judge the bytes of what was found at a path; of all that is found together, before any of it is believed."""
+        evidence.judge(path, self._index.row(path), found, self._shown_before(found, moved_from))
+
+    def is_damage(
+        self,
+        evidence: Evidence,
+        path: RelPath,
+        found: Observation | None,
+        moved_from: RelPath | None,
+        stamp_at: Callable[[RelPath], Stamp | None],
+    ) -> bool:
+        """Return whether what was found is nobody's change; if not, it has not seen what it took the place of, should that be lost.
+
+        `stamp_at` returns the stamp of what is at a path now, None for nothing, and for what cannot be looked at.
+        """
+        row = self._index.row(path)
+        before = row.applied.observation if row is not None else None
+
+        def there_at(there: RelPath) -> There:
+            stamp = stamp_at(there)
+            if stamp is None or before is None:
+                return There(stamp.inode if stamp is not None else 0)
+            return There(stamp.inode, self._is_torn_at(evidence, there, stamp, before))
+
+        if evidence.is_damage(path, row, found, self._shown_before(found, moved_from), there_at):
+            return True
+        if evidence.is_lost(path, row, found, there_at):
+            self.lose(path)
+        return False
+
+    def _shown_before(self, found: Observation | None, moved_from: RelPath | None) -> Observation | None:
+        """Return what was shown of an object where it was moved from, whatever has been found there since."""
+        moved = self._moved_here(found, Circumstances(0, moved_from))
+        return moved.observation if moved is not None else None
+
+    def _is_torn_at(self, evidence: Evidence, path: RelPath, stamp: Stamp, before: Observation) -> bool:
+        """Return whether what was known elsewhere as `before`, and is at a path now, has bytes that are not believed."""
+        is_torn = evidence.is_torn(path, stamp)
+        if is_torn is not None:
+            return is_torn
+        row = self._index.row(path)
+        shown = row.applied.observation if row is not None else None
+        if shown is not None and shown.stamp.inode == stamp.inode:
+            return self.is_torn(path)
+        return not evidence.looks_whole(before, stamp)
 
     def doubt(self, path: RelPath, observation: Observation | None, *, racy: bool = False) -> bool:
         """Note what is at a path without making a version of it; return whether it differs from what is to be live there.
@@ -35,6 +86,9 @@ class Doubting(Local):
         if change is None:
             self._refresh(path, row, observation, racy)
             return False
+        before = row.applied.observation
+        if before is not None and (observation is None or observation.stamp.inode != before.stamp.inode):
+            self._leave(path, row.applied)
         # What was to be minted anew (R8) is not what was found.
         gone = (Doubt.CONTENT if change.content else Doubt.NONE) | (Doubt.META if change.meta else Doubt.NONE)
         row = msgspec.structs.replace(row, doubt=row.doubt & ~gone | Doubt.UNPROVEN)

@@ -10,7 +10,7 @@ there, nobody has taken it away (`engine/whereabouts`). What was changed in this
 from collections.abc import Callable
 
 from csfs.core.changes import Change, ChangeKind, Synced
-from csfs.core.objects import Kind, Observation
+from csfs.core.objects import Kind, Observation, Stamp
 from csfs.core.paths import RelPath
 from csfs.core.rows import Row
 from csfs.engine.live import content_of, holds, meta_of
@@ -26,6 +26,8 @@ class Evidence:
         """Paths that somebody gave an object or attributes."""
         self._whereabouts = Whereabouts(booted_ns)
         self._synced: dict[int, Synced] = {}
+        self._judged: dict[RelPath, tuple[Stamp, bool]] = {}
+        """What was found where something else was known, and whether its bytes are nobody's."""
         self._inodes: dict[RelPath, int] = {}
         self._journal, self._last = b"", 0
         self._taking: dict[ChangeKind, Callable[[Change], None]] = {
@@ -53,6 +55,25 @@ class Evidence:
         if change.kind in self._taking:
             self._taking[change.kind](change)
 
+    def judge(self, path: RelPath, row: Row | None, found: Observation | None, source: Observation | None) -> None:
+        """Judge the bytes found at a path before anything found with them is believed: of what was exchanged, neither comes first.
+
+        `source` is what was shown of the object where a row says that it came from.
+        """
+        before = row.applied.observation if row is not None else None
+        if found is not None and (before is None or before.stamp.inode != found.stamp.inode):
+            self._judged[path] = found.stamp, self._are_nobodys(before, found, source)
+
+    def is_torn(self, path: RelPath, stamp: Stamp) -> bool | None:
+        """Return whether what was found at a path, if it still looks so, was judged to have nobody's bytes; None: it was not judged."""
+        judged = self._judged.get(path)
+        return judged[1] if judged is not None and judged[0] == stamp else None
+
+    def looks_whole(self, before: Observation, stamp: Stamp) -> bool:
+        """Return whether something that nobody has looked at where it is now looks as it was known, or was changed in this boot."""
+        is_same = (before.stamp.size, before.stamp.mtime_ns) == (stamp.size, stamp.mtime_ns)
+        return is_same or before.kind is Kind.DIRECTORY or stamp.ctime_ns >= self.booted_ns
+
     def is_damage(
         self,
         path: RelPath,
@@ -63,24 +84,30 @@ class Evidence:
     ) -> bool:
         """Return whether what was found at a path, if it differs from what was shown, must not be taken for somebody's change.
 
-        `source` is what was shown where a row says that the object came from. `there_at` returns what is at a path now;
-        what was renamed is judged at its new name first.
+        `source` is what was shown of the object where a row says that it came from. `there_at` returns what is at a path now,
+        and whether that is believed.
         """
         before = row.applied.observation if row is not None else None
         if found is None:
             return before is not None and not self._whereabouts.is_gone(path, before.stamp.inode, there_at)
         if found.stamp.ctime_ns >= self.booted_ns:
             return False
-        if source is not None and source.stamp.inode == found.stamp.inode and holds(found, content_of(source)):
+        if _has_come(source, found):
             return False  # of a directory that was renamed, no row names what is in it
         if found.kind is not Kind.FILE or (before is not None and holds(found, content_of(before))):
             is_new = row is None or not row.record.content.entries
             if found.kind is Kind.DIRECTORY and before is not None and meta_of(found) == meta_of(before):
                 return False  # its time, which is no edit: where all have lost what was known of it, somebody has to say one
             return path not in self._named and not (is_new and found.kind is Kind.DIRECTORY)
+        return self._are_nobodys(before, found, source)
+
+    def _are_nobodys(self, before: Observation | None, found: Observation, source: Observation | None) -> bool:
+        if found.kind is not Kind.FILE or found.stamp.ctime_ns >= self.booted_ns or _has_come(source, found):
+            return False
         proof = self._synced.get(found.stamp.inode)
         # fdatasync leaves the time to be written later.
-        return proof is None or proof.size != found.size or proof.mtime_ns < found.mtime_ns
+        is_proved = proof is not None and proof.size == found.size and proof.mtime_ns >= found.mtime_ns
+        return not (is_proved or (before is not None and holds(found, content_of(before))))
 
     def is_lost(
         self, path: RelPath, row: Row | None, found: Observation | None, there_at: Callable[[RelPath], There]
@@ -131,3 +158,8 @@ class Evidence:
     def _linked(self, change: Change) -> None:
         if change.target is not None:
             self._put(change.target, self._inodes.get(change.path))
+
+
+def _has_come(source: Observation | None, found: Observation) -> bool:
+    """Return whether an object was moved with the bytes that are known of it."""
+    return source is not None and source.stamp.inode == found.stamp.inode and holds(found, content_of(source))

@@ -2,16 +2,20 @@
 
 import logging
 import time
+from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
 from csfs.core.changes import Change
-from csfs.core.objects import Observation
+from csfs.core.objects import Observation, Stamp
 from csfs.core.paths import RelPath, shown
-from csfs.engine.whereabouts import There
 from csfs.errors import CsfsError
 from csfs.replicate.looking import Reason
+from csfs.replicate.names import Found
 from csfs.replicate.volume import Volume
+from csfs.store.attributes import stamp_of
+from csfs.store.tree import Look
 
 log = logging.getLogger(__name__)
 
@@ -32,38 +36,37 @@ def recorded(volume: Volume, path: RelPath, *, is_unseen: bool) -> None:
         volume.evidence.recorded(path)
 
 
+def judge(volume: Volume, found: Sequence[Found]) -> None:
+    """Judge the bytes of all that was found, whether or not it is taken into account now."""
+    for path, reason, result in found if volume.evidence is not None else ():
+        if isinstance(result, Look) and volume.evidence is not None and not reason.joining:
+            volume.engine.judge(volume.evidence, path, result.observation, reason.moved_from)
+
+
 def holds(volume: Volume, path: RelPath, found: Observation | None, reason: Reason) -> bool:
     """Return whether what was found is nobody's change; it is noted then, and is mended once what is known is to be had.
 
     What somebody has put in the place of what is lost is a change that stands beside it.
     """
-    evidence, index, moved_from = volume.evidence, volume.index, reason.moved_from
+    evidence, engine = volume.evidence, volume.engine
     if evidence is None or reason.joining:
         return False
-    row, source = index.rows.row(path), index.rows.row(moved_from) if moved_from is not None else None
-    shown_there = source.applied.observation if source is not None else None
-
-    def there_at(there: RelPath) -> There:
-        return There(_inode_at(volume, there), volume.engine.is_torn(there))
-
-    if not evidence.is_damage(path, row, found, shown_there, there_at):
-        if evidence.is_lost(path, row, found, there_at):
-            volume.engine.lose(path)
+    if not engine.is_damage(evidence, path, found, reason.moved_from, partial(_stamp_at, volume)):
         return False
-    if volume.engine.doubt(path, found):
-        index.suspects.put(path, time.time_ns())
+    if engine.doubt(path, found):
+        volume.index.suspects.put(path, time.time_ns())
         what = "is gone" if found is None else "is not believed"
         log.warning("%s: %s %s: a power cut may have done that", volume.name, shown(path), what)
     return True
 
 
-def _inode_at(volume: Volume, path: RelPath) -> int:
-    """Return the inode number of what is at a path now; 0 for nothing, and for what cannot be looked at."""
+def _stamp_at(volume: Volume, path: RelPath) -> Stamp | None:
+    """Return the stamp of what is at a path now; None for nothing, and for what cannot be looked at."""
     try:
         status = volume.root.tree.lstat(path) if volume.root is not None else None
     except (OSError, CsfsError):
-        return 0
-    return status.st_ino if status is not None else 0
+        return None
+    return stamp_of(status) if status is not None else None
 
 
 def unsure_since_ns(volume: Volume) -> int | None:

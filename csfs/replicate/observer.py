@@ -264,6 +264,7 @@ class Observer:
                     found, shown_before = await with_names(self._volume, found, shown_before, self.look)
             finally:
                 self._under_way = set()
+            doubts.judge(self._volume, found)
             self._finish(self._volume.left_out.counted(self._current(found, shown_before, touched)))
 
     def _next_batch(self) -> list[tuple[RelPath, Reason]]:

@@ -9,7 +9,6 @@ from csfs.engine.live import content_of
 from csfs.engine.plans import is_carried_out
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import may_send
-from csfs.engine.whereabouts import There
 from scripts.simulation.index import dots_of
 from scripts.simulation.member import Member
 from scripts.simulation.telling import Look
@@ -36,6 +35,9 @@ class Digesting(Member):
         self.wholes.take_along(looks, now_ns)
         self._add_names(looks)
         self._add_below(looks)
+        for path, look in looks.items() if self.evidence is not None else ():
+            if not look.joining:
+                self.engine.judge(self.evidence, path, self.tree.observed(path), look.moved_from)
         for path, look in sorted(looks.items(), key=self._turn):
             joining = joining or look.joining or path in self.held
             found = self.tree.observed(path)
@@ -71,25 +73,14 @@ class Digesting(Member):
 
     def _is_doubted(self, path: RelPath, look: Look) -> bool:
         """Return whether what is there is nobody's change: a power cut may have left it."""
-        found, source = (
-            self.tree.observed(path),
-            self.index.row(look.moved_from) if look.moved_from is not None else None,
-        )
-        shown = source.applied.observation if source is not None else None
-        row = self.index.row(path)
+        found = self.tree.observed(path)
         if self.evidence is None or look.joining:
             return False
-        if not self.evidence.is_damage(path, row, found, shown, self._there_at):
-            if self.evidence.is_lost(path, row, found, self._there_at):
-                self.engine.lose(path)
+        if not self.engine.is_damage(self.evidence, path, found, look.moved_from, self.tree.stamp):
             return False
         if self.engine.doubt(path, found):
             self.suspects.add(path)
         return True
-
-    def _there_at(self, path: RelPath) -> There:
-        node = self.tree.nodes.get(path)
-        return There(node.inode if node is not None else 0, self.engine.is_torn(path))
 
     def _moved_to(self, look: Look, found: Observation | None, known: Row | None) -> RelPath | None:
         """Return where what was shown went; if something else is found, only if it is there."""

@@ -1,39 +1,64 @@
 """After a power cut: what was renamed before it, and whose bytes are whole at the new name, or not (R24)."""
 
-from csfs.core.objects import Observation
+from collections.abc import Sequence
+
+import pytest
+
+from csfs.core.changes import Change
+from csfs.core.objects import Observation, Stamp
 from csfs.core.paths import RelPath
 from csfs.engine.evidence import Evidence
 from csfs.engine.ports import Step
-from csfs.engine.whereabouts import There
-from tests.engine.members import Side, found, sides
-from tests.engine.test_power_cut import BOOTED_NS, F, G, rename
+from tests.engine.members import Side, directory, found, sides
+from tests.engine.test_power_cut import BOOTED_NS, F, G, exchange, rename
+
+OTHER = {F: G, G: F}
 
 
-def cut_after_rename(there: Observation) -> tuple[Side, Side]:
-    """Two members that had `one` at f; beta renames it to g, and finds this there after a power cut, as a look does."""
+def cut_after(
+    change: Change,
+    known: dict[RelPath, Observation],
+    there: dict[RelPath, Observation | None],
+    order: Sequence[RelPath] = (G, F),
+    *,
+    is_judged: bool = True,
+) -> tuple[Side, Side]:
+    """Two members had what is `known`; one of them renames it, and finds something there after a power cut, as a look does."""
     alpha, beta = sides("alpha", "beta")
-    alpha.sees(b"f", found(b"one"))
+    for path, observation in known.items():
+        alpha.sees(path, observation)
     beta.hears(alpha)
-    beta.shows(b"f", found(b"one"))
+    for path, observation in known.items():
+        beta.shows(path, observation)
     evidence = Evidence(BOOTED_NS)
-    evidence.take(rename(F, G))
+    evidence.take(change)
 
-    def there_at(path: RelPath) -> There:
-        return There(int(path == G), beta.engine.is_torn(path))
+    def stamp_at(path: RelPath) -> Stamp | None:
+        look = there[path]
+        return look.stamp if look is not None else None
 
-    for path, look in ((G, there), (F, None)):
-        row = beta.index.row(path)
-        if evidence.is_damage(path, row, look, beta.row(b"f").applied.observation, there_at):
-            beta.engine.doubt(path, look)
-        elif path == G:
-            beta.sees(path, look, moved_from=F)
+    came = {path: OTHER[path] if there[path] is not None else None for path in order}
+    for path in order if is_judged else ():
+        beta.engine.judge(evidence, path, there[path], came[path])
+    for path in order:
+        if beta.engine.is_damage(evidence, path, there[path], came[path], stamp_at):
+            beta.engine.doubt(path, there[path])
         else:
-            beta.sees(path, look, moved_to=G)
+            beta.sees(path, there[path], moved_from=came[path], moved_to=OTHER[path] if path in known else None)
     return alpha, beta
 
 
-def test_what_was_renamed_and_is_torn_there_comes_back_at_its_old_name_and_goes_nowhere_else() -> None:
-    alpha, beta = cut_after_rename(found(b"o"))
+BOTH_WAYS = pytest.mark.parametrize("order", [(F, G), (G, F)])
+ONE, TWO = found(b"one"), found(b"twos", inode=2)
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("is_judged", [True, False])
+def test_what_was_renamed_and_is_torn_there_comes_back_at_its_old_name_and_goes_nowhere_else(
+    order: Sequence[RelPath], is_judged: bool
+) -> None:
+    """Where nobody has looked at the new name yet, its size tells."""
+    alpha, beta = cut_after(rename(F, G), {F: ONE}, {F: None, G: found(b"o")}, order, is_judged=is_judged)
     assert beta.engine.is_torn(G)
     alpha.hears(beta)
     assert alpha.row(b"f").live
@@ -42,9 +67,33 @@ def test_what_was_renamed_and_is_torn_there_comes_back_at_its_old_name_and_goes_
     assert (plan.step, plan.content.size) == (Step.INSTALL, 3)
 
 
-def test_what_was_renamed_and_is_whole_there_is_renamed() -> None:
-    alpha, beta = cut_after_rename(found(b"one"))
+@BOTH_WAYS
+@pytest.mark.parametrize("is_judged", [True, False])
+def test_what_was_renamed_and_is_whole_there_is_renamed(order: Sequence[RelPath], is_judged: bool) -> None:
+    alpha, beta = cut_after(rename(F, G), {F: ONE}, {F: None, G: ONE}, order, is_judged=is_judged)
     assert not beta.engine.is_torn(G)
     alpha.hears(beta)
     assert not alpha.row(b"f").live
     assert alpha.row(b"g").live
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("other", [TWO, directory(inode=2)])
+def test_what_took_the_place_of_what_is_torn_where_it_went_has_not_seen_it(
+    order: Sequence[RelPath], other: Observation
+) -> None:
+    alpha, beta = cut_after(exchange(F, G), {F: ONE, G: other}, {F: other, G: found(b"o")}, order)
+    assert beta.engine.is_torn(G)
+    alpha.hears(beta)
+    left = {entry.value.hash for entry in alpha.row(b"f").record.content.entries}
+    assert left == {ONE.hash, other.hash}
+
+
+@BOTH_WAYS
+def test_what_was_exchanged_and_is_whole_is_exchanged(order: Sequence[RelPath]) -> None:
+    alpha, beta = cut_after(exchange(F, G), {F: ONE, G: TWO}, {F: TWO, G: ONE}, order)
+    assert not beta.engine.is_torn(F)
+    assert not beta.engine.is_torn(G)
+    alpha.hears(beta)
+    live = {path: [entry.value.hash for entry in alpha.row(path).record.content.entries] for path in (F, G)}
+    assert live == {F: [TWO.hash], G: [ONE.hash]}

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from csfs.core.changes import Change, ChangeKind
+from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath
 from csfs.engine.evidence import Evidence
 from csfs.replicate.compare import compare
@@ -72,6 +73,45 @@ async def test_what_was_renamed_is_gone_from_its_old_name_only_if_it_is_whole_at
     assert after is not None
     assert (before.live, before.pending, after.live) == (is_torn, is_torn, not is_torn)
     assert set(volume.index.suspects.left()) == ({FILE, target} if is_torn else set())
+
+
+@pytest.mark.parametrize("other", [FILE, RelPath(b"z")])
+@pytest.mark.parametrize("is_directory", [True, False])
+async def test_what_was_exchanged_for_what_is_torn_where_it_went_stands_beside_it(
+    tmp_path: Path, nursery: trio.Nursery, other: RelPath, is_directory: bool
+) -> None:
+    """Whichever of the two is looked at first: a directory that is gone comes last."""
+    tree, volume, path = tmp_path / "tree", made_volume(tmp_path), RelPath(b"m")
+    volume.nursery = nursery
+    observer = Observer(volume, Directories(volume))
+    nursery.start_soon(observer.run)
+
+    async def told(*changes: Change) -> None:
+        observer.take_unjournalled(changes)
+        with trio.fail_after(5):
+            await volume.progress.wait_until(lambda: observer.looks == 0)
+
+    here, there = tree / "m", tree / os.fsdecode(other)
+    here.write_bytes(b"old")
+    there.mkdir() if is_directory else there.write_bytes(b"another")
+    (there / "in").write_bytes(b"inside") if is_directory else None
+    names = (path, other, *([RelPath(other + b"/in")] if is_directory else []))
+    await told(*(Change(sequence=0, kind=ChangeKind.CREATE, path=name) for name in names))
+    with volume.index.transaction():
+        volume.index.renew("alpha")
+    volume.memory_lost("beta")  # as on another boot: it is another incarnation
+    here.rename(tree / "by")
+    there.rename(here)
+    (tree / "by").write_bytes(b"\0\0\0")
+    (tree / "by").rename(there)
+    volume.evidence = Evidence(time.time_ns() + 3_600 * 1_000_000_000)
+    await told(Change(sequence=0, kind=ChangeKind.EXCHANGE, path=path, target=other))
+    row = volume.index.rows.row(path)
+    assert row is not None
+    assert [entry.value.size for entry in row.record.content.entries if entry.value.kind is Kind.FILE].count(3) == 1
+    assert len(row.record.content.entries) == 2
+    assert volume.engine.is_torn(other)
+    assert other in volume.index.suspects.left()
 
 
 @pytest.mark.parametrize("is_cut", [True, False])
