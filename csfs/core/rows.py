@@ -7,7 +7,7 @@ import msgspec
 
 from csfs.core.objects import NO_LINEAGE, Applied, Kind, Lineage, Observation, Stamp
 from csfs.core.paths import RelPath
-from csfs.core.records import Content, ContentEntry, Meta, Record
+from csfs.core.records import Content, ContentEntry, Meta, Move, Record
 from csfs.core.versions import Dot, Scope, Vector
 
 
@@ -44,8 +44,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=Tru
     `scope` is the group revision that the path belongs to (empty: no group, the record is kept but not followed). `live`: the
     winner is something other than absent. `pending`: what is known is not yet what is shown. `write` is the winner's, by the path's
     own record, if it is something that can have several names. A half's position is the index position at which it last
-    changed, 0 for never. `arrived`: an edit of this member's, until it is shown here. `departed`: where the last one that was made
-    here went, whatever is known by now of moves away from here (R15).
+    changed, 0 for never. `arrived`: an edit of this member's, until it is shown here. `departed`: of which object the last edit was
+    that this member took from here, and where to, whatever is known by now of moves away from here (R15).
     """
 
     record: Record
@@ -59,7 +59,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=Tru
     time_position: int = 0
     doubt: Doubt = Doubt.NONE
     arrived: Arrived | None = None
-    departed: RelPath | None = None
+    departed: Move | None = None
 
 
 class Standing(msgspec.Struct, frozen=True, array_like=True):

@@ -248,7 +248,7 @@ class Following(State):
         record, hlc, meta = row.record, self._tick(now_ns, row.record), edit.meta
         is_directory = meta is not None and meta.kind is Kind.DIRECTORY
         if edit.content is not None:
-            row = msgspec.structs.replace(row, departed=edit.target)
+            row = msgspec.structs.replace(row, departed=Move(edit.object, edit.target))
         if edit.path not in arrived and (edit.content is not None or is_directory):
             gone, half = taken_out(record.content, {edit.content.dot} if edit.content is not None else set())
             dot = self._mint(group.scope, record)
@@ -321,10 +321,10 @@ def rows_ahead(index: IndexPort, row: Row, moved: Dot) -> Iterator[tuple[RelPath
     while left:
         there = left.pop(0)
         entries = sorted(there.record.content.entries, key=lambda entry: (entry.hlc, entry.dot), reverse=True)
-        targets = [move.target for entry in entries for move in entry.moves if move.object == moved]
+        moves = [move for entry in entries for move in entry.moves]
         if there.departed is not None:
-            targets.append(there.departed)
-        for target in targets:
+            moves.append(there.departed)
+        for target in (move.target for move in moves if move.object == moved):
             found = index.row(target) if target not in seen else None
             if found is not None:
                 seen.add(target)

@@ -6,6 +6,7 @@ from csfs.core.groups import Group
 from csfs.core.objects import Kind, Stamp
 from csfs.core.paths import RelPath
 from csfs.core.versions import Incarnation, Scope
+from csfs.engine.following import rows_ahead
 from csfs.engine.memory import MemoryIndex
 from csfs.engine.ports import Step
 from csfs.engine.volume import VolumeEngine
@@ -360,3 +361,20 @@ def test_attributes_of_a_directory_do_not_take_away_what_took_its_place() -> Non
     gamma.sees(b"p", None, moved_to=RelPath(b"q"))
     beta.hears(gamma)
     assert hash_of(b"edited") in {entry.value.hash for entry in beta.row(b"p").record.content.entries}
+
+
+def test_where_an_edit_went_is_not_where_the_next_file_at_its_old_name_went() -> None:
+    alpha, beta = together("alpha", "beta")
+    (old,) = alpha.row(A).record.content.entries
+    renames(alpha, A, B)
+    edits(beta, A)
+    beta.hears(alpha)
+    beta.shows(B, found(b"edited", mtime_ns=5, inode=2))
+    beta.shows(A, None)
+    beta.sees(A, found(b"new", inode=9))
+    renames(beta, A, C, b"new", inode=9)
+    (new,) = beta.row(C).record.content.entries
+    assert old.birth is not None
+    assert new.birth is not None
+    ahead = [[path for path, _ in rows_ahead(beta.index, beta.row(A), birth)] for birth in (old.birth, new.birth)]
+    assert ahead == [[B], [C]]
