@@ -13,8 +13,9 @@ from scripts.simulation.tree import hash_of
 def check_followed(cluster: Cluster) -> int:
     """What was written into a file under a name that it no longer had is where the file is; return how often that was so.
 
-    Unless the author is gone, or has something else of its own where the file went. What was exchanged after it had been saved as
-    another inode, which nobody had looked at yet, is another file: it cannot be told from one that somebody put there in its place.
+    Unless the author is gone, or has something else of its own where the file went, or who set its time since has. What was
+    exchanged after it had been saved as another inode, which nobody had looked at yet, is another file: it cannot be told from one
+    that somebody put there in its place.
     """
     disturbed = cluster.plan.acts() & {Act.RESTORE, Act.JOIN, Act.LEAVE}
     if cluster.changed_rules or disturbed or NONE in cluster.shape.policy:
@@ -55,7 +56,8 @@ def check_followed(cluster: Cluster) -> int:
                 if (where == now or (now, hash_of(other)) in ledger.arrived)
                 and (ledger.objects.get(other) != one or not ledger.led_to(other, data))
             ]
-            is_in_the_way = any(ledger.writers.get(other) == author for other in written)
+            authors = {author} | ledger.touched.get(data, set())
+            is_in_the_way = any(ledger.writers.get(other) in authors for other in written)
             assert is_in_the_way, f"{host.name} shows {data!r} at {path!r}, not at {now!r}"
     return count
 

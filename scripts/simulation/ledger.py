@@ -88,6 +88,8 @@ class Ledger:
     """Where edits followed moves to, with the hashes of their bytes."""
     writers: dict[bytes, str] = field(default_factory=dict)
     """By content, the member whose user wrote it."""
+    touched: dict[bytes, set[str]] = field(default_factory=dict)
+    """By content, the members whose users set its time: each made a version of its own of it."""
     merges: dict[tuple[object, ...], bytes] = field(default_factory=dict)
     """By what was merged on what, the result."""
     sources: dict[bytes, set[bytes]] = field(default_factory=dict)

@@ -189,6 +189,7 @@ class Programs(Naming):
             shown = shown_by(node)
             node.mtime_ns = self.tree.rounded(self.now_ns // self.dice.choice((1, 1, 2)))
             self.ledger.hands.add((self.name, path))
+            self.ledger.touched.setdefault(node.data, set()).add(self.name)
             if self.is_old(path):
                 self.ledger.stayed(path, node.data)
             self._grant(node)
