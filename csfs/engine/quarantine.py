@@ -19,7 +19,7 @@ import msgspec
 from csfs.core import versions
 from csfs.core.objects import Kind, Observation
 from csfs.core.paths import RelPath
-from csfs.core.records import NOTHING_KNOWN, DirectoryTime, E, Half, Record
+from csfs.core.records import NOTHING_KNOWN, ContentEntry, DirectoryTime, E, Half, Record
 from csfs.core.rows import MADE, Doubt
 from csfs.core.tokens import Owed, Verdict, checked
 from csfs.core.versions import Dot, Scope, Vector
@@ -176,12 +176,19 @@ class Quarantine(Minting):
         if change.content or change.meta:
             # No walk tells what others say of what is not live: what equals that by what is left here may replace something there.
             adopting = change.content or row.live
-            circumstances = Circumstances(now_ns, racy=applied.racy, adopting=adopting, anew=True)
+            twin = self._twin_anew(path, group, observation) if change.content else None
+            circumstances = Circumstances(now_ns, racy=applied.racy, adopting=adopting, anew=True, twin=twin)
             self._change(path, row, observation, change, group, circumstances)
         # What is a directory by now may have been something else in the life that was lost, and then had no time to doubt.
         if (change.content or doubt & Doubt.TIME) and observation is not None:
             self._mint_time_anew(path, observation, group, now_ns)
         self._wake_apart(path, group)
+
+    def _twin_anew(
+        self, path: RelPath, group: GroupRules, shown: Observation | None
+    ) -> tuple[Row, ContentEntry] | None:
+        """Return another name of what is shown at a path, and its version: what is made anew stays linked to that (R17)."""
+        return self._links.twin(path, group.scope, shown, [name for name, _ in self._links.sharing(path, shown)])
 
     def _mint_time_anew(self, path: RelPath, found: Observation, group: GroupRules, now_ns: int) -> None:
         """Give a directory its time again, also one that lives by what is below it alone (R16).

@@ -1,0 +1,27 @@
+"""Names of one inode of which some are in doubt, at a member that was restored, stay names of one file (R8, R17)."""
+
+import pytest
+
+from tests.engine.members import found, sides
+from tests.engine.test_following import A
+from tests.engine.test_links import linked, sees_together, writes
+from tests.engine.test_quarantine import backup, caught_up, hears_anew, in_quarantine
+
+
+@pytest.mark.parametrize("are_all_in_doubt", [False, True])
+def test_names_that_are_minted_anew_stay_linked(*, are_all_in_doubt: bool) -> None:
+    alpha, beta = sides("alpha", "beta")
+    if not are_all_in_doubt:
+        alpha.sees(b"a", found(b"one", mtime_ns=5))
+        beta.hears(alpha)
+        alpha.engine.stands("beta", beta.engine.standings())
+    sees_together(alpha, linked(b"one", mtime_ns=5), b"a", b"b")
+    lost = in_quarantine(alpha, backup(alpha))
+    assert not lost.row(b"b").record.content.entries
+    caught_up(lost, beta)
+    hears_anew(beta, lost)
+    for side in (lost, beta):
+        assert len(writes(side, b"a", b"b")) == 1
+        assert side.engine.names_of(A) == (b"b",)
+    for path in (b"a", b"b"):
+        assert lost.plans(path) is None, "they are one file here already"
