@@ -83,6 +83,7 @@ class Member:
         self.programs.outside.follows = self.follows
         self.programs.is_old = self._is_old
         self.programs.is_unrecorded = lambda path: path in self.intents
+        self.programs.is_doubted = lambda path: self.engine.is_torn(path)
         self.programs.is_shown = lambda path: self._shown_at(path) is not None
         self.programs.is_recorded = self._is_recorded
         self.programs.merges = self.merging.is_merged

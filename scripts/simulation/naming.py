@@ -34,12 +34,14 @@ class Naming(Telling):
             self.tree.take(target, self.now_ns)
         if not any(map(self.outside.follows, self.tree.names_of(node))):
             self._comes_by_itself(node)
+        is_doubted = any(map(self.is_doubted, self.tree.names_of(node)))
         self.tree.put(target, node, self.now_ns)
         self.ledger.linked(source, target)
         self.ledger.travelled(node.data, source, source)  # and is elsewhere, too: no name of it is an old one for sure
         self.ledger.name(target, self.name)
         self.ledger.gives(target, None, shown_by(node))
-        self.ledger.keep_together(source, target, shown_by(node))
+        if not is_doubted:  # to others, what has another name may be another file then
+            self.ledger.keep_together(source, target, shown_by(node))
         self.ledger.paths.add(target)
         if self.speaks(target):
             self.ledger.made.add(target)

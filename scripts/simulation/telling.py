@@ -46,6 +46,8 @@ class Telling:
     is_old: Callable[[RelPath], bool] = lambda path: False
     is_unrecorded: Callable[[RelPath], bool] = lambda path: False
     """Whether a kill kept from being recorded how what is at a path came there: whoever moves it moves another file."""
+    is_doubted: Callable[[RelPath], bool] = lambda path: False
+    """Whether what is at a path is nobody's, for all that this member knows: a power cut may have left it."""
     is_shown: Callable[[RelPath], bool] = lambda path: False
     """Whether something was at a path when anybody looked there last."""
     is_recorded: Callable[[RelPath, int], bool] = lambda path, inode: True
