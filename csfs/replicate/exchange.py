@@ -186,7 +186,8 @@ class PeerSession:
                 exchange.arrived.append(Arrival(position, set(volume.index.rows.pending())))
             exchange.asking = self._asking
             volume.exchanges[self._peer] = exchange
-            standing = PeerStanding(volume, exchange, self._asking, self._link.send, self._note_clock, is_alike)
+            unseen = worker.observer.is_unseen
+            standing = PeerStanding(volume, exchange, self._asking, self._link.send, self._note_clock, is_alike, unseen)
             self._standings[volume.name] = volume.memory.standings[self._peer] = standing
             worker.fetcher.requesters[self._peer] = self._asking
             volume.apply_soon(volume.index.rows.pending())

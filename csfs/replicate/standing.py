@@ -69,17 +69,19 @@ class PeerStanding:
         send: Callable[[PeerMessage], Awaitable[None]],
         note_clock: Callable[[int], None],
         is_alike: Callable[[], bool],
+        is_unseen: Callable[[RelPath], bool],
     ) -> None:
-        """`is_alike` says whether the peer goes by the same configuration."""
+        """`is_alike` says whether the peer goes by the same configuration, `is_unseen` whether a path is yet to be looked at here."""
         self._volume = volume
         self._exchange = exchange
         self._send = send
         self._note_clock = note_clock
         self._is_alike = is_alike
+        self._is_unseen = is_unseen
         self._is_apart = False  # and that was said
         self.peer = exchange.peer
         self.asking = asking
-        self.walking = Walking(volume, self.peer, asking, send, self.give_token)
+        self.walking = Walking(volume, self.peer, asking, send, self.give_token, is_unseen)
         self._said: Stands | None = None
         self._token = b""
         """To go with the next records: durable here before it leaves."""
@@ -171,10 +173,11 @@ class PeerStanding:
         position = volume.index.rows.position()
         with volume.index.transaction():
             healed = volume.engine.healed(self.peer, message.scope, (), message.updates, time.time_ns())
+            followed = volume.engine.follow(healed.received.touched, time.time_ns(), self._is_unseen)
             hold_token(volume, self.peer, message.token)
         self.note_refused(healed.received)
         volume.mended(self.peer, healed.lost)
-        volume.apply_soon(healed.received.touched)
+        volume.apply_soon((*healed.received.touched, *followed))
         if volume.index.rows.position() != position:
             volume.changed.notify()
 

@@ -19,7 +19,10 @@ log = logging.getLogger(__name__)
 
 
 class Walking:
-    """Walks of one volume with one peer. `give_token` returns a fresh token for what may hold new changes of ours."""
+    """Walks of one volume with one peer. `give_token` returns a fresh token for what may hold new changes of ours.
+
+    `is_unseen` says whether somebody here has changed a path, and nobody has looked yet.
+    """
 
     def __init__(
         self,
@@ -28,12 +31,14 @@ class Walking:
         asking: Asking,
         send: Callable[[PeerMessage], Awaitable[None]],
         give_token: Callable[[], bytes],
+        is_unseen: Callable[[RelPath], bool],
     ) -> None:
         self._volume = volume
         self._peer = peer
         self._asking = asking
         self._send = send
         self._give_token = give_token
+        self._is_unseen = is_unseen
 
     async def walk(self, scope: Scope, known_there: Vector | None = None) -> bool:
         """Find where we differ and have both take in what the other has; return whether all of it was answered.
@@ -74,12 +79,14 @@ class Walking:
         engine, position = volume.engine, volume.index.rows.position()
         with volume.index.transaction():
             healed = engine.healed(self._peer, scope, paths, updates, time.time_ns(), known_there=known_there)
+            # An edit of ours may have waited for nothing but word of where the object is now.
+            followed = engine.follow(healed.received.touched, time.time_ns(), self._is_unseen)
             if healed.has_let_go:
                 volume.index.ledger.forget_cursors()
         volume.mended(self._peer, healed.lost)
         for path in healed.stale:
             log.warning("%s: %s was removed while this member does not remember; it is kept", volume.name, shown(path))
-        volume.apply_soon(healed.received.touched)
+        volume.apply_soon((*healed.received.touched, *followed))
         if volume.index.rows.position() != position:
             volume.changed.notify()
         if engine.speaks_in(scope):

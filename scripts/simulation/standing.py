@@ -105,13 +105,16 @@ def heal(scope: Scope, source: Host, target: Host, now_ns: int, stale_by: Standi
         updates = source.engine.records(scope, [path])
         known = stale_by.known if stale_by is not None else None
         healed = target.engine.healed(source.name, scope, [path], updates, now_ns, known_there=known)
+        target.engine.follow(healed.received.touched, now_ns)
         target.lost.update(healed.lost)
         if healed.has_let_go:
             target.cursors.clear()
         ours = target.engine.records(scope, [path])
         if target.speaks_in(scope):
             hold_token(source, target.name, give_token(target, source.name))
-            source.lost.update(source.engine.healed(target.name, scope, [path], ours, now_ns).lost)
+            mended = source.engine.healed(target.name, scope, [path], ours, now_ns)
+            source.engine.follow(mended.received.touched, now_ns)
+            source.lost.update(mended.lost)
     if walk.is_whole and target.engine.walked(source.name, scope):
         target.cursors.clear()
     source.index.commit()

@@ -1,8 +1,9 @@
 """What a peer says and is refused: reported, and bounded. Tokens leave in the order in which they are given."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -11,7 +12,7 @@ import trio.testing
 from csfs.core.groups import GroupRule, Rules
 from csfs.core.objects import Content, Kind, Meta
 from csfs.core.paths import RelPath
-from csfs.core.records import ContentEntry, Half
+from csfs.core.records import ContentEntry, Half, Move
 from csfs.core.versions import Dot, Hlc, Incarnation, Scope
 from csfs.engine import mending
 from csfs.engine.ports import Received, Standing
@@ -19,10 +20,12 @@ from csfs.replicate import standing as module
 from csfs.replicate.asking import Asking
 from csfs.replicate.standing import REFUSED_MAX, PeerStanding, likeness
 from csfs.replicate.volume import Exchange, Volume
-from csfs.wire.messages import GetParts, PeerMessage, Stands, Update
+from csfs.wire.messages import GetParts, Mend, PeerMessage, Stands, Update
 from tests.engine.members import NOW_NS, directory, found
 from tests.replicate.test_exchange import Shared
 from tests.replicate.test_fetcher import made_volume
+
+F, G = RelPath(b"f"), RelPath(b"g")
 
 
 def standing_of(
@@ -34,7 +37,9 @@ def standing_of(
         if sent is not None:
             sent.append(message)
 
-    return PeerStanding(volume, Exchange("beta", 0, {}), Asking(send), send, lambda time_ns: None, is_alike)
+    return PeerStanding(
+        volume, Exchange("beta", 0, {}), Asking(send), send, lambda time_ns: None, is_alike, lambda path: False
+    )
 
 
 async def test_records_of_other_rules_are_refused_with_a_warning_only_where_the_configuration_is_one(
@@ -81,11 +86,37 @@ async def test_no_token_is_given_to_a_peer_after_a_later_one(tmp_path: Path) -> 
     assert not records or records > stands.token, "whoever keeps the last one that it got would seem to be set back"
 
 
-def received(path: bytes, counter: int, content: Content) -> Update:
-    """Return what a peer tells of a path, made in a life of which no knowledge says anything."""
+def received(path: bytes, counter: int, content: Content, **fields: Any) -> Update:
+    """Return what a peer tells of a path, made in a life of which no knowledge says anything; `fields` are those of the entry."""
     life = Incarnation(9)
-    entry = ContentEntry(Dot(life, counter), Hlc(counter), content, Meta(0o700, 0, 0, "root", "root"))
+    entry = ContentEntry(Dot(life, counter), Hlc(counter), content, Meta(0o700, 0, 0, "root", "root"), **fields)
     return Update(path, Half((entry,), {life: counter}))
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+async def test_an_edit_follows_a_move_that_is_found_by_a_walk(tmp_path: Path, *, is_asked: bool) -> None:
+    volume = made_volume(tmp_path)
+    engine, scope, standing = volume.engine, volume.rules.groups[0].scope, standing_of(volume)
+    link, moved = Content(Kind.SYMLINK, target=b"there"), Dot(Incarnation(9), 1)
+    with volume.index.transaction():
+        engine.receive("beta", scope, [received(b"f", 1, link, birth=moved)], {}, NOW_NS)
+        plan = engine.plan(F)
+        assert plan is not None
+        engine.applied(plan, found(b"there", kind=Kind.SYMLINK))
+        assert engine.observe(F, found(b"edited", kind=Kind.SYMLINK, mtime_ns=5), NOW_NS)
+    gone = received(b"f", 2, Content(Kind.ABSENT), birth=moved, moves=(Move(moved, G),))
+    there = received(b"g", 3, link, birth=moved, origin=moved, carried=True)
+    if is_asked:
+
+        async def records(volume: str, scope: Scope, paths: Sequence[RelPath]) -> list[Update]:
+            return [gone, there]
+
+        standing.walking._asking.records = records  # type: ignore[method-assign,assignment]
+        assert await standing.walking.exchange(scope, [F, G], None)
+    else:
+        standing._hear_mend(Mend("files", scope, (gone, there), b""))
+    live = engine.live(F), engine.live(G)
+    assert [one.content.target if one is not None else None for one in live] == [b"", b"edited"]
 
 
 async def test_what_a_receiver_has_too_much_to_do_to_find_is_compared_once_that_is_done(
