@@ -32,7 +32,7 @@ def check(cluster: Cluster) -> None:
     gone = contents_gone(cluster)
     check_equal(cluster, gone)
     check_links(cluster, gone)
-    check_together(cluster)
+    check_together(cluster, gone)
     check_best_shown(cluster, gone)
     check_settled(cluster, gone)
     check_nothing_lost(cluster)

@@ -154,17 +154,23 @@ def check_links(cluster: Cluster, gone: set[RelPath]) -> None:
             assert held, f"{pair} are linked at {one.name if pair in linked(one) else other.name} alone"
 
 
-def check_together(cluster: Cluster) -> None:
+def check_together(cluster: Cluster, gone: set[RelPath]) -> None:
     """What a user linked, and nobody has taken apart, is linked, however many wrote to it without having seen each other.
+
+    But for what waits for a content that is `gone`.
 
     What a member made and nobody had stored when it was cloned, each of its two hosts makes anew, in the place of whatever the other
     has put there since.
     """
-    if cluster.changed_rules or cluster.plan.acts() & {Act.RESTORE, Act.JOIN}:
+    if cluster.changed_rules or Act.JOIN in cluster.plan.acts():
         return
     ledger = cluster.ledger
     for pair in ledger.together:
-        if not ledger.are_together(*pair) or ledger.doubled.intersection(pair) or any(map(cluster.is_changed, pair)):
+        if (
+            not ledger.are_together(*pair)
+            or (gone | ledger.doubled).intersection(pair)
+            or any(map(cluster.is_changed, pair))
+        ):
             continue
         for host in cluster.members:
             groups = [host.rules.group_of(path) for path in pair]

@@ -129,7 +129,8 @@ class Naming(Telling):
         self.tree.nodes[target] = node
         self.ledger.hands.add((self.name, target))
         if self.speaks(path) and self.speaks(target):
-            is_another = self.is_unrecorded(path) or (exchanged and not self.is_recorded(first, node.inode))
+            is_unsure = self.is_unrecorded(path) or self.is_doubted(path)
+            is_another = is_unsure or (exchanged and not self.is_recorded(first, node.inode))
             self.ledger.travelled(node.data, path, path if is_another else target)
             self.brought.add((target, node.data))
         elif self.speaks(path):

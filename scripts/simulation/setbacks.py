@@ -63,6 +63,8 @@ class Setbacks(Network):
         self._ends_second_life(host)
         if not is_booting:  # else it is another incarnation, whose changes nobody takes for the lost ones
             self._goes_on(host, SecondLife(host))
+        linked = [pair for pair in self.ledger.together if shown.get(pair[0], 0) is shown.get(pair[1])]
+        self.ledger.part(pair for pair in linked if not self._stay_linked(host, *pair))
         # What was removed before it was made anew is removed again.
         self.ledger.taken |= {path for path, node in shown.items() if not self._is_left(host, path, node)}
         self._follow_again(host, backup)
@@ -179,17 +181,20 @@ class Setbacks(Network):
             else:
                 self.ledger.excused.add(data)
 
-    def _stay_linked(self, host: Host, source: RelPath, target: RelPath) -> bool:
-        """Return whether what was linked is known so to somebody, or the disk shows it and nobody knows of something else at both."""
-        if any(target in other.engine.names_of(source) for other in self.hosts):
+    def _stay_linked(self, host: Host, *names: RelPath) -> bool:
+        """Return whether what was linked is known so to somebody, or the disk shows it and nobody knows of anything in doubt there."""
+        if any(names[1] in other.engine.names_of(names[0]) for other in self.hosts):
             return True
-        nodes = host.tree.nodes
-        is_shown = nodes.get(source) is not None and nodes[source] is nodes.get(target)
-        return is_shown and not (self._is_known(source) and self._is_known(target))
+        nodes = [host.tree.nodes.get(path) for path in names]
+        return nodes[0] is not None and nodes[0] is nodes[1] and all(self._is_undisputed(host, path) for path in names)
 
-    def _is_known(self, path: RelPath) -> bool:
+    def _is_undisputed(self, host: Host, path: RelPath) -> bool:
+        """Return whether a member shows a version at a path, or nobody knows of any there."""
+        row = host.index.row(path)
+        if row is not None and row.applied.content_dot is not None:
+            return True
         rows = (other.index.row(path) for other in self.hosts)
-        return any(row is not None and row.record.content.entries for row in rows)
+        return not any(row is not None and row.record.content.entries for row in rows)
 
     def _is_heard(self, host: Host, source: RelPath, target: RelPath) -> bool:
         """Return whether another member than this one knows that something was moved."""
