@@ -121,10 +121,11 @@ class Telling:
     # ------------------------------------------------------------------------------------------------------- ledger
 
     def adopted(self) -> None:
-        """The rules have changed. What was moved to where the others have not heard of it, nor listen now, was taken out."""
+        """The rules have changed. What is where it was moved to, and others have not heard of it, nor listen now, was taken out."""
         unheard = {one for one in self.brought if not self.speaks(one[0])}
         self.brought -= unheard
-        self.taken_out |= {data for path, data in unheard if not self.is_heard(path, data)}
+        there = {(path, node.data) for path, node in self.tree.nodes.items()}
+        self.taken_out |= {data for path, data in unheard & there if not self.is_heard(path, data)}
 
     def _content(self, path: RelPath) -> bytes:
         data = b"%s.%d" % (self.name.encode(), len(self.ledger.written)) + b"+" * self.dice.below(3)
