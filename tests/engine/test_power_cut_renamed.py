@@ -82,7 +82,8 @@ def test_what_was_renamed_and_is_whole_there_is_renamed(order: Sequence[RelPath]
 def test_what_took_the_place_of_what_is_torn_where_it_went_has_not_seen_it(
     order: Sequence[RelPath], other: Observation
 ) -> None:
-    alpha, beta = cut_after(exchange(F, G), {F: ONE, G: other}, {F: other, G: found(b"o")}, order)
+    torn = found(b"ONE")  # which its stamp does not show
+    alpha, beta = cut_after(exchange(F, G), {F: ONE, G: other}, {F: other, G: torn}, order)
     assert beta.engine.is_torn(G)
     alpha.hears(beta)
     left = {entry.value.hash for entry in alpha.row(b"f").record.content.entries}
