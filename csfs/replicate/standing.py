@@ -177,7 +177,7 @@ class PeerStanding:
             hold_token(volume, self.peer, message.token)
         self.note_refused(healed.received)
         volume.mended(self.peer, healed.lost)
-        volume.apply_soon((*healed.received.touched, *followed))
+        volume.take_in((*healed.received.touched, *followed))
         if volume.index.rows.position() != position:
             volume.changed.notify()
 

@@ -86,7 +86,7 @@ class Walking:
         volume.mended(self._peer, healed.lost)
         for path in healed.stale:
             log.warning("%s: %s was removed while this member does not remember; it is kept", volume.name, shown(path))
-        volume.apply_soon((*healed.received.touched, *followed))
+        volume.take_in((*healed.received.touched, *followed))
         if volume.index.rows.position() != position:
             volume.changed.notify()
         if engine.speaks_in(scope):

@@ -21,6 +21,7 @@ from csfs.replicate.asking import Asking
 from csfs.replicate.standing import REFUSED_MAX, PeerStanding, likeness
 from csfs.replicate.volume import Exchange, Volume
 from csfs.wire.messages import GetParts, Mend, PeerMessage, Stands, Update
+from scripts.simulation.tree import hash_of
 from tests.engine.members import NOW_NS, directory, found
 from tests.replicate.test_exchange import Shared
 from tests.replicate.test_fetcher import made_volume
@@ -117,6 +118,31 @@ async def test_an_edit_follows_a_move_that_is_found_by_a_walk(tmp_path: Path, *,
         standing._hear_mend(Mend("files", scope, (gone, there), b""))
     live = engine.live(F), engine.live(G)
     assert [one.content.target if one is not None else None for one in live] == [b"", b"edited"]
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+async def test_a_conflict_that_is_found_by_a_walk_is_merged_though_nothing_is_to_be_shown(
+    tmp_path: Path, *, is_asked: bool
+) -> None:
+    rules = Rules.compiled(Shared((GroupRule(("alpha", "beta"), policy=("merge", "younger")),)), "alpha")
+    volume = made_volume(tmp_path, rules)
+    scope, standing = volume.rules.groups[0].scope, standing_of(volume)
+    with volume.index.transaction():
+        assert volume.engine.observe(F, found(b"ours", mtime_ns=5), NOW_NS)
+    theirs = received(b"f", 1, Content(Kind.FILE, 6, hash_of(b"theirs"), 1))
+    if is_asked:
+
+        async def records(volume: str, scope: Scope, paths: Sequence[RelPath]) -> list[Update]:
+            return [theirs]
+
+        standing.walking._asking.records = records  # type: ignore[method-assign,assignment]
+        assert await standing.walking.exchange(scope, [F], None)
+    else:
+        standing._hear_mend(Mend("files", scope, (theirs,), b""))
+    row = volume.index.rows.row(F)
+    assert row is not None
+    assert len(row.record.content.entries) == 2
+    assert volume.to_merge == {F}
 
 
 async def test_what_a_receiver_has_too_much_to_do_to_find_is_compared_once_that_is_done(
