@@ -39,6 +39,31 @@ class Doubting(Local):
         `stamp_at` returns the stamp of what is at a path now, None for nothing, and for what cannot be looked at.
         """
         row = self._index.row(path)
+        there_at = self._seen_from(evidence, row, stamp_at)
+        if evidence.is_damage(path, row, found, self._shown_before(found, moved_from), there_at):
+            return True
+        if evidence.is_lost(path, row, found, there_at):
+            self.lose(path)
+        return False
+
+    def is_taken(
+        self,
+        evidence: Evidence,
+        path: RelPath,
+        found: Observation | None,
+        moved_from: RelPath | None,
+        stamp_at: Callable[[RelPath], Stamp | None],
+    ) -> bool:
+        """Return whether somebody has taken away what was shown where damage is found: that it is gone is observed first."""
+        row = self._index.row(path)
+        there_at = self._seen_from(evidence, row, stamp_at)
+        is_damage = evidence.is_damage(path, row, found, self._shown_before(found, moved_from), there_at)
+        return is_damage and evidence.is_taken(path, row, found, there_at)
+
+    def _seen_from(
+        self, evidence: Evidence, row: Row | None, stamp_at: Callable[[RelPath], Stamp | None]
+    ) -> Callable[[RelPath], There]:
+        """Return what says what is at other paths now, and whether it is believed, of what a path shows by its row."""
         before = row.applied.observation if row is not None else None
 
         def there_at(there: RelPath) -> There:
@@ -47,11 +72,7 @@ class Doubting(Local):
                 return There(stamp.inode if stamp is not None else 0)
             return There(stamp.inode, self._is_torn_at(evidence, there, stamp, before))
 
-        if evidence.is_damage(path, row, found, self._shown_before(found, moved_from), there_at):
-            return True
-        if evidence.is_lost(path, row, found, there_at):
-            self.lose(path)
-        return False
+        return there_at
 
     def _shown_before(self, found: Observation | None, moved_from: RelPath | None) -> Observation | None:
         """Return what was shown of an object where it was moved from, whatever has been found there since."""

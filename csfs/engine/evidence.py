@@ -113,10 +113,15 @@ class Evidence:
         self, path: RelPath, row: Row | None, found: Observation | None, there_at: Callable[[RelPath], There]
     ) -> bool:
         """Return whether what was shown at a path was renamed and is nowhere, and somebody has put something else in its place."""
-        before = row.applied.observation if row is not None else None
-        if before is None or found is None or found.stamp.inode == before.stamp.inode:
-            return False
-        return self._whereabouts.is_lost(path, before.stamp.inode, there_at)
+        before = _before_another(row, found)
+        return before is not None and self._whereabouts.is_lost(path, before.stamp.inode, there_at)
+
+    def is_taken(
+        self, path: RelPath, row: Row | None, found: Observation | None, there_at: Callable[[RelPath], There]
+    ) -> bool:
+        """Return whether somebody has taken away what was shown at a path, where something else is found that is damage."""
+        before = _before_another(row, found)
+        return before is not None and self._whereabouts.is_gone(path, before.stamp.inode, there_at)
 
     def recorded(self, path: RelPath) -> None:
         """The index knows what is at a path now, and no row that was taken in says more of it."""
@@ -163,3 +168,9 @@ class Evidence:
 def _has_come(source: Observation | None, found: Observation) -> bool:
     """Return whether an object was moved with the bytes that are known of it."""
     return source is not None and source.stamp.inode == found.stamp.inode and holds(found, content_of(source))
+
+
+def _before_another(row: Row | None, found: Observation | None) -> Observation | None:
+    """Return what was shown, if another object is found."""
+    before = row.applied.observation if row is not None else None
+    return before if before is not None and found is not None and found.stamp.inode != before.stamp.inode else None

@@ -43,6 +43,13 @@ def judge(volume: Volume, found: Sequence[Found]) -> None:
             volume.engine.judge(volume.evidence, path, result.observation, reason.moved_from)
 
 
+def is_taken(volume: Volume, path: RelPath, found: Observation | None, reason: Reason) -> bool:
+    """Return whether somebody has taken away what was shown where a power cut has left something: what is gone is told first."""
+    if volume.evidence is None or reason.joining:
+        return False
+    return volume.engine.is_taken(volume.evidence, path, found, reason.moved_from, partial(_stamp_at, volume))
+
+
 def holds(volume: Volume, path: RelPath, found: Observation | None, reason: Reason) -> bool:
     """Return whether what was found is nobody's change; it is noted then, and is mended once what is known is to be had.
 

@@ -328,9 +328,11 @@ class Observer:
 
     def _observe(self, path: RelPath, reason: Reason, look: Look | None, names: Sequence[RelPath]) -> None:
         volume, found = self._volume, look.observation if look is not None else None
-        known = volume.index.rows.row(path)
         self._tries.pop(path, None)
         volume.settle_problem(path)
+        if doubts.is_taken(volume, path, found, reason):
+            self._observe(path, reason, None, ())
+        known = volume.index.rows.row(path)
         if doubts.holds(volume, path, found, reason):
             return
         volume.findings.looked(path, shown_at(self._volume, path), found, compared=reason.compared)

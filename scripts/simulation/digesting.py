@@ -41,6 +41,9 @@ class Digesting(Member):
         for path, look in sorted(looks.items(), key=self._turn):
             joining = joining or look.joining or path in self.held
             found = self.tree.observed(path)
+            if self._is_taken(path, look):
+                self.engine.observe(path, None, now_ns, moved_to=look.moved_to)
+                self.note_made(path)
             if self._is_doubted(path, look):
                 continue
             known = self.index.row(path)
@@ -70,6 +73,12 @@ class Digesting(Member):
         if joining:
             self.unasked_minted += self.index.minted - minted
         self.commit()
+
+    def _is_taken(self, path: RelPath, look: Look) -> bool:
+        """Return whether somebody has taken away what was there before a power cut left something else."""
+        if self.evidence is None or look.joining:
+            return False
+        return self.engine.is_taken(self.evidence, path, self.tree.observed(path), look.moved_from, self.tree.stamp)
 
     def _is_doubted(self, path: RelPath, look: Look) -> bool:
         """Return whether what is there is nobody's change: a power cut may have left it."""

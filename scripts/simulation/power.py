@@ -14,6 +14,7 @@ from csfs.core.rows import Row
 from csfs.core.treatment import flags_in
 from csfs.engine.evidence import Evidence
 from csfs.engine.live import meta_of
+from csfs.engine.whereabouts import There
 from scripts.simulation import disasters
 from scripts.simulation.dice import Dice
 from scripts.simulation.host import Host
@@ -35,7 +36,8 @@ class Disk:
         self.untold: set[tuple[RelPath, RelPath]] = set()
         """What was renamed or exchanged before power was cut last, and stands neither in a row that is left nor in the index.
 
-        Or the index that is left does not know what that was.
+        Or the index that is left does not know what that was, or a power cut has damaged what rows say was put in its place: then
+        what is known there comes back.
         """
         host.programs.sync = self._sync
         self.flush()
@@ -92,6 +94,7 @@ class Disk:
         host.evidence = _proof(rows, tree.ticks + 1)
         disasters.reboot_after_cut(host)
         self._look_at_moves(rows)
+        self._note_replaced(rows)
         self._forget_what_moved_by_itself()
         self.flush()
         synced = {data for _, data in self._bytes}
@@ -133,6 +136,19 @@ class Disk:
                 last = _first(there, path)
                 programs.look_again(path, Look(moved_to=last if last != path else None))
 
+    def _note_replaced(self, rows: Sequence[Change]) -> None:
+        """Note what was renamed, and is to be at its old name all the same, for something was put there that is damaged."""
+        host, evidence = self._host, self._host.evidence
+        assert evidence is not None, "a power cut without a journal"
+        for path, row in host.index.rows().items():
+            target, source = (
+                _replaced(rows, path),
+                host.index.row(host.programs.looks.get(path, Look()).moved_from or path),
+            )
+            came = source.applied.observation if source is not None and source is not row else None
+            if target is not None and evidence.is_damage(path, row, host.tree.observed(path), came, lambda _: There()):
+                self.untold.add((path, target))
+
     def _forget_what_moved_by_itself(self) -> None:
         """What was renamed without a row that is left is what this disk shows: nobody knows where it came from."""
         host = self._host
@@ -152,6 +168,20 @@ def _moves(rows: Sequence[Change]) -> set[tuple[RelPath, RelPath]]:
             if row.kind is ChangeKind.EXCHANGE:
                 moves.add((row.target, row.path))
     return moves
+
+
+def _replaced(rows: Sequence[Change], path: RelPath) -> RelPath | None:
+    """Return where what was at a path went first, if the last row of a name there says that something was put there; else None."""
+    went, is_put = None, False
+    for row in rows:
+        for source, target in _moves((row,)):
+            if went is None and (path == source or is_below(path, source)):
+                went = RelPath(target + path[len(source) :])
+        if path == row.path and row.kind in (ChangeKind.CREATE, ChangeKind.REMOVE, ChangeKind.RENAME):
+            is_put = row.kind is ChangeKind.CREATE
+        elif path == row.target or (path == row.path and row.kind is ChangeKind.EXCHANGE):
+            is_put = True
+    return went if is_put else None
 
 
 def _first(came: Mapping[RelPath, RelPath], path: RelPath) -> RelPath:

@@ -9,8 +9,9 @@ from csfs.core.objects import Observation, Stamp
 from csfs.core.paths import RelPath
 from csfs.engine.evidence import Evidence
 from csfs.engine.ports import Step
+from csfs.engine.whereabouts import There
 from tests.engine.members import Side, directory, found, sides
-from tests.engine.test_power_cut import BOOTED_NS, F, G, exchange, rename
+from tests.engine.test_power_cut import BOOTED_NS, F, G, create, exchange, remove, rename, row
 
 OTHER = {F: G, G: F}
 
@@ -98,3 +99,22 @@ def test_what_was_exchanged_and_is_whole_is_exchanged(order: Sequence[RelPath]) 
     alpha.hears(beta)
     live = {path: [entry.value.hash for entry in alpha.row(path).record.content.entries] for path in (F, G)}
     assert live == {F: [TWO.hash], G: [ONE.hash]}
+
+
+def is_taken(now: Observation | None, *changes: Change, there: int = 0) -> bool:
+    """`there` is the inode number of what is at g; what was known at f is 1."""
+    evidence = Evidence(BOOTED_NS)
+    for one in changes:
+        evidence.take(one)
+    return evidence.is_taken(F, row(), now, lambda path: There(there if path == G else 0))
+
+
+@pytest.mark.parametrize("now", [found(b"torn", inode=2), directory(inode=2)])
+def test_what_was_taken_away_is_gone_whatever_is_damaged_in_its_place(now: Observation) -> None:
+    assert is_taken(now, rename(F, G), there=1)
+    assert is_taken(now, remove(F))
+    assert not is_taken(now), "nobody says that it went"
+    assert not is_taken(now, rename(F, G)), "it is nowhere"
+    assert not is_taken(now, rename(F, G), create(F), there=1), "something is to be there: what is known comes back"
+    assert not is_taken(found(b"torn"), remove(F)), "it is there, or back"
+    assert not is_taken(None, remove(F))

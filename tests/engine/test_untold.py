@@ -40,6 +40,20 @@ def test_a_rename_is_untold_if_no_row_of_it_is_left() -> None:
     assert found == {False, True}
 
 
+def test_a_rename_is_untold_if_what_rows_say_was_put_in_its_place_is_damaged() -> None:
+    found = set[tuple[bool, bool]]()
+    for number in range(4 * CUTS):
+        run = cluster()
+        host, disk = run.hosts[0], run.disks[0]
+        host.programs.write(A)
+        disk.cut(Dice(number))
+        kinds = [row.kind for row in host.programs.rows]
+        if kinds[:1] == [ChangeKind.RENAME] and B in host.tree.nodes:
+            is_put = ChangeKind.CREATE in kinds
+            found.add((is_put, (A, B) in disk.untold))
+    assert found == {(False, False), (True, True)}
+
+
 @pytest.mark.parametrize("is_heard", [False, True])
 def test_what_somebody_has_heard_is_told(is_heard: bool) -> None:
     found = set[bool]()

@@ -114,6 +114,42 @@ async def test_what_was_exchanged_for_what_is_torn_where_it_went_stands_beside_i
     assert other in volume.index.suspects.left()
 
 
+@pytest.mark.parametrize("is_put", [True, False])
+async def test_what_was_renamed_is_gone_whatever_is_damaged_in_its_place_unless_a_row_says_that_something_was_put_there(
+    tmp_path: Path, nursery: trio.Nursery, is_put: bool
+) -> None:
+    tree, volume, target = tmp_path / "tree", made_volume(tmp_path), RelPath(b"g")
+    volume.nursery = nursery
+    observer = Observer(volume, Directories(volume))
+    nursery.start_soon(observer.run)
+
+    async def told(*changes: Change) -> None:
+        observer.take_unjournalled(changes)
+        with trio.fail_after(5):
+            await volume.progress.wait_until(lambda: observer.looks == 0)
+
+    create = Change(sequence=0, kind=ChangeKind.CREATE, path=FILE)
+    (tree / "f").write_bytes(b"old")
+    await told(create)
+    (tree / "f").rename(tree / "g")
+    (tree / "f").write_bytes(b"torn")
+    volume.evidence = Evidence(time.time_ns() + 3_600 * 1_000_000_000)
+    rename = Change(sequence=0, kind=ChangeKind.RENAME, path=FILE, target=target, time_ns=1)
+    put = Change(sequence=0, kind=ChangeKind.CREATE, path=FILE, time_ns=1)
+    await told(rename, *([put] if is_put else []))
+    before, after = volume.index.rows.row(FILE), volume.index.rows.row(target)
+    assert before is not None
+    assert after is not None
+    assert (before.live, before.pending, after.live) == (is_put, True, True)
+    moves = {move.target for entry in before.record.content.entries for move in entry.moves}
+    assert moves == (set() if is_put else {target}), "an edit of a peer follows it"
+    assert set(volume.index.suspects.left()) == {FILE}
+    await told(create)
+    again = volume.index.rows.row(FILE)
+    assert again is not None
+    assert again.record == before.record, "another look finds nothing new"
+
+
 @pytest.mark.parametrize("is_cut", [True, False])
 async def test_what_was_followed_once_is_looked_at_after_a_power_cut_and_its_damage_has_replaced_nothing(
     tmp_path: Path, nursery: trio.Nursery, is_cut: bool
