@@ -21,6 +21,8 @@ NO_META: Final = Meta(0, 0, 0)
 """The meta of what is absent."""
 PRIVATE_META: Final = Meta(0o700, 0, 0, "root", "root")
 """For a directory that has to exist and of which nothing is known: it must not grant what its maker did not."""
+NO_TIME_NS: Final = 0
+"""The time of a directory that has to exist and of which no time is known."""
 COARSEST_TIME_NS: Final = 2_000_000_000
 """FAT keeps two seconds."""
 NOTHING_APPLIED: Final = Applied(observation=None)
@@ -136,12 +138,15 @@ def directory_time(record: Record) -> int | None:
     """Return the time of a directory here, None for whatever it is.
 
     One that stands in for something else has the time of that: of a time that its record says, another member may know no more,
-    and nobody would ever find out (R13).
+    and nobody would ever find out (R13). One that lives by what is below it alone, and of which nobody knows a time, has the same
+    everywhere: what its disk shows is a trace of each member's own commits.
     """
     if stands_in(record):
         last = max(record.content.entries, key=lambda entry: (is_something(entry), entry.hlc, entry.dot))
         return last.value.mtime_ns
-    return record.time.mtime_ns if record.time is not None else None
+    if record.time is not None:
+        return record.time.mtime_ns
+    return None if holds_directory(record) else NO_TIME_NS
 
 
 def is_something(entry: ContentEntry) -> bool:

@@ -13,7 +13,17 @@ from csfs.core.records import ContentEntry, DirectoryTime, write_of
 from csfs.core.rows import Doubt
 from csfs.engine.carrying import carried_content, carried_meta
 from csfs.engine.links import is_shown_elsewhere, shown_entry
-from csfs.engine.live import applied_as, content_of, holds, names_kept, new_row, stands_for, stands_for_time, stands_in
+from csfs.engine.live import (
+    applied_as,
+    content_of,
+    directory_time,
+    holds,
+    names_kept,
+    new_row,
+    stands_for,
+    stands_for_time,
+    stands_in,
+)
 from csfs.engine.minting import Change, Circumstances, Minting
 from csfs.engine.ports import Plan, Row, Step
 from csfs.engine.rules import GroupRules
@@ -164,8 +174,7 @@ class Local(TakingBack, Minting):
         if applied == row.applied or not _is_of(row.applied, stamp):
             return
         applied = msgspec.structs.replace(applied, racy=True)
-        register = row.record.time
-        moved = stands_in(row.record) or (register is not None and register.mtime_ns != mtime_ns)
+        moved = directory_time(row.record) not in (None, mtime_ns)
         self._store_applied(directory, row, applied, pending=row.pending or moved)
 
     def _adopt_shown(self, path: RelPath, before: Row, group: GroupRules) -> None:

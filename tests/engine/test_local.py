@@ -3,8 +3,9 @@
 from csfs.core.objects import Kind, Observation
 from csfs.core.paths import ROOT, RelPath
 from csfs.core.records import Move
+from csfs.engine.live import NO_TIME_NS
 from csfs.engine.ports import Step
-from tests.engine.members import Side, directory, found, sides
+from tests.engine.members import NOW_NS, Side, directory, found, sides
 
 
 def test_a_new_file_mints_both_halves_and_a_second_look_nothing() -> None:
@@ -133,6 +134,36 @@ def test_a_directory_time_is_no_edit() -> None:
     assert plan is not None
     assert (plan.step, plan.mtime_ns, plan.expected) == (Step.ATTRIBUTES, 6, directory(8).stamp)
     assert beta.counter() == 0
+
+
+def test_a_directory_of_which_nobody_knows_anything_has_one_time_everywhere() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma")
+    alpha.sees(b"d", directory(3))
+    alpha.sees(b"d/in", directory(4))
+    alpha.engine.touched(RelPath(b"d"), 6, 9)
+    out = alpha.engine.outgoing(0, {}, 1, "beta")
+    assert [update.path for update in out.updates] == [b"d/in"], "alpha is lost for good after this"
+    times = []
+    for side, commit_ns in ((beta, 7), (gamma, 8)):
+        side.engine.receive("alpha", out.scope, out.updates, None, NOW_NS)
+        installed = side.plans(b"d")
+        assert installed is not None
+        side.engine.applied(installed, directory(installed.mtime_ns or 0, mode=0o700))
+        side.shows(b"d/in", directory(4))
+        side.engine.disturbed(RelPath(b"d"), directory(commit_ns).stamp, commit_ns)
+        assert RelPath(b"d") in side.index.pending()
+        plan = side.plans(b"d")
+        assert plan is not None
+        assert plan.step is Step.ATTRIBUTES
+        times += [installed.mtime_ns, plan.mtime_ns]
+        side.engine.applied(plan, directory(plan.mtime_ns or 0, mode=0o700))
+        assert side.plans(b"d") is None
+    assert times == [NO_TIME_NS] * 4, "and not that of each member's own commits"
+    assert beta.engine.touched(RelPath(b"d"), 10, 10)
+    gamma.hears(beta)
+    plan = gamma.plans(b"d")
+    assert plan is not None
+    assert plan.mtime_ns == 10, "somebody has given it one"
 
 
 def test_a_stamp_of_a_directory_that_nobody_looked_at_proves_nothing() -> None:
