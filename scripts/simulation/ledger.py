@@ -61,6 +61,8 @@ class Ledger:
     """Contents that were lost with a disk, before anybody else had them."""
     damaged: set[bytes] = field(default_factory=set)
     """What power cuts have left of contents, and no user has moved about since."""
+    claimed: set[bytes] = field(default_factory=set)
+    """Such contents that users have moved about since: another cut may leave the same elsewhere."""
     made: set[RelPath] = field(default_factory=set)
     taken: set[RelPath] = field(default_factory=set)
     """Paths at which users made something, and from which they, or a disaster, took something away since."""

@@ -77,7 +77,7 @@ class Disk:
                 whole = node.data
                 node.data = dice.choice((b"\0" + whole, whole.upper()))  # shorter or longer than it was, or not
                 names = tree.names_of(node)
-                if node.data != whole and any(map(host.follows, names)):
+                if node.data != whole and node.data not in host.ledger.claimed and any(map(host.follows, names)):
                     host.ledger.damaged.add(node.data)
                     host.moments[Moment.CUT_LINKED] += len(names) > 1
         if not is_back and dice.one_in(2):

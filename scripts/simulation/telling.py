@@ -173,6 +173,7 @@ class Telling:
         """What a power cut has left of a file is somebody's now, as it is."""
         if node.data in self.ledger.damaged:
             self.ledger.damaged.remove(node.data)
+            self.ledger.claimed.add(node.data)
             self.ledger.granted |= {node.data} if node.mode & 0o6000 else set()
 
     def _comes_by_itself(self, node: Node) -> None:
