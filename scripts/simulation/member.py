@@ -115,6 +115,11 @@ class Member:
         entries = row.record.content.entries if row is not None else ()
         return row is not None and any(e.moves and covers(row.applied.content_seen, e.dot) for e in entries)
 
+    def is_going(self, path: RelPath) -> bool:
+        """Return whether this member knows that what it shows at a path was removed, and no program here has changed it since."""
+        row = self.index.row(path)
+        return row is not None and row.pending and not row.live and path not in self.programs.looks
+
     def _is_recorded(self, path: RelPath, inode: int) -> bool:
         """Return whether the index has this object at a path."""
         row = self.index.row(path)

@@ -88,13 +88,18 @@ class Setbacks(Network):
     def _is_left(self, host: Host, path: RelPath, before: Node) -> bool:
         """Return whether what a member showed at a path before it was set back is there, or something at one that never was."""
         node = host.tree.nodes.get(path)
-        is_same = node is not None and node.inode == before.inode
+        is_same = node is not None and node.inode == before.inode and not self._is_taken_away(host, path)
         return node is not None and self._is_somewhere(path, set() if is_same else self.restored)
 
+    def _is_taken_away(self, host: Host, path: RelPath) -> bool:
+        """Return whether others know that something is gone from a path: it may have come back there as the inode that it was."""
+        rows = (one.index.row(path) for one in self.members if one is not host)
+        return any(row is not None and not row.live for row in rows)
+
     def _is_somewhere(self, path: RelPath, apart: Container[int] = ()) -> bool:
-        """Return whether a member that may tell the others of it shows something at a path, `apart` from some."""
+        """Return whether a member that may tell the others of it shows something at a path, to stay, `apart` from some."""
         telling = [one for one in self.members if one.name not in self.shape.receive_only and one.number not in apart]
-        return any(path in one.tree.nodes for one in telling)
+        return any(path in one.tree.nodes and not one.is_going(path) for one in telling)
 
     def _clone(self, action: Action, host: Host, dice: Dice) -> None:
         """Another host has a copy of this member, identity and all, and takes its place; or the one before takes it again."""

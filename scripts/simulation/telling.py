@@ -122,10 +122,13 @@ class Telling:
 
     def adopted(self) -> None:
         """The rules have changed. What is where it was moved to, and others have not heard of it, nor listen now, was taken out."""
-        unheard = {one for one in self.brought if not self.speaks(one[0])}
-        self.brought -= unheard
+        left_out = {one for one in self.brought if not self.speaks(one[0])}
+        self.brought -= left_out
         there = {(path, node.data) for path, node in self.tree.nodes.items()}
-        self.taken_out |= {data for path, data in unheard & there if not self.is_heard(path, data)}
+        self.taken_out |= {data for path, data in left_out & there if not self.is_heard(path, data)}
+        for path, _ in left_out & there:
+            if path in self.looks:
+                self._comes_by_itself(self.tree.nodes[path])  # nobody has looked at it there before
 
     def _content(self, path: RelPath) -> bytes:
         data = b"%s.%d" % (self.name.encode(), len(self.ledger.written)) + b"+" * self.dice.below(3)
