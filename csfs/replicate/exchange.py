@@ -18,10 +18,11 @@ from csfs.replicate.arriving import acknowledge, ask_ahead
 from csfs.replicate.asking import Asking
 from csfs.replicate.directory_moves import hear_move, tell_move
 from csfs.replicate.inline import inline_contents, inline_patches
+from csfs.replicate.memory import outlived
 from csfs.replicate.portions import portions
 from csfs.replicate.ports import Greeting, LinkPort
 from csfs.replicate.serving import Serving
-from csfs.replicate.standing import PeerStanding, check_greeting, hold_token, likeness, outlived, shows
+from csfs.replicate.standing import PeerStanding, check_greeting, hold_token, likeness, shows
 from csfs.replicate.volume import Arrival, Exchange, Volume
 from csfs.replicate.vouching import Vouchers
 from csfs.replicate.worker import VolumeWorker

@@ -10,6 +10,7 @@ from csfs.replicate.signals import Signal
 
 if TYPE_CHECKING:
     from csfs.replicate.standing import PeerStanding
+    from csfs.replicate.volume import Volume
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +104,14 @@ class Memory:
                 f"{_named(self._overlooked)}; is a disk failing? csfs verify compares everything"
             )
         return alarms
+
+
+def outlived(volume: "Volume", peer: str) -> None:
+    """A peer has told changes of this member that it has not made. It is another incarnation then, and greets all anew."""
+    with volume.index.transaction():
+        volume.engine.outlived(peer)
+        volume.index.renew(volume.member)
+    volume.memory_lost(peer)
 
 
 def _told(seconds: float) -> str:

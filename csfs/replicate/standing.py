@@ -15,6 +15,7 @@ from csfs.engine.ports import Received
 from csfs.engine.validation import RefusedError
 from csfs.errors import RemoteProtocolError, UnwritableError
 from csfs.replicate.asking import Asking
+from csfs.replicate.memory import outlived
 from csfs.replicate.volume import Exchange, Volume
 from csfs.replicate.walking import Walking
 from csfs.wire.messages import PROTOCOL, Hello, Mend, PeerMessage, Stands
@@ -48,14 +49,6 @@ def shows(volume: Volume, peer: str, token: bytes) -> bool:
     if verdict is Verdict.AHEAD:
         volume.memory_lost(peer)
     return verdict is Verdict.AHEAD
-
-
-def outlived(volume: Volume, peer: str) -> None:
-    """A peer has told changes of this member that it has not made. It is another incarnation then, and greets all anew."""
-    with volume.index.transaction():
-        volume.engine.outlived(peer)
-        volume.index.renew(volume.member)
-    volume.memory_lost(peer)
 
 
 class PeerStanding:
@@ -175,6 +168,9 @@ class PeerStanding:
             healed = volume.engine.healed(self.peer, message.scope, (), message.updates, time.time_ns())
             followed = volume.engine.follow(healed.received.touched, time.time_ns(), self._is_unseen)
             hold_token(volume, self.peer, message.token)
+        if healed.received.is_ahead:
+            outlived(volume, self.peer)
+            return
         self.note_refused(healed.received)
         volume.mended(self.peer, healed.lost)
         volume.take_in((*healed.received.touched, *followed))

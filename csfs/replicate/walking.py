@@ -11,6 +11,7 @@ from csfs.core.paths import RelPath, shown
 from csfs.core.versions import Scope, Vector
 from csfs.engine.mending import Walk, parts_of
 from csfs.replicate.asking import Asking
+from csfs.replicate.memory import outlived
 from csfs.replicate.portions import portions
 from csfs.replicate.volume import Volume
 from csfs.wire.messages import RECORDS_ASKED_MAX, Mend, Part, PeerMessage
@@ -71,7 +72,10 @@ class Walking:
         return walk
 
     async def exchange(self, scope: Scope, paths: Sequence[RelPath], known_there: Vector | None) -> bool:
-        """Have both take in what the other has at these paths; return whether the peer answered."""
+        """Have both take in what the other has at these paths; return whether the peer answered, and had no change of ours to tell.
+
+        That is one which this member has not made: it is another incarnation then.
+        """
         volume = self._volume
         updates = await self._asking.records(volume.name, scope, paths)
         if updates is None:
@@ -83,6 +87,9 @@ class Walking:
             followed = engine.follow(healed.received.touched, time.time_ns(), self._is_unseen)
             if healed.has_let_go:
                 volume.index.ledger.forget_cursors()
+        if healed.received.is_ahead:
+            outlived(volume, self._peer)
+            return False
         volume.mended(self._peer, healed.lost)
         for path in healed.stale:
             log.warning("%s: %s was removed while this member does not remember; it is kept", volume.name, shown(path))

@@ -91,7 +91,7 @@ class Cluster(Setbacks):
         link = self.links[action.member, action.other]
         if link.up and link.arrived:
             link.take_in(dice.choice(link.arrived), self.links[action.other, action.member], self.now(link.target))
-            self._part_from(link.target)
+            self._part_from_anew()
 
     def _cut(self, action: Action, host: Host, dice: Dice) -> None:
         self.links[action.member, action.other].cut()

@@ -152,9 +152,7 @@ class Link:
             assert not same_rules or is_behind, f"{target.name} refused what {source.name} said: {received.refused}"
             self.refused.add(out.scope)
         if received.is_ahead:
-            target.engine.outlived(source.name)
-            target.boot()
-            target.is_anew = True
+            target.outlived(source.name)
         if batch.token:
             hold_token(target, source.name, batch.token)
         if not self.refused:

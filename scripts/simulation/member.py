@@ -137,6 +137,12 @@ class Member:
         self.index.start_incarnation()
         self.start()
 
+    def outlived(self, peer: str) -> None:
+        """A peer has told changes of this member that it has not made."""
+        self.engine.outlived(peer)
+        self.boot()
+        self.is_anew = True
+
     def speaks_in(self, scope: Scope) -> bool:
         """Return whether the others of a group listen to this member."""
         return any(group.scope == scope and may_send(group, self.name) for group in self.rules.groups)

@@ -145,11 +145,12 @@ class Network:
         for link in self._links_of(host):
             link.cut()
 
-    def _part_from(self, host: Host) -> None:
-        """A member that has become another incarnation has to greet its peers anew."""
-        if host.is_anew:
-            host.is_anew = False
-            self._isolate(host)
+    def _part_from_anew(self) -> None:
+        """Members that have become another incarnation have to greet their peers anew."""
+        for host in self.hosts:
+            if host.is_anew:
+                host.is_anew = False
+                self._isolate(host)
 
     def _links_of(self, host: Host) -> Iterable[Link]:
         return (link for link in self.links.values() if host in (link.source, link.target))
@@ -159,10 +160,11 @@ class Network:
         others = [other for other in self.links.values() if other.target is link.target and other.up]
         connected = {other.source.name: other.from_quarantine for other in others}
         has_arrived = link.deliver(back, self.now(link.target), connected)
-        self._part_from(link.target)
+        self._part_from_anew()
         for other in others if has_arrived else ():
-            if other.heard is not None:
+            if other.up and other.heard is not None:
                 end_quarantine(other.heard, other.source, link.target, self.now(link.target), connected)
+                self._part_from_anew()
         return has_arrived
 
     def tell_all(self, link: Link) -> None:

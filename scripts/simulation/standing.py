@@ -8,9 +8,9 @@ import msgspec
 
 from csfs.core import versions
 from csfs.core.digests import Digested, Range, digest_of
-from csfs.core.paths import ROOT
+from csfs.core.paths import ROOT, RelPath
 from csfs.core.tokens import NONCE_SIZE, Verdict, confirmed, given
-from csfs.core.versions import Scope
+from csfs.core.versions import Scope, Vector
 from csfs.engine.mending import Walk, parts_of
 from csfs.engine.ports import Standing
 from scripts.simulation.host import Host
@@ -68,7 +68,8 @@ def take_report(report: Report, source: Host, target: Host, now_ns: int, connect
     index.commit()
     end_quarantine(report, source, target, now_ns, connected)
     for scope in engine.differing(source.name, report.standings, report.digests):
-        heal(scope, source, target, now_ns)
+        if not (source.is_anew or target.is_anew):
+            heal(scope, source, target, now_ns)
 
 
 def end_quarantine(report: Report, source: Host, target: Host, now_ns: int, connected: dict[str, bool]) -> None:
@@ -84,6 +85,8 @@ def catch_up(report: Report, source: Host, target: Host, now_ns: int, connected:
     for scope, standing in report.standings.items():
         if source.engine.may_tell(target.name, scope) and source.speaks_in(scope):
             heal(scope, source, target, now_ns, standing)
+            if source.is_anew or target.is_anew:
+                return
     if target.engine.caught_up(source.name, [name for name, quarantined in connected.items() if not quarantined]):
         minted = target.index.minted
         for path in target.engine.doubtful():
@@ -101,24 +104,38 @@ def heal(scope: Scope, source: Host, target: Host, now_ns: int, stale_by: Standi
         theirs = live_in(source, scope, asked)
         walk.answered(asked, parts_of(theirs, len(theirs)), live_in(target, scope, asked))
     target.walks += 1
+    known = stale_by.known if stale_by is not None else None
     for path in walk.differing:
-        updates = source.engine.records(scope, [path])
-        known = stale_by.known if stale_by is not None else None
-        healed = target.engine.healed(source.name, scope, [path], updates, now_ns, known_there=known)
-        target.engine.follow(healed.received.touched, now_ns)
-        target.lost.update(healed.lost)
-        if healed.has_let_go:
+        if not _mend(scope, path, source, target, now_ns, known):
+            break
+    else:
+        if walk.is_whole and target.engine.walked(source.name, scope):
             target.cursors.clear()
-        ours = target.engine.records(scope, [path])
-        if target.speaks_in(scope):
-            hold_token(source, target.name, give_token(target, source.name))
-            mended = source.engine.healed(target.name, scope, [path], ours, now_ns)
-            source.engine.follow(mended.received.touched, now_ns)
-            source.lost.update(mended.lost)
-    if walk.is_whole and target.engine.walked(source.name, scope):
-        target.cursors.clear()
     source.index.commit()
     target.index.commit()
+
+
+def _mend(scope: Scope, path: RelPath, source: Host, target: Host, now_ns: int, known: Vector | None) -> bool:
+    """Have two members take in what the other has at a path; return whether none was told a change of its own that it has not made."""
+    updates = source.engine.records(scope, [path])
+    healed = target.engine.healed(source.name, scope, [path], updates, now_ns, known_there=known)
+    target.engine.follow(healed.received.touched, now_ns)
+    if healed.received.is_ahead:
+        target.outlived(source.name)
+        return False
+    target.lost.update(healed.lost)
+    if healed.has_let_go:
+        target.cursors.clear()
+    ours = target.engine.records(scope, [path])
+    if target.speaks_in(scope):
+        hold_token(source, target.name, give_token(target, source.name))
+        healed = source.engine.healed(target.name, scope, [path], ours, now_ns)
+        source.engine.follow(healed.received.touched, now_ns)
+        if healed.received.is_ahead:
+            source.outlived(target.name)
+            return False
+        source.lost.update(healed.lost)
+    return True
 
 
 def live_in(host: Host, scope: Scope, asked: Range) -> list[Digested]:

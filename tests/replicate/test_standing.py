@@ -20,7 +20,7 @@ from csfs.replicate import standing as module
 from csfs.replicate.asking import Asking
 from csfs.replicate.standing import REFUSED_MAX, PeerStanding, likeness
 from csfs.replicate.volume import Exchange, Volume
-from csfs.wire.messages import GetParts, Mend, PeerMessage, Stands, Update
+from csfs.wire.messages import GetParts, GetRecords, Mend, PeerMessage, Stands, Told, Update
 from scripts.simulation.tree import hash_of
 from tests.engine.members import NOW_NS, directory, found
 from tests.replicate.test_exchange import Shared
@@ -175,3 +175,48 @@ async def test_what_a_receiver_has_too_much_to_do_to_find_is_compared_once_that_
         await trio.sleep(1)
         assert [type(message) for message in sent] == [Stands, GetParts], "it begins to compare"
         nursery.cancel_scope.cancel()
+
+
+def told_since(volume: Volume) -> Update:
+    """Return what others have heard of a file of this member: its removal, in a life that is lost."""
+    scope, life = volume.rules.groups[0].scope, volume.index.incarnation
+    for number, path in enumerate((b"f", b"g", b"h"), 1):
+        with volume.index.transaction():
+            volume.engine.observe(RelPath(path), found(b"there", kind=Kind.SYMLINK, inode=number), NOW_NS)
+    (update,) = volume.engine.records(scope, [RelPath(b"f")])
+    assert update.content is not None
+    (entry,) = update.content.entries
+    dot = Dot(life, volume.index.rows.last_counter(scope))
+    assert dot.counter > entry.dot.counter, "as many changes were made since"
+    removed = ContentEntry(dot, entry.hlc, Content(Kind.ABSENT))
+    return Update(b"f", Half((removed,), {life: dot.counter}))
+
+
+@pytest.mark.parametrize("is_asked", [True, False], ids=["answered", "told"])
+async def test_who_hears_at_a_walk_what_it_has_not_made_is_another_incarnation(tmp_path: Path, is_asked: bool) -> None:
+    volume, renewed = made_volume(tmp_path), list[bool]()
+    volume.memory.renewed = lambda: renewed.append(True)
+    scope, life, update = volume.rules.groups[0].scope, volume.index.incarnation, told_since(volume)
+    sent = list[PeerMessage]()
+
+    async def answer(message: PeerMessage) -> None:
+        sent.append(message)
+        if isinstance(message, GetRecords):
+            standing.asking.answered(Told(message.request, 1, (update,)))
+
+    standing = PeerStanding(
+        volume, Exchange("beta", 0, {}), Asking(answer), answer, lambda time_ns: None, lambda: True, lambda path: False
+    )
+    if is_asked:
+        assert not await standing.walking.exchange(scope, [RelPath(b"f")], None)
+    else:
+        standing.hear(Mend(volume.name, scope, (update,), b""))
+    assert not any(isinstance(message, Mend) for message in sent), "what it knows is in doubt"
+    assert volume.engine.is_in_quarantine
+    assert (volume.index.incarnation != life, renewed) == (True, [True])
+    with volume.index.transaction():
+        healed = volume.engine.healed("beta", scope, [RelPath(b"f")], [update], NOW_NS)
+    assert (healed.received.refused, healed.received.is_ahead) == ((), False)
+    row = volume.index.rows.row(RelPath(b"f"))
+    assert row is not None
+    assert row.record.content == update.content, "it is told so, like anybody"
