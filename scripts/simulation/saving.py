@@ -13,7 +13,8 @@ def saved(host: Host) -> Saved:
         if isinstance(value, dict | list | set):
             setattr(index, name, value.copy())
     tree = host.tree.copied()
-    for path in tree.nodes.keys() & {path for path, look in host.programs.looks.items() if look.moved_from}:
+    looks = host.programs.looks.items()
+    for path in tree.nodes.keys() & {path for path, look in looks if look.moved_from or look.linked_from}:
         tree.nodes[path].unsure = True  # nobody knows any more where it came from
     return Saved(
         tree,
