@@ -83,6 +83,9 @@ class Settling(State):
         hlc, shared = max(self._tick(now_ns, row.record) for row in rows), _NOT_SHARED
         twin = self._twin_on_disk(path, rows[0], content)
         if twin is not None:
+            # As that name has it: the disk may show its time less exactly (R4).
+            applied = msgspec.structs.replace(rows[0].applied, mtime_ns=twin[0].applied.mtime_ns)
+            rows[0], content = msgspec.structs.replace(rows[0], applied=applied), twin[1].value
             shared = _shared_with(twin, meta)
             hlc = max(shared_clock(twin[1], row.record, hlc) for row in rows)
         when = now_ns, hlc
@@ -96,7 +99,7 @@ class Settling(State):
         return self.names_of(path) if is_same_kind else ()
 
     def _twin_on_disk(self, path: RelPath, row: Row, content: Content | None) -> tuple[Row, ContentEntry] | None:
-        """Return the row of another name of what is shown at a path and stands for no version, and its entry, if that says the same.
+        """Return the row of another name of what is shown at a path and stands for no version, and its entry, if that is shown there.
 
         A power cut may have left both: what is taken as it is stays one file (R24).
         """
@@ -104,7 +107,7 @@ class Settling(State):
             return None
         found = row.applied.observation
         twin = self._links.twin(path, row.scope, found, [name for name, _ in self._links.sharing(path, found)])
-        return twin if twin is not None and twin[1].value == content else None
+        return twin if twin is not None and _shows(twin[0].applied, twin[1].value) else None
 
     def _settle_parents(self, path: RelPath, now_ns: int) -> list[RelPath]:
         made = []

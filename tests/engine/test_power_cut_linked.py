@@ -39,3 +39,23 @@ def test_a_name_that_is_taken_for_something_else_is_another_file() -> None:
     beta.engine.settle(F, content_of(shown), meta_of(shown), NOW_NS)
     beta.engine.settle(G, content_of(other), meta_of(other), NOW_NS)
     assert beta.engine.names_of(F) == ()
+
+
+def test_a_name_that_is_taken_as_it_is_stays_linked_where_the_disk_shows_times_less_exactly() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one", mtime_ns=1_234, inode=3))
+    beta.hears(alpha)
+    plan = beta.plans(F)
+    assert plan is not None
+    shown = found(b"one", mtime_ns=1_000, inode=7)
+    beta.engine.applied(plan, shown)
+    shown = found(b"one", mtime_ns=1_000, inode=7, links=2)
+    for path in (F, G):
+        beta.engine.doubt(path, shown)
+    beta.engine.settle(G, content_of(shown), meta_of(shown), NOW_NS)
+    beta.plans(G)
+    assert not beta.row(G).pending
+    assert beta.row(G).record.content.entries[0].value.mtime_ns == 1_234
+    alpha.hears(beta)
+    for side in (alpha, beta):
+        assert side.engine.names_of(F) == (G,)
