@@ -28,9 +28,12 @@ from csfs.engine.live import (
     is_live,
     lineage_of,
     live_of,
+    meta_entry,
+    meta_of,
     new_row,
     removed_meta,
     shown_mtime_ns,
+    stands_for,
 )
 from csfs.engine.moving import merged_moves
 from csfs.engine.ports import Row
@@ -83,9 +86,10 @@ class Settling(State):
         hlc, shared = max(self._tick(now_ns, row.record) for row in rows), _NOT_SHARED
         twin = self._twin_on_disk(path, rows[0], content)
         if twin is not None:
-            # As that name has it: the disk may show its time less exactly (R4).
+            # As that name has it: the disk may show its time less exactly, or not its owners (R4).
             applied = msgspec.structs.replace(rows[0].applied, mtime_ns=twin[0].applied.mtime_ns)
             rows[0], content = msgspec.structs.replace(rows[0], applied=applied), twin[1].value
+            meta = _meta_of(twin[0], meta, content)
             shared = _shared_with(twin, meta)
             hlc = max(shared_clock(twin[1], row.record, hlc) for row in rows)
         when = now_ns, hlc
@@ -186,6 +190,16 @@ _NOT_SHARED = _Shared()
 def _shared_with(twin: tuple[Row, ContentEntry], meta: Meta | None) -> _Shared:
     row, entry = twin
     return _Shared(write_of(entry), next((write_of(one) for one in row.record.meta.entries if one.value == meta), None))
+
+
+def _meta_of(twin: Row, meta: Meta | None, content: Content) -> Meta | None:
+    """Return the meta that another name of an object has here, if that is what the disk shows for it; else what is decided."""
+    applied = twin.applied
+    entry, found = meta_entry(twin.record, applied.meta_dot), applied.observation
+    if meta is None or entry is None or found is None or meta != meta_of(found):
+        return meta
+    known = meta_for(entry, content)
+    return known if stands_for(applied, known, content.kind) else meta
 
 
 def _shows(applied: Applied, content: Content) -> bool:

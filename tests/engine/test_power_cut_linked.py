@@ -59,3 +59,24 @@ def test_a_name_that_is_taken_as_it_is_stays_linked_where_the_disk_shows_times_l
     alpha.hears(beta)
     for side in (alpha, beta):
         assert side.engine.names_of(F) == (G,)
+
+
+def test_a_name_that_is_taken_as_it_is_leaves_its_file_an_owner_whom_this_host_cannot_show() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"one", inode=3, uid=1001, owner="bob"))
+    beta.hears(alpha)
+    plan = beta.plans(F)
+    assert plan is not None
+    beta.engine.applied(plan, found(b"one", inode=7))
+    shown = found(b"one", inode=7, links=2)
+    for path in (F, G):
+        beta.engine.doubt(path, shown)
+    beta.engine.settle(G, content_of(shown), meta_of(shown), NOW_NS)
+    alpha.hears(beta)
+    for side in (alpha, beta):
+        assert side.engine.names_of(F) == (G,)
+        for path in (F, G):
+            live = side.engine.live(path)
+            assert live is not None
+            assert live.meta is not None
+            assert live.meta.owner == "bob"
