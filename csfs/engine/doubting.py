@@ -76,8 +76,12 @@ class Doubting(Local):
 
     def _shown_before(self, found: Observation | None, moved_from: RelPath | None) -> Observation | None:
         """Return what was shown of an object where it was moved from, whatever has been found there since."""
-        moved = self._moved_here(found, Circumstances(0, moved_from))
-        return moved.observation if moved is not None else None
+        circumstances = Circumstances(0, moved_from)
+        moved = self._moved_here(found, circumstances)
+        source = self._source(circumstances, moved)
+        if moved is None or (source is not None and source.applied == moved and _is_torn(source)):
+            return None  # the bytes of what keeps its old name are no more somebody's under the new one
+        return moved.observation
 
     def _is_torn_at(self, evidence: Evidence, path: RelPath, stamp: Stamp, before: Observation) -> bool:
         """Return whether what was known elsewhere as `before`, and is at a path now, has bytes that are not believed."""
@@ -120,10 +124,7 @@ class Doubting(Local):
     def is_torn(self, path: RelPath) -> bool:
         """Return whether the bytes at a path are no version's: a power cut may have left them."""
         row = self._index.row(path)
-        shown = row.applied.observation if row is not None else None
-        if row is None or shown is None or shown.kind is Kind.DIRECTORY:
-            return False
-        return bool(row.doubt & Doubt.UNPROVEN) and row.applied.content_dot is None
+        return row is not None and _is_torn(row)
 
     def _doubt_unfollowed(self, path: RelPath, row: Row, observation: Observation | None) -> None:
         """Others may have what was shown: once the path is followed again, what is there then is no change of it."""
@@ -142,6 +143,13 @@ class Doubting(Local):
         seen = _without(row.applied.content_seen, content.entries), _without(row.applied.meta_seen, meta.entries)
         applied = Applied(observation=None, content_seen=seen[0], meta_seen=seen[1])
         self._store_applied(path, row, applied, pending=self._followed(path) is not None)
+
+
+def _is_torn(row: Row) -> bool:
+    shown = row.applied.observation
+    if shown is None or shown.kind is Kind.DIRECTORY:
+        return False
+    return bool(row.doubt & Doubt.UNPROVEN) and row.applied.content_dot is None
 
 
 def _without(seen: Vector, entries: Sequence[ContentEntry | MetaEntry]) -> Vector:

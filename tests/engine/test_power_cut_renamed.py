@@ -79,6 +79,30 @@ def test_what_was_renamed_and_is_whole_there_is_renamed(order: Sequence[RelPath]
 
 
 @BOTH_WAYS
+@pytest.mark.parametrize("known", [{}, {F: ONE}])
+def test_what_was_renamed_and_linked_back_and_is_torn_is_nobodys_under_either_name(
+    order: Sequence[RelPath], known: dict[RelPath, Observation]
+) -> None:
+    """What is found under one of them proves nothing of the other."""
+    torn = found(b"ONE", links=2)
+    alpha, beta = cut_after(rename(F, G), known, {F: torn, G: torn}, order)
+    alpha.hears(beta)
+    for path in (F, G):
+        assert beta.engine.is_torn(path)
+        assert [entry.value.hash for entry in beta.row(path).record.content.entries] == [ONE.hash] * (path in known)
+    assert alpha.index.row(G) is None
+
+
+@BOTH_WAYS
+def test_what_was_exchanged_with_what_is_torn_is_whole(order: Sequence[RelPath]) -> None:
+    alpha, beta = cut_after(exchange(F, G), {F: ONE, G: TWO}, {F: found(b"TWOS", inode=2), G: ONE}, order)
+    assert beta.engine.is_torn(F)
+    assert not beta.engine.is_torn(G)
+    alpha.hears(beta)
+    assert ONE.hash in {entry.value.hash for entry in alpha.row(b"g").record.content.entries}
+
+
+@BOTH_WAYS
 @pytest.mark.parametrize("other", [TWO, directory(inode=2)])
 def test_what_took_the_place_of_what_is_torn_where_it_went_has_not_seen_it(
     order: Sequence[RelPath], other: Observation
