@@ -283,16 +283,22 @@ class Plans(Moving):
         return leader
 
 
-def is_carried_out(plan: Plan, observation: Observation | None, source: Observation | None = None) -> bool:
+def is_carried_out(
+    plan: Plan,
+    observation: Observation | None,
+    source: Observation | None = None,
+    kept: Collection[bytes] = (),
+) -> bool:
     """Return whether the disk shows what an installation or a removal was to leave, and nothing that came after it.
 
-    `source` is what is shown where the plan links to: whatever was written to that since was written under both names.
+    `source` is what is shown where the plan links to: whatever was written to that since was written under both names. `kept` are
+    the names in the kept store: where what a removal was to keep is not among them, it was a program that took it away.
     """
     if plan.link is not None:
         return observation is not None and source is not None and observation.stamp.inode == source.stamp.inode
     match plan.step:
         case Step.REMOVE:
-            return observation is None
+            return observation is None and (not plan.kept or plan.kept in kept)
         case Step.INSTALL if observation is not None and plan.meta is not None:
             # A directory's time moves with each name in it.
             same_time = plan.content.kind is Kind.DIRECTORY or stands_for_time(observation.mtime_ns, plan.mtime_ns)

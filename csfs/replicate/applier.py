@@ -164,7 +164,7 @@ class Applier:
         with volume.index.transaction():
             for plan, observation in zip(plans, found, strict=True):
                 source = volume.engine.link_source(plan)
-                is_done = is_carried_out(plan, observation, source)
+                is_done = is_carried_out(plan, observation, source, kept)
                 self.keeping.take_stock(plan, kept, is_done=is_done)
                 if is_done:
                     self._carried_out(plan, observation if plan.link is None else source)

@@ -175,7 +175,7 @@ class Digesting(Member):
         """Find out what became of commits whose outcome nobody recorded."""
         for path, plan in sorted(self.intents.items(), key=lambda item: item[1].link is not None):
             found, source = self._found(plan), self.engine.link_source(plan)
-            if is_carried_out(plan, found, source):
+            if is_carried_out(plan, found, source, self.tree.displaced):
                 self.engine.applied(plan, found if plan.link is None else source, racy=True)
                 self.programs.marks.setdefault(parent_of(path), False)
             elif plan.step is Step.ATTRIBUTES and not self.engine.interrupted(plan, found) and plan.base is not None:

@@ -128,6 +128,8 @@ class Host(Digesting):
                 self.kept.add(old.data)
             else:
                 self.retained.add((path, old.data))
+            if plan.kept:
+                self.tree.displaced.add(plan.kept)
         if plan.step is Step.INSTALL:
             assert plan.meta is not None
             if plan.link is not None:

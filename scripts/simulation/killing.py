@@ -1,6 +1,8 @@
 """A simulated member that is killed in the middle of a commit."""
 
-from csfs.core.objects import Meta
+import msgspec
+
+from csfs.core.objects import Kind, Meta
 from csfs.core.paths import RelPath
 from csfs.engine.ports import Plan, Step
 from csfs.replicate.linking import Leaders
@@ -12,7 +14,8 @@ from scripts.simulation.links import Batch, Link
 
 def die_applying(host: Host, dice: Dice, now_ns: int) -> bool:
     """Be killed in the middle of one commit; return whether there was one."""
-    plans = [plan for path in host.index.pending() if (plan := host._plan(path, now_ns)) is not None]
+    pending = host.index.pending()
+    plans = [_with_kept_name(host, plan) for path in pending if (plan := host._plan(path, now_ns)) is not None]
     if not plans:
         return False
     together = _one_inode(plans)
@@ -71,6 +74,19 @@ def _one_inode(plans: list[Plan]) -> list[Plan]:
         leaders.lead(followed)
         found.setdefault(followed.path if followed is plan else followed.link, []).append(followed)
     return next((together for together in found.values() if len(together) > 1), [])
+
+
+def _with_kept_name(host: Host, plan: Plan) -> Plan:
+    """Return a plan that says under which name what it takes away goes to the kept store, if anything of worth is."""
+    base = plan.base
+    if plan.step is Step.ATTRIBUTES or base is None or base.kind is Kind.DIRECTORY:
+        return plan
+    is_elsewhere = any(
+        node.data == host.tree.nodes[plan.path].data for path, node in host.tree.nodes.items() if path != plan.path
+    )
+    if not plan.keep and (base.kind is not Kind.FILE or base.size == 0 or is_elsewhere):
+        return plan
+    return msgspec.structs.replace(plan, kept=b"%d.%b" % (base.stamp.inode, plan.path))
 
 
 def _sets_meta(plan: Plan) -> bool:

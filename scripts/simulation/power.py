@@ -59,7 +59,9 @@ class Disk:
 
     def _sync_names(self) -> None:
         host = self._host
-        self._names: dict[RelPath, Node] = host.tree.copied().nodes
+        synced = host.tree.copied()
+        self._names: dict[RelPath, Node] = synced.nodes
+        self._displaced = synced.displaced
         self._kept = frozenset(host.kept)
         self._rows = len(host.programs.rows)
 
@@ -71,7 +73,7 @@ class Disk:
         is_back = dice.one_in(2)
         if is_back:
             tree.nodes = self._names
-            host.kept = set(self._kept)
+            host.kept, tree.displaced = set(self._kept), set(self._displaced)
         for node in {id(node): node for node in tree.nodes.values()}.values():
             if node.kind is Kind.FILE and (node.inode, node.data) not in self._bytes and not dice.one_in(3):
                 whole = node.data

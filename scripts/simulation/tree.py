@@ -88,6 +88,8 @@ class FakeTree:
     """Those that it knew from the start."""
     names_ever: dict[int, str] = field(default_factory=dict)
     """Those that it has ever known: that an account goes is no change of any file."""
+    displaced: set[bytes] = field(default_factory=set)
+    """Names that commits have used in the kept store."""
 
     def __post_init__(self) -> None:
         self.names_ever, self.names_first = dict(self.names), frozenset(self.names.values())
@@ -127,6 +129,7 @@ class FakeTree:
         copies = {id(node): copy(node) for node in self.nodes.values()}
         tree = copy(self)
         tree.nodes = {path: copies[id(node)] for path, node in self.nodes.items()}
+        tree.displaced = set(self.displaced)
         return tree
 
     def put(self, path: RelPath, node: Node, now_ns: int) -> None:

@@ -85,6 +85,22 @@ def test_a_removal_is_carried_out_when_nothing_is_there(pair: tuple[Side, Side])
     assert not is_carried_out(plan, found(b"first"))
 
 
+def test_who_removes_what_a_kill_kept_from_being_taken_away_and_kept_has_removed_it() -> None:
+    alpha, beta = sides("alpha", "beta")
+    alpha.sees(b"d", directory())
+    alpha.sees(b"d/x", found(b"below"))
+    beta.sees(b"d", found(b"loser", inode=7))
+    beta.hears(alpha)
+    plan = planned(beta, b"d")
+    assert plan.step is Step.REMOVE
+    assert plan.keep
+    plan = msgspec.structs.replace(plan, kept=b"1.kept")
+    assert is_carried_out(plan, None, None, {b"1.kept"})
+    assert not is_carried_out(plan, None, None, {b"2.kept"})
+    beta.sees(b"d", None)
+    assert {entry.value.kind for entry in beta.row(b"d").record.content.entries} == {Kind.DIRECTORY, Kind.ABSENT}
+
+
 def test_attributes_are_never_taken_for_done(pair: tuple[Side, Side]) -> None:
     plan = msgspec.structs.replace(planned(pair[1]), step=Step.ATTRIBUTES)
     assert not is_carried_out(plan, found(b"first"))

@@ -1,6 +1,7 @@
 """Taking stock of commits of which nobody heard what became: what they displaced is kept, and known to be."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import trio
 
 from csfs.core.paths import RelPath
+from csfs.index.ledger import Cause
 from csfs.mount.displaced import Displaced
 from csfs.replicate.gate import Gate
 from tests.replicate.test_linking import Killed, Member, expect_equal, settle, two
@@ -50,6 +52,38 @@ async def test_what_a_mount_was_about_to_keep_when_it_was_killed_is_kept_at_once
         expect_equal(alpha, beta)
         expect_all_kept(beta)
         assert not any(one.read_text().startswith("old") for one in (beta.tree / ".csfs/stage").iterdir())
+
+
+async def test_what_a_program_removes_before_a_commit_that_was_to_keep_it_is_waited_for_by_nobody(
+    tmp_path: Path,
+) -> None:
+    async with two(tmp_path) as (alpha, beta):
+        await lose_to_a_directory(alpha, beta)
+        (beta.tree / "d/x").unlink()
+        beta.tell("d/x")
+        await another_mount(beta)
+        shutil.rmtree(alpha.tree / "d/x")
+        alpha.tell("d/x/y", "d/x")
+        await alpha.quiet()
+        await settle(alpha, beta)
+        expect_equal(alpha, beta)
+        assert not (beta.tree / "d/x").exists()
+        assert list(beta.volume.index.rows.pending()) == []
+        assert [one.cause for one in beta.volume.index.ledger.kept(RelPath(b"d/x"))] == [Cause.REMOVED], "by beta"
+
+
+async def lose_to_a_directory(alpha: Member, beta: Member) -> None:
+    """Alpha has made a directory where beta has a file of its own, whose mount goes away before that is kept."""
+    (alpha.tree / "d/x").mkdir()
+    (alpha.tree / "d/x/y").write_text("y")
+    (beta.tree / "d/x").write_text("beta's")
+    for member, paths in ((alpha, ("d/x", "d/x/y")), (beta, ("d/x",))):
+        member.tell("d", *paths)
+        await member.quiet()
+    beta.commits_max = 0
+    beta.hears(alpha)
+    with trio.move_on_after(0.3):
+        await beta.quiet()
 
 
 async def sow(alpha: Member, beta: Member) -> None:
