@@ -63,8 +63,8 @@ class Links:
         write = write_of(entry)
         for other in self._index.paths_written(write):
             row = self._index.row(other)
-            if other == path or row is None or row.scope != scope:
-                continue
+            if other == path or row is None or row.scope != scope or row.write != write:
+                continue  # found by a write that the rules before had it show
             theirs = entry_of(row.record, write)
             if theirs is not None and theirs.value == entry.value:
                 yield other, row

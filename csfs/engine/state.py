@@ -1,7 +1,6 @@
 """What all parts of an engine share: the index, the rules, minting, and storing a row with what follows from it."""
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Final
 
 import msgspec
 
@@ -43,8 +42,6 @@ from csfs.engine.live import (
 from csfs.engine.ports import Connected, IndexPort, Row, Step
 from csfs.engine.rules import GroupRules, Rules, may_send
 from csfs.engine.validation import CLOCK_MAX
-
-_NO_RANKS: Final[Ranks] = {}
 
 
 class State:
@@ -137,7 +134,7 @@ class State:
     def _ranks(self, group: GroupRules, record: Record) -> Ranks:
         """Return the authors' places in the group, where there is something to choose from."""
         if len(record.content.entries) < 2 and len(record.meta.entries) < 2:
-            return _NO_RANKS
+            return {}
         return self._all_ranks(group)
 
     def _all_ranks(self, group: GroupRules) -> Ranks:
@@ -254,15 +251,16 @@ class State:
             self._wake_followed(path)
 
     def _put_known(self, path: RelPath, before: Row, after: Row, group: GroupRules | None) -> None:
-        """Put a row with another record than `before`, and what follows from that; every change of what is known comes by here."""
+        """Put a row with another record, group or rules than before, and what follows; every change of what is known comes by here."""
         live, write = is_live(after.record), self._write_at(path, after.record, after.applied, group)
-        self._index.put(path, msgspec.structs.replace(after, live=live, write=write))
-        self._wake_names(path, before)
+        after = msgspec.structs.replace(after, live=live, write=write)
+        self._index.put(path, after)
+        self._wake_names(path, before, after)
 
-    def _wake_names(self, path: RelPath, before: Row) -> None:
-        """A path's record has changed: have those planned whose meta was, or is now, decided together with its own."""
-        after = self._index.row(path)
-        if after is None or (before.write == after.write and before.record.meta.entries == after.record.meta.entries):
+    def _wake_names(self, path: RelPath, before: Row, after: Row) -> None:
+        """A path's record, group or winner has changed: have those planned whose meta was, or is now, decided together with its own."""
+        was, now = before.record.meta.entries, after.record.meta.entries
+        if (before.scope, before.write, was) == (after.scope, after.write, now):
             return
         entries = [entry_of(row.record, row.write) if row.write is not None else None for row in (before, after)]
         others = list[tuple[RelPath, Row]]()
@@ -283,9 +281,9 @@ class State:
         if len(row.record.content.entries) > 1:
             write = self._write_at(path, row.record, applied, self._followed(path))
         arrived = unshown(row.arrived, row.record, applied)
-        self._index.put(
-            path, msgspec.structs.replace(row, applied=applied, pending=pending, write=write, arrived=arrived)
-        )
+        after = msgspec.structs.replace(row, applied=applied, pending=pending, write=write, arrived=arrived)
+        self._index.put(path, after)
+        self._wake_names(path, row, after)
         self._wake_waiting(path, row.applied, applied)
 
     def _adopt(self, path: RelPath, row: Row, group: GroupRules) -> None:

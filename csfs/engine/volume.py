@@ -52,7 +52,7 @@ class VolumeEngine(Doubting, Following, Settling, Merging, Overlooking, Weighing
                 continue
             write = self._write_at(path, row.record, row.applied, group)
             if write != row.write:
-                self._index.put(path, msgspec.structs.replace(row, write=write, pending=True))
+                self._put_known(path, row, msgspec.structs.replace(row, pending=True), group)
             entry = entry_of(row.record, write) if write is not None else None
             names = self._links.linked(path, group.scope, entry) if entry is not None else ()
             for name, found in [(path, self._index.row(path) or row), *names]:
@@ -94,7 +94,11 @@ class VolumeEngine(Doubting, Following, Settling, Merging, Overlooking, Weighing
             group = self._followed(path)
             row = self._index.row(path) if scope != (group.scope if group is not None else Scope(b"")) else None
             if row is not None:
-                self._index.put(path, self.in_scope(path, row))
+                # Names that stay in its group are as they were, and others may have been planned before it could be found by its write.
+                was_group = next((one for one in self._rules.groups if one.scope == scope), None)
+                write = self._write_at(path, row.record, row.applied, was_group)
+                before = msgspec.structs.replace(row, scope=scope, write=write)
+                self._put_known(path, before, self.in_scope(path, row), group)
                 if row.live and (group is None or not scope):
                     turned[path] = group is not None
         # The directories above may be of groups that stay what they were, and be read as ever: nothing else has these planned (R16).
