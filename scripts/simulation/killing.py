@@ -4,6 +4,7 @@ import msgspec
 
 from csfs.core.objects import Kind, Meta
 from csfs.core.paths import RelPath
+from csfs.engine.live import is_exactly, meta_of
 from csfs.engine.ports import Plan, Step
 from csfs.replicate.linking import Leaders
 from scripts.simulation import rights
@@ -40,15 +41,16 @@ def die_applying(host: Host, dice: Dice, now_ns: int) -> bool:
         set_so_far, flags = dice.choice((owners_only, mode_only, meta)), (node.flags, node.flags_meant)
         lists = node.acl, node.rights_meant
         host.tree.set_attributes(node, set_so_far, None)
+        shown = host.tree.observed(plan.path)
+        assert shown is not None
+        is_shown = is_exactly(set_so_far, meta_of(shown))
         if set_so_far is not meta:
             node.flags, node.flags_meant = flags  # they come last
             node.acl, node.rights_meant = lists
         if set_so_far is mode_only:
             node.acl = rights.under(node.acl, node.mode)
         else:
-            # Nobody has recorded whose it is: it may be taken for what belongs to who has the number here.
-            names = host.tree.names
-            is_shown = names.get(node.uid) == meta.owner and names.get(node.gid) == meta.group
+            # Nobody has recorded what this host cannot show: who renames it now has what the disk says.
             node.unsure = node.unsure or not is_shown
     return True
 
