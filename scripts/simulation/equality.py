@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from itertools import combinations, pairwise
 
 from csfs.core import acls
-from csfs.core.objects import Meta, Observation
-from csfs.core.paths import RelPath, ancestors_of
+from csfs.core.objects import Kind, Meta, Observation
+from csfs.core.paths import RelPath, ancestors_of, is_below
 from csfs.core.policies import NONE
 from csfs.core.treatment import flags_in
+from csfs.core.versions import covers
 from csfs.engine.live import meta_of
+from csfs.engine.rules import may_send
 from scripts.simulation import rights
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.host import Host
@@ -45,11 +47,32 @@ def _as_taken(host: Host, path: RelPath, recorded: Observation | None) -> Meta:
     return Meta(found.mode, found.uid, found.gid, recorded.owner, recorded.group, xattrs)
 
 
+def kept_alone(cluster: Cluster, host: Host) -> set[RelPath]:
+    """Return what a receive-only member has, and nobody who is listened to: others had removed and forgotten it without this member.
+
+    It was not in their group then, and came to it with that. Nobody listens to it, and what is known stays (docs/replication.md).
+    """
+    alone = set[RelPath]()
+    for path, row in host.index.rows().items():
+        group = host.rules.group_of(path)
+        if group is None or host.name not in group.receive_only or not row.live:
+            continue
+        heard = [one.index.row(path) for one in cluster.members if may_send(group, one.name)]
+        if any(other is not None and other.live for other in heard):
+            continue
+        missed = [one.seen for one in cluster.ledger.forgotten.get(path, ()) if host.name not in one.members]
+        entries = [entry for entry in row.record.content.entries if entry.value.kind is not Kind.ABSENT]
+        if all(any(covers(seen, entry.dot) for seen in missed) for entry in entries):
+            alone.add(path)
+    return alone
+
+
 def check_equal(cluster: Cluster, gone: set[RelPath]) -> None:
     """Members of a path's group show the same there; where the policy is `none`, they know the same."""
     apart = apart_of(cluster)
     for one, other in pairs_of_equals(cluster):
         ours, theirs = shown(one), shown(other)
+        alone = kept_alone(cluster, one) ^ kept_alone(cluster, other)
         for path in ours.keys() | theirs.keys():
             group = one.rules.group_of(path)
             assert group == other.rules.group_of(path), f"{path!r} belongs to different groups"
@@ -61,11 +84,25 @@ def check_equal(cluster: Cluster, gone: set[RelPath]) -> None:
                 continue
             is_same = (
                 _is_same(cluster, path, ours.get(path), theirs.get(path))
+                or _is_kept(path, alone, ours.get(path), theirs.get(path))
                 or path in gone
                 or bool(gone.intersection(ancestors_of(path)))
                 or _is_same_but_for_names(path, ours.get(path), theirs.get(path), gone, (one, other))
             )
             assert is_same, f"{one.name} and {other.name} differ at {path!r}: {ours.get(path)} and {theirs.get(path)}"
+
+
+def _is_kept(
+    path: RelPath, alone: set[RelPath], ours: tuple[object, ...] | None, theirs: tuple[object, ...] | None
+) -> bool:
+    """Return whether one member shows something and the other one nothing since one of them has that `alone`.
+
+    Or one a directory for what is below it, and the other one what that had to give way to.
+    """
+    if path in alone:
+        return None in (ours, theirs)
+    directories = [one for one in (ours, theirs) if one is not None and one[0] is Kind.DIRECTORY]
+    return len(directories) == 1 and any(is_below(one, path) for one in alone)
 
 
 def _is_same(
@@ -141,13 +178,15 @@ def check_links(cluster: Cluster, gone: set[RelPath]) -> None:
     """Members of a group have the same names of the same inodes, but where a directory that holds what they do not follow cannot go."""
     apart = apart_of(cluster)
     for one, other in pairs_of_equals(cluster):
+        alone = kept_alone(cluster, one) | kept_alone(cluster, other)
+        alone |= {above for path in alone for above in ancestors_of(path)}
         for pair in linked(one) ^ linked(other):
             group = one.rules.group_of(pair[0])
             if (
                 group is None
                 or not {one.name, other.name} <= set(group.members)
                 or NONE in group.policy
-                or (gone | apart) & set(pair)
+                or (gone | apart | alone) & set(pair)
             ):
                 continue
             held = (one.held | other.held).intersection(pair)

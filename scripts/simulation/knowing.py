@@ -8,7 +8,8 @@ from csfs.engine.forgetting import dots_of
 from csfs.engine.overlooking import NOTHING_OVERLOOKED
 from csfs.engine.ports import Row
 from scripts.simulation.cluster import Cluster
-from scripts.simulation.equality import apart_of, pairs_of_equals
+from scripts.simulation.equality import apart_of, kept_alone, pairs_of_equals
+from scripts.simulation.host import Host
 from scripts.simulation.plan import Act
 
 WALKS_MAX = 40
@@ -58,13 +59,19 @@ def check_known(cluster: Cluster) -> None:
             assert host.index.digest(group.scope) == counted, f"{host.name} counted another set hash than it has"
     is_harmed = bool(cluster.plan.acts() & {Act.RESTORE, Act.CLONE, Act.POWER_CUT} or cluster.rotten)
     for one, other in pairs_of_equals(cluster):
-        ours, theirs = one.index.rows(), other.index.rows()
+        ours, theirs = (_rows_of_all(cluster, host) for host in (one, other))
         for path in sorted(ours.keys() | theirs.keys()):
             group, rows = one.rules.group_of(path), (ours.get(path), theirs.get(path))
             if group is None or not {one.name, other.name} <= set(group.members):
                 continue
             left, right = (_standing(row, is_harmed or cluster.is_changed(path)) for row in rows)
             assert left == right, f"{one.name} and {other.name} know of {path!r}: {left} and {right}"
+
+
+def _rows_of_all(cluster: Cluster, host: Host) -> dict[RelPath, Row]:
+    """Return a member's rows, but for those of what it keeps alone."""
+    alone = kept_alone(cluster, host)
+    return {path: row for path, row in host.index.rows().items() if path not in alone}
 
 
 def _standing(row: Row | None, is_harmed: bool) -> object:

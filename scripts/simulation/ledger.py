@@ -42,6 +42,13 @@ class Secret(NamedTuple):
     forgotten: tuple[range, ...] = ()
 
 
+class Forgotten(NamedTuple):
+    """Who was in the group in which a removal was forgotten, and the changes that it had seen."""
+
+    members: tuple[str, ...]
+    seen: Vector
+
+
 Shown = tuple[bytes, int]
 """A content and its time, in microseconds: not every disk keeps more."""
 
@@ -102,6 +109,8 @@ class Ledger:
     """By content for which no author speaks, the members that have it: what a merge made, and what its author has lost since."""
     gone: dict[RelPath, Vector] = field(default_factory=dict)
     """By path, the changes that somebody knew everybody to have settled when he forgot what removed it."""
+    forgotten: dict[RelPath, list[Forgotten]] = field(default_factory=dict)
+    """By path, the removals that were forgotten."""
     names: dict[RelPath, set[RelPath]] = field(default_factory=dict)
     """By path, those that were ever linked to it, by way of others too."""
     named: dict[RelPath, list[str]] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from csfs.core.versions import Scope, Vector
 from csfs.engine.mending import Walk, parts_of
 from csfs.engine.ports import Standing
 from scripts.simulation.host import Host
+from scripts.simulation.ledger import Forgotten
 
 KEY = b"of this member's index"
 
@@ -161,4 +162,8 @@ def forget(host: Host) -> None:
             continue  # what it said was in doubt, and taken out: that is no removal
         gone = host.ledger.gone.get(path, versions.EMPTY)
         host.ledger.gone[path] = versions.joined(gone, settled.get(before[path].scope, versions.EMPTY))
+        group = host.rules.group_of(path)
+        if group is not None:
+            seen = before[path].record.content.seen
+            host.ledger.forgotten.setdefault(path, []).append(Forgotten(tuple(group.members), seen))
     host.index.commit()

@@ -259,6 +259,30 @@ def test_what_is_known_stays_at_a_receiver_whoever_does_not_have_it() -> None:
     assert beta.row(b"a").live
 
 
+@pytest.mark.parametrize("is_removed_before_it_is_heard", [False, True])
+def test_what_a_receiver_alone_has_goes_when_it_is_made_and_removed_where_that_counts(
+    is_removed_before_it_is_heard: bool,
+) -> None:
+    alpha, beta = sides("alpha", "beta", receive_only=("beta",))
+    alpha.sees(b"a", found(b"one"))
+    beta.hears(alpha)
+    beta.shows(b"a", found(b"one"))
+    alpha.index.drop(RelPath(b"a"))
+    beta.engine.stands("alpha", alpha.engine.standings(), alpha.engine.digests())
+    assert not walks(beta, alpha).received.touched
+    alpha.sees(b"a", found(b"made for that", inode=2))
+    if not is_removed_before_it_is_heard:
+        beta.hears(alpha)
+    alpha.sees(b"a", None)
+    beta.hears(alpha)
+    assert not beta.row(b"a").live
+    plan = beta.plans(b"a")
+    assert plan is not None
+    assert plan.step is Step.REMOVE
+    beta.shows(b"a", None)
+    assert beta.engine.digests() == alpha.engine.digests()
+
+
 def receiver_beside_two(path: RelPath) -> list[Side]:
     """Return two members with one version of a path, and one that only receives, which has another one beside it.
 
