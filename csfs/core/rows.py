@@ -106,7 +106,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `expected` is the stamp that the disk must still show (None: nothing). `content` is what to install (its `hash` must be at
     hand for a file). `meta` is the complete meta wanted; `mtime_ns` None leaves the time alone. `base` is what is
     shown now, `lineage` belongs to what is to be shown. `keep`: what is displaced is the loser of a conflict and must be kept
-    whatever retention says. `write` is shared by all names of what is installed; `link` is one of them that shows it already: to be
+    whatever retention says; it is kept whole, and under retention, where it is `succeeded` by what was made from it. `write` is
+    shared by all names of what is installed; `link` is one of them that shows it already: to be
     linked to it, nothing is built then. `room_for` is what a removal makes room for. `kept` is the name in the kept store of what is
     displaced, if that is to be there as a whole.
     """
@@ -128,6 +129,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     link: RelPath | None = None
     room_for: Content | None = None
     kept: bytes = b""
+    succeeded: bool = False
 
     @property
     def needed(self) -> Content | None:

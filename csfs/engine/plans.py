@@ -81,10 +81,14 @@ class Plans(Moving):
         taken = self._taken_along(path, row) if step is not Step.ATTRIBUTES else None
         if taken is not None and live.content.kind is Kind.ABSENT and self._comes_first(path, *taken):
             return None
-        keep = step is not Step.ATTRIBUTES and (taken is not None or _must_keep(row, live))
+        is_lost = step is not Step.ATTRIBUTES and (taken is not None or _is_lost(row, live))
+        keep = is_lost or (step is not Step.ATTRIBUTES and _is_overruled(row))
         if in_the_way:
             return _cleared(path, row, keep, live.content)
-        return self._planned(path, step, row, live, group, keep=keep, best=not without)
+        plan = self._planned(path, step, row, live, group, keep=keep, best=not without)
+        if not keep or is_lost or not _is_made_from(live.entry, row.applied):
+            return plan
+        return msgspec.structs.replace(plan, succeeded=True)
 
     def applied(self, plan: Plan, observation: Observation | None, *, racy: bool = False) -> tuple[RelPath, ...]:
         """Record that a plan was carried out, and what the disk shows now; return paths that may be planned now."""
@@ -212,7 +216,7 @@ class Plans(Moving):
                         return None
                     if not entry.carried or not self._is_to_be_shown(target, there, entry):
                         return target, entry
-                if not _dots_shown(applied).isdisjoint(entry.overruled):
+                if not (_dots_shown(applied).isdisjoint(entry.overruled) or _is_made_from(entry, applied)):
                     return target, None
         # It may have been replaced there, unseen, and the object have been moved on, or back here, by who had not heard of it.
         before = applied.lineage.parents
@@ -347,8 +351,8 @@ def _has(entry: ContentEntry, applied: Applied) -> bool:
     return origin_of(entry) == applied.lineage.origin or applied.content_dot in entry.merged
 
 
-def _must_keep(row: Row, live: Live) -> bool:
-    """Return whether what is displaced lost a conflict, or was never known to anybody else."""
+def _is_lost(row: Row, live: Live) -> bool:
+    """Return whether what is displaced loses a conflict, or was never known to anybody else."""
     shown, dot = row.applied.observation, row.applied.content_dot
     if shown is None or shown.kind is Kind.DIRECTORY:
         return False
@@ -360,11 +364,20 @@ def _must_keep(row: Row, live: Live) -> bool:
     # The bytes shown may be an entry's that is not adopted yet, having come after the one that is applied.
     losers = [entry for entry in row.record.content.entries if entry.dot != live.content_dot]
     is_loser = any(entry.dot == dot or holds(shown, entry.value) for entry in losers)
-    is_in_loser = any(dot in entry.merged for entry in losers)
-    shown_as = _dots_shown(row.applied)
-    return (
-        is_loser or is_in_loser or any(not shown_as.isdisjoint(entry.overruled) for entry in row.record.content.entries)
-    )
+    return is_loser or any(dot in entry.merged for entry in losers)
+
+
+def _is_overruled(row: Row) -> bool:
+    """Return whether what is displaced was decided against, or may stand again (R15)."""
+    shown, shown_as = row.applied.observation, _dots_shown(row.applied)
+    if shown is None or shown.kind is Kind.DIRECTORY:
+        return False
+    return any(not shown_as.isdisjoint(entry.overruled) for entry in row.record.content.entries)
+
+
+def _is_made_from(entry: ContentEntry | None, applied: Applied) -> bool:
+    """Return whether a version was made from the bytes that are shown: whoever made it had these, and they lost nothing."""
+    return entry is not None and not _dots_shown(applied).isdisjoint(entry.parents)
 
 
 def _dots_shown(applied: Applied) -> set[Dot | None]:

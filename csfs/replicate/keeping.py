@@ -113,10 +113,11 @@ class Keeping:
             cause, member = promise.cause, self._volume.member
         applied = msgspec.structs.replace(row.applied, observation=plan.base)
         now_ns = time.time_ns()
-        return KeptVersion(name, plan.path, now_ns, size, content_hash, plan.keep, applied, cause, member, stored)
+        loser = plan.keep and not plan.succeeded
+        return KeptVersion(name, plan.path, now_ns, size, content_hash, loser, applied, cause, member, stored)
 
     def _cause(self, plan: Plan) -> Cause:
-        if plan.keep:
+        if plan.keep and not plan.succeeded:
             return Cause.CONFLICT
         return Cause.REMOVED if plan.step is Step.REMOVE else Cause.REPLACED
 

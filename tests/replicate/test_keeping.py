@@ -8,10 +8,12 @@ import pytest
 
 from csfs.core.objects import Applied, Kind, Observation, Stamp
 from csfs.core.paths import RelPath
+from csfs.core.rows import Plan, Step
+from csfs.engine.live import content_of
 from csfs.index.index import Index
 from csfs.index.ledger import Cause
 from csfs.replicate import keeping
-from csfs.replicate.keeping import note_local
+from csfs.replicate.keeping import Keeping, note_local
 from csfs.replicate.volume import Volume
 from csfs.store.owners import Owners
 from tests.replicate.alone import rules_of
@@ -52,3 +54,39 @@ def test_of_a_great_many_the_rest_is_not_noted(volume: Volume, monkeypatch: pyte
     with volume.index.transaction():
         volume.index.ledger.drop_kept(volume.index.ledger.kept(F)[0].name)
     assert len(noted(volume, FILE, None)) == 2
+
+
+@pytest.mark.parametrize(
+    ("keep", "succeeded", "loser", "cause"),
+    [
+        (False, False, False, Cause.REPLACED),
+        (True, False, True, Cause.CONFLICT),
+        (True, True, False, Cause.REPLACED),
+    ],
+)
+def test_a_loser_stays_and_what_the_next_version_was_made_from_is_under_retention(
+    volume: Volume, *, keep: bool, succeeded: bool, loser: bool, cause: Cause
+) -> None:
+    with volume.index.transaction():
+        volume.engine.observe(F, FILE, 1)
+    row = volume.index.rows.row(F)
+    assert row is not None
+    plan = Plan(
+        path=F,
+        step=Step.INSTALL,
+        expected=FILE.stamp,
+        base=FILE,
+        content=content_of(LINK),
+        meta=None,
+        mtime_ns=None,
+        keep=keep,
+        content_dot=row.applied.content_dot,
+        content_seen={},
+        meta_dot=None,
+        meta_seen={},
+        succeeded=succeeded,
+    )
+    with volume.index.transaction():
+        Keeping(volume).note(plan, b"kept")
+    (version,) = volume.index.ledger.kept(F)
+    assert (version.loser, version.cause, version.size) == (loser, cause, FILE.size)
