@@ -21,8 +21,8 @@ NO_META: Final = Meta(0, 0, 0)
 """The meta of what is absent."""
 PRIVATE_META: Final = Meta(0o700, 0, 0, "root", "root")
 """For a directory that has to exist and of which nothing is known: it must not grant what its maker did not."""
-NO_TIME_NS: Final = 0
-"""The time of a directory that has to exist and of which no time is known."""
+NO_TIME_NS: Final = 315_619_200 * 10**9
+"""The time of a directory that has to exist and of which no time is known: 2 January 1980, which every archive and disk can say."""
 COARSEST_TIME_NS: Final = 2_000_000_000
 """FAT keeps two seconds."""
 NOTHING_APPLIED: Final = Applied(observation=None)
