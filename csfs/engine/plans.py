@@ -81,14 +81,14 @@ class Plans(Moving):
         taken = self._taken_along(path, row) if step is not Step.ATTRIBUTES else None
         if taken is not None and live.content.kind is Kind.ABSENT and self._comes_first(path, *taken):
             return None
-        is_lost = step is not Step.ATTRIBUTES and (taken is not None or _is_lost(row, live))
-        keep = is_lost or (step is not Step.ATTRIBUTES and _is_overruled(row))
+        keep = step is not Step.ATTRIBUTES and (taken is not None or _must_keep(row, live))
         if in_the_way:
             return _cleared(path, row, keep, live.content)
         plan = self._planned(path, step, row, live, group, keep=keep, best=not without)
-        if not keep or is_lost or not _is_made_from(live.entry, row.applied):
-            return plan
-        return msgspec.structs.replace(plan, succeeded=True)
+        is_lost = taken is not None or _is_lost(row, live)
+        if keep and not is_lost and _is_made_from(live.entry, row.applied):
+            return msgspec.structs.replace(plan, succeeded=True)
+        return plan
 
     def applied(self, plan: Plan, observation: Observation | None, *, racy: bool = False) -> tuple[RelPath, ...]:
         """Record that a plan was carried out, and what the disk shows now; return paths that may be planned now."""
@@ -351,6 +351,11 @@ def _has(entry: ContentEntry, applied: Applied) -> bool:
     return origin_of(entry) == applied.lineage.origin or applied.content_dot in entry.merged
 
 
+def _must_keep(row: Row, live: Live) -> bool:
+    """Return whether what is displaced is kept whole: it is lost, was decided against, or may stand again (R15)."""
+    return _is_lost(row, live) or _is_overruled(row)
+
+
 def _is_lost(row: Row, live: Live) -> bool:
     """Return whether what is displaced loses a conflict, or was never known to anybody else."""
     shown, dot = row.applied.observation, row.applied.content_dot
@@ -368,7 +373,7 @@ def _is_lost(row: Row, live: Live) -> bool:
 
 
 def _is_overruled(row: Row) -> bool:
-    """Return whether what is displaced was decided against, or may stand again (R15)."""
+    """Return whether what is displaced is named among what was decided against."""
     shown, shown_as = row.applied.observation, _dots_shown(row.applied)
     if shown is None or shown.kind is Kind.DIRECTORY:
         return False

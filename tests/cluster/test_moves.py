@@ -1,6 +1,7 @@
 """What one member edits while another one, which it cannot hear, moves it, is where the other one put it."""
 
 import contextlib
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -138,6 +139,10 @@ def test_edits_follow_what_was_moved_meanwhile(pair: tuple[Member, Member]) -> N
         volume = member.volume()
         assert (volume["conflicts"], volume["problems"], volume["pending"]) == (0, [], 0)
         assert volume["living_on"] == [{"path": "moves/directory", "moved_to": "moves/renamed"}]
+    kept = json.loads(alpha.csfs("history", "--json", str(ours / "log.1")).stdout)["versions"]
+    causes = {version["cause"] for version in kept}
+    assert "replaced" in causes, "what the edit was made from is under retention where its place was taken"
+    assert "conflict" not in causes, "of a conflict that was none, something would stay for good"
     (ours / "directory/new").rename(ours / "renamed/new")
     (ours / "directory").rmdir()
     alpha.wait()
