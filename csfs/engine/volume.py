@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 import msgspec
 
 from csfs.core import versions
-from csfs.core.paths import RelPath
+from csfs.core.paths import ROOT, RelPath, ancestors_of
 from csfs.core.policies import is_content_conflict, is_meta_conflict
 from csfs.core.versions import Dot, Scope
 from csfs.engine.brake import Weighing
@@ -18,6 +18,7 @@ from csfs.engine.following import Following
 from csfs.engine.forgetting import Forgetting
 from csfs.engine.healing import Healing
 from csfs.engine.links import entry_of
+from csfs.engine.live import new_row
 from csfs.engine.merging import Merging
 from csfs.engine.overlooking import Overlooking
 from csfs.engine.ports import Conflict, Row
@@ -103,7 +104,22 @@ class VolumeEngine(Doubting, Following, Settling, Merging, Overlooking, Weighing
                     turned[path] = group is not None
         # The directories above may be of groups that stay what they were, and be read as ever: nothing else has these planned (R16).
         self._turn_ancestors(turned, {})
+        self._make_room(path for path, _ in found)
         return RelPath(found[-1][0] + b"\0") if len(found) == limit else None
+
+    def _make_room(self, paths: Iterable[RelPath]) -> None:
+        """Have directories planned that live by these (R16), and have no row: nobody told of them while we did not follow them."""
+        seen: set[RelPath] = set()
+        for path in paths:
+            for directory in ancestors_of(path):
+                if directory in seen or directory == ROOT:
+                    break
+                seen.add(directory)
+                group = self._followed(directory)
+                if group is None or self._index.row(directory) is not None:
+                    continue
+                if self._index.has_live_below(directory):
+                    self._set_pending(directory, new_row(group))
 
     def _dots(self, path: RelPath, row: Row, half: str) -> tuple[Dot, ...]:
         """Return the dots of one half's entries, the winner's first."""

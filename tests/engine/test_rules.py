@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from csfs.core.groups import Group
+from csfs.core.objects import Kind
 from csfs.core.paths import ROOT, RelPath
 from csfs.core.versions import Incarnation, Scope
 from csfs.engine.memory import MemoryIndex
@@ -289,15 +290,17 @@ def test_a_directory_stays_with_what_is_followed_again_before_that_is_written() 
 
 @dataclass(frozen=True)
 class Apart:
-    """`d` belongs to one group, and what is in it to another one, of which beta is a member or not; the first stays what it is."""
+    """`d` belongs to one group, and what is in it to another one, of which beta is a member or not. So it is with the first."""
 
     is_in_both: bool
+    is_above: bool = True
 
     @property
     def groups(self) -> tuple[Group, ...]:
+        above = ("alpha", "beta") if self.is_above else ("alpha", "gamma")
         within = ("alpha", "beta") if self.is_in_both else ("alpha", "gamma")
         return (
-            Group(("alpha", "beta"), frozenset(), ("younger",), Scope(b"scope-02")),
+            Group(above, frozenset(), ("younger",), Scope(b"scope-02" if self.is_above else b"scope-05")),
             Group(within, frozenset(), ("younger",), Scope(b"scope-03" if self.is_in_both else b"scope-04")),
         )
 
@@ -305,9 +308,10 @@ class Apart:
         return self.groups[path.startswith(b"d/")]
 
 
-def apart(side: Side, *, is_in_both: bool) -> None:
+def apart(side: Side, *, is_in_both: bool, is_above: bool = True) -> None:
     """Have a member follow the rules of `Apart`."""
-    side.engine = VolumeEngine(side.index, Apart(is_in_both), side.name, side.engine._incarnation, side.engine._authors)
+    rules = Apart(is_in_both, is_above)
+    side.engine = VolumeEngine(side.index, rules, side.name, side.engine._incarnation, side.engine._authors)
     side.heard.clear()
     follow_rules(side.engine)
 
@@ -352,6 +356,20 @@ def test_a_directory_of_a_group_that_stays_comes_back_for_what_is_followed_again
     assert beta.row(b"d").pending
     assert (plan := beta.plans(b"d")) is not None
     assert plan.step is Step.INSTALL
+
+
+@pytest.mark.parametrize("path", [b"d/left", b"d/left/f"])
+def test_a_directory_that_nobody_has_told_of_comes_once_it_is_followed_for_what_stays_in_it(path: bytes) -> None:
+    alpha, beta = sides("alpha", "beta")
+    for side in (alpha, beta):
+        apart(side, is_in_both=True, is_above=False)
+    alpha.sees(path, found(b"left"))
+    beta.hears(alpha)
+    assert beta.index.row(RelPath(b"d")) is None
+    apart(beta, is_in_both=True)
+    assert beta.row(b"d").pending
+    assert (plan := beta.plans(b"d")) is not None
+    assert (plan.step, plan.content.kind) == (Step.INSTALL, Kind.DIRECTORY)
 
 
 def test_a_directory_that_is_followed_no_more_than_what_it_lived_by_waits_for_nothing() -> None:
