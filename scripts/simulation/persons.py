@@ -8,21 +8,33 @@ from csfs.engine.live import content_of, meta_of
 from scripts.simulation import rights
 from scripts.simulation.host import Host
 from scripts.simulation.telling import shown_by
-from scripts.simulation.tree import hash_of
+from scripts.simulation.tree import Node, hash_of
 
 NEWCOMER = (1003, rights.NAMED[1])
 """Who is not known everywhere, with the number that he is given where he comes to be."""
 
 
 def take_account(host: Host, number: int) -> None:
-    """Take an account away; rights that it was given since anybody looked are its number's, for a disk has no names."""
+    """Take an account away; what rights it was given or lost since anybody looked, no disk tells without its name."""
     name = host.tree.names.pop(number)
     for path, node in host.tree.nodes.items():
         row = host.index.row(path)
         seen = row.applied.observation if row is not None else None
         recorded = rights.rights_in(seen.xattrs) if seen is not None else {}
-        if number in rights.rights_in(rights.observed(node.acl, host.tree.names)) and name not in recorded:
-            node.unsure = True
+        is_given = number in rights.rights_in(rights.observed(node.acl, host.tree.names)) and name not in recorded
+        node.unsure = node.unsure or is_given or _is_taken_unseen(host, node, name)
+
+
+def _is_taken_unseen(host: Host, node: Node, name: str) -> bool:
+    """Return whether somebody has lost rights, perhaps under another path, that the disk did not show when it was looked at."""
+    if node.rights_meant is None or name in node.rights_meant:
+        return False
+    applied = [row.applied for row in host.index.rows().values()]
+    return any(
+        name in rights.rights_in(known.meta.xattrs) and name not in rights.rights_in(known.observation.xattrs)
+        for known in applied
+        if known.meta is not None and known.observation is not None and known.observation.stamp.inode == node.inode
+    )
 
 
 def reject(host: Host, now_ns: int) -> None:
