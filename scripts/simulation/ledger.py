@@ -117,6 +117,9 @@ class Ledger:
     """By path, the member whose user put an object there, or took one away, as it happened."""
     last: dict[RelPath, set[Shown]] = field(default_factory=dict)
     """What users gave each path last: several, if some had not seen what others gave it."""
+    told: dict[RelPath, set[Shown]] = field(default_factory=dict)
+    """By path, what a member showed there when it was set back, others may know of it, and that member does not know that they do:
+    what is put in its place there has not seen it (R8)."""
     together: dict[tuple[RelPath, RelPath], tuple[int, int]] = field(default_factory=dict)
     """Paths that a user linked, and through which nobody has written since who had them apart; how often each was `named` then."""
     doubled: set[RelPath] = field(default_factory=set)
@@ -229,7 +232,7 @@ class Ledger:
 
     def keep_together(self, source: RelPath, target: RelPath, shown: Shown) -> None:
         """A user linked these; if that was made of all that was written to both, they stay linked whatever is written to them."""
-        if self.last.get(source) == self.last.get(target) == {shown}:
+        if all(self.last.get(path, set()) | self.told.get(path, set()) == {shown} for path in (source, target)):
             self.together[source, target] = len(self.named.get(source, ())), len(self.named[target])
 
     def part(self, pairs: Iterable[tuple[RelPath, RelPath]]) -> None:

@@ -16,6 +16,7 @@ from scripts.simulation.power import Disk
 from scripts.simulation.saved import Saved
 from scripts.simulation.saving import restore, saved
 from scripts.simulation.second_lives import SecondLife
+from scripts.simulation.telling import shown_by
 from scripts.simulation.tree import Node, hash_of
 
 FORGETFUL = 4
@@ -65,11 +66,23 @@ class Setbacks(Network):
             self._goes_on(host, SecondLife(host))
         linked = [pair for pair in self.ledger.together if shown.get(pair[0], 0) is shown.get(pair[1])]
         self.ledger.part(pair for pair in linked if not self._stay_linked(host, *pair))
+        self._stands_told(host)
         # What was removed before it was made anew is removed again.
         self.ledger.taken |= {path for path, node in shown.items() if not self._is_left(host, path, node)}
         self._follow_again(host, backup)
         self.disks[host.number] = Disk(host)
         self._left_with(lost, self.hosts)
+
+    def _stands_told(self, host: Host) -> None:
+        """What a member has set back to, and nobody was known to have stored, stands at others who were told of it since (R8)."""
+        for path in host.programs.touched | host.engine.in_doubt_if_set_back():
+            node = host.tree.nodes.get(path)
+            if node is not None and self._is_known_elsewhere(host, path):
+                self.ledger.told.setdefault(path, set()).add(shown_by(node))
+
+    def _is_known_elsewhere(self, host: Host, path: RelPath) -> bool:
+        rows = (other.index.row(path) for other in self.hosts if other is not host)
+        return any(row is not None and row.record.content.entries for row in rows)
 
     def _goes_on(self, host: Host, life: SecondLife) -> None:
         """A member was set back, and goes on as the same incarnation."""
