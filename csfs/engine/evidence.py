@@ -2,9 +2,10 @@
 
 The disk may have lost what was written last: files are empty, cut short or as they were, names are missing or back again. That is
 nobody's change. A row says that something was tried. Rows are on the disk in their order, and each follows what it tells of: one
-that names a path shows that somebody meant it; bytes are somebody's if a row says that they were on their disk, and the object still
-looks as it did then. What was renamed has left its old name for another one: if it is not there either, or its bytes are not believed
-there, nobody has taken it away (`engine/whereabouts`). What was changed in this boot is a change like any other.
+that names a path shows that somebody meant it, though a row of attributes does not say what was there; bytes are somebody's if a row
+says that they were on their disk, and the object still looks as it did then. What was renamed has left its old name for another one:
+if it is not there either, or its bytes are not believed there, nobody has taken it away (`engine/whereabouts`). What was changed in
+this boot is a change like any other.
 """
 
 from collections.abc import Callable
@@ -22,8 +23,10 @@ class Evidence:
 
     def __init__(self, booted_ns: int) -> None:
         self.booted_ns = booted_ns
-        self._named: set[RelPath] = set()
-        """Paths that somebody gave an object or attributes."""
+        self._given: set[RelPath] = set()
+        """Paths that somebody gave an object."""
+        self._changed: set[RelPath] = set()
+        """Paths that somebody gave attributes, whatever was there."""
         self._whereabouts = Whereabouts(booted_ns)
         self._synced: dict[int, Synced] = {}
         self._judged: dict[RelPath, tuple[Stamp, bool]] = {}
@@ -34,7 +37,7 @@ class Evidence:
             ChangeKind.CONTENT: self._written,
             ChangeKind.SYNCED: self._on_disk,
             ChangeKind.CREATE: lambda change: self._put(change.path, None),
-            ChangeKind.META: lambda change: self._named.add(change.path),
+            ChangeKind.META: lambda change: self._changed.add(change.path),
             ChangeKind.REMOVE: self._removed,
             ChangeKind.RENAME: self._moved,
             ChangeKind.EXCHANGE: self._exchanged,
@@ -94,12 +97,18 @@ class Evidence:
             return False
         if _has_come(source, found):
             return False  # of a directory that was renamed, no row names what is in it
-        if found.kind is not Kind.FILE or (before is not None and holds(found, content_of(before))):
-            is_new = row is None or not row.record.content.entries
-            if found.kind is Kind.DIRECTORY and before is not None and meta_of(found) == meta_of(before):
-                return False  # its time, which is no edit: where all have lost what was known of it, somebody has to say one
-            return path not in self._named and not (is_new and found.kind is Kind.DIRECTORY)
-        return self._are_nobodys(before, found, source)
+        is_same = before is not None and holds(found, content_of(before))
+        if found.kind is Kind.FILE and not is_same:
+            return self._are_nobodys(before, found, source)
+        is_directory, is_new = found.kind is Kind.DIRECTORY, row is None or not row.record.content.entries
+        if path in self._given or (is_directory and is_new):
+            return False
+        if is_same and is_directory and before is not None and meta_of(found) == meta_of(before):
+            return (
+                False  # its time, which is no edit: where all have lost what was known of it, somebody has to say one
+            )
+        # Attributes were given to what was known there: what was there before that may be back, and has not replaced it.
+        return path not in self._changed or (before is not None and not is_same)
 
     def _are_nobodys(self, before: Observation | None, found: Observation, source: Observation | None) -> bool:
         if found.kind is not Kind.FILE or found.stamp.ctime_ns >= self.booted_ns or _has_come(source, found):
@@ -128,7 +137,7 @@ class Evidence:
         self._whereabouts.recorded(path)
 
     def _put(self, path: RelPath, inode: int | None) -> None:
-        self._named.add(path)
+        self._given.add(path)
         self._inodes.pop(path, None)
         if inode is not None:
             self._inodes[path] = inode

@@ -261,6 +261,20 @@ def test_attributes_are_believed_if_a_row_names_the_path() -> None:
     assert not is_damage(other, change(ChangeKind.META, F))
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o755])
+@pytest.mark.parametrize("kind", [Kind.SYMLINK, Kind.DIRECTORY, Kind.FIFO])
+def test_attributes_do_not_say_that_what_a_peers_file_replaced_was_put_back(kind: Kind, mode: int) -> None:
+    """Before the file was applied, something else was there, of the same attributes or of others."""
+    (alpha,) = sides("alpha")
+    alpha.sees(b"f", found(b"old", mode=mode))
+    back = found(b"x" if kind is Kind.SYMLINK else b"", kind=kind, inode=2, mode=0o755)
+    for rows, expected in (((), True), ((change(ChangeKind.META, F),), True), ((rename(H, F),), False)):
+        evidence = Evidence(BOOTED_NS)
+        for one in rows:
+            evidence.take(one)
+        assert evidence.is_damage(F, alpha.row(b"f"), back, None, nowhere) == expected
+
+
 def test_a_new_directory_cannot_be_torn_and_one_that_is_back_is_not_believed() -> None:
     assert not is_damage(directory(), before=None)
     alpha, beta = sides("alpha", "beta")
