@@ -1,12 +1,13 @@
 """What comes of a walk: records that were lost come back, and what is stale here goes (R11, R13)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from csfs.core import versions
 from csfs.core.paths import RelPath
-from csfs.core.records import NOTHING_KNOWN, E, Half, Record
+from csfs.core.policies import origin_of
+from csfs.core.records import NOTHING_KNOWN, ContentEntry, E, Half, Record
 from csfs.core.versions import Scope, Vector
 from csfs.engine.forgetting import dots_of
 from csfs.engine.live import content_entry
@@ -91,7 +92,7 @@ class Healing(Remote, Quarantine, Mending):
             lost = self._disowned(scope)
             known = {life: counter for life, counter in known.items() if life not in lost}
         is_alone = known is not None and self._differs_from_all(scope)
-        let_go = dict[RelPath, bool]()
+        let_go, gone = dict[RelPath, bool](), list[ContentEntry]()
         for path in asked if known is not None and not self.speaks_in(scope) else ():
             row, group = self._index.row(path), self._followed(path)
             if known is None or row is None or row.scope != scope:
@@ -106,7 +107,24 @@ class Healing(Remote, Quarantine, Mending):
             left = msgspec.structs.replace(row, record=record, applied=applied, pending=True)
             self._put_known(path, row, left, group)
             let_go[path] = row.live
+            gone += [entry for entry in row.record.content.entries if entry not in record.content.entries]
+        self._keep_under_old_names(gone)
         return let_go
+
+    def _keep_under_old_names(self, gone: Iterable[ContentEntry]) -> None:
+        """What these versions stood for, or were made of, is kept where it is shown still, be it under another name.
+
+        An edit that has followed a move is shown under its old name until it is shown where it went (R15): nothing there says any more
+        that it went, and it would go as what somebody has removed.
+        """
+        dots = {dot for entry in gone for dot in (entry.dot, origin_of(entry), *entry.merged, *entry.parents)}
+        for path in self._index.pending() if dots else ():
+            row = self._index.row(path)
+            if row is None or content_entry(row.record, row.applied.content_dot) is not None:
+                continue  # what is shown there stands there
+            if not dots.isdisjoint((row.applied.content_dot, row.applied.lineage.origin)):
+                applied = msgspec.structs.replace(row.applied, content_dot=None)
+                self._store_applied(path, row, applied, pending=True)
 
     def _note_compared(self, peer: str, scope: Scope, asked: Sequence[RelPath]) -> None:
         """What is left of these at a member that only receives, the peer has, too, or others may bring it to him."""

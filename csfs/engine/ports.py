@@ -104,6 +104,10 @@ class IndexPort(Protocol):
         """Return rows above a path, ascending, where nothing is live, shown or pending, at most `limit`."""
         ...
 
+    def pending(self) -> list[RelPath]:
+        """Return every path whose known state is not yet shown."""
+        ...
+
     def unsettled(self, limit: int) -> list[tuple[RelPath, Row]]:
         """Return rows that are pending, or show something where nothing is live by itself, at most `limit`."""
         ...

@@ -16,7 +16,7 @@ from scripts.simulation.tree import hash_of
 from tests.engine.members import NOW_NS, SCOPE, Side, directory, follow_rules, found, sides
 from tests.engine.test_links import linked, sees_together
 
-F, D = RelPath(b"f"), RelPath(b"d")
+F, G, D = (RelPath(name) for name in (b"f", b"g", b"d"))
 AFTER = Scope(b"scope-02")
 
 
@@ -78,6 +78,54 @@ def test_an_edit_that_nobody_has_heard_of_is_kept_and_the_others_version_shown()
     plan = beta.plans(F)
     assert plan is not None
     assert (plan.step, plan.content.hash, plan.keep) == (Step.INSTALL, hash_of(b"one"), True)
+
+
+def edited_under_an_old_name() -> list[Side]:
+    """Return three members: an edit of the second's has followed the first one's edit and rename, and is not shown there yet."""
+    alpha, beta, gamma = members = sides("alpha", "beta", "gamma")
+    alpha.sees(F, found(b"one"))
+    for other in (beta, gamma):
+        other.hears(alpha)
+        other.shows(F, found(b"one"))
+    alpha.sees(G, found(b"two", mtime_ns=5), moved_from=F)
+    alpha.sees(F, None, moved_to=G)
+    for other in (beta, gamma):
+        other.hears(alpha)
+    beta.sees(F, found(b"unsent", mtime_ns=9, inode=2))
+    beta.engine.follow((F,), NOW_NS)
+    known = beta.engine.live(G)
+    assert known is not None
+    assert known.content.hash == hash_of(b"unsent")
+    return members
+
+
+def is_kept_under_its_old_name(alpha: Side, beta: Side) -> bool:
+    """Return whether the edit is kept where the second shows it still, once it has let go of what nobody has heard of."""
+    meet(alpha, beta)
+    assert beta.row(G).record == alpha.row(G).record
+    plan = beta.plans(F)
+    assert plan is not None
+    assert plan.step is Step.REMOVE
+    return plan.keep and not plan.succeeded
+
+
+def test_an_edit_that_nobody_has_heard_of_is_kept_under_its_old_name_where_it_has_followed_a_move() -> None:
+    members = alpha, beta, _ = edited_under_an_old_name()
+    for side in members:
+        obey(side, AFTER, "beta")
+    assert is_kept_under_its_old_name(alpha, beta)
+
+
+def test_an_edit_is_kept_under_its_old_name_where_what_was_made_of_it_goes() -> None:
+    members = alpha, beta, gamma = edited_under_an_old_name()
+    gamma.hears(beta)
+    gamma.shows(G, found(b"unsent", mtime_ns=9, inode=3))
+    gamma.sees(G, found(b"made of it", mtime_ns=11, inode=3))
+    beta.hears(gamma)
+    assert [entry.value.hash for entry in beta.row(G).record.content.entries][-1:] == [hash_of(b"made of it")]
+    for side in members:
+        obey(side, AFTER, "beta", "gamma")
+    assert is_kept_under_its_old_name(alpha, beta)
 
 
 def test_a_file_that_nobody_has_heard_of_goes_and_is_kept() -> None:
