@@ -17,6 +17,7 @@ from csfs.engine.live import (
     NO_META,
     Live,
     applied_as,
+    content_entry,
     content_of,
     holds,
     holds_directory,
@@ -189,6 +190,10 @@ class Minting(Moving):
         leaf = not (row.pending or _is_directory(row.applied.observation) or _is_directory(observation))
         pending = self._is_pending(sight.path, sight.record, applied, sight.group, leaf=leaf)
         self._store(sight.path, row, sight.record, applied, sight.group, pending)
+        is_known = content_entry(row.record, applied.content_dot) is not None
+        if is_known and not pending and (row.pending or not is_same_inode(before, observation)):
+            # Somebody made what was to come, or what stood in for it is it now: names may show it apart.
+            self._wake_apart(sight.path, sight.group)
 
     def _content_changed(self, sight: _Sight) -> bool:
         """Return whether an entry had to be minted."""

@@ -118,8 +118,8 @@ class Plans(Moving):
         self._show_names(plan, applied)
         pending = self._is_pending(path, row.record, applied, group, leaf=False)
         self._store_applied(path, msgspec.structs.replace(row, doubt=Doubt.NONE), applied, pending=pending)
-        if plan.step is Step.INSTALL:
-            self._wake_apart(path, group)
+        # Also by attributes alone: what stood in for another version, and is the one now, shows what names were not linked to.
+        self._wake_apart(path, group)
         freed = self.woken()
         return (path, *freed) if pending else freed
 

@@ -1,0 +1,52 @@
+"""Names of one inode that were installed as files of their own are linked once another one shows the version that they have (R17)."""
+
+from csfs.core.paths import ROOT
+from csfs.engine.ports import Step
+from scripts.simulation.tree import hash_of
+from tests.engine.members import Side, directory, found, sides
+from tests.engine.test_links import A, B, linked, sees_together
+from tests.engine.test_receiving_from_now_on import meet, turn
+
+
+def is_to_be_linked(side: Side) -> bool:
+    """Return whether `b` waits to be linked to `a`."""
+    plan = side.plans(b"b") if side.row(b"b").pending else None
+    return plan is not None and (plan.step, plan.link) == (Step.INSTALL, A)
+
+
+def test_a_name_is_linked_to_what_stood_in_for_another_version_once_that_is_let_go_of() -> None:
+    alpha, beta = sides("alpha", "beta")
+    for side in (alpha, beta):
+        side.sees(ROOT, directory())
+    sees_together(alpha, linked(b"1"), b"a", b"b")
+    beta.sees(A, found(b"unsent", mtime_ns=9))
+    beta.sees(A, found(b"unsent", mtime_ns=10))
+    turn(alpha, beta)
+    beta.sees(A, found(b"later", mtime_ns=11))
+    beta.engine.greeted("alpha", alpha.engine._incarnation)
+    beta.hears(alpha)
+    plan = beta.engine.plan(A, {hash_of(b"unsent")})
+    assert plan is not None
+    assert plan.content.hash == hash_of(b"1")
+    beta.engine.applied(plan, found(b"1", inode=7))
+    plan = beta.plans(b"b")
+    assert plan is not None
+    assert plan.link is None, "it is no name of what is best at `a`"
+    beta.engine.applied(plan, found(b"1", inode=8))
+    meet(alpha, beta)
+    assert not beta.row(b"b").pending
+    plan = beta.engine.plan(A, undressed=True)
+    assert plan is not None
+    assert plan.step is Step.ATTRIBUTES
+    assert B in beta.engine.applied(plan, found(b"1", inode=7))
+    assert is_to_be_linked(beta)
+
+
+def test_a_name_is_linked_to_what_somebody_made_just_as_it_was_to_come() -> None:
+    alpha, beta = sides("alpha", "beta")
+    sees_together(alpha, linked(b"1"), b"a", b"b")
+    beta.hears(alpha)
+    beta.shows(b"b", found(b"1", inode=8))
+    beta.sees(A, found(b"1", inode=9))
+    assert B in beta.engine.woken()
+    assert is_to_be_linked(beta)
