@@ -14,6 +14,7 @@ from csfs.core.rows import Plan, Row, Step
 from csfs.core.versions import Incarnation
 from csfs.engine.live import ABSENT, content_of, holds, is_same_meta, meta_of
 from csfs.index.ledger import Cause, KeptVersion
+from csfs.replicate.doubts import UNSURE_NS
 from csfs.replicate.gate import kept_name
 from csfs.replicate.linking import Shared, shared_inode
 from csfs.replicate.looking import look_at_kept
@@ -70,10 +71,18 @@ class Keeping:
             if base.kind is not Kind.FILE or base.size == 0 or stays:
                 return b""
             same = self._volume.index.rows.paths_with_hash(base.hash) if base.hash else []
-            if any(path != plan.path and path not in self._going for path in same):
+            if any(path != plan.path and path not in self._going and self._is_as_safe(path, base) for path in same):
                 return b""
         self._kept_now.add(base.hash)
         return kept_name(time.time_ns(), commit_id)
+
+    def _is_as_safe(self, path: RelPath, base: Observation) -> bool:
+        """Return whether a power cut that leaves `base` leaves what another path shows, too: a copy may be on no disk yet (R24)."""
+        row = self._volume.index.rows.row(path)
+        shown = row.applied.observation if row is not None else None
+        if shown is None:
+            return False
+        return shown.stamp.inode == base.stamp.inode or shown.stamp.ctime_ns + UNSURE_NS < time.time_ns()
 
     def is_copied(self, plan: Plan) -> bool:
         """Return whether what is kept goes on living under another name: whoever writes to it there must not reach what is kept."""

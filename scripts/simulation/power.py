@@ -33,6 +33,8 @@ class Disk:
         self._host = host
         self._bytes: set[tuple[int, bytes]] = set()
         """Inodes, and bytes of theirs that were synced."""
+        self._retained = frozenset[tuple[RelPath, bytes]]()
+        """What peers' changes had taken away when everything was written back last."""
         self.untold: set[tuple[RelPath, RelPath]] = set()
         """What was renamed or exchanged before power was cut last, and stands neither in a row that is left nor in the index.
 
@@ -49,6 +51,7 @@ class Disk:
         host.digested = 0
         self._index: Saved = saved(host)
         self._bytes |= {(node.inode, node.data) for node in host.tree.nodes.values()}
+        self._retained = frozenset(host.retained)
         self._sync_names()
 
     def _sync(self, path: RelPath) -> None:
@@ -69,6 +72,8 @@ class Disk:
         """Take the power away and boot again; return the contents that had been on no disk here, and are gone from it."""
         host, tree = self._host, self._host.tree
         before = {node.data for node in tree.nodes.values()} | host.kept
+        on_disk = {data for _, data in self._bytes}
+        taken_away = {data for _, data in host.retained - self._retained} & on_disk
         rows = host.programs.rows[: self._rows + dice.below(len(host.programs.rows) - self._rows + 1)]
         is_back = dice.one_in(2)
         if is_back:
@@ -84,6 +89,8 @@ class Disk:
                     host.moments[Moment.CUT_LINKED] += len(names) > 1
         if not is_back and dice.one_in(2):
             self._lose_renamed()
+        # What may live on in a copy alone that was on no disk yet is in the kept store until somebody shows it (R19).
+        host.kept |= taken_away - {node.data for node in tree.nodes.values()}
         known = host.digested
         if dice.one_in(2) and not self._index.pulling:
             disasters.take_index(host, self._index)

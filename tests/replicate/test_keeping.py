@@ -1,5 +1,6 @@
 """Which of what a program here replaces is noted: what a person may want back, and not without end."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from csfs.core.objects import Applied, Kind, Observation, Stamp
 from csfs.core.paths import RelPath
 from csfs.core.rows import Plan, Step
-from csfs.engine.live import content_of
+from csfs.engine.live import ABSENT, content_of
 from csfs.index.index import Index
 from csfs.index.ledger import Cause
 from csfs.replicate import keeping
@@ -18,7 +19,7 @@ from csfs.replicate.volume import Volume
 from csfs.store.owners import Owners
 from tests.replicate.alone import rules_of
 
-F = RelPath(b"f")
+F, G = RelPath(b"f"), RelPath(b"g")
 FILE = Observation(stamp=Stamp(1, 3, 1, 1), kind=Kind.FILE, mode=0o644, uid=0, gid=0, mtime_ns=1, size=3, hash=b"one")
 LINK = Observation(stamp=Stamp(2, 1, 1, 1), kind=Kind.SYMLINK, mode=0o777, uid=0, gid=0, target=b"x")
 
@@ -90,3 +91,33 @@ def test_a_loser_stays_and_what_the_next_version_was_made_from_is_under_retentio
         Keeping(volume).note(plan, b"kept")
     (version,) = volume.index.ledger.kept(F)
     assert (version.loser, version.cause, version.size) == (loser, cause, FILE.size)
+
+
+@pytest.mark.parametrize(
+    ("inode", "age_s", "is_kept"), [(9, 1, True), (9, 3_600, False), (1, 1, False)], ids=["copied", "old", "linked"]
+)
+def test_a_copy_that_may_not_be_on_the_disk_yet_does_not_stand_for_what_goes(
+    volume: Volume, inode: int, age_s: int, *, is_kept: bool
+) -> None:
+    """A file was moved by a peer, and copied here to its new name before the old one goes: a power cut may damage the copy."""
+    stamp = Stamp(inode, 3, 1, time.time_ns() - age_s * 10**9)
+    with volume.index.transaction():
+        volume.engine.observe(F, FILE, 1)
+        volume.engine.observe(G, msgspec.structs.replace(FILE, stamp=stamp), 1)
+    plan = Plan(
+        path=F,
+        step=Step.REMOVE,
+        expected=FILE.stamp,
+        base=FILE,
+        content=ABSENT,
+        meta=None,
+        mtime_ns=None,
+        keep=False,
+        content_dot=None,
+        content_seen={},
+        meta_dot=None,
+        meta_seen={},
+    )
+    keeping = Keeping(volume)
+    keeping.begin([plan])
+    assert bool(keeping.name(plan, 1)) == is_kept
