@@ -25,8 +25,8 @@ class Evidence:
         self.booted_ns = booted_ns
         self._given: set[RelPath] = set()
         """Paths that somebody gave an object."""
-        self._changed: set[RelPath] = set()
-        """Paths that somebody gave attributes, whatever was there."""
+        self._changed: dict[RelPath, int] = {}
+        """Paths that somebody gave attributes, whatever was there, and how many rows had told of names by then."""
         self._whereabouts = Whereabouts(booted_ns)
         self._synced: dict[int, Synced] = {}
         self._judged: dict[RelPath, tuple[Stamp, bool]] = {}
@@ -37,7 +37,7 @@ class Evidence:
             ChangeKind.CONTENT: self._written,
             ChangeKind.SYNCED: self._on_disk,
             ChangeKind.CREATE: lambda change: self._put(change.path, None),
-            ChangeKind.META: lambda change: self._changed.add(change.path),
+            ChangeKind.META: self._attributes_given,
             ChangeKind.REMOVE: self._removed,
             ChangeKind.RENAME: self._moved,
             ChangeKind.EXCHANGE: self._exchanged,
@@ -108,7 +108,9 @@ class Evidence:
                 False  # its time, which is no edit: where all have lost what was known of it, somebody has to say one
             )
         # Attributes were given to what was known there: what was there before that may be back, and has not replaced it.
-        return path not in self._changed or (before is not None and not is_same)
+        if path not in self._changed:
+            return True
+        return not is_same if before is not None else self._whereabouts.has_gone_since(path, self._changed[path])
 
     def _are_nobodys(self, before: Observation | None, found: Observation, source: Observation | None) -> bool:
         if found.kind is not Kind.FILE or found.stamp.ctime_ns >= self.booted_ns or _has_come(source, found):
@@ -144,6 +146,9 @@ class Evidence:
 
     def _take_away(self, path: RelPath) -> int | None:
         return self._inodes.pop(path, None)
+
+    def _attributes_given(self, change: Change) -> None:
+        self._changed[change.path] = self._whereabouts.count
 
     def _removed(self, change: Change) -> None:
         self._take_away(change.path)

@@ -36,7 +36,8 @@ class Whereabouts:
 
     def __init__(self, booted_ns: int) -> None:
         self._booted_ns = booted_ns
-        self._count = 0
+        self.count = 0
+        """How many rows have told of names."""
         self._events: dict[RelPath, list[_Event]] = {}
         self._known: dict[RelPath, int] = {}
         """By path, the first row that says anything of the object known there now; 0 for all others."""
@@ -59,15 +60,19 @@ class Whereabouts:
                 self._note(change, target, is_put=True, is_left=True, target=path)
             case _:
                 return
-        self._count += 1
+        self.count += 1
 
     def recorded(self, path: RelPath) -> None:
         """What is at a path now is what is known there: what rows have said so far was of something else."""
         if self._next(path, self._before(path)) is not None:
-            self._known[path] = self._count
+            self._known[path] = self.count
 
     def _before(self, path: RelPath) -> int:
         return self._known.get(path, 0) - 1
+
+    def has_gone_since(self, path: RelPath, count: int) -> bool:
+        """Return whether a row after the first `count` says that what was at a path went, or that something was put there."""
+        return self._next(path, count - 1) is not None
 
     def is_gone(self, path: RelPath, inode: int, there_at: Callable[[RelPath], There]) -> bool:
         """Return whether somebody has taken away what is missing at a path.
@@ -99,7 +104,7 @@ class Whereabouts:
         target: RelPath | None = None,
     ) -> None:
         is_of_this_boot = change.time_ns >= self._booted_ns
-        self._events.setdefault(path, []).append(_Event(self._count, is_put, is_left, target, is_of_this_boot))
+        self._events.setdefault(path, []).append(_Event(self.count, is_put, is_left, target, is_of_this_boot))
 
     def _rest_of(self, path: RelPath, after: int) -> RelPath | None:
         """Return where what was at a path after a row is to be found; None: somebody has taken it away or replaced it."""

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from csfs.core.changes import Change
-from csfs.core.objects import Observation, Stamp
+from csfs.core.changes import Change, ChangeKind
+from csfs.core.objects import Kind, Observation, Stamp
 from csfs.core.paths import RelPath
 from csfs.engine.evidence import Evidence
 from csfs.engine.ports import Step
 from csfs.engine.whereabouts import There
 from tests.engine.members import Side, directory, found, sides
-from tests.engine.test_power_cut import BOOTED_NS, F, G, create, exchange, remove, rename, row
+from tests.engine.test_power_cut import BOOTED_NS, F, G, change, create, exchange, remove, rename, row
 
 OTHER = {F: G, G: F}
 
@@ -142,3 +142,24 @@ def test_what_was_taken_away_is_gone_whatever_is_damaged_in_its_place(now: Obser
     assert not is_taken(now, rename(F, G), create(F), there=1), "something is to be there: what is known comes back"
     assert not is_taken(found(b"torn"), remove(F)), "it is there, or back"
     assert not is_taken(None, remove(F))
+
+
+@pytest.mark.parametrize("went", [remove(F), rename(F, G)])
+@pytest.mark.parametrize("back", [directory(inode=3), found(b"x", kind=Kind.SYMLINK, inode=3)])
+def test_attributes_of_what_was_taken_away_do_not_prove_what_is_found_there(went: Change, back: Observation) -> None:
+    """That it is gone is told first: nothing is known there any more when what is found is judged."""
+    (alpha,) = sides("alpha")
+    alpha.sees(b"f", ONE)
+    evidence = Evidence(BOOTED_NS)
+    attributes = change(ChangeKind.META, F)
+    for one in (attributes, went):
+        evidence.take(one)
+
+    def stamp_at(path: RelPath) -> Stamp | None:
+        return back.stamp if path == F else ONE.stamp if went.target is not None else None
+
+    assert alpha.engine.is_taken(evidence, F, back, None, stamp_at)
+    alpha.sees(b"f", None)
+    assert alpha.engine.is_damage(evidence, F, back, None, stamp_at), "nobody says that it was put there"
+    evidence.take(attributes)
+    assert not alpha.engine.is_damage(evidence, F, back, None, stamp_at), "it has got attributes since"
