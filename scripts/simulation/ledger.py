@@ -249,7 +249,17 @@ class Ledger:
             named = self.named.get(path, [])
             if len(named) > 1 and (len(named) > count or set(named) != {member}):
                 return False
-        return True
+        return not self._is_made_anew_apart(source, target)
+
+    def _is_made_anew_apart(self, source: RelPath, target: RelPath) -> bool:
+        """Return whether a member that was set back shows under one of these names alone what has been replaced under both.
+
+        It makes that anew as a file of its own, which has not seen the link, nor what was written through it (R8).
+        """
+        return any(
+            self.told.get(one, set()) - self.told.get(other, set()) - self.last.get(one, set())
+            for one, other in ((source, target), (target, source))
+        )
 
     def gives(self, path: RelPath, before: Shown | None, shown: Shown) -> None:
         """A user gives a path this, in the place of what was shown there."""

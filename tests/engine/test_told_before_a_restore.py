@@ -53,3 +53,45 @@ def test_a_link_over_what_others_are_known_to_have_stays() -> None:
     assert set(run.ledger.together) == {(A, B), (A, C)}
     run.heal()
     check_together(run, set())
+
+
+@pytest.mark.parametrize("is_linked_since", [False, True])
+@pytest.mark.parametrize("is_written_since", [False, True])
+def test_what_others_write_through_a_link_of_theirs_may_lose_to_what_is_made_anew(
+    *, is_linked_since: bool, is_written_since: bool
+) -> None:
+    run = linked_elsewhere(is_linked_since=is_linked_since, is_written_since=is_written_since)
+    assert not run.ledger.are_together(B, A)
+    run.heal()
+    for host in run.hosts:
+        assert host.tree.nodes[B] is not host.tree.nodes[A], "what is made anew is older, and a file of its own"
+    check_together(run, set())
+
+
+@pytest.mark.parametrize("is_linked_since", [False, True])
+def test_a_link_of_others_through_which_nobody_wrote_stays(*, is_linked_since: bool) -> None:
+    run = linked_elsewhere(is_linked_since=is_linked_since, is_written_since=None)
+    assert run.ledger.are_together(B, A)
+    run.heal()
+    check_together(run, set())
+
+
+def linked_elsewhere(*, is_linked_since: bool, is_written_since: bool | None) -> Cluster:
+    """Return two members of which the first boots with a backup of B that it had not looked at, and the other one links A to B.
+
+    That one writes to both, too, unless `is_written_since` is None. `since`: when the first was set back, else before.
+    """
+    cluster = Cluster(Plan(0, Setup(2, ("older",)), ()))
+    cluster.begin()
+    alpha, beta = cluster.hosts
+    alpha.programs.write(B)
+    cluster._save(Action(Act.SAVE, 0, 0, 0, 0), alpha, Dice(0))
+    cluster.heal()
+    for is_since in (False, True):
+        if is_since:
+            cluster._restore(Action(Act.RESTORE, 0, 0, 0, 0), alpha, Dice(0))
+        if is_linked_since is is_since:
+            beta.programs.hard_link(B, A)
+        if is_written_since is is_since:
+            beta.programs.write(B)
+    return cluster
