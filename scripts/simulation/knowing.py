@@ -7,6 +7,7 @@ from csfs.core.versions import covers
 from csfs.engine.forgetting import dots_of
 from csfs.engine.overlooking import NOTHING_OVERLOOKED
 from csfs.engine.ports import Row
+from csfs.engine.rules import may_send
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.equality import apart_of, kept_alone, pairs_of_equals
 from scripts.simulation.host import Host
@@ -101,10 +102,10 @@ def check_forgotten(cluster: Cluster) -> None:
                 back = []  # somebody who was set back has changed its attributes since: the edit lives
             if path in cluster.rotten:
                 continue  # what is left of a record that a bad disk took looks like a tombstone, and is to come back
-            # Who did not follow a path for a while has what he had then; what all of a group were set back to is what there is.
+            # Who did not follow a path for a while has what he had then; what all who may change it were set back to is what there is.
             group = host.rules.group_of(path)
-            followers = {one.number for one in cluster.members if group is not None and one.name in group.members}
-            is_excused = cluster.is_changed(path) or followers <= cluster.restored
+            heard = {one.number for one in cluster.members if group is not None and may_send(group, one.name)}
+            is_excused = cluster.is_changed(path) or heard <= cluster.restored
             assert not back or is_excused, f"{path!r} is back at {host.name}: {back}"
     if any(host.index.unsettled(1) for host in cluster.members):
         return
