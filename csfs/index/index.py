@@ -57,6 +57,11 @@ class Index:
         self.rows.start_incarnation()
         self.ledger.add_authors({self.incarnation: member})
 
+    def relearn(self, member: str) -> None:
+        """Be renewed, and told by each peer from its beginning what it knows: what is in doubt was told before, or never (R8)."""
+        self.renew(member)
+        self.ledger.forget_cursors()
+
     def begin_anew(self) -> None:
         """Be another index to the peers, who then hear of every row once more."""
         self._facts.set_value("index_id", secrets.token_bytes(16))

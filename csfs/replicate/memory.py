@@ -110,7 +110,7 @@ def outlived(volume: "Volume", peer: str) -> None:
     """A peer has told changes of this member that it has not made. It is another incarnation then, and greets all anew."""
     with volume.index.transaction():
         volume.engine.outlived(peer)
-        volume.index.renew(volume.member)
+        volume.index.relearn(volume.member)
     volume.memory_lost(peer)
 
 

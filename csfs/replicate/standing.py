@@ -43,7 +43,7 @@ def shows(volume: Volume, peer: str, token: bytes) -> bool:
         verdict = engine.shown(peer, index.token_key, token)
         if verdict is Verdict.AHEAD:
             engine.distrust()
-            index.renew(volume.member)
+            index.relearn(volume.member)
     if verdict is Verdict.BEHIND:
         log.warning("%s: peer %s was restored from an older copy, or cloned", volume.name, peer)
     if verdict is Verdict.AHEAD:

@@ -140,8 +140,13 @@ class Member:
     def outlived(self, peer: str) -> None:
         """A peer has told changes of this member that it has not made."""
         self.engine.outlived(peer)
-        self.boot()
+        self.relearn()
         self.is_anew = True
+
+    def relearn(self) -> None:
+        """Be another incarnation, to which each peer tells from its beginning what is not known here: also what is in doubt."""
+        self.cursors.clear()
+        self.boot()
 
     def speaks_in(self, scope: Scope) -> bool:
         """Return whether the others of a group listen to this member."""

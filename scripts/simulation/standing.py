@@ -40,7 +40,7 @@ def shows_token(host: Host, peer: str, token: bytes) -> bool:
     verdict = host.engine.shown(peer, KEY, token)
     if verdict is Verdict.AHEAD:
         host.engine.distrust()
-        host.boot()
+        host.relearn()
     host.index.commit()
     return verdict is Verdict.AHEAD
 

@@ -18,6 +18,7 @@ from csfs.core.versions import Dot, Hlc, Incarnation
 from csfs.errors import RemoteProtocolError
 from csfs.index.index import Index
 from csfs.replicate.exchange import ANSWERS_MAX, MIDSTREAM_S_MAX, PeerSession
+from csfs.replicate.memory import outlived
 from csfs.replicate.volume import Volume
 from csfs.replicate.worker import VolumeWorker
 from csfs.store.owners import FixedAccounts, Owners
@@ -248,6 +249,28 @@ async def test_a_receiver_is_told_what_may_be_stale_once_the_others_were_heard(t
             async with linked(alpha, beta):
                 await gamma.volume.progress.wait_until(lambda: gamma.knows(b"f"))
     assert not alpha.volume.engine.is_in_quarantine
+
+
+async def test_what_is_in_doubt_at_a_member_that_only_receives_is_told_again(tmp_path: Path) -> None:
+    alpha, beta, _ = three(tmp_path)
+    alpha.sees(b"f")
+    with alpha.volume.index.transaction():
+        alpha.volume.engine.observe(RelPath(b"f"), None, 2)
+    with trio.fail_after(20):
+        async with linked(alpha, beta):
+            await beta.volume.progress.wait_until(lambda: beta.knows(b"f"))
+        for side in (alpha, beta):
+            side.volume.set_rules(Rules.compiled(Shared((GroupRule(("beta", "gamma"), ("alpha",)),)), side.name))
+        async with linked(alpha, beta):
+            told_up_to = beta.volume.index.rows.position()
+            await alpha.volume.progress.wait_until(lambda: alpha.volume.index.ledger.cursor("beta")[1] == told_up_to)
+        with alpha.volume.index.transaction():
+            alpha.volume.index.rows.set_standings("beta", {})
+        outlived(alpha.volume, "beta")
+        assert not alpha.knows(b"f"), "as nobody was known to have stored it"
+        # Nothing is live there, so that no walk finds it.
+        async with linked(alpha, beta):
+            await alpha.volume.progress.wait_until(lambda: alpha.knows(b"f"))
 
 
 class Silent(Pipe):
