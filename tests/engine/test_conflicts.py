@@ -16,6 +16,7 @@ from scripts.simulation.presence import check_nothing_lost
 from tests.engine.flagged import FLAGGED_CHECKS, make_immutable
 from tests.engine.linked import LINKED_CHECKS, check_whose, files, shows
 from tests.engine.mirrored import MIRRORED_ACTS, MIRRORED_CHECKS
+from tests.engine.remade import REMADE_ACTS, REMADE_CHECKS
 
 TABLE = Path(__file__).parent.parent.parent / "docs" / "conflicts.md"
 F, G, H, K, L, N = (RelPath(name) for name in (b"f", b"g", b"h", b"k", b"l", b"n"))
@@ -140,6 +141,7 @@ def adds_user(number: int | None) -> Callable[[Actor], None]:
 
 ACTS: dict[str, Callable[[Actor], None]] = {
     **MIRRORED_ACTS,
+    **REMADE_ACTS,
     "edits the first line of t": edits_line(0),
     "edits the last line of t": edits_line(-1),
     "closes t and edits its first line": closes_and_edits,
@@ -323,6 +325,7 @@ def check_symlink(cluster: Cluster, whose: str) -> None:
 CHECKS: dict[tuple[str, str], Callable[[Cluster, str], None]] = {
     **LINKED_CHECKS,
     **MIRRORED_CHECKS,
+    **REMADE_CHECKS,
     **FLAGGED_CHECKS,
     ("edits f", "edits f"): check_edits,
     ("edits f", "deletes f"): check_edit_lives,
