@@ -80,11 +80,17 @@ def place_of(path: str) -> bytes:
     return os.fsencode(os.path.join(os.path.realpath(directory), name))
 
 
+def names_version(text: str) -> bool:
+    """Return whether an argument is `PATH@VERSION`, and not a path alone."""
+    path, at, version = text.rpartition("@")
+    return bool(at and path and version) and "/" not in version
+
+
 def versioned(text: str) -> tuple[bytes, str]:
     """Return the path and the version that `PATH@VERSION` means."""
-    path, at, version = text.rpartition("@")
-    if not (at and path and version) or "/" in version:
+    if not names_version(text):
         raise click.BadParameter(f'"{text}" must be PATH@VERSION; csfs history PATH lists the versions')
+    path, _, version = text.rpartition("@")
     return place_of(path), version
 
 

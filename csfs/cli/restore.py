@@ -15,16 +15,24 @@ _WOULD = {"create": "would be back", "replace": "would be replaced", "attributes
 
 @click.command("restore")
 @click.argument("what", metavar="PATH@VERSION|DIRECTORY", type=click.Path())
-@click.option("--to", "other", metavar="PATH", type=click.Path(), help="Put the version there; PATH stays as it is.")
+@click.option(
+    "--to",
+    "other",
+    metavar="PATH|TIME",
+    type=click.Path(),
+    help="Put the version there; PATH stays as it is. Of DIRECTORY: the same as --to-time.",
+)
 @click.option("--to-time", "then", metavar="TIME", help="Bring back what was live at and below DIRECTORY then.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--json", "machine", is_flag=True, help="For programs.")
 @click.pass_obj
 def command(home: Home, what: str, other: str | None, then: str | None, dry_run: bool, machine: bool) -> int:
     """Make a version of PATH live again on all members, complete; csfs history lists them. What it displaces is kept."""
+    if then is not None and other is not None:
+        raise click.UsageError("--to and --to-time exclude each other")
+    if not arguments.names_version(what):
+        then, other = then or other, None  # where no version is named, there is nothing to put anywhere
     if then is not None:
-        if other is not None:
-            raise click.UsageError("--to and --to-time exclude each other")
         request = {"path": arguments.place_of(what), "time_ns": arguments.moment_ns(then), "dry_run": dry_run}
         value = client.ask(home, "revert", request, timeout_s=None)
     else:

@@ -76,6 +76,8 @@ def test_a_time_is_said_in_several_ways() -> None:
         (["resolve", "/x", "--keep", "a", "--keep-all", "b"], "exclude each other"),
         (["resolve", "/x", "/y", "--file", "/etc/passwd"], "--file is for one PATH"),
         (["restore", "/x"], "PATH@VERSION"),
+        (["restore", "/x", "--to", "/y"], '"/y" is no time'),
+        (["restore", "/x@y/", "--to", "soon"], '"soon" is no time'),
         (["restore", "/x", "--to-time", "1h", "--to", "/y"], "exclude each other"),
         (["restore", "/x@1234", "--to", "/"], "is a directory"),
         (["history", "/x", "--limit", "0"], "not in the range"),
@@ -85,6 +87,15 @@ def test_wrong_usage_is_one_line(host: Host, line: list[str], words: str) -> Non
     ended = host.run(*line)
     assert (ended.code, ended.out, ended.err.count("\n")) == (ExitCode.USAGE, "", 1)
     assert words in ended.err
+
+
+@pytest.mark.parametrize("option", ["--to", "--to-time"])
+@pytest.mark.parametrize("where", ["/www", "/www/to@home/"])
+def test_a_directory_without_a_version_goes_back_to_a_time(host: Host, option: str, where: str) -> None:
+    with daemon(host, lambda _: [Reply(0, {"restored": [], "undo": ""})]) as requests:
+        host.ok("restore", where, option, "@1769868300.5", "--dry-run")
+    asked = {"path": where.rstrip("/").encode(), "time_ns": 1_769_868_300_500_000_000, "dry_run": True}
+    assert [(one.command, one.arguments) for one in requests] == [("revert", asked)]
 
 
 def test_a_history_names_each_version_and_why_it_went(host: Host) -> None:
