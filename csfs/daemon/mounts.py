@@ -60,6 +60,7 @@ class MountedVolume:
 
     def __init__(self, worker: VolumeWorker, journal_file: str, watcher: Watcher) -> None:
         self.worker = worker
+        worker.observer.hear_mount = self.hear_mount
         worker.underneath.flush = self.flush
         self._watcher = watcher
         self._own = {os.getpid()}
@@ -320,12 +321,16 @@ class MountedVolume:
 
     async def flush(self) -> int | None:
         """Have every change so far told; return the last sequence, None if no mount is connected."""
+        if self._connection is not None and self._clone >= 0:
+            # close(2) does not wait until the mount has heard of it; requests are answered in order.
+            await trio.to_thread.run_sync(probing.ask, self._clone)
+        return await self.hear_mount()
+
+    async def hear_mount(self) -> int | None:
+        """Return when all rows of what the mount has done so far are taken in, with the last sequence; None: no mount is connected."""
         connection = self._connection
         if connection is None:
             return None
-        if self._clone >= 0:
-            # close(2) does not wait until the mount has heard of it; requests are answered in order.
-            await trio.to_thread.run_sync(probing.ask, self._clone)
         token, self._next_flush = self._next_flush, self._next_flush + 1
         event = trio.Event()
         self._flushes[token] = connection, event

@@ -73,6 +73,9 @@ async def compare(
             found_at = trio.current_time()
             count += part.count
             gone += len(part.gone)
+            if part.changed or part.gone:
+                # What was moved is looked at once it is told where it went; a daemon that has just begun still reads the journal.
+                await observer.hear_mount()
             for item in part.skipped:
                 volume.set_problem(item.path, f"not followed: {item.reason}")
             for path in part.racy:

@@ -7,7 +7,7 @@ whole tree is the same code over every path whose stamp moved.
 import itertools
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 
 import trio
@@ -73,6 +73,8 @@ class Observer:
         self._wanted, self._gathering, self._reading = Signal(), Gathering(), Reading(volume)
         self._journal, self._last, self._taking, self.digested = b"", 0, 0, 0
         self.compare_wanted: set[RelPath] = set()
+        self.hear_mount: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
+        """Returns when all that was done through the mount so far is taken in: rows are a little behind the disk."""
 
     # ------------------------------------------------------------------------------------------------- what to look at
 

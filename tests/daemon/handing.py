@@ -129,8 +129,8 @@ class Held:
         assert isinstance(hello, ParentHello)
         await self.mounted.serve_parent(hello, connection)
 
-    async def began(self, pid: int, last: int, *, cut: bool = False) -> End:
-        """A mount process says hello, whose journal was not closed by the one before."""
+    async def began(self, pid: int, last: int, *, cut: bool = False, clean: bool = False) -> End:
+        """A mount process says hello; `clean`: rows tell of all that was done since the one before."""
 
         async def serve(connection: ControlConnection) -> None:
             hello = await connection.receive()
@@ -139,7 +139,7 @@ class Held:
 
         end = await self._connected(serve)
         end.last = last
-        await end.say(MountHello("v", pid, JOURNAL, 1, last, clean=False, cut=cut))
+        await end.say(MountHello("v", pid, JOURNAL, 1, last, clean=clean, cut=cut))
         return end
 
     async def until(self, condition: Callable[[], bool]) -> None:

@@ -6,17 +6,19 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 
 from csfs.core.changes import Change, ChangeKind
 from csfs.core.paths import RelPath
+from csfs.core.records import Move
 from csfs.daemon.waiting import wait_applied
 from csfs.journal.journal import SKIP, Journal, JournalReader
 from csfs.store.hashing import BLOCK_SIZE
 from csfs.store.stage import Stage
-from csfs.wire.control import ControlMessage
+from csfs.wire.control import ControlMessage, Rows
 from tests.daemon.handing import Held, held
 
 pytestmark = pytest.mark.slow
@@ -196,6 +198,39 @@ async def test_a_rename_before_a_power_cut_counts_if_the_file_is_where_it_went(t
         assert row.applied.observation is None
         assert row.live is not is_there
         assert list(one.volume.index.suspects.left()) == ([] if is_there else [b"f"])
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+async def test_what_was_moved_while_nobody_listened_is_compared_when_it_is_told_where_it_went(
+    tmp_path: Path, reading: Reading, is_written: bool
+) -> None:
+    """The row is in the journal, or yet to be written there, and is told live."""
+    moved = Change(sequence=1, kind=ChangeKind.RENAME, path=RelPath(b"f"), target=RelPath(b"g"))
+    async with held(tmp_path, [("f", b"moved")]) as one:
+        await one.handed_over(FIRST)
+        first = await one.began(FIRST, 0)
+        await one.compared()
+        await first.end()
+        await one.until(lambda: not one.mounted.mounted)
+        before = one.volume.index.rows.row(RelPath(b"f"))
+        assert before is not None
+        (one.tree / "f").rename(one.tree / "g")
+        journal = Journal(one.journal, lambda: 1)
+        journal.append(moved if is_written else Change(sequence=0, kind=ChangeKind.META, path=RelPath(b"f")))
+        journal.close()
+        await one.handed_over(SECOND)
+        second = await one.began(SECOND, 1, clean=True)
+        if not is_written:
+            second.last = 2
+            await second.say(Rows((msgspec.structs.replace(moved, sequence=2),)))
+        assert await trio.to_thread.run_sync(reading.has_begun.wait, 10)
+        await trio.sleep(0.2)
+        reading.may_go_on.set()
+        await one.compared()
+        row = one.volume.index.rows.row(RelPath(b"f"))
+        assert row is not None
+        birth = before.applied.lineage.birth
+        assert [move for entry in row.record.content.entries for move in entry.moves] == [Move(birth, RelPath(b"g"))]
 
 
 async def test_the_late_end_of_a_mount_answers_nothing_that_the_next_was_asked(tmp_path: Path) -> None:
