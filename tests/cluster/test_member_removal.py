@@ -4,6 +4,7 @@ import os
 
 from csfs.errors import ExitCode
 from scripts.support.members import Member, until
+from tests.cluster.test_memory import index_of
 from tests.cluster.test_versions import ran, told
 
 Pair = tuple[Member, Member]
@@ -24,7 +25,8 @@ def test_a_removed_member_is_refused_and_nothing_stays_wanted(pair: Pair) -> Non
 
     alpha.umount()
     (beta.tree / "large").write_bytes(os.urandom(8 << 20))
-    until(lambda: alpha.volume()["pending"] >= 1, "alpha has heard of it, and not fetched it")
+    wanted = "SELECT awaited FROM rows WHERE awaited"
+    until(lambda: index_of(alpha, wanted) == [(8 << 20,)], "alpha has heard of all of it, and not fetched it")
     beta.stop_daemon()
     alpha.mount()
     until(lambda: alpha.volume()["state"] == "replicating", "alpha is there again")
