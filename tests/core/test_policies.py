@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csfs.core.objects import Content, Kind, Meta
-from csfs.core.policies import content_winner, is_content_conflict, is_meta_conflict, live_meta, meta_winner
+from csfs.core.policies import Ranks, content_winner, is_content_conflict, is_meta_conflict, live_meta, meta_winner
 from csfs.core.privileges import limited
 from csfs.core.records import ContentEntry, Half, MetaEntry
 from csfs.core.versions import Dot, Hlc, Incarnation
@@ -16,6 +16,10 @@ from tests.core.histories import Step
 
 NAMES = ["younger", "older", "bigger", "smaller", "first", "left", "right", "none", "merge"]
 RANKS = {Incarnation(1): 2, Incarnation(2): 0, Incarnation(3): 1}
+groups: st.SearchStrategy[Ranks] = st.dictionaries(
+    st.sampled_from([Incarnation(number + 1) for number in range(histories.MEMBERS)]), st.integers(0, 3)
+)
+"""Places in a group, of which some may have two lives of one member, or be of members that were removed."""
 
 
 def dot(member: int, counter: int = 1) -> Dot:
@@ -35,16 +39,34 @@ def chmod(member: int, mode: int, *, hlc: int = 0, content_hash: bytes = b"", **
 
 @pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
-@given(histories.steps, st.lists(st.sampled_from(NAMES), max_size=3), st.integers(0, 1000))
-def test_a_winner_is_one_of_the_entries_whatever_their_order(history: list[Step], policy: list[str], seed: int) -> None:
+@given(histories.steps, st.lists(st.sampled_from(NAMES), max_size=3), groups, st.integers(0, 1000))
+def test_a_winner_is_one_of_the_entries_whatever_their_order(
+    history: list[Step], policy: list[str], ranks: Ranks, seed: int
+) -> None:
     for record in histories.records(history):
         entries, metas = list(record.content.entries), list(record.meta.entries)
-        winner, meta = content_winner(entries, policy, RANKS), meta_winner(metas, policy, RANKS)
+        winner, meta = content_winner(entries, policy, ranks), meta_winner(metas, policy, ranks)
         assert (winner in entries) if entries else winner is None
+        content, snapshot = winner.value if winner is not None else Content(Kind.FILE), Meta(0o600, 0, 0)
+        live = live_meta(record.meta, content, snapshot, policy, ranks)
         Random(seed).shuffle(entries)
         Random(seed).shuffle(metas)
-        assert content_winner(entries, policy, RANKS) == winner
-        assert meta_winner(metas, policy, RANKS) == meta
+        assert content_winner(entries, policy, ranks) == winner
+        assert meta_winner(metas, policy, ranks) == meta
+        assert live_meta(Half(tuple(metas)), content, snapshot, policy, ranks) == live
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, deadline=None)
+@given(histories.steps, st.lists(st.sampled_from(sorted({*NAMES} - {"none"})), max_size=3), groups)
+def test_what_a_member_shows_decides_nothing_unless_the_policy_says_so(
+    history: list[Step], policy: list[str], ranks: Ranks
+) -> None:
+    for record in histories.records(history):
+        entries, metas = record.content.entries, record.meta.entries
+        winners = {content_winner(entries, policy, ranks, shown) for shown in (None, *(e.dot for e in entries))}
+        assert len(winners) == 1
+        assert len({meta_winner(metas, policy, ranks, shown) for shown in (None, *(e.dot for e in metas))}) == 1
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,12 @@ def test_members_that_heard_all_know_the_same_whatever_the_order(history: list[S
 def test_a_join_has_seen_what_either_side_has_and_every_entry_of_its_own(history: list[Step]) -> None:
     a, b, _, _ = histories.records(history)
     joined = records_joined(a, b)
-    assert includes(joined.content.seen, a.content.seen)
-    assert includes(joined.content.seen, b.content.seen)
-    assert all(covers(joined.content.seen, entry.dot) for entry in joined.content.entries)
-    incarnations = [entry.dot.incarnation for entry in joined.content.entries]
-    assert len(set(incarnations)) == len(incarnations), "entries of one incarnation follow each other"
+    for half, ours, theirs in ((joined.content, a.content, b.content), (joined.meta, a.meta, b.meta)):
+        assert includes(half.seen, ours.seen)
+        assert includes(half.seen, theirs.seen)
+        assert all(covers(half.seen, entry.dot) for entry in half.entries)
+        incarnations = [entry.dot.incarnation for entry in half.entries]
+        assert len(set(incarnations)) == len(incarnations), "entries of one incarnation follow each other"
 
 
 @pytest.mark.slow
@@ -51,8 +52,11 @@ def test_a_join_has_seen_what_either_side_has_and_every_entry_of_its_own(history
 @given(histories.steps)
 def test_an_entry_is_lost_only_to_a_side_that_has_seen_it(history: list[Step]) -> None:
     a, b, _, _ = histories.records(history)
-    joined = {entry.dot for entry in records_joined(a, b).content.entries}
-    for ours, theirs in ((a, b), (b, a)):
-        for entry in ours.content.entries:
-            others = {other.dot for other in theirs.content.entries}
-            assert entry.dot in joined or (covers(theirs.content.seen, entry.dot) and entry.dot not in others)
+    both = records_joined(a, b)
+    for half, one, other in ((both.content, a.content, b.content), (both.meta, a.meta, b.meta)):
+        joined = {entry.dot for entry in half.entries}
+        for ours, theirs in ((one, other), (other, one)):
+            others = {entry.dot for entry in theirs.entries}
+            for entry in ours.entries:
+                is_superseded = covers(theirs.seen, entry.dot) and entry.dot not in others
+                assert (entry.dot in joined) == (not is_superseded)
