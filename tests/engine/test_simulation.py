@@ -1,17 +1,23 @@
 """Simulated clusters: programs, links and disasters from a seed; healed, they are equal and have lost nothing."""
 
+import re
+import sys
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
+from scripts.simulation import __main__ as command
 from scripts.simulation.chances import WITH_LINKS_CUT
 from scripts.simulation.checks import check
 from scripts.simulation.cluster import Cluster
 from scripts.simulation.dice import Dice
 from scripts.simulation.effects import Watched
+from scripts.simulation.faults import planted
 from scripts.simulation.moments import Moment
 from scripts.simulation.plan import Act, Action, Plan, Setup
 from scripts.simulation.planning import made
@@ -128,6 +134,52 @@ def test_a_plan_that_fails_is_shortened_to_what_it_takes() -> None:
     assert [action.dice for action in shortest.actions] == [programs[3].dice, programs[9].dice]
     simplest = Setup(2, ("younger",), skews_ns=(0, 0), extra=plan.setup.extra, paths=plan.setup.paths)
     assert shortest.setup == simplest
+
+
+@pytest.fixture
+def simulate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """scripts/simulate, in this process."""
+
+    def run(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["simulate", *map(str, arguments)])
+        return command.main()
+
+    return run
+
+
+@pytest.mark.slow
+def test_a_seed_that_fails_prints_the_shortest_plan_found_which_fails_in_the_same_way_again(
+    simulate: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with planted("no-join"):
+        assert simulate("--first", 0, "--seeds", 3, "--members", MEMBERS, "--steps", STEPS) == 1
+        said = capsys.readouterr().out
+        assert said.startswith("seed 0: ")
+        steps = re.search(rf"shortest of {STEPS}: (\d+) steps", said)
+        again = re.search(r"again: scripts/simulate --replay (\S+)", said)
+        assert steps, said
+        assert again, said
+        assert 0 < int(steps[1]) < 20
+        path = Path(again[1])
+        try:
+            plan = msgspec.json.decode(path.read_bytes(), type=Plan)
+            assert len(plan.actions) == int(steps[1])
+            assert all(f"  {action}\n" in said for action in plan.actions)
+            assert simulate("--replay", path) == 1
+            complaint = capsys.readouterr().out.splitlines()[int(steps[1])]
+            assert complaint in said.splitlines()
+        finally:
+            path.unlink()
+    assert failure_of(plan) is None, "without the fault nothing fails"
+
+
+def test_runs_have_two_members_to_as_many_as_are_asked_for() -> None:
+    assert {made(seed, 6, 1).setup.count for seed in range(400)} == {2, 3, 4, 5, 6}
+
+
+def test_no_run_begins_when_the_time_is_over(simulate: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulate("--seeds", 1_000_000, "--seconds", 0) == 0
+    assert "0 failed" in capsys.readouterr().out
 
 
 def test_what_a_plan_says_happens() -> None:
