@@ -30,7 +30,8 @@ def shown(host: Host) -> dict[RelPath, tuple[object, ...]]:
         mtime_ns = row.applied.mtime_ns if row.applied.mtime_ns is not None else node.mtime_ns
         flags = flags_in(wanted.xattrs) if row.applied.meta is not None else node.flags
         assert host.tree.has_flags or not node.flags, f"{host.name} shows flags at {path!r}, which it has not"
-        found[path] = (node.kind, node.data, node.mode, rights.rights_in(wanted.xattrs), flags, owner, group, mtime_ns)
+        able, given = node.capability, rights.rights_in(wanted.xattrs)
+        found[path] = (node.kind, node.data, node.mode, able, given, flags, owner, group, mtime_ns)
     return found
 
 

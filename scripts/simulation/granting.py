@@ -8,11 +8,13 @@ from scripts.simulation.tree import Owner
 
 
 def check_nothing_granted(cluster: Cluster) -> None:
-    """No content was ever setuid anywhere that no user made so, and none is open to others that its writer had closed."""
+    """No content was ever setuid, or had a capability, that no user made so; none is open to others that its writer had closed."""
     ledger = cluster.ledger
     for host in cluster.hosts:
         granted = host.tree.grants - ledger.granted
         assert not granted, f"{host.name} made {sorted(granted)} setuid"
+        enabled = host.tree.enabled - ledger.enabled
+        assert not enabled, f"{host.name} gave {sorted(enabled)} a capability"
         for path, node in host.tree.nodes.items():
             for secret in ledger.origins(node.data) & ledger.secrets.keys():
                 extra = node.mode & 0o077 & ~ledger.allowed(secret, path)

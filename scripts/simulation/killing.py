@@ -39,7 +39,7 @@ def die_applying(host: Host, dice: Dice, now_ns: int) -> bool:
         owners_only = Meta(node.mode, meta.uid, meta.gid, meta.owner, meta.group)
         mode_only = Meta(meta.mode, node.uid, node.gid)
         set_so_far, flags = dice.choice((owners_only, mode_only, meta)), (node.flags, node.flags_meant)
-        lists = node.acl, node.rights_meant
+        lists, capability = (node.acl, node.rights_meant), node.capability
         host.tree.set_attributes(node, set_so_far, None)
         shown = host.tree.observed(plan.path)
         assert shown is not None
@@ -49,6 +49,7 @@ def die_applying(host: Host, dice: Dice, now_ns: int) -> bool:
             node.acl, node.rights_meant = lists
         if set_so_far is mode_only:
             node.acl = rights.under(node.acl, node.mode)
+            node.capability = capability  # which a new owner takes away
         else:
             # Nobody has recorded what this host cannot show: who renames it now has what the disk says.
             node.unsure = node.unsure or not is_shown

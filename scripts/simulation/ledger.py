@@ -64,6 +64,8 @@ class Ledger:
     """Contents that merges have which some member showed."""
     granted: set[bytes] = field(default_factory=set)
     """Contents that a user made setuid."""
+    enabled: set[bytes] = field(default_factory=set)
+    """Contents that a user gave a capability."""
     excused: set[bytes] = field(default_factory=set)
     """Contents that were lost with a disk, before anybody else had them."""
     damaged: set[bytes] = field(default_factory=set)

@@ -64,7 +64,7 @@ class Programs(Naming):
             self._lose(path, node)
             shown, before, node.data = shown_by(node), node.data, self._content(path)
             self.ledger.edited(before, node.data, aware=self.is_old(path))
-            node.mode &= ~0o6000  # as the kernel does
+            node.mode, node.capability = node.mode & ~0o6000, b""  # as the kernel does
             node.mtime_ns = self.tree.rounded(self.now_ns)
             self.tree.changed(node)
             self.row(ChangeKind.CONTENT, path)
@@ -140,13 +140,15 @@ class Programs(Naming):
         self.mark(path)
 
     def change_mode(self, path: RelPath) -> None:
-        """chmod, chattr and setfacl."""
+        """chmod, chattr, setcap and setfacl."""
         node = self.tree.nodes.get(path)
         if node is None or node.kind is Kind.SYMLINK:
             return
         node.mode = self.dice.choice(MODES)
         if self.tree.has_flags and node.kind in (Kind.FILE, Kind.DIRECTORY):
             node.flags = node.flags_meant = self.dice.choice(FLAGS)
+        if node.kind is Kind.FILE and self.tree.ticks % 3 == 0:
+            node.capability = b"" if node.capability else b"may bind low ports"
         self._grant(node)
         self._gave(path, node)
         self.tree.changed(node)
@@ -164,7 +166,7 @@ class Programs(Naming):
             self.tree.give(node, user, group)
             self.tree.grant(node, group, 6 if user == group else 4)
             if node.kind is Kind.FILE:
-                node.mode &= ~0o6000
+                node.mode, node.capability = node.mode & ~0o6000, b""
             self.tree.changed(node)
             self.row(ChangeKind.META, path)
             self.look(path)

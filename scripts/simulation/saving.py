@@ -40,7 +40,7 @@ def saved(host: Host) -> Saved:
 def restore(host: Host, backup: Saved, *, booting: bool) -> None:
     """Have a host start with everything as it was, on a new boot or without anybody noticing."""
     minted, following = host.index.minted, host.index.minted_following
-    ticks, inodes, grants = host.tree.ticks, host.tree.inodes, host.tree.grants
+    ticks, inodes, grants, enabled = host.tree.ticks, host.tree.inodes, host.tree.grants, host.tree.enabled
     host.tree, host.index, host.kept = backup.tree, backup.rows, set(backup.kept)
     host.cursors, host.scopes, host.pulling = backup.cursors, backup.scopes, backup.pulling
     host.held = set(backup.held)
@@ -49,6 +49,7 @@ def restore(host: Host, backup: Saved, *, booting: bool) -> None:
     host.wholes.moving = backup.moving
     host.brake.restart(backup.waiting, host.index)
     host.tree.grants |= grants
+    host.tree.enabled |= enabled
     host.tree.ticks, host.tree.inodes = ticks, inodes
     host.index.minted, host.index.minted_following = minted, following
     host.programs.tree, host.programs.touched = host.tree, backup.touched

@@ -21,5 +21,5 @@ def _shown(node: Node | None) -> tuple[object, ...] | None:
     return (
         None
         if node is None
-        else (node.inode, node.kind, node.data, node.mode, node.uid, node.gid, node.flags, node.acl)
+        else (node.inode, node.kind, node.data, node.mode, node.uid, node.gid, node.flags, node.capability, node.acl)
     )

@@ -168,6 +168,8 @@ class Telling:
             self.ledger.gave(name, self.name, node.mode)
         if node.mode & 0o6000:
             self.ledger.granted.add(node.data)
+        if node.capability:
+            self.ledger.enabled.add(node.data)
 
     def _changed(self, path: RelPath, node: Node, before: Shown) -> None:
         self.ledger.changed(path, self.tree.names_of(node), before, shown_by(node))
@@ -178,6 +180,7 @@ class Telling:
             self.ledger.damaged.remove(node.data)
             self.ledger.claimed.add(node.data)
             self.ledger.granted |= {node.data} if node.mode & 0o6000 else set()
+            self.ledger.enabled |= {node.data} if node.capability else set()
 
     def _comes_by_itself(self, node: Node) -> None:
         """What comes from where this member follows nothing is what this disk shows: owners by number, and no flags that it has not."""

@@ -9,6 +9,8 @@ from csfs.core.paths import ROOT, RelPath, is_below, parent_of
 from csfs.core.treatment import FLAGS, flags_in
 from scripts.simulation import rights
 
+CAPABILITY = b"security.capability"
+
 
 def hash_of(data: bytes) -> bytes:
     """Return what stands for the root hash here."""
@@ -53,6 +55,8 @@ class Node:
     flags: bytes = b""
     flags_meant: bytes | None = None
     """What it was given, also where the disk has no flags; None: nobody has said."""
+    capability: bytes = b""
+    """What setcap gives a file."""
     acl: bytes = b""
     """As the disk has it, with numbers; empty for none."""
     rights_meant: rights.Rights | None = None
@@ -84,6 +88,8 @@ class FakeTree:
     ticks: int = 0
     grants: set[bytes] = field(default_factory=set)
     """Contents that were shown setuid."""
+    enabled: set[bytes] = field(default_factory=set)
+    """Contents that were shown with a capability."""
     names_first: frozenset[str] = frozenset()
     """Those that it knew from the start."""
     names_ever: dict[int, str] = field(default_factory=dict)
@@ -177,7 +183,11 @@ class FakeTree:
             size=len(node.data) if is_file else 0,
             hash=hash_of(node.data) if is_file else b"",
             target=node.data if node.kind is Kind.SYMLINK else b"",
-            xattrs=(*(((FLAGS, node.flags),) if node.flags else ()), *rights.observed(node.acl, self.names)),
+            xattrs=(
+                *(((FLAGS, node.flags),) if node.flags else ()),
+                *(((CAPABILITY, node.capability),) if node.capability else ()),
+                *rights.observed(node.acl, self.names),
+            ),
             links=len(self.names_of(node)),
         )
 
@@ -216,6 +226,7 @@ class FakeTree:
         node.mode = meta.mode
         node.flags_meant = flags_in(meta.xattrs)
         node.flags = node.flags_meant if self.has_flags else b""
+        node.capability = dict(meta.xattrs).get(CAPABILITY, b"")
         node.acl, node.rights_meant = rights.shown_for(meta.xattrs, self.names), rights.rights_in(meta.xattrs)
         node.is_made_here = False
         node.uid = self.number_of(meta.owner, meta.uid)
@@ -227,3 +238,5 @@ class FakeTree:
         self.changed(node)
         if node.mode & 0o6000 and node.kind is Kind.FILE:
             self.grants.add(node.data)
+        if node.capability:
+            self.enabled.add(node.data)
