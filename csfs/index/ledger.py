@@ -252,7 +252,7 @@ class Ledger:
         return list(self._database.execute("SELECT name, path FROM kept WHERE hash = ? AND size > 0", (content_hash,)))
 
     def surplus(self, *, count_max: int, bytes_max: int, before_ns: int, rows_max: int) -> dict[bytes, bytes]:
-        """Return names and hashes of kept versions that retention lets go, losers of conflicts never among them.
+        """Return names and hashes of kept versions that retention lets go, losers of conflicts (`old_losers`) not among them.
 
         More than `count_max` of one path, with an object or without one, older than `before_ns`, or, the oldest first, what is
         over `bytes_max` or `rows_max`.
@@ -268,6 +268,12 @@ class Ledger:
             WHERE place > ? OR kept_ns < ? OR together > ? OR number > ?"""
         values = count_max, before_ns, bytes_max, rows_max
         return dict(self._database.execute(query, values))
+
+    def old_losers(self, before_ns: int) -> list[tuple[bytes, RelPath, bytes]]:
+        """Return names, paths and hashes of losers of conflicts that were kept before a time; some may not be settled yet."""
+        self._flush()
+        query = "SELECT name, path, hash FROM kept WHERE loser AND kept_ns < ?"
+        return list(self._database.execute(query, (before_ns,)))
 
     def is_kept(self, name: bytes) -> bool:
         """Return whether a version of that name in the kept store is known."""

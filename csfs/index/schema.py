@@ -118,7 +118,7 @@ CREATE TABLE IF NOT EXISTS kept (
     kept_ns INTEGER NOT NULL,
     size    INTEGER NOT NULL,
     hash    BLOB NOT NULL,     -- root hash; empty if it is not a regular file
-    loser   INTEGER NOT NULL,  -- 1: lost a conflict: retention never takes it
+    loser   INTEGER NOT NULL,  -- 1: lost a conflict: retention takes it by its age alone, once that is settled
     applied BLOB NOT NULL,     -- msgpack of core.objects.Applied: what was shown, without vectors
     cause   TEXT NOT NULL DEFAULT '', -- one of ledger.Cause; empty: not noted
     member  TEXT NOT NULL DEFAULT '', -- whose change displaced it; empty: nobody's, or not noted

@@ -347,11 +347,14 @@ class VolumeWorker:
         return added != before or trio.current_time() - asked_s > TRIM_S
 
     async def _surplus(self, bytes_max: int) -> list[bytes]:
-        """Return the kept versions that retention lets go; whose content is yet to be shown somewhere may be its only copy."""
-        before_ns = time.time_ns() - KEPT_AGE_NS_MAX
-        found = self.volume.index.ledger.surplus(
+        """Return the kept versions that retention lets go; whose content is yet to be shown somewhere may be its only copy (R25)."""
+        before_ns, ledger = time.time_ns() - KEPT_AGE_NS_MAX, self.volume.index.ledger
+        found = ledger.surplus(
             count_max=KEPT_COUNT_MAX, bytes_max=bytes_max, before_ns=before_ns, rows_max=KEPT_ROWS_MAX
         )
+        losers = ledger.old_losers(before_ns)  # they go by their age alone
+        contested = set(self.volume.index.rows.contested()) if losers else set()
+        found.update((name, content_hash) for name, path, content_hash in losers if path not in contested)
         awaited = await self._awaited() if found else set()
         return [name for name, content_hash in found.items() if content_hash not in awaited]
 

@@ -1,13 +1,17 @@
 import os
 import threading
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 
 from csfs.core.objects import Content, Kind, Meta
 from csfs.core.paths import RelPath
+from csfs.core.records import ContentEntry, Half
+from csfs.core.versions import Dot, Hlc, Incarnation
 from csfs.errors import UnwritableError
 from csfs.index.index import Index
 from csfs.index.ledger import Cause, KeptVersion
@@ -120,6 +124,29 @@ async def test_a_kept_version_that_is_yet_to_be_shown_again_stays_also_on_a_full
     with index.transaction():
         worker.volume.engine.settle(f, wanted, Meta(0o600, 0, 0), 1)
     assert sorted(await worker._surplus(0)) == [b"2", b"3"], "nobody else may have it"
+    index.close()
+
+
+@pytest.mark.parametrize(("age_days", "is_settled", "goes"), [(29, True, False), (31, False, False), (31, True, True)])
+@pytest.mark.parametrize("content_hash", [b"lost" + bytes(28), b""], ids=["file", "symlink"])
+async def test_what_lost_a_conflict_goes_thirty_days_later_once_that_is_settled(
+    tmp_path: Path, content_hash: bytes, age_days: int, *, is_settled: bool, goes: bool
+) -> None:
+    index, worker = opened(tmp_path)
+    f, kept_ns = RelPath(b"f"), time.time_ns() - age_days * 86_400 * 10**9
+    with index.transaction():
+        worker.volume.engine.settle(f, Content(Kind.FILE, 5, b"live" + bytes(28)), Meta(0o600, 0, 0), 1)
+        row = index.rows.row(f)
+        assert row is not None
+        if not is_settled:
+            kind = Kind.FILE if content_hash else Kind.SYMLINK
+            loser = ContentEntry(Dot(Incarnation(7), 1), Hlc(1), Content(kind, 5, content_hash))
+            both = Half((*row.record.content.entries, loser), {**row.record.content.seen, Incarnation(7): 1})
+            record = msgspec.structs.replace(row.record, content=both)
+            index.rows.put(f, msgspec.structs.replace(row, record=record, pending=False))
+        version = KeptVersion(b"1", f, kept_ns, 5, content_hash, True, UNKNOWN, Cause.CONFLICT, "beta")
+        index.ledger.add_kept(version)
+    assert await worker._surplus(0) == ([b"1"] if goes else [])
     index.close()
 
 
