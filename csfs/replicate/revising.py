@@ -28,6 +28,7 @@ def begin(index: Index, engine: VolumeEngine, scopes: list[Scope]) -> None:
         with index.transaction():
             engine.follow_rules(index.ledger.scopes)
             index.begin_anew()
+            index.ledger.forget_cursors()  # who went by these rules all along would not tell again what he told once
             index.ledger.set_scopes(scopes)
             index.ledger.set_compared(b"")
     if not index.ledger.is_sorted:

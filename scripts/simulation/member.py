@@ -170,7 +170,8 @@ class Member:
         self.index.commit()
 
     def _begin_anew(self) -> None:
-        """Be another index to the peers: they hear of every row once more."""
+        """Be another index to the peers: they hear of every row once more, and tell what is not known here from their beginning."""
+        self.cursors.clear()
         self.lives += 1
         self.index_id = self.number * 1000 + self.lives
 

@@ -273,6 +273,24 @@ async def test_what_is_in_doubt_at_a_member_that_only_receives_is_told_again(tmp
             await alpha.volume.progress.wait_until(lambda: alpha.knows(b"f"))
 
 
+async def test_under_rules_that_are_what_they_were_peers_tell_from_the_beginning_what_was_forgotten_in_between(
+    tmp_path: Path,
+) -> None:
+    alpha, beta, _ = three(tmp_path)
+    beta.sees(b"f")
+    with trio.fail_after(20):
+        async with linked(alpha, beta):
+            await alpha.volume.progress.wait_until(lambda: alpha.knows(b"f"))
+        before = alpha.volume.rules
+        alpha.volume.set_rules(rules_of("alpha", "alpha", "gamma"))
+        with alpha.volume.index.transaction():
+            alpha.volume.index.rows.drop(RelPath(b"f"))  # removed, and settled by all that are in the group now
+        alpha.volume.set_rules(before)
+        async with linked(alpha, beta):
+            await alpha.volume.progress.wait_until(lambda: alpha.knows(b"f"))
+    assert not alpha.volume.memory.alarms, "it had lost nothing"
+
+
 class Silent(Pipe):
     """A peer's end that takes everything but answers to moves."""
 
