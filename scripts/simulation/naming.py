@@ -49,7 +49,7 @@ class Naming(Telling):
                 # Whoever took something away from there before has not seen this name.
                 self.ledger.taken.discard(target)
         self._gave(target, node)
-        self._claimed(node)
+        self.claim(node)
         self.row(ChangeKind.LINK, source, target)
         came = self.looks.get(source, Look())
         self.look(source)
@@ -138,7 +138,7 @@ class Naming(Telling):
             self._comes_by_itself(node)
         elif not self.outside.follows(target):
             self._comes_by_itself(node)  # nobody looks at it there, whatever was known of it before that was so
-        self._claimed(node)
+        self.claim(node)
         self.ledger.moved(path, target, self.name, counts=self.speaks(target))
         self.ledger.last.get(path, set()).discard(shown_by(node))
         self.ledger.gives(target, None, shown_by(node))

@@ -51,6 +51,7 @@ def reject(host: Host, now_ns: int) -> None:
         overruled = {entry.value.hash for entry in row.record.content.entries} - {content.hash}
         host.ledger.replaced |= {data for data in host.ledger.written if hash_of(data) in overruled}
         host.engine.settle(path, content, applied.meta or meta_of(shown), now_ns)
+        host.programs.claim(host.tree.nodes[path])  # also what a power cut has left: he takes what is shown as it is
         _decided(host, path)
         host.brake.turned_down(waiting)
     host.index.commit()

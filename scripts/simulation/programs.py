@@ -181,7 +181,7 @@ class Programs(Naming):
         node = self.tree.nodes.get(path)
         if node is not None and node.kind is Kind.FILE:
             self.row(ChangeKind.SYNCED, path, synced=Synced(node.inode, len(node.data), node.mtime_ns))
-            self._claimed(node)  # should the power go again before anybody has looked
+            self.claim(node)  # should the power go again before anybody has looked
             self.sync(path)
 
     def touch(self, path: RelPath) -> None:

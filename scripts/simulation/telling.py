@@ -174,7 +174,7 @@ class Telling:
     def _changed(self, path: RelPath, node: Node, before: Shown) -> None:
         self.ledger.changed(path, self.tree.names_of(node), before, shown_by(node))
 
-    def _claimed(self, node: Node) -> None:
+    def claim(self, node: Node) -> None:
         """What a power cut has left of a file is somebody's now, as it is."""
         if node.data in self.ledger.damaged:
             self.ledger.damaged.remove(node.data)
