@@ -2,7 +2,7 @@
 
 import msgspec
 
-from csfs.core.objects import Kind
+from csfs.core.objects import Applied, Content, Kind, Meta
 from csfs.core.paths import RelPath, parent_of
 from csfs.engine.live import content_of, meta_of
 from scripts.simulation import rights
@@ -45,16 +45,24 @@ def reject(host: Host, now_ns: int) -> None:
         shown = row.applied.observation if row is not None else None
         if row is None or shown is None or not host.engine.may_settle(path):
             continue
-        content, applied = content_of(shown), row.applied
-        if applied.mtime_ns is not None and content.kind is not Kind.DIRECTORY:
-            content = msgspec.structs.replace(content, mtime_ns=applied.mtime_ns)
+        content, meta = _meant_by(row.applied)
         overruled = {entry.value.hash for entry in row.record.content.entries} - {content.hash}
         host.ledger.replaced |= {data for data in host.ledger.written if hash_of(data) in overruled}
-        host.engine.settle(path, content, applied.meta or meta_of(shown), now_ns)
+        host.engine.settle(path, content, meta, now_ns)
         host.programs.claim(host.tree.nodes[path])  # also what a power cut has left: he takes what is shown as it is
         _decided(host, path)
         host.brake.turned_down(waiting)
     host.index.commit()
+
+
+def _meant_by(applied: Applied) -> tuple[Content, Meta]:
+    """Return what is shown, as its author meant it: the disk may show it less exactly (R4)."""
+    shown = applied.observation
+    assert shown is not None, "nothing is shown"
+    content = content_of(shown)
+    if applied.mtime_ns is not None and content.kind is not Kind.DIRECTORY:
+        content = msgspec.structs.replace(content, mtime_ns=applied.mtime_ns)
+    return content, applied.meta or meta_of(shown)
 
 
 def _decided(host: Host, path: RelPath) -> None:
@@ -77,9 +85,7 @@ def look_after(host: Host, now_ns: int) -> bool:
             and node.data not in host.ledger.damaged
             and not row.record.content.entries
         ):
-            shown = row.applied.observation
-            assert shown is not None
-            host.engine.settle(path, content_of(shown), meta_of(shown), now_ns)
+            host.engine.settle(path, *_meant_by(row.applied), now_ns)
             host.index.commit()
         elif host.tree.is_directory(parent_of(path)) and not host.tree.is_directory(path):
             host.programs.remove(path)
