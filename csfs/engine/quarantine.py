@@ -257,8 +257,9 @@ class Quarantine(Minting):
         It lives on by that; but who has forgotten its removal, because this member had applied it in the life that is lost, does not
         know what the directory was (R12, R16).
         """
-        if row.live or not _is_directory(row.applied.observation):
-            return row
+        group = self._followed(path)
+        if row.live or group is None or not self._may_write(group) or not _is_directory(row.applied.observation):
+            return row  # who may not make it anew keeps what is known of it
         if not any(self._is_made_here(below) for _, below in self._index.rows_below(path)):
             return row
         applied = msgspec.structs.replace(row.applied, content_dot=None, meta_dot=None)

@@ -2,10 +2,12 @@
 
 import pytest
 
+from csfs.core.groups import Group
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
 from csfs.engine.ports import Step
-from tests.engine.members import Side, directory, found, sides
+from scripts.simulation.rules import OneGroup
+from tests.engine.members import SCOPE, Side, directory, found, sides
 from tests.engine.test_quarantine import backup, caught_up, hears_anew, in_quarantine, restarted
 
 
@@ -97,6 +99,17 @@ def test_attributes_of_a_directory_that_lives_on_are_the_same_everywhere_though_
     caught_up(lost, beta)
     hears_anew(beta, lost)
     assert directories(lost, beta) == [(0o755, 4)] * 2
+
+
+def test_a_directory_that_lives_on_is_as_the_others_have_it_where_its_member_only_receives_since() -> None:
+    restored, beta, gamma = removed_and_half_forgotten()
+    restored.sees(b"d/f", found(b"new", inode=2))
+    lost = in_quarantine(restored, restored.index)
+    lost.sees(b"d/f", found(b"newer", inode=2, mtime_ns=2))
+    lost.hears(gamma)
+    lost.engine._rules = OneGroup(Group(("alpha", "beta", "gamma"), frozenset({"alpha"}), ("younger",), SCOPE))
+    caught_up(lost, beta)
+    assert lost.row(b"d").record == beta.row(b"d").record
 
 
 @pytest.mark.parametrize("is_touched", [True, False])
