@@ -155,6 +155,19 @@ class Quarantine(Minting):
 
     def mint_anew(self, path: RelPath, now_ns: int) -> None:
         """Make what is in doubt at a path a change of this incarnation, unless it is known now, or was changed meanwhile."""
+        for name in self._names_known(path):
+            self._mint_anew(name, now_ns)
+        self._mint_anew(path, now_ns)
+
+    def _names_known(self, path: RelPath) -> list[RelPath]:
+        """Return other names of what is in doubt at a path, if peers have told of them alone: first these adopt that (R17)."""
+        row = self._index.row(path)
+        if row is None or row.record.content.entries:
+            return []
+        names = self._links.sharing(path, row.applied.observation)
+        return [name for name, theirs in names if theirs.doubt & MADE and theirs.record.content.entries]
+
+    def _mint_anew(self, path: RelPath, now_ns: int) -> None:
         row, group = self._index.row(path), self._followed(path)
         assert row is not None, "nothing is in doubt"
         doubt, applied = row.doubt, row.applied
