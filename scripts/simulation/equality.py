@@ -112,10 +112,12 @@ def _is_same(
     """Return whether two members show the same.
 
     Who lost the record of a directory that was removed since, and lives on by what is below it, does not know its time any more, and
-    no set hash tells that (docs/replication.md).
+    no set hash tells that (docs/replication.md). So it is with who was set back, had changed it, and only receives since.
     """
     rows = [host.index.row(path) for host in cluster.members]
-    if path in cluster.rotten and not any(row is not None and row.live for row in rows):
+    receive = {host.number for host in cluster.members if host.name in cluster.shape.receive_only}
+    is_lost = path in cluster.rotten or bool(cluster.restored & receive)
+    if is_lost and not any(row is not None and row.live for row in rows):
         ours, theirs = (one[:-1] if one is not None else None for one in (ours, theirs))
     return ours == theirs
 
