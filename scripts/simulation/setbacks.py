@@ -204,7 +204,10 @@ class Setbacks(Network):
 
     def _stay_linked(self, host: Host, *names: RelPath) -> bool:
         """Return whether what was linked is known so to somebody, or the disk shows it and nobody knows of anything in doubt there."""
-        if any(names[1] in other.engine.names_of(names[0]) for other in self.hosts):
+        # A member that was set back lets go of what it alone knows, and makes nothing anew that a power cut has left (R24).
+        is_unsure = not host.suspects.isdisjoint(names) and not host.engine.in_doubt_if_set_back().isdisjoint(names)
+        telling = [other for other in self.hosts if other is not host or not is_unsure]
+        if any(names[1] in other.engine.names_of(names[0]) for other in telling):
             return True
         nodes = [host.tree.nodes.get(path) for path in names]
         return nodes[0] is not None and nodes[0] is nodes[1] and all(self._is_undisputed(host, path) for path in names)
