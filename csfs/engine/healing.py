@@ -85,7 +85,7 @@ class Healing(Remote, Quarantine, Mending):
         known, and the peer does not have, stays: others may bring it back to the peer. Of a life that was lost from some point on,
         nothing is known for sure: it may have gone on with the same dots for something else before that was noticed.
         Where all who are listened to are here, and have the same, nobody brings back what stands beside that at a path: somebody had
-        replaced it, in a life that was lost.
+        replaced it, in a life that was lost. What they have, and was replaced by what is here, is not lost to them: it comes back.
         """
         known, told = self._known_together(peer, scope), {update.path: update for update in updates}
         if known is not None:
@@ -156,9 +156,12 @@ def _vouched_for(record: Record, theirs: Update, known: Vector) -> Record:
 
 
 def _half_vouched_for(half: Half[E], theirs: Half[E] | None, known: Vector) -> Half[E]:
-    """Return a half without entries that nobody vouches for. What these had replaced is not here: so what is left has seen itself."""
+    """Return a half without entries that nobody vouches for. What these had replaced is not here: so what is left has seen itself.
+
+    Where nothing counts as known, so it has if it replaced what the peer tells beside it.
+    """
     told = {entry.dot for entry in theirs.entries} if theirs is not None else set()
     left = tuple(entry for entry in half.entries if entry.dot in told or versions.covers(known, entry.dot))
-    if len(left) == len(half.entries):
+    if len(left) == len(half.entries) and (known or told.issubset(entry.dot for entry in left)):
         return half
     return Half(left, {entry.dot.incarnation: entry.dot.counter for entry in left})
