@@ -194,7 +194,8 @@ class Member:
         self.programs.outside.adopted(self.tree, lambda path: is_followed(before, self.name, path))
         for path, node in self.tree.nodes.items():
             if self.follows(path) and not is_followed(before, self.name, path):
-                self.programs.claim(node)  # what a power cut has left where nothing was followed is a file like any other
+                # What a power cut has left where nothing was followed is a file like any other.
+                self.programs.claim(node)
         self.programs.adopted()
         # If the others listen from now on, what was not taken into account yet is a change like any other.
         self.ledger.replaced.update(self.programs.unheard)

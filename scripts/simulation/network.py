@@ -124,7 +124,8 @@ class Network:
         for host, peer in ((one, other), (other, one)):
             life = self.second_lives.get(host.name)
             if life is not None and peer.name in life.witnesses:
-                if not peer.index.tokens(host.name).held:  # it never had a link, and shows nothing (docs/replication.md)
+                if not peer.index.tokens(host.name).held:
+                    # It never had a link, and shows nothing (docs/replication.md).
                     self.made_twice |= {(path, host.name) for path in life.touched}
                 self._ends_second_life(host)
         shown = {host.name: host.index.tokens(peer.name).held for host, peer in ((one, other), (other, one))}

@@ -180,7 +180,9 @@ class Setbacks(Network):
         went = {(path, look.moved_to) for path, look in host.programs.looks.items() if look.moved_to is not None}
         host.digest(self.now(host))
         # What nobody believes is not where it went for anybody, but comes back where it was.
-        self.ledger.untold |= {move for move in went if host.suspects.issuperset(move) and not self._is_heard(host, *move)}
+        self.ledger.untold |= {
+            move for move in went if host.suspects.issuperset(move) and not self._is_heard(host, *move)
+        }
         self.ledger.part(pair for pair in linked if not self._stay_linked(host, *pair))
         # What is not believed, or is back, gives way to whatever others know, be it that nothing is there.
         left = {path: node.inode for path, node in host.tree.nodes.items() if path not in host.suspects}
