@@ -134,19 +134,17 @@ def stands_in(record: Record) -> bool:
     return is_live(record) and not holds_directory(record)
 
 
-def directory_time(record: Record) -> int | None:
-    """Return the time of a directory here, None for whatever it is.
+def directory_time(record: Record) -> int:
+    """Return the time of a directory here.
 
     One that stands in for something else has the time of that: of a time that its record says, another member may know no more,
-    and nobody would ever find out (R13). One that lives by what is below it alone, and of which nobody knows a time, has the same
-    everywhere: what its disk shows is a trace of each member's own commits.
+    and nobody would ever find out (R13). One of which nobody knows a time has the same everywhere: what its disk shows is a trace of
+    each member's own commits.
     """
     if stands_in(record):
         last = max(record.content.entries, key=lambda entry: (is_something(entry), entry.hlc, entry.dot))
         return last.value.mtime_ns
-    if record.time is not None:
-        return record.time.mtime_ns
-    return None if holds_directory(record) else NO_TIME_NS
+    return record.time.mtime_ns if record.time is not None else NO_TIME_NS
 
 
 def is_something(entry: ContentEntry) -> bool:

@@ -174,7 +174,7 @@ class Local(TakingBack, Minting):
         if applied == row.applied or not _is_of(row.applied, stamp):
             return
         applied = msgspec.structs.replace(applied, racy=True)
-        moved = directory_time(row.record) not in (None, mtime_ns)
+        moved = directory_time(row.record) != mtime_ns
         self._store_applied(directory, row, applied, pending=row.pending or moved)
 
     def _adopt_shown(self, path: RelPath, before: Row, group: GroupRules) -> None:

@@ -1,10 +1,12 @@
 """Directories that others removed, and in which a restored member makes something: they live on, the same everywhere (R8, R16)."""
 
 import pytest
+from msgspec import structs
 
 from csfs.core.groups import Group
 from csfs.core.objects import Kind
 from csfs.core.paths import RelPath
+from csfs.engine.live import NO_TIME_NS
 from csfs.engine.ports import Step
 from scripts.simulation.rules import OneGroup
 from tests.engine.members import SCOPE, Side, directory, found, sides
@@ -155,3 +157,18 @@ def test_a_directory_that_only_what_was_in_it_kept_gives_way_when_that_is_remove
     plan = alpha.plans(b"d")
     assert plan is not None
     assert (plan.step, plan.needed and plan.needed.hash) == (Step.REMOVE, found(b"2").hash)
+
+
+def test_a_directory_whose_time_nobody_knows_has_one_time_everywhere() -> None:
+    alpha, beta = sides("alpha", "beta", receive_only=("beta",))
+    alpha.sees(b"d", directory(mtime_ns=4))
+    beta.hears(alpha)
+    beta.shows(b"d", directory(mtime_ns=4))
+    for side in (alpha, beta):  # alpha has lost the time, and beta, to whom nobody listens, has let go of it
+        row = side.row(b"d")
+        record = structs.replace(row.record, time=None)
+        side.index.put(RelPath(b"d"), structs.replace(row, record=record, pending=True))
+    for side in (alpha, beta):
+        plan = side.plans(b"d")
+        assert plan is not None
+        assert plan.mtime_ns == NO_TIME_NS
