@@ -160,7 +160,7 @@ class Merger:
         result = await trio.to_thread.run_sync(due.made, contents.__getitem__)
         reason = "the versions contradict each other" if result is None else ""
         if result is not None:
-            reason = await self._validation.verdict(path, result)
+            reason = await self._validation.merge_verdict(path, result)
         if result is None or reason:
             log.info("%s: %s is not merged: %s", volume.name, shown(path), reason)
             if len(self._contradictions) >= REMEMBERED_MAX:

@@ -150,6 +150,32 @@ async def test_who_refuses_what_is_live_too_is_passed_over(volume: Volume, tmp_p
     assert "exit 3" in await asking(volume, tmp_path, GREP).verdict(PATH, BAD), "this one takes what is live"
 
 
+@pytest.mark.parametrize("optional", [False, True])
+async def test_a_merge_is_made_only_where_every_validator_is_here(
+    volume: Volume, tmp_path: Path, *, optional: bool
+) -> None:
+    absent = ValidatorSettings(("/d",), ("no-such-command-anywhere", "{file}"), optional=optional)
+    elsewhere = ValidatorSettings(("/e",), ("no-such-command-either", "{file}"))
+    said = await asking(volume, tmp_path, absent).merge_verdict(PATH, GOOD)
+    assert said == "no-such-command-anywhere is not installed here, which would have to take it"
+    assert await asking(volume, tmp_path, elsewhere, GREP).merge_verdict(PATH, GOOD) == ""
+
+
+async def test_a_merge_that_a_validator_refuses_is_not_made_though_it_refuses_what_is_live_too(
+    volume: Volume, tmp_path: Path
+) -> None:
+    (tmp_path / "tree" / "d" / "rules.conf").write_bytes(BAD)
+    assert volume.root is not None
+    group = volume.rules.group_of(PATH)
+    assert group is not None
+    row = msgspec.structs.replace(new_row(group), applied=Applied(observation=volume.root.tree.observe(PATH)))
+    with volume.index.transaction():
+        volume.index.rows.put(PATH, row)
+    validation = asking(volume, tmp_path, GREP)
+    assert await validation.verdict(PATH, BAD) == "", "what somebody wrote is passed on"
+    assert "exit 3" in await validation.merge_verdict(PATH, BAD)
+
+
 async def test_what_cannot_be_put_together_to_be_validated_is_to_be_had_elsewhere(
     volume: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
