@@ -47,9 +47,8 @@ async def _wait_applied(mounted: MountedVolume, members: Sequence[str], named: b
     volume, worker = mounted.worker.volume, mounted.worker
     with trio.move_on_after(HANDED_OVER_S_MAX):
         await volume.progress.wait_until(lambda: mounted.mounted or mounted.is_coming_back or bool(volume.stopped))
-    sequence = await mounted.flush()
-    # What was written while nothing was mounted, or told by nobody any more, is found by comparing: once all of the mount is here.
-    await volume.progress.wait_until(lambda: not mounted.is_coming_back)
+    sequence = await _told(mounted)
+    # What was written while nothing was mounted, or told by nobody any more, is found by comparing.
     await volume.progress.wait_until(lambda: worker.is_compared)
     await mounted.hear_watch()
     if sequence is not None:
@@ -61,6 +60,18 @@ async def _wait_applied(mounted: MountedVolume, members: Sequence[str], named: b
     position = volume.index.rows.position()
     for name in members:
         await volume.progress.wait_until(lambda n=name: _has_applied(volume, n, position, named, is_meeting))  # type: ignore[misc]
+
+
+async def _told(mounted: MountedVolume) -> int | None:
+    """Return the last change that the mount knows of, once it has told all up to it; None if there is no mount.
+
+    One that is on its way is asked once all of it is here: what it noted while no daemon ran is in its rows alone if it missed nothing.
+    """
+    while True:
+        await mounted.worker.volume.progress.wait_until(lambda: not mounted.is_coming_back)
+        sequence = await mounted.flush()
+        if sequence is not None or not mounted.is_coming_back:
+            return sequence
 
 
 def _has_applied(volume: Volume, peer: str, position: int, named: bool, is_meeting: IsMeeting) -> bool:

@@ -96,6 +96,32 @@ async def test_who_waits_when_the_daemon_has_just_begun_waits_for_the_mount_that
         assert is_known == [True]
 
 
+async def test_who_waits_for_a_mount_that_comes_back_waits_for_what_it_noted_meanwhile(tmp_path: Path) -> None:
+    async with held(tmp_path, [("f", b"before")]) as one, trio.open_nursery() as nursery:
+        await one.handed_over(FIRST)
+        mount = await one.began(FIRST, 0)
+        await one.compared()
+        await mount.end()
+        await one.until(lambda: not one.mounted.mounted)
+        (one.tree / "f").write_bytes(b"written meanwhile")
+        journal = Journal(one.journal, lambda: 1)
+        journal.append(Change(sequence=0, kind=ChangeKind.CONTENT, path=RelPath(b"f")))
+        journal.close()
+        is_known, waited = list[bool](), trio.Event()
+
+        async def wait() -> None:
+            await wait_applied(one.mounted, [], False, lambda peer: False)
+            is_known.append(one.recorded(b"f") == one.there(b"f"))
+            waited.set()
+
+        nursery.start_soon(wait)
+        await trio.sleep(0.1)
+        await one.began(FIRST, 1, clean=True)
+        with trio.fail_after(10):
+            await waited.wait()
+        assert is_known == [True]
+
+
 async def test_a_directory_that_cannot_be_taken_over_is_not_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
