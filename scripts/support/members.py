@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +80,9 @@ class Member:
         """Unmount the tree."""
         self.csfs("umount", *options, str(self.tree))
 
-    def wait(self, timeout_s: float = 60.0) -> None:
-        """Return when every connected member has applied all that was written here before."""
-        self.ask("wait", timeout_s + 5, path=None, peers=[], timeout=timeout_s)
+    def wait(self, timeout_s: float = 60.0, peers: Sequence[str] = ()) -> None:
+        """Return when every connected member, or these `peers`, connected or not, have applied all that was written here before."""
+        self.ask("wait", timeout_s + 5, path=None, peers=list(peers), timeout=timeout_s)
 
     def status(self) -> dict[str, Any]:
         """Return what `csfs status --json` tells."""
@@ -282,5 +282,10 @@ def replicating(*members: Member, timeout_s: float = 120.0) -> None:
         until(lambda m=member: m.volume()["state"] == "replicating", f"{member.name} replicates", timeout_s)  # type: ignore[misc]
         until(lambda m=member: m.peer()["connected"], f"{member.name} is connected")  # type: ignore[misc]
     for _ in range(2):
-        for member in members:
-            member.wait(timeout_s)
+        all_have_applied(*members, timeout_s=timeout_s)
+
+
+def all_have_applied(*members: Member, timeout_s: float = 60.0) -> None:
+    """Return when each has applied what was written at the others before, also where a link is yet to be made."""
+    for member in members:
+        member.wait(timeout_s, [other.name for other in members if other is not member])

@@ -19,7 +19,7 @@ from csfs.core.records import Record
 from csfs.core.rows import Row
 from csfs.errors import ExitCode
 from csfs.index.columns import packed_shown
-from scripts.support.members import VOLUME, Member, replicating, two_members, until
+from scripts.support.members import VOLUME, Member, all_have_applied, replicating, two_members, until
 from tests.cluster.conftest import expect_calm_logs
 from tests.cluster.test_versions import told
 from tests.trees import differences
@@ -47,8 +47,7 @@ def tombstones(member: Member) -> int:
 
 def settled(*members: Member) -> None:
     """Return when each has heard from the other that it has settled all that it knows."""
-    for member in members:
-        member.wait()
+    all_have_applied(*members)
 
     def is_told(member: Member) -> bool:
         ((held,),) = index_of(member, "SELECT count(*) FROM peers WHERE length(standings) > 2 AND length(tokens) > 30")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.support.members import VOLUME, Member, until
+from scripts.support.members import VOLUME, Member, all_have_applied, until
 from tests.cluster.conftest import expect_calm_logs
 from tests.cluster.triangles import Triangle, triangle
 from tests.engine.test_conflicts import cells
@@ -75,8 +75,7 @@ def settled(*members: Member) -> None:
             NOTICED_S_MAX,
         )
     for _ in range(3):
-        for member in members:
-            member.wait(120)
+        all_have_applied(*members, timeout_s=120)
 
 
 @pytest.fixture(scope="module")
