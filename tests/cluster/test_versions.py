@@ -212,6 +212,29 @@ def test_a_member_can_be_kept_wherever_it_made_one_of_the_versions(pair: Pair) -
         expect_settled(alpha, beta, name, by_alpha(name))
 
 
+def test_all_conflicts_are_settled_by_one_command_which_can_be_tried_and_taken_back(pair: Pair) -> None:
+    alpha, beta = pair
+    names = ("every/one", "every/below/two")
+    with apart(alpha, beta):
+        for name in names:
+            dispute(alpha, beta, name)
+    planned = resolved(beta, "--keep-all", "alpha", "--dry-run")
+    assert {str(beta.tree / name) for name in names} <= {one["path"] for one in planned}
+    for name in names:
+        assert (beta.tree / name).read_text() == by_beta(name), "nothing was done"
+    done = resolved(beta, "--keep-all", "alpha")
+    assert sorted(one["path"] for one in done) == sorted(one["path"] for one in planned)
+    for name in names:
+        expect_settled(alpha, beta, name, by_alpha(name))
+    for member in pair:
+        assert told(member, "conflicts") == [], "none is left anywhere"
+    undo = {one["path"]: one["undo"] for one in done}
+    for name in names:
+        program, *arguments = shlex.split(undo[str(beta.tree / name)])
+        assert (program, ran(beta, *arguments).returncode) == ("csfs", ExitCode.DONE)
+        expect_settled(alpha, beta, name, by_beta(name))
+
+
 def test_a_conflict_is_settled_with_a_new_content(pair: Pair, tmp_path: Path) -> None:
     alpha, beta = pair
     with apart(alpha, beta):
