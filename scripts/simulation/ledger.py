@@ -126,7 +126,8 @@ class Ledger:
     """Paths that a user linked, and through which nobody has written since who had them apart; how often each was `named` then."""
     doubled: set[RelPath] = field(default_factory=set)
     """Paths that a user changed at a member before it was cloned, and of which each of its two hosts makes a version: it
-    found them changed, or nobody had stored what it had made of them (R8)."""
+    found them changed, or nobody had stored what it had made of them (R8). Or at which one that was set back shows nothing, and
+    its lost life has told more."""
     untold: set[tuple[RelPath, RelPath]] = field(default_factory=set)
     """What users renamed or exchanged, from where to where, that is another file for all members: a power cut has left no row of it,
     or nothing that its member knew of it, and none had heard (R24), or its member found then that it was set back, and did not know

@@ -76,9 +76,12 @@ class Setbacks(Network):
     def _stands_told(self, host: Host) -> None:
         """What a member has set back to, and nobody was known to have stored, stands at others who were told of it since (R8)."""
         for path in host.programs.touched | host.engine.in_doubt_if_set_back():
-            node = host.tree.nodes.get(path)
-            if node is not None and self._is_known_elsewhere(host, path):
+            node, is_known = host.tree.nodes.get(path), self._is_known_elsewhere(host, path)
+            if node is not None and is_known:
                 self.ledger.told.setdefault(path, set()).add(shown_by(node))
+            elif is_known:
+                # Others have heard that it went: what is put back there before anybody looks looks like what was there.
+                self.ledger.doubled.add(path)
 
     def _is_known_elsewhere(self, host: Host, path: RelPath) -> bool:
         rows = (other.index.row(path) for other in self.hosts if other is not host)
