@@ -121,18 +121,13 @@ class Network:
     def _greet(self, one: Host, other: Host) -> None:
         if not {one.name, other.name} <= set(self.shape.members):
             return
-        for host, peer in ((one, other), (other, one)):
-            life = self.second_lives.get(host.name)
-            if life is not None and peer.name in life.witnesses:
-                if not peer.index.tokens(host.name).held:
-                    # It never had a link, and shows nothing (docs/replication.md).
-                    self.made_twice |= {(path, host.name) for path in life.touched}
-                self._ends_second_life(host)
         shown = {host.name: host.index.tokens(peer.name).held for host, peer in ((one, other), (other, one))}
         for host, peer in ((one, other), (other, one)):
-            if shows_token(host, peer.name, shown[peer.name]):
+            is_found_out = shows_token(host, peer.name, shown[peer.name])
+            if is_found_out:
                 # It is another incarnation now: its other peers have to hear that, too.
                 self._isolate(host)
+            self._meets(host, peer, is_found_out=is_found_out)
         for host, peer in ((one, other), (other, one)):
             known = len(host.authors)
             host.authors.update({dot: name for dot, name in peer.authors.items() if dot not in host.authors})
@@ -143,6 +138,14 @@ class Network:
             host.index.commit()
         self.links[one.number, other.number].greet()
         self.links[other.number, one.number].greet()
+
+    def _meets(self, host: Host, peer: Host, *, is_found_out: bool) -> None:
+        """A member that does not know that it was set back may meet who has heard of what it did in the life that is lost."""
+        life = self.second_lives.get(host.name)
+        if life is not None and peer.name in life.witnesses:
+            if not is_found_out:  # he had no link with it in that life, and shows nothing of it (docs/replication.md)
+                self.made_twice |= {(path, host.name) for path in life.touched}
+            self._ends_second_life(host)
 
     def _isolate(self, host: Host) -> None:
         for link in self._links_of(host):
