@@ -72,6 +72,11 @@ class Moves:
             yield move.source
             yield move.target
 
+    def have_taken(self, path: RelPath) -> bool:
+        """Return whether it was told that what was shown at a path, or a directory above it, was moved away."""
+        told = self._looks.get(path, NO_REASON)
+        return told.moved_to is not None or any(is_below(path, directory) for directory in self.directories())
+
     def done(self, move: Move) -> None:
         """It was looked into the directory, unless all was forgotten meanwhile."""
         moves = self._told if move.is_told else self._untold

@@ -42,6 +42,7 @@ from csfs.replicate.remembering import hashes_read, remember_content
 from csfs.replicate.signals import Signal, wait_any
 from csfs.replicate.since import Since
 from csfs.replicate.spreading import is_in_doubt, spread
+from csfs.replicate.unexplained import Unexplained
 from csfs.replicate.volume import Volume
 from csfs.store.tree import Look
 
@@ -70,6 +71,7 @@ class Observer:
         """Directories that are gone, or something else, while what was in them waits to be looked at."""
         self.aside, self._moved_on = Aside(volume, self.look), MovedOn(volume, self.look)
         self._moves = Moves(volume, self._looks, self._tries, self._moved_on, self.look)
+        self._unexplained = Unexplained(self._looks, self._moves, self.look, lambda: self.hear_mount())
         self._wanted, self._gathering, self._reading = Signal(), Gathering(), Reading(volume)
         self._journal, self._last, self._taking, self.digested = b"", 0, 0, 0
         self.compare_wanted: set[RelPath] = set()
@@ -264,6 +266,7 @@ class Observer:
                     )
                     found, shown_before = self._reading.apart(found, shown_before, self.look, self.wanted)
                     found, shown_before = await with_names(self._volume, found, shown_before, self.look)
+                    found, shown_before = await self._unexplained.heard(found, shown_before)
             finally:
                 self._under_way = set()
             doubts.judge(self._volume, found)

@@ -46,14 +46,14 @@ async def test_what_went_away_and_back_and_away_again_is_the_same_object(
     assert births[0] == births[1]
 
 
-def _births(volume: Volume, path: RelPath) -> list[Dot | None]:
+def births_at(volume: Volume, path: RelPath) -> list[Dot | None]:
     """Return which objects are known at a path."""
     row = volume.index.rows.row(path)
     assert row is not None
     return [entry.birth for entry in row.record.content.entries]
 
 
-def _moves(volume: Volume, path: RelPath) -> list[Move]:
+def moves_from(volume: Volume, path: RelPath) -> list[Move]:
     """Return where what was at a path went, by what is known."""
     row = volume.index.rows.row(path)
     assert row is not None
@@ -70,7 +70,7 @@ async def test_what_is_put_on_a_name_from_which_something_was_moved_does_not_go_
     nursery.start_soon(observer.run)
     await settled(observer, volume)
     moves = [(b"f", b"h"), (b"g", b"f"), (b"f", b"i")]
-    births = _births(volume, FILE) + _births(volume, other)
+    births = births_at(volume, FILE) + births_at(volume, other)
     for source, target in moves:
         os.rename(tree / os.fsdecode(source), tree / os.fsdecode(target))
     observer.take(
@@ -80,9 +80,9 @@ async def test_what_is_put_on_a_name_from_which_something_was_moved_does_not_go_
         ]
     )
     await settled(observer, volume)
-    assert _births(volume, RelPath(b"h")) + _births(volume, RelPath(b"i")) == births
-    assert _moves(volume, FILE) == [Move(births[0], RelPath(b"h"))]
-    assert _moves(volume, other) == [Move(births[1], RelPath(b"i"))]
+    assert births_at(volume, RelPath(b"h")) + births_at(volume, RelPath(b"i")) == births
+    assert moves_from(volume, FILE) == [Move(births[0], RelPath(b"h"))]
+    assert moves_from(volume, other) == [Move(births[1], RelPath(b"i"))]
 
 
 @pytest.mark.parametrize("is_made_anew", [False, True])
@@ -95,7 +95,7 @@ async def test_what_was_replaced_does_not_go_where_what_took_its_place_went_on_t
     observer.look(other)
     nursery.start_soon(observer.run)
     await settled(observer, volume)
-    replaced, moved = _births(volume, FILE), _births(volume, other)
+    replaced, moved = births_at(volume, FILE), births_at(volume, other)
     os.rename(tree / "g", tree / "f")
     os.rename(tree / "f", tree / "h")
     renames = [
@@ -107,9 +107,9 @@ async def test_what_was_replaced_does_not_go_where_what_took_its_place_went_on_t
         renames.append(Change(sequence=3, kind=ChangeKind.CREATE, path=FILE))
     observer.take(renames)
     await settled(observer, volume)
-    assert _births(volume, last) == moved
-    assert (_moves(volume, FILE), _moves(volume, other)) == ([], [Move(moved[0], last)])
-    assert _births(volume, FILE) == replaced
+    assert births_at(volume, last) == moved
+    assert (moves_from(volume, FILE), moves_from(volume, other)) == ([], [Move(moved[0], last)])
+    assert births_at(volume, FILE) == replaced
 
 
 async def test_what_was_moved_within_a_directory_and_out_of_it_just_before_that_was_moved_is_the_same_object(
@@ -124,7 +124,7 @@ async def test_what_was_moved_within_a_directory_and_out_of_it_just_before_that_
         observer.look(path)
     nursery.start_soon(observer.run)
     await settled(observer, volume)
-    births = [_births(volume, path)[0] for path in paths[1:]]
+    births = [births_at(volume, path)[0] for path in paths[1:]]
     moves = [(b"d/out", b"out"), (b"d/a", b"t"), (b"d/b", b"d/a"), (b"t", b"d/b"), (b"d", b"e")]
     for source, target in moves:
         os.rename(tree / os.fsdecode(source), tree / os.fsdecode(target))
@@ -137,8 +137,8 @@ async def test_what_was_moved_within_a_directory_and_out_of_it_just_before_that_
     )
     await settled(observer, volume)
     there = [RelPath(path) for path in (b"e/b", b"e/a", b"out")]
-    assert [_births(volume, path) for path in there] == [[birth] for birth in births]
-    assert [_moves(volume, path) for path in paths[1:]] == [
+    assert [births_at(volume, path) for path in there] == [[birth] for birth in births]
+    assert [moves_from(volume, path) for path in paths[1:]] == [
         [Move(birth, path)] for birth, path in zip(births, there, strict=True)
     ]
 
@@ -162,7 +162,7 @@ async def test_what_was_moved_on_before_anybody_looked_is_the_same_object_where_
     observer.look(FILE)
     nursery.start_soon(observer.run)
     await settled(observer, volume)
-    births, names = _births(volume, FILE), [FILE, RelPath(b"h"), RelPath(b"i"), last]
+    births, names = births_at(volume, FILE), [FILE, RelPath(b"h"), RelPath(b"i"), last]
     rows = [
         Change(sequence=number, kind=ChangeKind.RENAME, path=source, target=target)
         for number, (source, target) in enumerate(itertools.pairwise(names), 1)
@@ -177,8 +177,8 @@ async def test_what_was_moved_on_before_anybody_looked_is_the_same_object_where_
             observer.take(rows[at_once:])
         await volume.progress.wait_until(lambda: observer.idle)
     assert not any(map(observer.is_unseen, names))
-    assert _moves(volume, FILE) == ([Move(births[0], last)] if is_told else [])
-    assert not is_told or _births(volume, last) == births
+    assert moves_from(volume, FILE) == ([Move(births[0], last)] if is_told else [])
+    assert not is_told or births_at(volume, last) == births
     row = volume.index.rows.row(FILE)
     assert row is not None
     assert not row.live
@@ -209,7 +209,7 @@ async def test_what_comes_where_something_passed_through_takes_nothing_of_it_alo
     observer.look(FILE)
     nursery.start_soon(observer.run)
     await settled(observer, volume)
-    births = _births(volume, FILE)
+    births = births_at(volume, FILE)
     os.rename(tree / "f", tree / "g")
     (tree / "f").mkdir()
     there = (ChangeKind.RENAME, FILE, through)
@@ -222,5 +222,5 @@ async def test_what_comes_where_something_passed_through_takes_nothing_of_it_alo
         ]
     )
     await settled(observer, volume)
-    assert _births(volume, through) == births, "it is the same file"
-    assert births[0] not in _births(volume, FILE)
+    assert births_at(volume, through) == births, "it is the same file"
+    assert births[0] not in births_at(volume, FILE)
