@@ -183,7 +183,7 @@ def links(scene: Scene) -> Course:
 
 
 def follows(scene: Scene) -> Course:
-    """Who acts renames a file, and moves a directory on; the other one has edited both without having heard of it."""
+    """Who acts renames a file, just changed, and moves a directory on; the other one has edited both without having heard of it."""
     scene.both = True
     scene.write(scene.here / "f", b"before")
     os.mkdir(scene.here / "d")
@@ -192,6 +192,7 @@ def follows(scene: Scene) -> Course:
     with scene.pair.apart():
         scene.write(scene.there / "f", b"the edit")
         scene.write(scene.there / "d/x", b"the edit inside")
+        scene.do(os.chmod, scene.here / "f", 0o640)  # what is looked at therefore is moved by then, perhaps
         scene.do(os.rename, scene.here / "f", scene.here / "g")
         scene.do(os.rename, scene.here / "d", scene.here / "e")
     return {"f": ABSENT, "g": b"the edit", "d": ABSENT, "e/x": b"the edit inside"}

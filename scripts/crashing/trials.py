@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csfs.store.hashing import BLOCK_SIZE, hash_bytes
+from scripts.crashing import remains
 from scripts.crashing.members import DAEMON, MOUNT, ROLES, Pair
 from scripts.crashing.scenarios import ABSENT, IN_PLACE, SCENARIOS, Scene, Seen
 from scripts.support.members import Member
@@ -45,14 +46,18 @@ Told = Callable[["Trial", "Verdict"], None]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of one run: before which step the process was killed (empty: before none), and what does not hold."""
+    """What came of one run: before which step the process was killed (empty: before none), and what does not hold.
+
+    `remains`: what both members know, if something does not.
+    """
 
     step: int
     label: str
     complaints: tuple[str, ...]
+    remains: str = ""
 
     def __str__(self) -> str:
-        return f"killed before step {self.step}, {self.label}: {'; '.join(self.complaints)}"
+        return f"killed before step {self.step}, {self.label}: {'; '.join(self.complaints)}\n{self.remains}".rstrip()
 
 
 class Judge:
@@ -102,8 +107,9 @@ class Judge:
         if complaints:
             time.sleep(PATIENCE_S)
             complaints += [] if any(self._complaints(scene, seen, made)) else ["right a moment later"]
+        known = remains.of_scene(pair, scene.name) if complaints else ""
         shutil.rmtree(scene.here)
-        return Verdict(step, label, tuple(complaints))
+        return Verdict(step, label, tuple(complaints), known)
 
     def _complaints(self, scene: Scene, seen: Seen, made: dict[str, int]) -> Iterator[str]:
         pair = self._pair
