@@ -20,6 +20,15 @@ SETTLED_S_MAX = 60.0
 WAIT_S = 5.0
 DAEMON, MOUNT = 0, 1
 ROLES = ("daemon", "mount")
+MERGING = "merges"
+"""What the names of directories begin with in which changes of both members are put together."""
+GROUPS = f"""
+[[volumes.{VOLUME}.groups]]
+include = ["/{MERGING}-*"]
+policy = ["merge", "younger"]
+
+[[volumes.{VOLUME}.groups]]
+"""
 GONE = (CsfsError, OSError, IndexError, ValueError)
 """What whoever asks a process meets that is being killed or has just begun."""
 
@@ -61,7 +70,8 @@ class Pair:
         self.alpha.found()
         # What hundreds of runs make and take away is nobody's mistake.
         settings = self.alpha.home.settings_file
-        settings.write_text(settings.read_text().replace(f"[volumes.{VOLUME}]", f'[volumes.{VOLUME}]\nbrake = "off"'))
+        text = settings.read_text().replace(f"[volumes.{VOLUME}]", f'[volumes.{VOLUME}]\nbrake = "off"')
+        settings.write_text(text.partition(f"[[volumes.{VOLUME}.groups]]")[0] + GROUPS)
         self.beta.join(self.alpha)
         for member in self.members:
             member.stop_daemon()
@@ -211,6 +221,15 @@ class Pair:
             return "somebody died"
         pending = [member.name for member in self.members if member.volume()["pending"]]
         return f"pending at {pending}" if pending else ""
+
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Return when `condition` holds; whoever died is started meanwhile."""
+
+        def holds() -> bool:
+            self.revive()
+            return condition()
+
+        until(holds, what, SETTLED_S_MAX)
 
     def do(self, act: Callable[[], object]) -> None:
         """Have a program do something, again if the process that was to do it died of it; what was done already is as good."""

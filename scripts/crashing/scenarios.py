@@ -254,6 +254,26 @@ def _dispute(scene: Scene) -> tuple[bytes, bytes]:
     return earlier, later
 
 
+def merges(scene: Scene) -> Course:
+    """Both edit a text, each another line, without having seen the other's edit; what both did is put together."""
+    scene.both = True
+    lines = [b"line %d" % number for number in range(9)]
+    scene.write(scene.here / "f", b"\n".join(lines))
+    yield
+    ours, theirs, merged = list(lines), list(lines), list(lines)
+    ours[1] = merged[1] = scene.own(b"ours")
+    theirs[7] = merged[7] = scene.own(b"theirs")
+    scene.displaced += [b"\n".join(ours), b"\n".join(theirs)]
+    with scene.pair.apart():
+        scene.write(scene.here / "f", scene.displaced[0])
+        scene.write(scene.there / "f", scene.displaced[1])
+    wanted = b"\n".join(merged)
+    scene.size += len(wanted)
+    places = (scene.here / "f", scene.there / "f")
+    scene.pair.wait_until(lambda: all(place.read_bytes() == wanted for place in places), "it is merged")
+    return {"f": wanted}
+
+
 def resolves(scene: Scene) -> Course:
     """A conflict is settled in favour of the earlier version, which the other member made."""
     scene.write(scene.here / "f", b"before")
@@ -302,6 +322,7 @@ SCENARIOS: dict[str, Callable[[Scene], Course]] = {
         installs,
         turns,
         disputes,
+        merges,
         resolves,
         restores,
     )
