@@ -12,7 +12,7 @@ from csfs.core.versions import Vector, covers
 from csfs.engine.evidence import Evidence
 from csfs.engine.live import new_row
 from csfs.engine.local import Local
-from csfs.engine.minting import Change, Circumstances
+from csfs.engine.minting import Change
 from csfs.engine.ports import Row
 from csfs.engine.whereabouts import There
 
@@ -76,9 +76,8 @@ class Doubting(Local):
 
     def _shown_before(self, found: Observation | None, moved_from: RelPath | None) -> Observation | None:
         """Return what was shown of an object where it was moved from, whatever has been found there since."""
-        circumstances = Circumstances(0, moved_from)
-        moved = self._moved_here(found, circumstances)
-        source = self._source(circumstances, moved)
+        moved = self._moved_here(found, moved_from)
+        source = self._source(moved_from, moved)
         if moved is None or (source is not None and source.applied == moved and _is_torn(source)):
             return None  # the bytes of what keeps its old name are no more somebody's under the new one
         return moved.observation

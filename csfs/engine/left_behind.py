@@ -20,6 +20,8 @@ class LeftBehind:
         self._left: dict[RelPath, Applied] = {}
         self._turned_up: dict[tuple[RelPath, Stamp], RelPath] = {}
         """By path, and stamp of what it showed, where that was found."""
+        self._came: dict[tuple[RelPath, Stamp], list[Applied]] = {}
+        """By path, and stamp of what was found there, what that may have been before."""
 
     def __len__(self) -> int:
         return len(self._left)
@@ -51,7 +53,20 @@ class LeftBehind:
         shown = applied.observation
         return self._turned_up.get((source, shown.stamp)) if shown is not None else None
 
+    def may_have_come(self, path: RelPath, stamp: Stamp, came: list[Applied]) -> None:
+        """What was found at a path is one of these, saved as another inode since."""
+        self._came[path, stamp] = came
+
+    def came(self, path: RelPath, stamp: Stamp) -> list[Applied] | None:
+        """Return what an object that was found at a path may have been before, None if nobody has said so."""
+        return self._came.get((path, stamp))
+
+    def look_anew(self) -> None:
+        """What is found from now on is told anew."""
+        self._came.clear()
+
     def forget(self) -> None:
         """Nothing is left to look at: none of this will turn up any more."""
+        self._came.clear()
         self._left.clear()
         self._turned_up.clear()

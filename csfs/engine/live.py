@@ -353,6 +353,20 @@ def content_entry(record: Record, dot: Dot | None) -> ContentEntry | None:
     return next((entry for entry in record.content.entries if entry.dot == dot), None)
 
 
+def known_entry(row: Row, content: Content, live: Live | None) -> ContentEntry | None:
+    """Return the known entry, not applied before, that the disk shows: what a crash kept from being recorded (R4).
+
+    None while an entry still stands that somebody here has replaced: to adopt another would not take that one away.
+    """
+    if live is None:
+        return None
+    seen, entries = row.applied.content_seen, row.record.content.entries
+    if any(versions.covers(seen, entry.dot) for entry in entries):
+        return None
+    known = [entry for entry in entries if entry.value == content]
+    return next((entry for entry in known if entry is live.entry), known[0] if known else None)
+
+
 def unshown(arrived: Arrived | None, record: Record, applied: Applied) -> Arrived | None:
     """Return what there is to remember of an edit that followed a move here: nothing once it is shown, or superseded (R15)."""
     entry = content_entry(record, arrived.dot) if arrived is not None else None

@@ -76,7 +76,7 @@ class Local(TakingBack, Minting):
         twin = self._links.twin(path, group.scope, observation, names)
         kin = self._kin(row.applied, observation, names if linked_from is None else (*names, linked_from))
         circumstances = Circumstances(now_ns, moved_from, moved_to, racy, twin=twin, kin=kin)
-        self._turns_up(path, observation, circumstances)
+        self._turns_up(path, observation, moved_from)
         change = self._changed(path, row, observation, circumstances, names, created=created)
         if change is None:
             self._refresh(path, row, observation, racy)
@@ -205,7 +205,7 @@ class Local(TakingBack, Minting):
 
     def _is_given_to_another(self, before: Applied, found: Observation | None, circumstances: Circumstances) -> bool:
         """Return whether what was moved here looks like what was here before, and has an owner whom this host cannot show (R4)."""
-        moved = self._moved_here(found, circumstances)
+        moved = self._moved_here(found, circumstances.moved_from)
         meta = carried_meta(moved, found) if moved is not None else None
         return found is not None and meta is not None and not stands_for(before, meta, found.kind)
 

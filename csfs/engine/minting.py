@@ -25,6 +25,7 @@ from csfs.engine.live import (
     is_live,
     is_plain_directory,
     is_same_meta,
+    known_entry,
     lineage_of,
     live_of,
     meta_entry,
@@ -75,7 +76,8 @@ class _Sight(msgspec.Struct):
     """One path under change: what was found, and the record and what is applied of it as they come to be.
 
     `moved_here` is what was applied where the object was moved from, `moved_away` where the object that was here before went.
-    `represented` is what is applied where the object was seen last, be it under another name.
+    `represented` is what is applied where the object was seen last, be it under another name; `came` what the object was made
+    from that was moved here, and saved as another inode since.
     `values` are what new entries would say; `live` is None where nothing known waits to be applied.
     """
 
@@ -86,6 +88,7 @@ class _Sight(msgspec.Struct):
     moved_here: Applied | None
     moved_away: Move | None
     represented: Applied
+    came: Applied | None
     group: GroupRules
     circumstances: Circumstances
     hlc: Hlc
@@ -139,10 +142,10 @@ class Minting(Moving):
     ) -> _Sight:
         applied = row.applied
         is_waiting = row.pending and circumstances.adopting
-        moved_here = self._moved_here(observation, circumstances)
-        moved_away = self._moved_away(path, applied, circumstances, group)
+        moved_here = self._moved_here(observation, circumstances.moved_from)
+        moved_away = self._moved_away(path, applied, observation, circumstances, group)
         is_other = moved_here is not None or moved_away is not None
-        came = self._may_have_come(circumstances, observation)
+        came = self._may_have_come(path, applied, observation, circumstances.moved_from)
         rewritten = rewritten_of(came)
         if change.content and (is_other or came):
             change = msgspec.structs.replace(change, object=True)
@@ -154,6 +157,10 @@ class Minting(Moving):
                 meta = carried_meta(applied, observation)
             else:
                 change = msgspec.structs.replace(change, meta=True)
+        if rewritten is not None and represented is applied:
+            represented = rewritten
+            if change.content:
+                self._turns_up_rewritten(path, came, circumstances.moved_from)
         return _Sight(
             path,
             row,
@@ -161,7 +168,8 @@ class Minting(Moving):
             change,
             moved_here,
             moved_away,
-            rewritten if rewritten is not None and represented is applied else represented,
+            represented,
+            rewritten,
             group,
             circumstances,
             self._tick(circumstances.now_ns, row.record),
@@ -187,6 +195,8 @@ class Minting(Moving):
         before = row.applied.observation
         if before is not None and (observation is None or observation.stamp.inode != before.stamp.inode):
             self._leave(sight.path, row.applied)
+            if sight.moved_here is not None and sight.circumstances.moved_to is None:
+                self._left.turned_up(sight.path, row.applied, sight.path)  # it was replaced, and went nowhere
         leaf = not (row.pending or _is_directory(row.applied.observation) or _is_directory(observation))
         pending = self._is_pending(sight.path, sight.record, applied, sight.group, leaf=leaf)
         self._store(sight.path, row, sight.record, applied, sight.group, pending)
@@ -199,7 +209,7 @@ class Minting(Moving):
         """Return whether an entry had to be minted."""
         row, half, seen = sight.row, sight.record.content, sight.row.applied.content_seen
         content = sight.values[0]
-        known = _known_entry(row, content, sight.live)
+        known = known_entry(row, content, sight.live)
         if known is not None and (sight.moved_away is None or sight.moved_away in known.moves):
             seen = versions.with_dot(seen, known.dot)
             if sight.live is not None and sight.live.entry is known:
@@ -240,13 +250,11 @@ class Minting(Moving):
             same_bytes = moved.lineage.origin is not None and holds(moved.observation, content)
             birth, origin, parents = moved.lineage.birth or dot, moved.lineage.origin or origin, moved.lineage.parents
         elif sight.change.object:
-            came = rewritten_of(self._may_have_come(sight.circumstances, sight.observation))
-            if came is not None:
-                birth, origin, parents = came.lineage.birth, came.lineage.origin, came.lineage.parents
-            else:
-                birth = dot
+            birth = dot
+            if sight.came is not None:
+                birth, origin, parents = sight.came.lineage.birth, sight.came.lineage.origin, sight.came.lineage.parents
         write, hlc, twin = None, sight.hlc, sight.circumstances.twin
-        source = self._source(sight.circumstances, moved)
+        source = self._source(sight.circumstances.moved_from, moved)
         is_named = twin is not None and moved is None and not is_same_inode(before, sight.observation)
         if twin is not None:
             write, hlc = write_of(twin[1]), shared_clock(twin[1], sight.row.record, sight.hlc)
@@ -383,17 +391,3 @@ def _shows(observation: Observation, meta: Meta, live: Live) -> bool:
 
 def _is_same_object(observation: Observation, content: Content) -> bool:
     return observation.kind is not Kind.DIRECTORY and holds(observation, content)
-
-
-def _known_entry(row: Row, content: Content, live: Live | None) -> ContentEntry | None:
-    """Return the known entry, not applied before, that the disk shows: what a crash kept from being recorded (R4).
-
-    None while an entry still stands that somebody here has replaced: to adopt another would not take that one away.
-    """
-    if live is None:
-        return None
-    seen, entries = row.applied.content_seen, row.record.content.entries
-    if any(versions.covers(seen, entry.dot) for entry in entries):
-        return None
-    known = [entry for entry in entries if entry.value == content]
-    return next((entry for entry in known if entry is live.entry), known[0] if known else None)

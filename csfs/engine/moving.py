@@ -41,9 +41,8 @@ class Circumstances(msgspec.Struct, frozen=True):
 class Moving(State):
     """Knows what was shown where."""
 
-    def _moved_here(self, observation: Observation | None, circumstances: Circumstances) -> Applied | None:
+    def _moved_here(self, observation: Observation | None, source: RelPath | None) -> Applied | None:
         """Return what was applied where the object found was moved from, None if nothing was moved here."""
-        source = circumstances.moved_from
         if source is None or observation is None:
             return None
         for applied in self._shown_at(source):
@@ -52,18 +51,43 @@ class Moving(State):
                 return applied
         return None
 
-    def _turns_up(self, path: RelPath, observation: Observation | None, circumstances: Circumstances) -> None:
+    def find(self, found: Sequence[tuple[RelPath, Observation | None, RelPath | None]]) -> None:
+        """Take note of all that is to be observed in one transaction, each with where it was moved from.
+
+        So what becomes of it is the same whichever is observed first: then something else is known of that path.
+        """
+        self._left.look_anew()
+        for path, observation, _ in found:
+            if observation is not None:
+                self._left.found(path, observation.stamp)
+        moved = [one for one in found if one[1] is not None and one[2] is not None and self._followed(one[0])]
+        for path, observation, source in moved:
+            self._turns_up(path, observation, source)
+        for path, observation, source in moved:
+            if observation is not None and self._moved_here(observation, source) is None:
+                row = self._index.row(path)
+                came = self._may_have_come(path, row.applied if row is not None else None, observation, source)
+                self._left.may_have_come(path, observation.stamp, came)
+                if observation.links == 1:
+                    self._turns_up_rewritten(path, came, source)
+
+    def _turns_up(self, path: RelPath, observation: Observation | None, source: RelPath | None) -> None:
         """Remember that what was found is here, and not what comes next from where it was moved from."""
         if observation is None:
             return
         self._left.found(path, observation.stamp)
-        source, moved_here = circumstances.moved_from, self._moved_here(observation, circumstances)
+        moved_here = self._moved_here(observation, source)
         if source is not None and moved_here is not None:
             self._left.turned_up(source, moved_here, path)
 
-    def _source(self, circumstances: Circumstances, moved_here: Applied | None) -> Row | None:
+    def _turns_up_rewritten(self, path: RelPath, came: Sequence[Applied], source: RelPath | None) -> None:
+        """Remember that what was found is one object that was shown where it was moved from, saved as another inode."""
+        for applied in came if rewritten_of(came) is not None else ():
+            if source is not None:
+                self._left.turned_up(source, applied, path)
+
+    def _source(self, source: RelPath | None, moved_here: Applied | None) -> Row | None:
         """Return the row of where the object found was moved from, None if nothing was moved here."""
-        source = circumstances.moved_from
         return self._index.row(source) if source is not None and moved_here is not None else None
 
     def _shown_at(self, path: RelPath) -> list[Applied]:
@@ -78,19 +102,22 @@ class Moving(State):
             return None
         return next((a for name in names for a in self._shown_at(name) if is_of_inode(a, observation)), None)
 
-    def _may_have_come(self, circumstances: Circumstances, observation: Observation | None) -> list[Applied]:
+    def _may_have_come(
+        self, path: RelPath, here: Applied | None, observation: Observation | None, source: RelPath | None
+    ) -> list[Applied]:
         """Return what was applied of a file that was moved here, and was then saved as another inode before anybody looked.
 
-        Whatever was here before: what is found is that file, unless that has turned up elsewhere. Several, where something else was
-        found since where it came from: nobody can tell which of them came.
+        Whatever was `here` before: what is found is that file, unless that has turned up elsewhere, or is what was here.
+        Several, where something else was found since where it came from: nobody can tell which of them came.
         """
-        source = circumstances.moved_from
         if source is None or observation is None or observation.kind is not Kind.FILE:
             return []
-        if circumstances.moved_to is not None:
-            return []  # what came here went on, and this is something else
+        came = self._left.came(path, observation.stamp)
+        if came is not None:
+            return came
         left = [applied for applied in self._shown_at(source) if self._left.where(source, applied) is None]
         files = [a for a in left if a.observation is not None and a.observation.kind is Kind.FILE]
+        files = [a for a in files if here is None or a.observation is None or not is_of_inode(here, a.observation)]
         return files if any(applied.lineage.birth is not None for applied in files) else []
 
     def _leave(self, path: RelPath, applied: Applied) -> None:
@@ -102,17 +129,22 @@ class Moving(State):
         self._left.forget()
 
     def _moved_away(
-        self, path: RelPath, applied: Applied, circumstances: Circumstances, group: GroupRules
+        self,
+        path: RelPath,
+        applied: Applied,
+        found: Observation | None,
+        circumstances: Circumstances,
+        group: GroupRules,
     ) -> Move | None:
         """Return where the object that was shown here went, None if nowhere in this group.
 
-        Where it turned up by its inode, whatever else was moved away from here since.
+        Where it turned up, by its inode or saved as another one, whatever else was moved away from here since.
         """
-        target, birth = circumstances.moved_to, applied.lineage.birth
-        if target is not None:
-            target = self._left.where(path, applied) or target
+        target, birth = self._left.where(path, applied) or circumstances.moved_to, applied.lineage.birth
         if target is None or birth is None or target == path or applied.observation is None:
             return None
+        if found is not None and is_of_inode(applied, found):
+            return None  # it is here
         there = self._followed(target)
         return Move(birth, target) if there is not None and there.scope == group.scope else None
 

@@ -307,7 +307,9 @@ class Observer:
         note_across(volume, found, names)
         looks = {path: result for path, _, result in found}
         volume.index.rows.ask_ahead(looks, hashes_read(looks.values()))
+        moved = [(p, r.observation, one.moved_from) for p, one, r in found if isinstance(r, Look)]
         with volume.index.transaction():
+            volume.engine.find(moved if volume.evidence is None else [])
             for path, reason, result in found:
                 if isinstance(result, OSError | CsfsError):
                     self._not_seen(path, result)

@@ -38,6 +38,8 @@ class Digesting(Member):
         for path, look in looks.items() if self.evidence is not None else ():
             if not look.joining:
                 self.engine.judge(self.evidence, path, self.tree.observed(path), look.moved_from)
+        believed = looks if self.evidence is None else {}
+        self.engine.find([(path, self.tree.observed(path), look.moved_from) for path, look in believed.items()])
         for path, look in sorted(looks.items(), key=self._turn):
             joining = joining or look.joining or path in self.held
             found = self.tree.observed(path)
@@ -52,7 +54,7 @@ class Digesting(Member):
                 found,
                 now_ns,
                 moved_from=look.moved_from,
-                moved_to=self._moved_to(path, look, found, known),
+                moved_to=self._moved_to(look, found, known),
                 joining=look.joining,
                 extra=self.extra,
                 names=self._names_among(looks, path),
@@ -91,16 +93,13 @@ class Digesting(Member):
             self.suspects.add(path)
         return True
 
-    def _moved_to(self, path: RelPath, look: Look, found: Observation | None, known: Row | None) -> RelPath | None:
+    def _moved_to(self, look: Look, found: Observation | None, known: Row | None) -> RelPath | None:
         """Return where what was shown went; if something else is found, only if it is there."""
         before = known.applied.observation if known is not None else None
         if look.moved_to is None or found is None or before is None:
             return look.moved_to
         there = self.tree.stamp(look.moved_to)
-        if there is not None and there.inode == before.stamp.inode:
-            return look.moved_to
-        self.ledger.untold.add((path, look.moved_to))  # it was saved as another inode before anybody has looked
-        return None
+        return look.moved_to if there is not None and there.inode == before.stamp.inode else None
 
     def _check_made(self, path: RelPath, before: Row | None, look: Look) -> None:
         """Nobody but users makes versions: a look at what they did not change finds none."""

@@ -307,7 +307,7 @@ FAULTS: dict[str, Fault] = {
     "one-side-merged": Fault(
         "a merge takes what one side says", merging, "merged", lambda name, base, ours, theirs: ours
     ),
-    "replaced-forgotten": Fault("an equal version is adopted", minting, "_known_entry", _known_though_replaced),
+    "replaced-forgotten": Fault("an equal version is adopted", minting, "known_entry", _known_though_replaced),
     "privileges-kept": Fault("setuid stays with other bytes", policies, "without_privileges", lambda meta: meta),
     "permissions-not-limited": Fault("one of several modes counts", policies, "limited", lambda meta, others: meta),
     "absence-is-a-delete": Fault("what a peer does not speak of is gone", Link, "take_in", _absent_is_deleted),

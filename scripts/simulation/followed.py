@@ -13,9 +13,7 @@ from scripts.simulation.tree import hash_of
 def check_followed(cluster: Cluster) -> int:
     """What was written into a file under a name that it no longer had is where the file is; return how often that was so.
 
-    Unless the author is gone, or has something else of its own where the file went, or who set its time since has. What was
-    exchanged after it had been saved as another inode, which nobody had looked at yet, is another file: it cannot be told from one
-    that somebody put there in its place.
+    Unless the author is gone, or has something else of its own where the file went, or who set its time since has.
     """
     disturbed = cluster.plan.acts() & {Act.RESTORE, Act.JOIN, Act.LEAVE}
     if cluster.changed_rules or disturbed or NONE in cluster.shape.policy:

@@ -85,7 +85,6 @@ class Member:
         self.programs.is_unrecorded = lambda path: path in self.intents
         self.programs.is_doubted = lambda path: self.engine.is_torn(path)
         self.programs.is_shown = lambda path: self._shown_at(path) is not None
-        self.programs.is_recorded = self._is_recorded
         self.programs.merges = self.merging.is_merged
         self.boot()
         self.programs.look(ROOT)
@@ -119,12 +118,6 @@ class Member:
         """Return whether this member knows that what it shows at a path was removed, and no program here has changed it since."""
         row = self.index.row(path)
         return row is not None and row.pending and not row.live and path not in self.programs.looks
-
-    def _is_recorded(self, path: RelPath, inode: int) -> bool:
-        """Return whether the index has this object at a path."""
-        row = self.index.row(path)
-        shown = row.applied.observation if row is not None else None
-        return shown is not None and shown.stamp.inode == inode
 
     # --------------------------------------------------------------------------------------------- lives and disasters
 

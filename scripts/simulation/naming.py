@@ -108,9 +108,9 @@ class Naming(Telling):
         theirs = {path: self.tree.nodes.pop(path) for path in [target, *self.tree.below(target)]}
         earlier = {path: self._goes(path) for path in (*ours, *theirs)}
         for path, node in ours.items():
-            self._moved(path, RelPath(target + path[len(source) :]), node, earlier[path], exchanged=True)
+            self._moved(path, RelPath(target + path[len(source) :]), node, earlier[path])
         for path, node in theirs.items():
-            self._moved(path, RelPath(source + path[len(target) :]), node, earlier[path], exchanged=True)
+            self._moved(path, RelPath(source + path[len(target) :]), node, earlier[path])
         self._names_changed(source, target)
 
     def _may_meet(self, source: RelPath, target: RelPath) -> bool:
@@ -124,13 +124,12 @@ class Naming(Telling):
             self.looks[path] = replace(told, moved_from=None, linked_from=None)
         return told or Look()
 
-    def _moved(self, path: RelPath, target: RelPath, node: Node, earlier: Look, *, exchanged: bool = False) -> None:
+    def _moved(self, path: RelPath, target: RelPath, node: Node, earlier: Look) -> None:
         first = earlier.moved_from or path
         self.tree.nodes[target] = node
         self.ledger.hands.add((self.name, target))
         if self.speaks(path) and self.speaks(target):
-            is_unsure = self.is_unrecorded(path) or self.is_doubted(path)
-            is_another = is_unsure or (exchanged and not self.is_recorded(first, node.inode))
+            is_another = self.is_unrecorded(path) or self.is_doubted(path)
             self.ledger.travelled(node.data, path, path if is_another else target)
             self.brought.add((target, node.data))
         elif self.speaks(path):

@@ -10,7 +10,7 @@ from scripts.simulation.dice import Dice
 from scripts.simulation.ledger import Secret
 from scripts.simulation.naming import Naming
 from scripts.simulation.rights import NAMED
-from scripts.simulation.telling import FLAGS, MODES, USERS, Look, shown_by
+from scripts.simulation.telling import FLAGS, MODES, USERS, shown_by
 from scripts.simulation.tree import Node
 
 
@@ -108,11 +108,7 @@ class Programs(Naming):
         if (node is None or node.kind is Kind.FILE) and not self.full:
             self._lose(path, node)
             data = self._content(path)
-            came = self.looks.get(path, Look())
-            is_exchanged = came.moved_from is not None and came.moved_to is not None
-            if (
-                node is not None and not is_exchanged
-            ):  # where something was put in exchange, what is saved is another file
+            if node is not None:
                 self.ledger.edited(node.data, data, aware=self.is_old(path))
             self._create(path, self.tree.new_node(Kind.FILE, data, mtime_ns=self.now_ns))
 

@@ -50,8 +50,6 @@ class Telling:
     """Whether what is at a path is nobody's, for all that this member knows: a power cut may have left it."""
     is_shown: Callable[[RelPath], bool] = lambda path: False
     """Whether something was at a path when anybody looked there last."""
-    is_recorded: Callable[[RelPath, int], bool] = lambda path, inode: True
-    """Whether the index has this object at a path. What was saved there since is another file to who exchanges it."""
     is_awaited: Callable[[RelPath], bool] = lambda path: True
     """Whether some member has yet to look at a path: what was done there may come to be known after what others do now."""
     is_last: Callable[[RelPath, bytes], bool] = lambda path, data: False

@@ -128,6 +128,17 @@ def test_an_edit_follows_to_where_the_file_was_found_whatever_else_was_moved_fro
     assert is_at(alpha, C, b"new")
 
 
+def test_what_took_the_place_of_a_file_and_went_on_and_was_saved_is_not_that_file() -> None:
+    _, beta = together("alpha", "beta")
+    beta.sees(B, found(b"two", inode=2))
+    (two,) = beta.row(B).record.content.entries
+    renames(beta, B, A, b"two", inode=2)
+    beta.sees(C, found(b"two, saved", inode=8, mtime_ns=5), moved_from=A)
+    beta.sees(A, None, moved_to=C)
+    (saved,) = beta.row(C).record.content.entries
+    assert (saved.birth, saved.parents) == (two.birth, (two.dot,))
+
+
 def test_what_comes_back_and_is_moved_on_and_saved_is_the_file_still() -> None:
     _, beta = together("alpha", "beta")
     one = beta.row(A).record.content.entries[0]

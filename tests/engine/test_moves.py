@@ -1,5 +1,7 @@
 """Versions say which object is at a path, and where the one went that they took away (R15)."""
 
+import pytest
+
 from csfs.core.paths import RelPath
 from csfs.core.records import ContentEntry, MetaEntry, Move
 from csfs.core.versions import Dot
@@ -111,6 +113,87 @@ def test_a_file_that_is_moved_over_another_one_and_saved_before_anybody_looked_i
     alpha.sees(B, None, moved_to=A)
     assert (birth(alpha, A), content(alpha, A).carried, content(alpha, A).parents) == (one, False, (one,))
     assert content(alpha, B).moves == (Move(one, A),)
+
+
+def test_a_file_that_comes_to_a_name_that_another_one_left_and_is_saved_is_the_same_object_and_an_edit() -> None:
+    (alpha,) = sides("alpha")
+    alpha.sees(A, found(b"gone on", inode=1))
+    alpha.sees(B, found(b"one", inode=2))
+    gone, one = birth(alpha, A), birth(alpha, B)
+    alpha.sees(C, found(b"gone on", inode=1), moved_from=A)
+    alpha.sees(A, found(b"two", inode=3), moved_from=B, moved_to=C)
+    alpha.sees(B, None, moved_to=A)
+    assert (birth(alpha, A), content(alpha, A).carried, content(alpha, A).parents) == (one, False, (one,))
+    assert content(alpha, A).moves == (Move(gone, C),)
+    assert content(alpha, B).moves == (Move(one, A),)
+
+
+def test_where_a_file_turned_up_it_went_though_what_was_moved_from_its_name_last_came_to_nothing() -> None:
+    for is_saved in (False, True):
+        (alpha,) = sides("alpha")
+        alpha.sees(A, found(b"one", inode=1))
+        one = birth(alpha, A)
+        alpha.sees(B, found(b"saved", inode=2) if is_saved else found(b"one", inode=1), moved_from=A)
+        alpha.sees(A, found(b"new", inode=3))
+        assert birth(alpha, B) == one
+        assert (birth(alpha, A) == one, content(alpha, A).moves) == (False, (Move(one, B),))
+
+
+def test_what_is_at_its_name_went_nowhere_though_another_name_of_it_was_moved_from_there_and_saved() -> None:
+    (alpha,) = sides("alpha")
+    alpha.sees(A, found(b"one", inode=1))
+    one = birth(alpha, A)
+    alpha.sees(B, found(b"saved", inode=2), moved_from=A)
+    alpha.sees(A, found(b"written", inode=1))
+    assert (birth(alpha, A), content(alpha, A).moves) == (one, ())
+
+
+@pytest.mark.parametrize("saved", [A, B])
+def test_both_names_of_an_exchange_say_where_their_object_went_if_one_was_saved_before_anybody_looked(
+    saved: RelPath,
+) -> None:
+    (alpha,) = sides("alpha")
+    alpha.sees(A, found(b"two", inode=1))
+    alpha.sees(B, found(b"one", inode=2))
+    two, one = birth(alpha, A), birth(alpha, B)
+    first = found(b"one, saved", inode=3) if saved == A else found(b"one", inode=2)
+    second = found(b"two, saved", inode=3) if saved == B else found(b"two", inode=1)
+    alpha.engine.find([(A, first, B), (B, second, A)])
+    alpha.sees(A, first, moved_from=B, moved_to=B if saved == A else None)
+    alpha.sees(B, second, moved_from=A, moved_to=A if saved == B else None)
+    assert (birth(alpha, A), content(alpha, A).moves) == (one, (Move(two, B),))
+    assert (birth(alpha, B), content(alpha, B).moves) == (two, (Move(one, A),))
+    assert content(alpha, saved).parents == (one if saved == A else two,)
+
+
+def test_where_files_turned_up_is_known_before_any_of_their_names_is_observed() -> None:
+    (alpha,) = sides("alpha")
+    alpha.sees(A, found(b"one", inode=1))
+    alpha.sees(B, found(b"two", inode=2))
+    one, two = birth(alpha, A), birth(alpha, B)
+    saved, moved, new = found(b"one, saved", inode=3), found(b"two", inode=2), found(b"new", inode=4)
+    alpha.engine.find([(A, new, None), (B, saved, A), (C, moved, B)])
+    alpha.sees(A, new)
+    alpha.sees(B, saved, moved_from=A)
+    alpha.sees(C, moved, moved_from=B)
+    assert (birth(alpha, B), birth(alpha, C)) == (one, two)
+    assert (content(alpha, A).moves, content(alpha, B).moves) == ((Move(one, B),), (Move(two, C),))
+    assert birth(alpha, A) not in (one, two)
+
+
+def test_what_is_found_as_it_was_is_not_what_its_old_name_showed_before_that_came_there() -> None:
+    (alpha,) = sides("alpha")
+    alpha.sees(A, found(b"one", inode=2))
+    one = birth(alpha, A)
+    alpha.sees(B, found(b"another", inode=3))
+    another = birth(alpha, B)
+    alpha.sees(A, found(b"another", inode=3), moved_from=B, moved_to=B)
+    alpha.engine.find([(C, found(b"another", inode=3), A)])
+    alpha.sees(C, found(b"another", inode=3), moved_from=A)
+    assert birth(alpha, C) == another
+    alpha.engine.find([(B, found(b"saved", inode=4), A)])
+    alpha.sees(B, found(b"saved", inode=4), moved_from=A)
+    assert birth(alpha, B) == one
 
 
 def test_what_a_rename_replaces_went_nowhere() -> None:

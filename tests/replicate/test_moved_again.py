@@ -224,3 +224,28 @@ async def test_what_comes_where_something_passed_through_takes_nothing_of_it_alo
     await settled(observer, volume)
     assert births_at(volume, through) == births, "it is the same file"
     assert births[0] not in births_at(volume, FILE)
+
+
+@pytest.mark.parametrize("saved", ["f", "g"])
+async def test_what_was_exchanged_and_saved_as_another_inode_before_anybody_looked_is_the_same_object(
+    volume: Volume, tmp_path: Path, nursery: trio.Nursery, saved: str
+) -> None:
+    observer, tree, other = observer_of(volume), tmp_path / "tree", RelPath(b"g")
+    (tree / "g").write_bytes(b"other")
+    observer.look(FILE)
+    observer.look(other)
+    nursery.start_soon(observer.run)
+    await settled(observer, volume)
+    births = births_at(volume, FILE) + births_at(volume, other)
+    os.rename(tree / "f", tree / "h")
+    os.rename(tree / "g", tree / "f")
+    os.rename(tree / "h", tree / "g")
+    (tree / "new").write_bytes(b"saved")
+    os.rename(tree / "new", tree / saved)
+    path = RelPath(os.fsencode(saved))
+    exchanged = Change(sequence=1, kind=ChangeKind.EXCHANGE, path=FILE, target=other)
+    observer.take([exchanged, Change(sequence=2, kind=ChangeKind.CREATE, path=path)])
+    await settled(observer, volume)
+    assert births_at(volume, FILE) + births_at(volume, other) == [births[1], births[0]]
+    assert [move.target for move in moves_from(volume, FILE)] == [other]
+    assert [move.target for move in moves_from(volume, other)] == [FILE]
