@@ -130,6 +130,8 @@ class Wholes(Minting, Exchange):
         for path, one in moved if not peer else ():
             self._leave(path, one.applied)  # somebody may have moved it on, by whichever name he knew it
         is_known = self._carry(move, moved, observation, merging=merging) and is_same
+        for path, _ in moved:
+            self._wake_linked_since(move.target_of(path))
         touched = dict[RelPath, None]()
         row = self._index.row(source)
         self._turn_ancestors({source: row is not None and row.live, target: True}, touched)
@@ -237,6 +239,12 @@ class Wholes(Minting, Exchange):
                 if row.live:
                     living[path] = True
         self._turn_ancestors(living, self._woken)
+
+    def _wake_linked_since(self, path: RelPath) -> None:
+        """What went to a path may have another name already, told by who has heard of the move, and be shown there apart (R17)."""
+        row, group = self._index.row(path), self._followed(path)
+        if row is not None and group is not None and not row.pending:
+            self._wake_apart(path, group)
 
 
 def is_same_version(row: Row) -> bool:

@@ -3,9 +3,10 @@
 from csfs.core.paths import ROOT
 from csfs.engine.ports import Step
 from scripts.simulation.tree import hash_of
-from tests.engine.members import Side, directory, found, sides
+from tests.engine.members import NOW_NS, SCOPE, Side, directory, found, sides
 from tests.engine.test_links import A, B, linked, sees_together
 from tests.engine.test_receiving_from_now_on import meet, turn
+from tests.engine.test_wholes import follows, has, moves, shows_all, told
 
 
 def is_to_be_linked(side: Side) -> bool:
@@ -50,3 +51,25 @@ def test_a_name_is_linked_to_what_somebody_made_just_as_it_was_to_come() -> None
     beta.sees(A, found(b"1", inode=9))
     assert B in beta.engine.woken()
     assert is_to_be_linked(beta)
+
+
+def test_a_name_is_linked_to_what_came_there_with_its_directory_though_the_name_was_told_first() -> None:
+    alpha, beta, gamma = sides("alpha", "beta", "gamma")
+    has(alpha, {b"d": directory(3, inode=1), b"d/a": found(b"one", inode=2)})
+    for other in (beta, gamma):
+        other.hears(alpha)
+        shows_all(other)
+    moves(alpha)
+    move = told(alpha, beta)
+    assert beta.engine.agrees("alpha", SCOPE, move, NOW_NS)
+    assert follows(gamma, alpha)
+    sees_together(gamma, linked(b"one", inode=101), b"e/a", b"b")
+    beta.hears(gamma)  # while the rename is under way
+    beta.shows(b"b", found(b"one", inode=9))
+    shown = beta.row(b"d").applied.observation
+    assert shown is not None
+    beta.engine.moved_whole(SCOPE, move, shown, "alpha", merging=False)
+    assert B in beta.engine.woken()
+    plan = beta.plans(b"b")
+    assert plan is not None
+    assert (plan.step, plan.link) == (Step.INSTALL, b"e/a")
