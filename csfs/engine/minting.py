@@ -123,7 +123,8 @@ class Minting(Moving):
                 self._time_changed(sight, observation.mtime_ns)
         self._store_sight(sight)
         if minted and (change.object or not row.live):
-            self._mint_parent(path, circumstances.now_ns, anew=circumstances.anew, made=change.object)
+            made = change.object or not row.record.content.entries
+            self._mint_parent(path, circumstances.now_ns, anew=circumstances.anew, made=made)
         if row.live and not is_live(sight.record):
             # A directory may beat what else is known of its path by what is in it alone.
             self._turn_ancestors({path: False}, self._woken)

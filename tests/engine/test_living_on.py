@@ -172,3 +172,13 @@ def test_a_directory_whose_time_nobody_knows_has_one_time_everywhere() -> None:
         plan = side.plans(b"d")
         assert plan is not None
         assert plan.mtime_ns == NO_TIME_NS
+
+
+def test_a_directory_that_was_made_while_its_member_only_received_lives_by_itself_with_what_is_made_in_it() -> None:
+    alpha, beta = sides("alpha", "beta", receive_only=("alpha",))
+    alpha.sees(b"d", directory(mtime_ns=4, mode=0o750))
+    alpha.sees(b"d/f", found(b"nobody's", inode=2))
+    alpha.engine._rules = beta.engine._rules = OneGroup(Group(("alpha", "beta"), frozenset(), ("younger",), SCOPE))
+    alpha.sees(b"d/f", found(b"somebody's", inode=3, mtime_ns=2))
+    beta.hears(alpha)
+    assert directories(alpha, beta) == [(0o750, 4)] * 2
