@@ -127,6 +127,9 @@ class Telling:
         for path, _ in left_out & there:
             if path in self.looks:
                 self._comes_by_itself(self.tree.nodes[path])  # nobody has looked at it there before
+        for path, look in self.looks.items():
+            if path in self.tree.nodes and look.moved_from is not None and not self.outside.follows(path):
+                self._comes_by_itself(self.tree.nodes[path])  # nor does anybody look now where it came from
 
     def _content(self, path: RelPath) -> bytes:
         data = b"%s.%d" % (self.name.encode(), len(self.ledger.written)) + b"+" * self.dice.below(3)
