@@ -36,8 +36,11 @@ async def mounted(index: Index, tree: Path) -> AsyncIterator[VolumeWorker]:
         worker.mount_began(mount=b"mount", clean=False)
         worker.attach_gate(gate)
         await worker.attach_root(os.open(tree, os.O_RDONLY))
-        with trio.fail_after(10):
-            await worker.volume.progress.wait_until(lambda: worker.is_compared)
+        with trio.fail_after(60):
+            await worker.volume.progress.wait_until(lambda: worker.is_compared and worker.observer.idle)
+            # The times of directories are told of a moment after what is in them.
+            worker.directories.hurry()
+            await worker.volume.progress.wait_until(lambda: worker.directories.idle and worker.applier.idle)
         yield worker
         nursery.cancel_scope.cancel()
     await gate.release()
