@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.support.members import Member
+from scripts.support.members import Member, all_have_applied
 from tests.trees import differences
 
 STORM_S_MAX = 120
@@ -72,8 +72,8 @@ def storm(alpha: Member, beta: Member, seed: int, count: int) -> list[dict[str, 
 
 def expect_equal(alpha: Member, beta: Member, reports: Sequence[dict[str, Any]] = ()) -> None:
     """Once both have applied what the other has, their trees are equal, and what the storms left is in them."""
-    alpha.wait()
-    beta.wait()
+    for _ in range(2):  # what either makes of what it has heard, the other one has then, too
+        all_have_applied(alpha, beta)
     found = differences(str(alpha.tree), str(beta.tree))
     assert not found, f"{len(found)} differences:\n" + "\n".join(found[:20])
     for report in reports:

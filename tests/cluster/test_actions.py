@@ -74,17 +74,22 @@ def lines(words: Path, occasion: str) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
+def names(words: Path, occasion: str) -> set[str]:
+    """Return what an action was told of, in whichever run."""
+    return {name for run in lines(words, occasion) for name in run.split("|")} - {""}
+
+
 def test_what_arrives_runs_a_command_once_where_it_arrives(acting: tuple[Member, Member, Path]) -> None:
     alpha, beta, words = acting
     for number in range(20):
         write(alpha.tree / f"site/page {number:02}", "new\n")
     alpha.wait()
-    until(lambda: bool(lines(words, "applied")) and bool(lines(words, "local")), "both ran")
     expected = {str(beta.tree / "site")} | {str(beta.tree / f"site/page {number:02}") for number in range(20)}
-    runs = lines(words, "applied")
-    assert {name for run in runs for name in run.split("|")} - {""} == expected
-    assert len(runs) < 10, "twenty files are no twenty reloads"
-    assert {name for run in lines(words, "local") for name in run.split("|")} >= {str(alpha.tree / "site/page 07")}
+    # On a busy host what was written together may be told of in several runs.
+    until(lambda: names(words, "applied") >= expected, "it ran there for all of it")
+    assert names(words, "applied") == expected
+    assert len(lines(words, "applied")) < 10, "twenty files are no twenty reloads"
+    until(lambda: str(alpha.tree / "site/page 07") in names(words, "local"), "it ran here")
     assert str(beta.tree) not in "".join(lines(words, "local"))
     (alpha.tree / "site/page 03").unlink()
     until(lambda: lines(words, "applied")[-1] == f"{beta.tree}/site/page 03|", "a removal is a change")

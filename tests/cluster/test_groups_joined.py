@@ -45,6 +45,7 @@ def test_a_member_joins_groups_that_are_empty_or_its_own(tmp_path: Path) -> None
         settings = alpha.home.settings_file
         settings.write_text(settings.read_text() + GROUPS)
         alpha.csfs("config", "reload")
+        until(lambda: "/own" in beta.home.settings_file.read_text(), "beta has the groups")
         alpha.mount()
         beta.mount()
         replicating(alpha, beta)
@@ -92,6 +93,7 @@ def test_members_that_join_at_once_have_a_group_without_the_first(tmp_path: Path
                 settings.write(LATER)
             alpha.csfs("config", "reload")
             for member in members:
+                until(lambda m=member: "/later" in m.home.settings_file.read_text(), f"{member.name} has the groups")  # type: ignore[misc]
                 member.mount()
             for member in members:
                 until(lambda m=member: m.volume()["state"] == "replicating", f"{member.name} replicates")  # type: ignore[misc]
