@@ -73,7 +73,9 @@ class Fetcher:
             except FAILURES as error:
                 log.info("%s: content not fetched from %s: %s", self._volume.name, peer, error)
                 if isinstance(error, OSError):
-                    self._volume.set_problem(plan.path, f"content not stored: {error.strerror}")
+                    # Of what is not to be shown there any more, nobody would ever say that it is all right again.
+                    if self._volume.is_pending(plan.path):
+                        self._volume.set_problem(plan.path, f"content not stored: {error.strerror}")
                     await self._make_room(plan, error)
         return False
 

@@ -12,7 +12,7 @@ import trio.testing
 
 from csfs.core.changes import Extent
 from csfs.core.groups import Rules
-from csfs.core.objects import Kind
+from csfs.core.objects import Kind, Meta
 from csfs.core.paths import RelPath
 from csfs.core.records import Content
 from csfs.core.rows import Plan, Step
@@ -108,6 +108,12 @@ def plan() -> Plan:
     )
 
 
+def want(volume: Volume, content: Content) -> None:
+    """Have a content be what is to be shown."""
+    with volume.index.transaction():
+        volume.engine.settle(RelPath(b"f"), content, Meta(0o600, 0, 0), 1)
+
+
 @pytest.mark.parametrize(
     "failure", [OSError(28, "No space left on device"), UnreachableError("gone"), trio.ClosedResourceError("unmounted")]
 )
@@ -127,10 +133,13 @@ async def test_a_range_that_fails_makes_the_next_peer_be_asked(tmp_path: Path, f
     assert volume.root.stage.partials.lacking_blocks(plan().content.hash, TABLE, (0, 40), range(40)) == set()
 
 
-async def test_a_full_disk_is_a_problem_of_the_path(tmp_path: Path) -> None:
+async def test_a_full_disk_is_a_problem_of_the_path_while_that_is_to_show_the_content(tmp_path: Path) -> None:
     volume = made_volume(tmp_path)
     fetcher = Fetcher(volume)
     fetcher.requesters = {"beta": Peer(OSError(28, "No space left on device"))}
+    assert not await fetcher.fetch(plan())
+    assert not volume.problems, "it was removed meanwhile"
+    want(volume, plan().content)
     assert not await fetcher.fetch(plan())
     assert "No space left" in volume.problems[RelPath(b"f")].reason
     assert volume.room_wanted == len(DATA)
@@ -207,6 +216,7 @@ async def test_a_table_that_says_more_than_there_is_room_for_does_not_pile_up(tm
         volume = made_volume(disk)
         fetcher, peer = Fetcher(volume), Claimant()
         fetcher.requesters = {"beta": peer}
+        want(volume, peer.content)
         tracemalloc.start()
         try:
             with trio.fail_after(120):  # which tracing makes slow
