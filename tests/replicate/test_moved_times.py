@@ -18,6 +18,14 @@ from tests.replicate.test_wholes import D, follow, grown, inode, move
 E = RelPath(b"d/new")
 
 
+@pytest.fixture
+def unsettled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times are settled only when somebody waits for that."""
+    monkeypatch.setattr(directories, "QUIET_S", 60)
+    monkeypatch.setattr(directories, "SETTLE_S_MAX", 60)
+
+
+@pytest.mark.usefixtures("unsettled")
 @pytest.mark.parametrize("is_heard", [True, False])
 async def test_a_directory_whose_time_is_not_settled_has_its_own_when_it_was_moved(
     tmp_path: Path, is_heard: bool
@@ -50,13 +58,6 @@ async def test_a_directory_whose_time_is_not_settled_has_its_own_when_it_was_mov
         expect_equal(alpha, beta)
         assert (beta.tree / "d/new").stat().st_mtime_ns == mtime_ns
         assert beta.volume.index.ledger.disturbed() == []
-
-
-@pytest.fixture
-def unsettled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Times are settled only when somebody waits for that."""
-    monkeypatch.setattr(directories, "QUIET_S", 60)
-    monkeypatch.setattr(directories, "SETTLE_S_MAX", 60)
 
 
 @pytest.mark.usefixtures("unsettled")
