@@ -1,6 +1,7 @@
 """With `keep_local`, what this host's own programs overwrite or remove can be had back without any peer."""
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from csfs.errors import ExitCode
 from scripts.benchmarks.measuring import fresh_filesystem
 from scripts.support.members import Member, replicating, two_members, until
 from tests.cluster.conftest import expect_calm_logs
-from tests.cluster.test_versions import history, ran, told
+from tests.cluster.test_versions import history, ran
 
 Pair = tuple[Member, Member]
 LARGE = 8 << 20
@@ -165,8 +166,10 @@ def test_a_directory_is_as_it_was_at_a_time(members: Pair) -> None:
             destroy(file)
             if file.exists():
                 file.write_bytes(b"and once more\n")
-        answer = told(alpha, "restore", str(alpha.tree / "timed"), "--to-time", f"@{then:.6f}")
-        assert sorted(item["path"] for item in answer["restored"]) == [str(file) for file in files]
+        done = ran(alpha, "restore", str(alpha.tree / "timed"), "--to-time", f"@{then:.6f}", "--json")
+        restored = {item["path"]: item["error"] for item in json.loads(done.stdout)["restored"]}
+        # On a busy host the file that sed renames may have been looked at before, and was then made after that time.
+        assert {name: error for name, error in restored.items() if "/sed" not in name} == {str(f): "" for f in files}
         until(lambda: [described(file) for file in files] == before, "all is as it was")
 
 
