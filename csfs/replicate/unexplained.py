@@ -37,7 +37,7 @@ class Unexplained:
     async def heard(
         self, found: list[Found], before: list[Observation | None]
     ) -> tuple[list[Found], list[Observation | None]]:
-        """Return what was found but for what has gone, and is told by now to have been moved: that is looked at again."""
+        """Return what was found but for what is told by now to have been moved, away or there: that is looked at again."""
         gone = {one[0]: one[1] for one, there in zip(found, before, strict=True) if _is_unexplained(one, there)}
         if not gone:
             return found, before
@@ -52,11 +52,16 @@ class Unexplained:
         waiting = {path: self._looks[path] for path in gone}
         with trio.move_on_after(HEARD_S_MAX):
             await self._hear()
-        moved = {path for path in gone if self._moves.have_taken(path)}
+        moved = {path for path, reason in gone.items() if self._moves.have_taken(path) or self._has_come(path, reason)}
         for path in gone.keys() - moved - told_before:
             if self._looks.get(path) is waiting[path]:
                 del self._looks[path]
         return moved
+
+    def _has_come(self, path: RelPath, reason: Reason) -> bool:
+        """Return whether it was told since that what is at a path is another object: else it would be a version of what was there."""
+        told = self._looks.get(path, reason)
+        return (told.moved_from, told.linked_from) != (reason.moved_from, reason.linked_from)
 
 
 def _is_unexplained(found: Found, before: Observation | None) -> bool:

@@ -103,6 +103,20 @@ async def test_what_is_changed_in_a_directory_that_is_moved_at_once_goes_along(
     assert moves_from(volume, INSIDE) == [Move(born[0], there)]
 
 
+async def test_what_is_moved_to_where_something_was_just_removed_is_no_version_of_that(
+    volume: Volume, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    mount, tree = await begun(volume, nursery), tmp_path / "tree"
+    born = births_at(volume, INSIDE)
+    (tree / "f").unlink()
+    os.rename(tree / "d/x", tree / "f")
+    renamed = Change(sequence=2, kind=ChangeKind.RENAME, path=INSIDE, target=FILE)
+    mount.tell(Change(sequence=1, kind=ChangeKind.REMOVE, path=FILE), [renamed])
+    await quiet(volume, mount)
+    assert births_at(volume, FILE) == born
+    assert moves_from(volume, INSIDE) == [Move(born[0], FILE)]
+
+
 async def test_what_was_removed_is_gone_whatever_else_is_told_meanwhile(
     volume: Volume, tmp_path: Path, nursery: trio.Nursery
 ) -> None:
