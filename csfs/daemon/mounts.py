@@ -276,8 +276,8 @@ class MountedVolume:
                 case Secure():
                     nursery.start_soon(self.securing.answer, message, connection.send)
                 case Flushed(token=token, sequence=sequence):
-                    self._flushed[token] = sequence
-                    if token in self._flushes:
+                    if token in self._flushes:  # else who asked does not wait any more
+                        self._flushed[token] = sequence
                         self._flushes[token][1].set()
                 case _:
                     log.warning("%s: the mount said %s", self.worker.volume.name, type(message).__name__)
@@ -324,10 +324,13 @@ class MountedVolume:
         if self._connection is not None and self._clone >= 0:
             # close(2) does not wait until the mount has heard of it; requests are answered in order.
             await trio.to_thread.run_sync(probing.ask, self._clone)
-        return await self.hear_mount()
+        return await self._ask_mount(written=True)
 
-    async def hear_mount(self) -> int | None:
-        """Return when all rows of what the mount has done so far are taken in, with the last sequence; None: no mount is connected."""
+    async def hear_mount(self) -> None:
+        """Return when all rows so far are taken in; none is made for what is being written, as each has all of a new file sent."""
+        await self._ask_mount(written=False)
+
+    async def _ask_mount(self, *, written: bool) -> int | None:
         connection = self._connection
         if connection is None:
             return None
@@ -335,7 +338,7 @@ class MountedVolume:
         event = trio.Event()
         self._flushes[token] = connection, event
         try:
-            await connection.send(Flush(token))
+            await connection.send(Flush(token, written))
             await event.wait()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return None

@@ -258,8 +258,9 @@ class Link:
                 self.send(CommitResults(tuple(self._gate.take(*commits))))
             case Digested(sequence):
                 self._digested(sequence)
-            case Flush(token):
-                self._capture.tell_all()
+            case Flush(token, written):
+                if written:
+                    self._capture.tell_all()
                 self.send(Flushed(token, self._journal.last))
             case Refresh():
                 self._refresh(message)

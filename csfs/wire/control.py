@@ -113,9 +113,10 @@ class Digested(Tagged, frozen=True):
 
 
 class Flush(Tagged, frozen=True):
-    """Send every row so far, then answer `Flushed` with the last sequence."""
+    """Send every row so far, then answer `Flushed` with the last sequence. `written`: also of files that are not closed yet."""
 
     token: int
+    written: bool = True
 
 
 class Flushed(Tagged, frozen=True):

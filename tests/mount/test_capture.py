@@ -20,6 +20,7 @@ from csfs.mount.capture import FLOOD_SIZE, NAMES_TOLD_MAX, Capture, OpenFile
 from csfs.mount.inodes import ROOT_INODE, Inodes
 from csfs.mount.writers import Writer
 from csfs.store.syscalls import RENAME_EXCHANGE, renameat2
+from csfs.wire.control import Flush, Flushed
 from tests.mount.fake_daemon import FakeDaemon
 from tests.mount.mounting import Mounted, run_as_user
 
@@ -83,6 +84,16 @@ def test_a_file_that_stays_open_is_told_while_it_is_written(served: Served) -> N
         assert [(row.kind, row.writing) for row in daemon.flushed()] == [(CREATE, True), (CONTENT, True)]
         file.write(b"two")
     assert [(row.extents, row.writing) for row in daemon.flushed()] == [(((3, 3),), False)]
+
+
+def test_who_asks_for_rows_alone_is_not_told_of_what_is_being_written(served: Served) -> None:
+    volume, daemon = served
+    with open(volume.path / "log", "ab", buffering=0) as file:
+        file.write(b"one")
+        daemon.send(Flush(7, written=False))
+        assert daemon.expect(Flushed).token == 7
+        assert [row.kind for row in daemon.rows] == [CREATE]
+        assert [row.kind for row in daemon.flushed()] == [CREATE, CONTENT]
 
 
 @contextmanager
