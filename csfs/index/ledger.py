@@ -93,6 +93,8 @@ class Ledger:
         self.kept_count = int(count)
         self._added: list[KeptVersion] = []
         """Kept versions that are not in the table yet."""
+        self._greeted, self._greeted_before = set[str](), set[str]()
+        """Peers that were told where to go on; those that were told so before cursors were forgotten, and perhaps still do."""
         self._intents = self._read_intents()
         database.on_transaction_end(self._flush, self._forget)
 
@@ -183,8 +185,16 @@ class Ledger:
         found = self._database.execute("SELECT index_id, position FROM cursors WHERE peer = ?", (peer,)).fetchone()
         return (found[0], found[1]) if found else (b"", 0)
 
+    def cursor_to_tell(self, peer: str) -> tuple[bytes, int]:
+        """Return the cursor, from which the peer goes on at this greeting."""
+        self._greeted.add(peer)
+        self._greeted_before.discard(peer)
+        return self.cursor(peer)
+
     def set_cursor(self, peer: str, index_id: bytes, position: int) -> None:
-        """Record how much of what the peer sends is stored."""
+        """Record how much of what the peer sends is stored; not of one that goes on from a cursor that was forgotten since."""
+        if peer in self._greeted_before:
+            return
         self._database.write(
             "INSERT INTO cursors VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
             "SET index_id = excluded.index_id, position = excluded.position",
@@ -192,7 +202,8 @@ class Ledger:
         )
 
     def forget_cursors(self) -> None:
-        """Have every peer tell from its beginning, at the next greeting, what is not known here."""
+        """Have every peer tell from its beginning, at the next greeting, what is not known here, whatever it tells before that."""
+        self._greeted_before |= self._greeted
         self._database.write("DELETE FROM cursors", ())
 
     # -------------------------------------------------------------------------------------------------- kept versions

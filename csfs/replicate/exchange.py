@@ -124,7 +124,7 @@ class PeerSession:
         volumes, incarnations = [], {}
         for name, worker in self._workers.items():
             volume = worker.volume
-            cursor_index, cursor = volume.index.ledger.cursor(self._peer)
+            cursor_index, cursor = volume.index.ledger.cursor_to_tell(self._peer)
             self._told[name] = volume.engine.greeting(self._peer)
             incarnations.update({int(i): member for i, member in volume.authors.items()})
             volumes.append(

@@ -273,6 +273,24 @@ async def test_what_is_in_doubt_at_a_member_that_only_receives_is_told_again(tmp
             await alpha.volume.progress.wait_until(lambda: alpha.knows(b"f"))
 
 
+async def test_what_a_peer_tells_before_it_is_greeted_anew_is_not_all_that_is_in_doubt(tmp_path: Path) -> None:
+    alpha, beta = Side(tmp_path, "alpha", "alpha", "beta"), Side(tmp_path, "beta", "alpha", "beta")
+    beta.sees(b"f")
+    with trio.fail_after(20):
+        async with linked(alpha, beta):
+            await alpha.volume.progress.wait_until(lambda: alpha.knows(b"f"))
+            outlived(alpha.volume, "gamma")  # whereupon the link to beta ends a moment later
+            beta.sees(b"g")
+            beta.volume.changed.notify()
+            await alpha.volume.progress.wait_until(lambda: alpha.knows(b"g"))
+            assert alpha.volume.index.ledger.cursor("beta") == (b"", 0)
+        async with linked(alpha, beta):
+            beta.sees(b"h")
+            beta.volume.changed.notify()
+            index_id = beta.volume.index.ledger.index_id
+            await alpha.volume.progress.wait_until(lambda: alpha.volume.index.ledger.cursor("beta")[0] == index_id)
+
+
 async def test_under_rules_that_are_what_they_were_peers_tell_from_the_beginning_what_was_forgotten_in_between(
     tmp_path: Path,
 ) -> None:
