@@ -236,7 +236,9 @@ class FakeTree:
         if mtime_ns is not None:
             node.mtime_ns = self.rounded(mtime_ns)
         self.changed(node)
-        if node.mode & 0o6000 and node.kind is Kind.FILE:
+        if node.kind is not Kind.FILE:
+            return  # only what can be run has either; a directory in the place of a file that was removed has all that the file had
+        if node.mode & 0o6000:
             self.grants.add(node.data)
         if node.capability:
             self.enabled.add(node.data)
