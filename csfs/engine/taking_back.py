@@ -44,8 +44,10 @@ class TakingBack(Following):
         birth = shown.lineage.birth
         if birth is None or after is None:
             return
-        if after.applied.observation is not None and after.applied.lineage.birth == birth:
-            return  # it is still there, and follows with what was made of it
+        now = after.applied.lineage
+        is_there = after.applied.observation is not None and now.birth == birth
+        if is_there and shown.lineage.origin in (now.origin, *now.parents):
+            return  # it, or what was made of it, is still there, and follows; an older version of the file is neither
         for target, row in list(rows_ahead(self._index, before, birth)):
             edit = content_entry(row.record, row.arrived.dot) if row.arrived is not None else None
             if edit is None or row.arrived is None or not is_of(edit, birth) or _stands_again(edit, row.arrived):

@@ -10,6 +10,7 @@ from csfs.engine.volume import VolumeEngine
 from scripts.simulation.tree import hash_of
 from tests.engine.members import NOW_NS, Side, directory, found
 from tests.engine.test_following import A, B, C, edits, is_at, renames, together
+from tests.engine.test_links import linked
 
 ONE, EDITED = hash_of(b"one"), hash_of(b"edited")
 
@@ -46,6 +47,20 @@ def test_what_was_edited_and_removed_under_the_old_name_leaves_the_new_one_as_th
     plan = beta.plans(B)
     assert plan is not None
     assert (plan.step, plan.content.hash) == (Step.INSTALL, ONE)
+
+
+def test_an_edit_that_is_replaced_by_another_name_of_what_its_file_was_is_taken_back_too() -> None:
+    alpha, beta = together("alpha", "beta")
+    two = linked(b"one", inode=1)
+    beta.sees(A, two, names=(C,))
+    beta.sees(C, two, names=(A,), linked_from=A)
+    edits(beta, A, inode=2)
+    renames(alpha, A, B)
+    beta.hears(alpha)
+    assert is_at(beta, B, b"edited")
+    beta.sees(A, two, names=(C,), linked_from=C)
+    beta.sees(C, two, names=(A,))
+    assert hashes(beta, B) == {ONE}
 
 
 def test_who_had_heard_of_the_edit_already_goes_back_with_all_others() -> None:
