@@ -99,6 +99,7 @@ class Observer:
             self._take(change)
             self._volume.told(change)
         self._taking = 0
+        self._unexplained.rows_came()
         if changes:
             self._last = max(self._last, changes[-1].sequence)
             self._wanted.notify()

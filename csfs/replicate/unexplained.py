@@ -15,7 +15,8 @@ from csfs.replicate.moves import Moves
 from csfs.replicate.names import Found
 
 HEARD_S_MAX = 5.0
-"""A mount answers within milliseconds; one that hangs holds up nothing but its own rows."""
+"""How long nothing may come: a mount answers within milliseconds, or after what its journal tells, which may be much. One that hangs
+holds up nothing but its own rows."""
 
 
 class Unexplained:
@@ -33,6 +34,11 @@ class Unexplained:
         hear: Callable[[], Awaitable[object]],
     ) -> None:
         self._looks, self._moves, self._look, self._hear = looks, moves, look, hear
+        self._patience = trio.CancelScope()
+
+    def rows_came(self) -> None:
+        """The mount, or its journal, goes on telling what comes before its answer."""
+        self._patience.deadline = trio.current_time() + HEARD_S_MAX
 
     async def heard(
         self, found: list[Found], before: list[Observation | None]
@@ -50,7 +56,7 @@ class Unexplained:
         for path, reason in gone.items():
             self._look(path, reason)  # where it went it is looked at for the same reason
         waiting = {path: self._looks[path] for path in gone}
-        with trio.move_on_after(HEARD_S_MAX):
+        with trio.move_on_after(HEARD_S_MAX) as self._patience:
             await self._hear()
         moved = {path for path, reason in gone.items() if self._moves.have_taken(path) or self._has_come(path, reason)}
         for path in gone.keys() - moved - told_before:

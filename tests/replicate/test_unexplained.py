@@ -144,3 +144,25 @@ async def test_a_mount_that_does_not_answer_holds_up_no_removal(
     row = volume.index.rows.row(FILE)
     assert row is not None
     assert not row.live
+
+
+async def test_a_journal_that_tells_of_much_before_a_move_is_heard_to_its_end(
+    volume: Volume, tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("csfs.replicate.unexplained.HEARD_S_MAX", 0.2)
+    mount, tree = await begun(volume, nursery), tmp_path / "tree"
+    born, observer = births_at(volume, FILE), mount._observer
+
+    async def hear_much() -> None:
+        for sequence in range(2, 7):
+            await trio.sleep(0.1)
+            observer.take([Change(sequence=sequence, kind=ChangeKind.META, path=INSIDE)])
+        observer.take([Change(sequence=7, kind=ChangeKind.RENAME, path=FILE, target=OTHER)])
+
+    observer.hear_mount = hear_much
+    (tree / "f").chmod(0o600)
+    os.rename(tree / "f", tree / "g")
+    mount.tell(Change(sequence=1, kind=ChangeKind.META, path=FILE))
+    with trio.fail_after(5):
+        await volume.progress.wait_until(lambda: observer.idle and observer.last == 7)
+    assert births_at(volume, OTHER) == born
