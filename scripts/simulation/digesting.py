@@ -64,7 +64,7 @@ class Digesting(Member):
             self.note_made(path)
             if changed and known is None and path and self.index.row(parent_of(path)) is None:
                 self.programs.look_again(parent_of(path))
-            if look.joining and known is None and found is not None and not changed:
+            if look.joining and found is not None and self.index.row(path) is None:
                 self.held.add(path)
             else:
                 self.held.discard(path)
