@@ -286,6 +286,18 @@ class Ledger:
         query = "SELECT name, path, hash FROM kept WHERE loser AND kept_ns < ?"
         return list(self._database.execute(query, (before_ns,)))
 
+    def doubled(self) -> dict[bytes, bytes]:
+        """Return kept objects, by name, that have the content of a later one of the same path, whose name is the value; no losers.
+
+        Whichever rule of retention lets the later one go has let the earlier one go before.
+        """
+        self._flush()
+        window = "OVER (PARTITION BY path, hash ORDER BY kept_ns DESC, name DESC)"
+        query = (
+            f"SELECT name, first_value(name) {window} AS last FROM kept WHERE size > 0 AND hash <> x'' AND NOT loser"
+        )
+        return dict(self._database.execute(f"SELECT name, last FROM ({query}) WHERE name <> last"))
+
     def is_kept(self, name: bytes) -> bool:
         """Return whether a version of that name in the kept store is known."""
         self._flush()
@@ -302,6 +314,11 @@ class Ledger:
         self._flush()
         self.kept_count -= 1
         self._database.write("DELETE FROM kept WHERE name = ?", (name,))
+
+    def drop_object(self, name: bytes) -> None:
+        """A kept version has no object of its own any more: its content is elsewhere."""
+        self._flush()
+        self._database.write("UPDATE kept SET size = 0 WHERE name = ?", (name,))
 
     # ------------------------------------------------------------------------------------------------ held and intents
 

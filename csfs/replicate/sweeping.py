@@ -137,17 +137,20 @@ def _entries(stage: Stage) -> Sequence[KeptEntry]:
     return []
 
 
-def cleaned(root: Root, kept: Sequence[bytes], staged: Sequence[bytes], left: Sequence[Leftover]) -> list[Leftover]:
+def cleaned(
+    root: Root, kept: Sequence[bytes], staged: Sequence[bytes], left: Sequence[Leftover]
+) -> tuple[list[bytes], list[Leftover]]:
     """Delete kept versions that retention let go, and what was staged in vain; keep what was left. For a thread.
 
-    Returns what was left and could be kept: a commit under way may have used some of it.
+    Returns the versions that are gone, which is all that nobody has open for writing, and what was left and could be kept: a commit
+    under way may have used some of it.
     """
     rescued = []
     for leftover in left:
         with contextlib.suppress(FileNotFoundError):
             root.stage.rescue(leftover.name, leftover.name)
             rescued.append(leftover)
-    root.stage.kept.delete_all(kept)
+    gone = root.stage.kept.delete_closed(kept)
     for name in staged:
         root.stage.discard(name)
-    return rescued
+    return gone, rescued

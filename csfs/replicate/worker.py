@@ -23,11 +23,11 @@ from csfs.replicate.durability import Durability
 from csfs.replicate.fetcher import Fetcher
 from csfs.replicate.forgetting import Forgetting
 from csfs.replicate.gate import Gate
-from csfs.replicate.keeping import KEPT_ROWS_MAX
 from csfs.replicate.merging import Merger
 from csfs.replicate.observer import Observer
 from csfs.replicate.progress import Progress
 from csfs.replicate.resting import Resting
+from csfs.replicate.retention import Retention, awaited_contents
 from csfs.replicate.sorting import Sorting
 from csfs.replicate.sources import Sources
 from csfs.replicate.strangers import Strangers
@@ -41,11 +41,7 @@ from csfs.store.tree import Tree
 
 log = logging.getLogger(__name__)
 
-KEPT_COUNT_MAX = 10
-KEPT_BYTES_MAX = 1024**3
-KEPT_AGE_NS_MAX = 30 * 86_400 * 10**9
 MAINTENANCE_S = 60.0
-TRIM_S = 3_600.0
 RESTART_S = 1.0
 CHECKPOINT_S = 1.0
 SIGHTS_AT_ONCE_MAX = 2
@@ -76,7 +72,7 @@ class VolumeWorker:
         self.sights_limit = trio.Semaphore(SIGHTS_AT_ONCE_MAX)
         self.failure = -float("inf"), ""  # when a worker failed last, by trio's clock, and how
         self._discarded: list[bytes] = []
-        self._trimmed = -1, 0.0  # how many versions had been kept when surplus was last asked for, and when that was
+        self.retention = Retention(volume)
         self._mount = b""
         self._compared = volume.index.ledger.compared
         # Written back by `close`: who is killed has forgotten what was still to be looked at.
@@ -305,24 +301,25 @@ class VolumeWorker:
         while True:
             with trio.move_on_after(MAINTENANCE_S) as patience:
                 await volume.cramped.wait()
-            bytes_max, cramped = await self._kept_bytes_max(), volume.room_wanted > 0
+            ledger, retention = volume.index.ledger, self.retention
+            bytes_max, cramped = await retention.bytes_max(), volume.room_wanted > 0
             volume.room_wanted = 0
-            added = volume.index.ledger.kept_added
-            surplus = await self._surplus(bytes_max) if cramped or self._may_have_surplus(added) else []
+            added, is_due = ledger.kept_added, cramped or retention.is_due()
+            surplus = await retention.surplus(bytes_max) if is_due else []
             discarded, self._discarded = self._discarded, []
             # What an earlier run left and nothing has asked for since may be the only copy of something.
             rescued = self.sources.unused() if patience.cancelled_caught and not volume.to_apply else []
             if surplus or discarded or rescued:
-                awaited = await self._awaited()
+                awaited = await awaited_contents(volume.index)
                 try:
-                    rescued = await volume.with_root(cleaned, surplus, discarded, rescued)
+                    gone, rescued = await volume.with_root(cleaned, surplus, discarded, rescued)
                 except trio.ClosedResourceError:
                     continue
                 with volume.index.transaction():
-                    for name in surplus:
-                        volume.index.ledger.drop_kept(name)
+                    for name in gone:
+                        ledger.drop_kept(name)
                     for left in rescued:
-                        volume.index.ledger.add_kept(
+                        ledger.add_kept(
                             KeptVersion(
                                 left.name, ROOT, time.time_ns(), left.size, left.hash, True, UNKNOWN, Cause.FOUND
                             )
@@ -330,8 +327,10 @@ class VolumeWorker:
                 with volume.index.transaction():  # another one: what was kept just now has to be seen
                     volume.index.tables.prune(awaited | self.sources.fetching)
             with contextlib.suppress(trio.ClosedResourceError, OSError):  # the next time is soon enough
+                if is_due:
+                    await retention.share()
                 await self._sweep()
-            self._trimmed = added, trio.current_time()
+            retention.looked(added)
             if cramped and surplus:
                 volume.apply_soon(volume.index.rows.pending())
 
@@ -339,34 +338,7 @@ class VolumeWorker:
         """Remove what was left of contents and versions that nobody will ask for, once it is known what is here."""
         if self.volume.may_apply:
             await self.sweeping.settle_kept()
-            await self.sweeping.partials(await self._awaited())
-
-    def _may_have_surplus(self, added: int) -> bool:
-        """Return whether versions were kept since surplus was last asked for, or time alone may have made some."""
-        before, asked_s = self._trimmed
-        return added != before or trio.current_time() - asked_s > TRIM_S
-
-    async def _surplus(self, bytes_max: int) -> list[bytes]:
-        """Return the kept versions that retention lets go; whose content is yet to be shown somewhere may be its only copy (R25)."""
-        before_ns, ledger = time.time_ns() - KEPT_AGE_NS_MAX, self.volume.index.ledger
-        found = ledger.surplus(
-            count_max=KEPT_COUNT_MAX, bytes_max=bytes_max, before_ns=before_ns, rows_max=KEPT_ROWS_MAX
-        )
-        losers = ledger.old_losers(before_ns)  # they go by their age alone
-        contested = set(self.volume.index.rows.contested()) if losers else set()
-        found.update((name, content_hash) for name, path, content_hash in losers if path not in contested)
-        awaited = await self._awaited() if found else set()
-        return [name for name, content_hash in found.items() if content_hash not in awaited]
-
-    async def _awaited(self) -> set[bytes]:
-        """Return the hashes of contents that paths may show: those that are pending, and those with several versions."""
-        rows, awaited = self.volume.index.rows, set[bytes]()
-        for path in {*rows.pending(), *rows.contested()}:
-            row = rows.row(path)
-            if row is not None:
-                awaited.update(entry.value.hash for entry in row.record.content.entries)
-            await trio.lowlevel.checkpoint()
-        return awaited - {b""}
+            await self.sweeping.partials(await awaited_contents(self.volume.index))
 
     async def _keep_index(self) -> None:
         """Keep the index's log short, and find out when a disk that was full has room again."""
@@ -382,17 +354,3 @@ class VolumeWorker:
                 index.try_again()
                 log.info("%s: the index can be written again", self.volume.name)
                 self.compare_all()
-
-    async def _kept_bytes_max(self) -> int:
-        """Return how much kept versions may take now: less on a full disk, if that makes room enough."""
-        volume = self.volume
-        try:
-            shortage = await volume.with_root(_shortage, volume.room_wanted)
-        except trio.ClosedResourceError:
-            return KEPT_BYTES_MAX
-        together = volume.index.ledger.kept_bytes()
-        return min(KEPT_BYTES_MAX, together - shortage) if 0 < shortage <= together else KEPT_BYTES_MAX
-
-
-def _shortage(root: Root, size: int) -> int:
-    return root.stage.shortage(size)

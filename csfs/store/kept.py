@@ -1,7 +1,9 @@
 """The kept versions: objects that are no longer live, under flat names that the index gives them."""
 
 import contextlib
+import fcntl
 import os
+import signal
 from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
@@ -84,6 +86,34 @@ class Kept:
                     syscalls.renameat2(stage, staged, self.directory, name, syscalls.RENAME_NOREPLACE)
                     taken[name] = staged
         return taken
+
+    def delete_closed(self, names: Iterable[bytes]) -> list[bytes]:
+        """Remove kept objects but for those that somebody has open for writing; return the names that are gone."""
+        closed = [name for name in names if not self._is_open_for_writing(name)]
+        self.delete_all(closed)
+        return closed
+
+    def delete_doubled(self, later: Mapping[bytes, bytes]) -> list[bytes]:
+        """Remove objects whose content a later one has, too, and return their names; `later`: its name, by theirs.
+
+        One stays if the later one is not there, or is open for writing: it may soon be something else.
+        """
+        return self.delete_closed(
+            name for name, stays in later.items() if self.has(stays) and not self._is_open_for_writing(stays)
+        )
+
+    def _is_open_for_writing(self, name: bytes) -> bool:
+        """Return whether somebody has a kept object open for writing; False where the file system cannot tell."""
+        try:
+            with self.open_file(name) as descriptor:
+                # The kernel grants this lease if nobody has. Whoever opens it meanwhile has it broken: by a signal that nobody minds.
+                fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+                fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def delete(self, name: bytes) -> None:
         """Remove a kept object; one that is gone is no error."""

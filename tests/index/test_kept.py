@@ -68,6 +68,19 @@ def test_retention_counts_by_path_by_age_by_bytes_and_in_all(tmp_path: Path) -> 
     assert opened(tmp_path).ledger.kept_count == 5
 
 
+def test_a_content_that_a_path_had_again_is_there_twice(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    others = version(b"a", 3)._replace(hash=b"other"), version(b"b", 4), version(b"a", 5)._replace(size=0, stored=9)
+    loser, link = version(b"a", 6)._replace(loser=True), version(b"a", 7)._replace(hash=b"")
+    add(index, version(b"a", 1), version(b"a", 2), version(b"a", 8), *others, loser, link, link._replace(name=b"9"))
+    assert index.ledger.doubled() == {b"1": b"8", b"2": b"8"}
+    with index.transaction():
+        index.ledger.drop_object(b"1")
+    assert index.ledger.doubled() == {b"2": b"8"}
+    assert [(one.size, one.hash) for one in index.ledger.kept() if one.name == b"1"] == [(0, b"hash")]
+    index.close()
+
+
 def test_blocks_that_alone_are_kept_count_for_what_they_take(tmp_path: Path) -> None:
     index = opened(tmp_path)
     add(index, *(version(b"a", at)._replace(size=0, stored=100) for at in (1, 2, 3)), version(b"b", 4))

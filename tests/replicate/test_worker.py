@@ -19,6 +19,7 @@ from csfs.index.ledger import Cause, KeptVersion
 from csfs.replicate.arriving import is_applied
 from csfs.replicate.commit_thread import CommitThread
 from csfs.replicate.gate import Gate
+from csfs.replicate.retention import awaited_contents
 from csfs.replicate.volume import Arrival, Volume
 from csfs.replicate.worker import CHECKPOINT_S, UNKNOWN, VolumeWorker
 from csfs.store.hashing import BLOCK_SIZE, hash_bytes, whole_table
@@ -121,10 +122,10 @@ async def test_a_kept_version_that_is_yet_to_be_shown_again_stays_also_on_a_full
     with index.transaction():
         for name, content_hash in ((b"1", wanted.hash), (b"2", bytes(32)), (b"3", b"")):
             index.ledger.add_kept(KeptVersion(name, f, 1, 5, content_hash, False, UNKNOWN, Cause.REPLACED, "beta"))
-    assert sorted(await worker._surplus(0)) == [b"1", b"2", b"3"]
+    assert sorted(await worker.retention.surplus(0)) == [b"1", b"2", b"3"]
     with index.transaction():
         worker.volume.engine.settle(f, wanted, Meta(0o600, 0, 0), 1)
-    assert sorted(await worker._surplus(0)) == [b"2", b"3"], "nobody else may have it"
+    assert sorted(await worker.retention.surplus(0)) == [b"2", b"3"], "nobody else may have it"
     index.close()
 
 
@@ -147,7 +148,27 @@ async def test_what_lost_a_conflict_goes_thirty_days_later_once_that_is_settled(
             index.rows.put(f, msgspec.structs.replace(row, record=record, pending=False))
         version = KeptVersion(b"1", f, kept_ns, 5, content_hash, True, UNKNOWN, Cause.CONFLICT, "beta")
         index.ledger.add_kept(version)
-    assert await worker._surplus(0) == ([b"1"] if goes else [])
+    assert await worker.retention.surplus(0) == ([b"1"] if goes else [])
+    index.close()
+
+
+async def test_of_versions_of_a_path_with_one_content_the_last_has_the_object(tmp_path: Path) -> None:
+    index, worker = opened(tmp_path)
+    (tmp_path / "tree").mkdir()
+    await worker.attach_root(os.open(tmp_path / "tree", os.O_RDONLY))
+    store, f, now_ns = tmp_path / "tree" / ".csfs" / "kept", RelPath(b"f"), time.time_ns()
+    with index.transaction():
+        for turn, data in enumerate((b"off", b"on", b"off", b"on", b"off")):
+            name = b"%d" % turn
+            (store / os.fsdecode(name)).write_bytes(data)
+            kept = KeptVersion(name, f, now_ns + turn, len(data), hash_bytes(data)[0], False, UNKNOWN, Cause.REPLACED)
+            index.ledger.add_kept(kept)
+    await worker.retention.share()
+    assert sorted(os.listdir(store)) == ["3", "4"]
+    assert [one.size for one in index.ledger.kept()] == [3, 2, 0, 0, 0], "the history has all of them"
+    await worker.retention.share()
+    assert sorted(os.listdir(store)) == ["3", "4"]
+    await worker.detach_root()
     index.close()
 
 
@@ -158,7 +179,7 @@ async def test_the_table_of_a_content_that_is_awaited_is_not_forgotten(tmp_path:
     with index.transaction():
         index.tables.add(content_hash, whole_table(len(data), hashes))
         worker.volume.engine.settle(RelPath(b"f"), Content(Kind.FILE, len(data), content_hash), Meta(0o600, 0, 0), 1)
-        index.tables.prune(await worker._awaited())
+        index.tables.prune(await awaited_contents(index))
         assert index.tables.hashes(content_hash, 0, 2) == hashes
         index.tables.prune()
         assert index.tables.hashes(content_hash, 0, 2) == b""

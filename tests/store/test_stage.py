@@ -237,6 +237,26 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, mounted_tmpfs: Callab
         os.close(root)
 
 
+def test_what_is_open_for_writing_is_not_removed(stage: Stage, volume: Path) -> None:
+    for name in ("read", "written", "plain"):
+        (volume / ".csfs" / "kept" / name).write_bytes(b"content")
+    (volume / ".csfs" / "kept" / "link").symlink_to("anywhere")
+    names = [b"read", b"written", b"plain", b"link", b"absent"]
+    with open(volume / ".csfs/kept/read", "rb"), open(volume / ".csfs/kept/written", "ab"):
+        assert stage.kept.delete_closed(names) == [b"read", b"plain", b"link", b"absent"]
+        assert os.listdir(volume / ".csfs/kept") == ["written"]
+    assert stage.kept.delete_closed([b"written"]) == [b"written"]
+    assert os.listdir(volume / ".csfs/kept") == []
+
+
+def test_one_of_two_goes_only_where_the_other_is_there_and_stays_as_it_is(stage: Stage, volume: Path) -> None:
+    for name in ("1", "2", "3", "4", "5"):
+        (volume / ".csfs" / "kept" / name).write_bytes(b"content")
+    with open(volume / ".csfs/kept/4", "ab"):
+        assert stage.kept.delete_doubled({b"1": b"2", b"3": b"4", b"5": b"absent"}) == [b"1"]
+    assert sorted(os.listdir(volume / ".csfs/kept")) == ["2", "3", "4", "5"]
+
+
 def test_what_lives_on_under_another_name_is_kept_as_a_copy(stage: Stage, volume: Path) -> None:
     (volume / "live").write_bytes(b"live")
     os.link(volume / "live", volume / "other")
