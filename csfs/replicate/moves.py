@@ -4,7 +4,7 @@ What is in a directory that was moved is looked into later, on the disk, and oft
 else is moved there, or linked from there, it is told of each path below instead: the disk is ahead of the rows, and shows it no more.
 """
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from csfs.core.paths import RelPath, ancestors_of, concern, is_below, parent_of
@@ -72,10 +72,14 @@ class Moves:
             yield move.source
             yield move.target
 
-    def have_taken(self, path: RelPath) -> bool:
-        """Return whether it was told that what was shown at a path, or a directory above it, was moved away."""
-        told = self._looks.get(path, NO_REASON)
-        return told.moved_to is not None or any(is_below(path, directory) for directory in self.directories())
+    def taken(self, paths: Iterable[RelPath]) -> set[RelPath]:
+        """Return those paths of which it was told that what was shown there, or a directory above it, was moved away."""
+        names = set(self.directories())  # a journal may have told of very many
+
+        def is_taken(path: RelPath) -> bool:
+            return self._looks.get(path, NO_REASON).moved_to is not None or not names.isdisjoint(ancestors_of(path))
+
+        return {path for path in paths if is_taken(path)}
 
     def done(self, move: Move) -> None:
         """It was looked into the directory, unless all was forgotten meanwhile."""

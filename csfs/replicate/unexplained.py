@@ -58,7 +58,7 @@ class Unexplained:
         waiting = {path: self._looks[path] for path in gone}
         with trio.move_on_after(HEARD_S_MAX) as self._patience:
             await self._hear()
-        moved = {path for path, reason in gone.items() if self._moves.have_taken(path) or self._has_come(path, reason)}
+        moved = self._moves.taken(gone) | {path for path, reason in gone.items() if self._has_come(path, reason)}
         for path in gone.keys() - moved - told_before:
             if self._looks.get(path) is waiting[path]:
                 del self._looks[path]
