@@ -84,7 +84,7 @@ def check_equal(cluster: Cluster, gone: set[RelPath]) -> None:
                 assert all(rows), f"{one.name} and {other.name} do not both know of {path!r}"
                 continue
             is_same = (
-                _is_same(cluster, path, ours.get(path), theirs.get(path))
+                _is_same(cluster, path, ours.get(path), theirs.get(path), (one, other))
                 or _is_kept(path, alone, ours.get(path), theirs.get(path))
                 or path in gone
                 or bool(gone.intersection(ancestors_of(path)))
@@ -107,7 +107,11 @@ def _is_kept(
 
 
 def _is_same(
-    cluster: Cluster, path: RelPath, ours: tuple[object, ...] | None, theirs: tuple[object, ...] | None
+    cluster: Cluster,
+    path: RelPath,
+    ours: tuple[object, ...] | None,
+    theirs: tuple[object, ...] | None,
+    hosts: tuple[Host, Host],
 ) -> bool:
     """Return whether two members show the same.
 
@@ -115,7 +119,7 @@ def _is_same(
     no set hash tells that (docs/replication.md). So it is with who was set back, had changed it, and only receives since.
     """
     rows = [host.index.row(path) for host in cluster.members]
-    receive = {host.number for host in cluster.members if host.name in cluster.shape.receive_only}
+    receive = {host.number for host in hosts if host.name in cluster.shape.receive_only}
     is_lost = path in cluster.rotten or bool(cluster.restored & receive)
     if is_lost and not any(row is not None and row.live for row in rows):
         ours, theirs = (one[:-1] if one is not None else None for one in (ours, theirs))

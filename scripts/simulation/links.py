@@ -33,6 +33,8 @@ class Link:
     deaf: bool = False
     position: int = 0
     index_id: int = 0
+    forgettings: int = 0
+    """How often the target had forgotten its cursors when this connection began."""
     knowledge: dict[Scope, Vector] = field(default_factory=dict)
     """What the target has said that it knows, and what it was told."""
     refused: set[Scope] = field(default_factory=set)
@@ -70,7 +72,7 @@ class Link:
         self.awaited = None
         self.reported = self.heard = None
         self.from_quarantine = False
-        self.index_id = source.index_id
+        self.index_id, self.forgettings = source.index_id, target.forgettings
         index_id, position = target.cursors.get(source.name, (0, 0))
         self.position = position if index_id == source.index_id else 0
         self.knowledge = {} if target.pulling else dict(target.engine.knowledge())
@@ -155,13 +157,17 @@ class Link:
             target.outlived(source.name)
         if batch.token:
             hold_token(target, source.name, batch.token)
-        if not self.refused:
-            target.cursors[source.name] = (self.index_id, out.position)
+        self._go_on_from(out.position)
         if out.mark is not None:
             back.tell(out.scope, out.mark)
             if out.scope not in self.refused:
                 target.hearing.told(out.scope, source.name, joins=self.from_pulling)
         target.index.commit()
+
+    def _go_on_from(self, position: int) -> None:
+        """The target has all up to a position, unless it has forgotten since what there was before this connection."""
+        if not self.refused and self.forgettings == self.target.forgettings:
+            self.target.cursors[self.source.name] = (self.index_id, position)
 
     def _take_in_move(self, batch: Batch, move: WholeMove, now_ns: int) -> None:
         """Have a directory moved at the target, if it agrees, and answer at once."""
@@ -170,8 +176,7 @@ class Link:
         if is_known:
             if batch.token:
                 hold_token(target, source.name, batch.token)
-            if not self.refused:
-                target.cursors[source.name] = (self.index_id, out.position)
+            self._go_on_from(out.position)
         target.index.commit()
         if self.awaited != move:
             return  # it came once more

@@ -45,6 +45,8 @@ class Member:
         self.retained: set[tuple[RelPath, bytes]] = set()
         """What peers' changes took away, and where, which is kept as long as retention says."""
         self.cursors: dict[str, Cursor] = {}
+        self.forgettings = 0
+        """How often these were forgotten: who was greeted before goes on from what is no cursor any more."""
         self.scopes: list[Scope] = []
         self.unsorted: RelPath | None = None
         """The first row that may not be written as the rules have it now; None: there is none."""
@@ -138,8 +140,13 @@ class Member:
 
     def relearn(self) -> None:
         """Be another incarnation, to which each peer tells from its beginning what is not known here: also what is in doubt."""
-        self.cursors.clear()
+        self.forget_cursors()
         self.boot()
+
+    def forget_cursors(self) -> None:
+        """Have every peer tell from its beginning, at the next greeting, what is not known here."""
+        self.cursors.clear()
+        self.forgettings += 1
 
     def speaks_in(self, scope: Scope) -> bool:
         """Return whether the others of a group listen to this member."""
@@ -164,7 +171,7 @@ class Member:
 
     def _begin_anew(self) -> None:
         """Be another index to the peers: they hear of every row once more, and tell what is not known here from their beginning."""
-        self.cursors.clear()
+        self.forget_cursors()
         self.lives += 1
         self.index_id = self.number * 1000 + self.lives
 
@@ -186,8 +193,8 @@ class Member:
         before, self.rules = self.rules, rules
         self.programs.outside.adopted(self.tree, lambda path: is_followed(before, self.name, path))
         for path, node in self.tree.nodes.items():
-            if self.follows(path) and not is_followed(before, self.name, path):
-                # What a power cut has left where nothing was followed is a file like any other.
+            if self.follows(path) and not is_followed(before, self.name, path) and path not in self.suspects:
+                # What a power cut has left where nothing was followed is a file like any other; what was found in doubt is not.
                 self.programs.claim(node)
         self.programs.adopted()
         # If the others listen from now on, what was not taken into account yet is a change like any other.

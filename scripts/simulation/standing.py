@@ -111,7 +111,7 @@ def heal(scope: Scope, source: Host, target: Host, now_ns: int, stale_by: Standi
             break
     else:
         if walk.is_whole and target.engine.walked(source.name, scope):
-            target.cursors.clear()
+            target.forget_cursors()
     source.index.commit()
     target.index.commit()
 
@@ -126,7 +126,7 @@ def _mend(scope: Scope, path: RelPath, source: Host, target: Host, now_ns: int, 
         return False
     target.lost.update(healed.lost)
     if healed.has_let_go:
-        target.cursors.clear()
+        target.forget_cursors()
     ours = target.engine.records(scope, [path])
     if target.speaks_in(scope):
         hold_token(source, target.name, give_token(target, source.name))
