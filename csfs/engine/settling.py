@@ -167,6 +167,7 @@ class Settling(State):
             shared = shared._replace(meta=shared.meta or dot)
             seen = self._seen_with(dot, record.meta.seen, record.meta, group.scope)
             record = Record(record.content, Half((meta_entry,), seen), record.time)
+            applied = _decided_as_shown(applied, value, meta)
         if value.kind is Kind.DIRECTORY and (record.time is None or not holds_directory(row.record)):
             time = DirectoryTime(self._mint(group.scope, record), hlc, now_ns)
             record = Record(record.content, record.meta, time)
@@ -206,6 +207,17 @@ def _shows(applied: Applied, content: Content) -> bool:
     found = applied.observation
     is_timed = content.kind is not Kind.DIRECTORY
     return found is not None and holds(found, content) and (not is_timed or shown_mtime_ns(applied) == content.mtime_ns)
+
+
+def _decided_as_shown(applied: Applied, content: Content, meta: Meta) -> Applied:
+    """Return what is applied where a decision is for the bytes and the mode that are shown (R5).
+
+    They may be moved, and recorded elsewhere, before a plan adopts it.
+    """
+    found = applied.observation
+    if found is None or not holds(found, content) or found.mode != meta.mode:
+        return applied
+    return msgspec.structs.replace(applied, lineage=msgspec.structs.replace(applied.lineage, decided=True))
 
 
 def _entry(

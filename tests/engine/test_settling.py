@@ -170,3 +170,28 @@ def test_a_decision_that_a_program_here_overtakes_is_among_what_it_overruled() -
     plan = beta.plans(b"f")
     assert plan is not None
     assert plan.keep, "who wrote over the decision had not seen what it was for"
+
+
+@pytest.mark.parametrize("is_owned", [True, False], ids=["shown exactly", "of an owner that is not shown yet"])
+@pytest.mark.parametrize("is_source_first", [True, False])
+def test_what_is_moved_before_a_decision_is_adopted_opens_nothing_else(is_source_first: bool, is_owned: bool) -> None:
+    alpha, beta = members = sides("alpha", "beta")
+    alpha.sees(b"f", found(b"open to all"))
+    beta.hears(alpha)
+    beta.shows(b"f", found(b"open to all"))
+    beta.sees(b"f", found(b"closed", mode=0o600, mtime_ns=2))
+    alpha.hears(beta)
+    settle(alpha, b"f", found(b"open to all", owner="root" if is_owned else "ann", uid=0 if is_owned else 7))
+    for path in (b"f", b"g") if is_source_first else (b"g", b"f"):
+        if path == b"g":
+            alpha.sees(path, found(b"open to all"), moved_from=F)
+        else:
+            alpha.sees(path, None, moved_to=RelPath(b"g"))
+    beta.sees(b"f", found(b"secret", mode=0o600, mtime_ns=3))
+    exchange(members)
+    for side in members:
+        live = side.engine.live(RelPath(b"g"))
+        assert live is not None
+        assert live.content.hash == found(b"secret").hash
+        assert live.meta is not None
+        assert live.meta.mode == 0o600
