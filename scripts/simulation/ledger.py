@@ -239,9 +239,13 @@ class Ledger:
             self.together[source, target] = len(self.named.get(source, ())), len(self.named[target])
 
     def part(self, pairs: Iterable[tuple[RelPath, RelPath]]) -> None:
-        """A power cut took that these were linked, before anybody else had heard of it (R24)."""
+        """Nobody knows any more that these are linked: a power cut took that before anybody else had heard of it (R24)."""
         for pair in pairs:
             del self.together[pair]
+
+    def taken_as_it_is(self, path: RelPath, names: Sequence[RelPath]) -> None:
+        """A user takes what a power cut has left under these names, of which nothing is heard: it is made anew (R8)."""
+        self.part([pair for pair in self.together if len({path, *names}.intersection(pair)) == 1])
 
     def are_together(self, source: RelPath, target: RelPath) -> bool:
         """Return whether these are linked, and nobody has put anything else there since, or before without it being known there."""
@@ -272,8 +276,7 @@ class Ledger:
         """A user changed a path whose object has these names."""
         for name in names:
             self.gives(name, before, shown)
-        for pair in [pair for pair in self.together if len({path, *names}.intersection(pair)) == 1]:
-            del self.together[pair]
+        self.part([pair for pair in self.together if len({path, *names}.intersection(pair)) == 1])
 
     def moved(self, source: RelPath, target: RelPath, member: str, *, counts: bool) -> None:
         """What was ever given at one path may be shown at another from now on; `counts`: everywhere."""

@@ -87,6 +87,7 @@ def look_after(host: Host, now_ns: int) -> bool:
         ):
             host.engine.settle(path, *_meant_by(row.applied), now_ns)
             host.index.commit()
+            host.ledger.taken_as_it_is(path, host.tree.names_of(node))
         elif host.tree.is_directory(parent_of(path)) and not host.tree.is_directory(path):
             host.programs.remove(path)
             host.programs.write(path)
