@@ -44,6 +44,8 @@ class Member:
         self.kept: set[bytes] = set()
         self.retained: set[tuple[RelPath, bytes]] = set()
         """What peers' changes took away, and where, which is kept as long as retention says."""
+        self.lapsed: set[tuple[RelPath, bytes]] = set()
+        """What was so kept here in lives that are lost: a backup of before does not have it."""
         self.cursors: dict[str, Cursor] = {}
         self.forgettings = 0
         """How often these were forgotten: who was greeted before goes on from what is no cursor any more."""

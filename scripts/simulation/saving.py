@@ -44,6 +44,7 @@ def restore(host: Host, backup: Saved, *, booting: bool) -> None:
     host.tree, host.index, host.kept = backup.tree, backup.rows, set(backup.kept)
     host.cursors, host.scopes, host.pulling = backup.cursors, backup.scopes, backup.pulling
     host.held = set(backup.held)
+    host.lapsed |= host.retained
     host.retained = set(backup.retained)
     host.intents, host.authors, host.merging.bases = backup.intents, backup.authors, backup.bases
     host.wholes.moving = backup.moving
