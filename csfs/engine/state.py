@@ -270,8 +270,9 @@ class State:
                 continue  # made here and just now: nobody else knows it
             if row is before or entry is not entries[0] or after.scope != before.scope:
                 others = list(self._links.linked(path, row.scope, entry)) if entry is not None else []
-            if not others or meta_writes(others[0][1].record) == meta_writes(row.record):
-                continue
+            ours = meta_writes(row.record)
+            if all(meta_writes(theirs.record) == ours for _, theirs in others):
+                continue  # not only the first of them: the others may have been given something else to decide on
             for other, theirs in others:
                 self._set_pending(other, theirs)
                 self._woken[other] = None

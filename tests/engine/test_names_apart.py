@@ -4,7 +4,7 @@ from csfs.core.paths import ROOT
 from csfs.engine.ports import Step
 from scripts.simulation.tree import hash_of
 from tests.engine.members import NOW_NS, SCOPE, Side, directory, found, sides
-from tests.engine.test_links import A, B, linked, sees_together
+from tests.engine.test_links import A, B, C, linked, sees_together
 from tests.engine.test_receiving_from_now_on import meet, turn
 from tests.engine.test_wholes import follows, has, moves, shows_all, told
 
@@ -73,3 +73,23 @@ def test_a_name_is_linked_to_what_came_there_with_its_directory_though_the_name_
     plan = beta.plans(b"b")
     assert plan is not None
     assert (plan.step, plan.link) == (Step.INSTALL, b"e/a")
+
+
+def test_names_decide_anew_once_one_of_them_is_another_file_though_not_all_have_the_same_to_decide_on() -> None:
+    alpha, beta = sides("alpha", "beta", policy=("left",))
+    sees_together(alpha, linked(b"1", links=3), A, B, C)
+    beta.hears(alpha)
+    for path, links in ((A, 1), (B, 2), (C, 3)):
+        beta.shows(path, linked(b"1", inode=7, links=links))
+    beta.sees(C, found(b"other", mode=0o744, inode=8))
+    sees_together(alpha, linked(b"2", links=3, mtime_ns=5), A, B, C)
+    alpha.hears(beta)
+    assert [alpha.plans(path) for path in (A, B, C)] == [None, None, None]
+    alpha.sees(A, found(b"saved", mtime_ns=9, inode=2))
+    assert {B, C} <= set(alpha.engine.woken())
+    for path in (B, C):
+        assert alpha.row(path).pending
+        plan = alpha.plans(path)
+        assert plan is not None
+        assert plan.meta is not None
+        assert (plan.step, plan.meta.mode) == (Step.ATTRIBUTES, 0o744), "what the first name said counts no more"
