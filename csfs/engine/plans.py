@@ -208,6 +208,8 @@ class Plans(Moving):
         ):
             return None
         ahead = list(rows_ahead(self._index, row, birth))
+        known = [entry for _, there in ahead for entry in there.record.content.entries]
+        has_gone_on = any(_has_gone_on(entry, birth, applied) for entry in known)
         for target, there in ahead:
             for entry in there.record.content.entries:
                 if is_of(entry, birth) and _has(entry, applied):
@@ -216,7 +218,7 @@ class Plans(Moving):
                         return None
                     if not entry.carried or not self._is_to_be_shown(target, there, entry):
                         return target, entry
-                if not (_dots_shown(applied).isdisjoint(entry.overruled) or _is_made_from(entry, applied)):
+                if not (has_gone_on or _dots_shown(applied).isdisjoint(entry.overruled)):
                     return target, None
         # It may have been replaced there, unseen, and the object have been moved on, or back here, by who had not heard of it.
         before = applied.lineage.parents
@@ -383,6 +385,13 @@ def _is_overruled(row: Row) -> bool:
 def _is_made_from(entry: ContentEntry | None, applied: Applied) -> bool:
     """Return whether a version was made from the bytes that are shown: whoever made it had these, and they lost nothing."""
     return entry is not None and not _dots_shown(applied).isdisjoint(entry.parents)
+
+
+def _has_gone_on(entry: ContentEntry, birth: Dot, applied: Applied) -> bool:
+    """Return whether the object was edited, or removed, by somebody who had the bytes that are shown."""
+    # A new object at its old name names them too, and so does what says that it was moved on: neither tells that it arrived.
+    is_moved_on = entry.value.kind is Kind.ABSENT and any(move.object == birth for move in entry.moves)
+    return entry.birth == birth and not is_moved_on and _is_made_from(entry, applied)
 
 
 def _dots_shown(applied: Applied) -> set[Dot | None]:
