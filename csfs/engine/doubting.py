@@ -12,7 +12,7 @@ from csfs.core.versions import Vector, covers
 from csfs.engine.evidence import Evidence
 from csfs.engine.live import new_row
 from csfs.engine.local import Local
-from csfs.engine.minting import Change
+from csfs.engine.minting import Change, Circumstances
 from csfs.engine.ports import Row
 from csfs.engine.whereabouts import There
 
@@ -116,7 +116,7 @@ class Doubting(Local):
         # What was to be minted anew (R8) is not what was found.
         gone = (Doubt.CONTENT if change.content else Doubt.NONE) | (Doubt.META if change.meta else Doubt.NONE)
         row = msgspec.structs.replace(row, doubt=row.doubt & ~gone | Doubt.UNPROVEN)
-        self._notice(path, row, observation, change, group)
+        self._notice(path, row, observation, change, group, Circumstances(now_ns=0))  # nobody says where it came from
         after = self._index.row(path)
         return after is not None and after.pending
 

@@ -82,7 +82,7 @@ class Local(TakingBack, Minting):
             self._refresh(path, row, observation, racy)
             return False
         if not self._may_write(group):
-            self._notice(path, row, observation, change, group)
+            self._notice(path, row, observation, change, group, circumstances)
             return False
         if observation is not None and _is_unclaimed(row, observation):
             # Bytes that are nobody's do not become somebody's by a touch, or a chmod.
@@ -229,14 +229,21 @@ class Local(TakingBack, Minting):
             self._adopt(path, row, group)
 
     def _notice(
-        self, path: RelPath, row: Row, observation: Observation | None, change: Change, group: GroupRules
+        self,
+        path: RelPath,
+        row: Row,
+        observation: Observation | None,
+        change: Change,
+        group: GroupRules,
+        circumstances: Circumstances,
     ) -> None:
         """A receive-only member mints nothing: note what is shown, so that the plan restores what is live, and keeps this."""
         before = row.applied
+        represented, meta, change = self._represented(before, observation, change, circumstances)
         applied = applied_as(
             observation,
-            carried_content(before, observation).mtime_ns or None,
-            carried_meta(before, observation),
+            carried_content(represented, observation).mtime_ns or None,
+            meta,
             (None if change.content else before.content_dot, before.content_seen),
             (None if change.meta else before.meta_dot, before.meta_seen),
             lineage=NO_LINEAGE if change.content else before.lineage,

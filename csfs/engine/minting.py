@@ -150,14 +150,7 @@ class Minting(Moving):
         rewritten = rewritten_of(came)
         if change.content and (is_other or came):
             change = msgspec.structs.replace(change, object=True)
-        twin = circumstances.twin
-        represented = twin[0].applied if twin is not None else moved_here or circumstances.kin or applied
-        meta = carried_meta(represented, observation)
-        if represented is not applied and observation is not None and meta is not None:
-            if stands_for(applied, meta, observation.kind):
-                meta = carried_meta(applied, observation)
-            else:
-                change = msgspec.structs.replace(change, meta=True)
+        represented, meta, change = self._represented(applied, observation, change, circumstances)
         if rewritten is not None and represented is applied:
             represented = rewritten
             if change.content:
@@ -180,6 +173,19 @@ class Minting(Moving):
             (applied.content_dot, applied.content_seen),
             (applied.meta_dot, applied.meta_seen),
         )
+
+    def _represented(
+        self, applied: Applied, observation: Observation | None, change: Change, circumstances: Circumstances
+    ) -> tuple[Applied, Meta | None, Change]:
+        """Return what is applied where the object was seen last, under whatever name, what it says by that, and what differs (R4)."""
+        twin, moved_here = circumstances.twin, self._moved_here(observation, circumstances.moved_from)
+        represented = twin[0].applied if twin is not None else moved_here or circumstances.kin or applied
+        meta = carried_meta(represented, observation)
+        if represented is applied or observation is None or meta is None:
+            return represented, meta, change
+        if stands_for(applied, meta, observation.kind):
+            return represented, carried_meta(applied, observation), change
+        return represented, meta, msgspec.structs.replace(change, meta=True)
 
     def _store_sight(self, sight: _Sight) -> None:
         """Store what came of it; whether anything still waits to be shown is asked only where it can be."""

@@ -209,3 +209,19 @@ def test_whose_account_goes_before_anybody_looks_is_his_number() -> None:
     alpha.sees(F, found(b"one", xattrs=acl(Entry(USER, 6, 1005))))
     (entry,) = alpha.row(F).record.meta.entries
     assert entry.value.xattrs == acl(Entry(USER, 6, 1005))
+
+
+def test_who_is_left_out_of_what_a_receiver_has_replaced_gets_no_rights_to_what_came_there() -> None:
+    alpha, beta = sides("alpha", "beta", receive_only=("beta",))
+    bobs, carols = acl(user("bob", 1005)), acl(user("carol", 1006))
+    alpha.sees(F, found(b"one", xattrs=bobs))
+    alpha.sees(b"g", found(b"two", xattrs=carols))
+    beta.hears(alpha)
+    beta.shows(F, found(b"one", xattrs=acl(), inode=5))
+    two = found(b"two", xattrs=carols, inode=6)
+    beta.shows(b"g", two)
+    beta.sees(F, two, moved_from=RelPath(b"g"))
+    meta = beta.row(F).applied.meta
+    assert meta is None or meta.xattrs == carols
+    assert beta.row(F).applied.meta_dot is None
+    assert beta.plans(F) is not None, "what alpha has there comes back"
