@@ -31,10 +31,7 @@ class Member:
 
     def __init__(self, name: str, number: int, ledger: Ledger, rules: Rules, *, pulling: bool, extra: str) -> None:
         self.name, self.number, self.ledger, self.rules, self.extra = name, number, ledger, rules, extra
-        names = {0: "root", 1000: "ann", 1001 + number % 2: "bob"}
-        if number % 2 == 0:
-            names[1002] = "cid"
-        self.tree = FakeTree(names, granularity_ns=1000 if number == 2 else 1, has_flags=number != 1)
+        self.tree = FakeTree(_accounts(number), granularity_ns=1000 if number == 2 else 1, has_flags=number != 1)
         self.programs = Programs(name, self.tree, ledger)
         self.contents: Callable[[bytes], bytes | None] = lambda content_hash: None
         self.skew_ns = 0
@@ -244,6 +241,11 @@ class Member:
     def _shown_at(self, path: RelPath | None) -> Observation | None:
         row = self.index.row(path) if path is not None else None
         return row.applied.observation if row is not None else None
+
+
+def _accounts(number: int) -> dict[int, str]:
+    """Return the users of a member by their numbers: bob has two, and cid is not everywhere."""
+    return {0: "root", 1000: "ann", 1001 + number % 2: "bob"} | ({1002: "cid"} if number % 2 == 0 else {})
 
 
 def is_followed(rules: Rules, member: str, path: RelPath) -> bool:
