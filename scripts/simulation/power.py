@@ -41,6 +41,8 @@ class Disk:
         Or the index that is left does not know what that was, or a power cut has damaged what rows say was put in its place: then
         what is known there comes back.
         """
+        self.torn = set[bytes]()
+        """What had been synced, and lost all its names when power was cut last, amid a rename of later."""
         host.programs.sync = self._sync
         self.flush()
 
@@ -87,8 +89,7 @@ class Disk:
                 if node.data != whole and node.data not in host.ledger.claimed and any(map(host.follows, names)):
                     host.ledger.damaged.add(node.data)
                     host.moments[Moment.CUT_LINKED] += len(names) > 1
-        if not is_back and dice.one_in(2):
-            self._lose_renamed()
+        self.torn = self._lose_renamed() if not is_back and dice.one_in(2) else set()
         # What may live on in a copy alone that was on no disk yet is in the kept store until somebody shows it (R19).
         host.kept |= taken_away - {node.data for node in tree.nodes.values()}
         known = host.digested
@@ -109,14 +110,18 @@ class Disk:
         synced = {data for _, data in self._bytes}
         return before - host.kept - {node.data for node in tree.nodes.values()} - synced
 
-    def _lose_renamed(self) -> None:
-        """Take away files that had another name when anything was synced last."""
+    def _lose_renamed(self) -> set[bytes]:
+        """Take away files that had another name when anything was synced last; return what of them was on the disk."""
+        torn = set[bytes]()
         nodes, synced = self._host.tree.nodes, {node.inode for node in self._names.values()}
         for path in [path for path, node in nodes.items() if node.kind is Kind.FILE and node.inode in synced]:
             there = self._names.get(path)
             if there is None or there.inode != nodes[path].inode:
-                self._bytes.discard((nodes[path].inode, nodes[path].data))  # which nobody can come by any more
+                one = (nodes[path].inode, nodes[path].data)
+                torn |= {data for _, data in self._bytes & {one}}
+                self._bytes.discard(one)  # which nobody can come by any more
                 del nodes[path]
+        return torn
 
     def _look_at_moves(self, rows: Sequence[Change]) -> None:
         """Rows say where objects came from: what is known of them there is known of them here."""

@@ -59,6 +59,17 @@ def lost(cluster: Cluster, member: int, by: Act) -> None:
             one.lost.add(member)
 
 
+def torn(cluster: Cluster, member: int, gone: set[bytes]) -> None:
+    """A power cut has taken away all names of what was synced, amid a rename that nobody synced.
+
+    A member vouches for what it has then: a program that renames it later, on a file system that does not rename in one step, can
+    lose it there as if it had removed it. So what is left of it is what the others have who vouched.
+    """
+    for one in cluster.ledger.acknowledged:
+        if member in one.holders and one.data in gone:
+            one.lost.add(member)
+
+
 def _reachable(cluster: Cluster, host: Host, group: Group) -> list[Host]:
     others = [other for other in cluster.hosts if other is not host and other.name in group.members]
     return [other for other in others if cluster.are_linked(host, other)]

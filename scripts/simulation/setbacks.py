@@ -177,6 +177,7 @@ class Setbacks(Network):
         shown = {path: node.inode for path, node in host.tree.nodes.items()}
         linked = [pair for pair in self.ledger.together if shown.get(pair[0], 0) == shown.get(pair[1])]
         lost = self.disks[host.number].cut(dice)
+        securing.torn(self, host.number, lost & self.disks[host.number].torn)
         self.ledger.untold |= {move for move in self.disks[host.number].untold if not self._is_heard(host, *move)}
         if host.scopes != [group.scope for group in host.rules.groups]:
             host.adopt(host.rules)
