@@ -16,7 +16,7 @@ TRIM_S = 3_600.0
 
 
 class Retention:
-    """Says what may go."""
+    """Says which versions may go, and has those of a path that had one content share an object."""
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
